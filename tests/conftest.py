@@ -1,0 +1,50 @@
+"""One torch thread, fixed seeds, and where the real data lies."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--slow"):
+        return
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def _shared(name: str) -> Path:
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"real data not found: {path} (lay the data folder beside the checkout)")
+    return path
+
+
+@pytest.fixture
+def nyuv2_root() -> Path:
+    """All of NYU-v2 at 160x120."""
+    return _shared("nyuv2_160x120")
+
+
+@pytest.fixture
+def nyuv2_mini_root() -> Path:
+    """The 72-frame fixture of NYU-v2."""
+    return _shared("nyuv2_mini_80x60")
