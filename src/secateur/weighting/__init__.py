@@ -1,0 +1,7 @@
+"""How the tasks' losses are weighed."""
+
+from secateur.weighting.adaptive import AdaptiveWeighting, adaptive_weights
+from secateur.weighting.equal import Equal, Fixed
+from secateur.weighting.weighting import Weighting
+
+__all__ = ["AdaptiveWeighting", "Equal", "Fixed", "Weighting", "adaptive_weights"]

@@ -1,0 +1,192 @@
+"""From a command line and a recipe to one resolved configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+Config = dict[str, Any]
+_RECIPES = Path(__file__).parent / "recipes"
+_PACKAGES = {"data": "data", "model": "zoo", "method": "methods", "weighting": "weighting"}
+_DEFAULTS = {"data": "rooms", "model": "deeplab_resnet34", "method": "Dense", "weighting": "Equal"}
+# What the run says once and hands to the parts that take it.
+_LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
+# What changes nothing in the result, and so does not tell one run from another.
+_PLACES = ("out", "against", "workers", "recipe", "config")
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``HEIGHTxWIDTH``, such as ``60x80``, as (height, width) in pixels.
+
+    Raises:
+        ValueError: If it is written otherwise.
+    """
+    if text is None:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise ValueError(f"size is {text!r}; give height x width in pixels, such as 60x80.")
+    return int(parts[0]), int(parts[1])
+
+
+def recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(p.name.removesuffix(".yaml") for p in _RECIPES.iterdir() if p.name.endswith(".yaml"))
+
+
+def recipe_path(name: str) -> Path:
+    """The packaged recipe called ``name``, or the user's own file.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    packaged = _RECIPES / f"{name}.yaml"
+    path = packaged if packaged.is_file() else Path(name)
+    if not path.is_file():
+        raise ValueError(f"No recipe {name!r}: neither a file nor one of {', '.join(recipes())}.")
+    return path
+
+
+def part(kind: str, name: str) -> Callable[..., Any]:
+    """The data set, model, method or weighting called ``name``: ours by its name, anyone's by ``module.name``.
+
+    Raises:
+        ValueError: If it cannot be imported.
+    """
+    module, _, attribute = (name if "." in name else f"secateur.{_PACKAGES[kind]}.{name}").rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        ours = importlib.import_module(f"secateur.{_PACKAGES[kind]}")
+        raise ValueError(
+            f"--{kind} {name}: no such {kind}. Ours are {', '.join(ours.__all__)}; your own is named by its import path, "
+            f"such as my_lab.wanda.Wanda ({error})."
+        ) from error
+
+
+def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
+    """The parser of ``secateur train``, with the options of the parts that ``names`` chooses."""
+    path = [str(recipe_path(recipe))] if recipe else []
+    parser = ArgumentParser(
+        prog="secateur train",
+        description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
+        default_config_files=path,
+    )
+    parser.add_argument("recipe", nargs="?", help=f"{', '.join(recipes())}, or a YAML file of your own")
+    parser.add_argument("--config", action="config", help="YAML file with any of the options below")
+    parser.add_argument("--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)")
+    parser.add_argument("--against", type=str | None, help="run folder of the dense reference (default: looked for beside --out)")
+    parser.add_function_arguments(training, as_group=True)
+    for kind in _PACKAGES:
+        group = parser.add_argument_group(f"--{kind} {names[kind]}")
+        group.add_argument(f"--{kind}.name", default=names[kind], help=f"which {kind}: ours by name, or an import path")
+        target = part(kind, names[kind])
+        add = group.add_class_arguments if inspect.isclass(target) else group.add_function_arguments
+        add(target, kind, as_group=False, skip=_linked(kind, target))
+    return parser
+
+
+def training(
+    steps: int = 2000,
+    batch: int = 16,
+    size: str | None = None,
+    seed: int = 0,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    decay: Literal["cosine", "staircase", "constant"] = "cosine",
+    device: str = "auto",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    workers: int = 0,
+    validate_every: int = 0,
+) -> None:
+    """Options of training.
+
+    Args:
+        steps: Optimizer steps.
+        batch: Images a step.
+        size: Height x width of the images, such as 60x80; the data set's own if left out.
+        seed: Seed of weights, data order and dropout.
+        lr: Learning rate of Adam.
+        betas: Moments of Adam.
+        weight_decay: Coupled L2 decay of Adam.
+        decay: Course of the learning rate; staircase halves it in every fifth of the steps.
+        device: cpu, cuda, cuda:1, or auto: a GPU where there is one.
+        precision: Precision of the arithmetic.
+        workers: Processes that load data.
+        validate_every: Steps between validations; 0 for none.
+    """
+
+
+def parse(argv: Sequence[str]) -> Namespace:
+    """Parses the arguments of ``secateur train``: a recipe first, then options; the parts chosen decide which.
+
+    Raises:
+        ValueError: If the recipe or a part does not exist.
+    """
+    argv = [_spelt_out(argument) for argument in argv]
+    recipe = argv[0] if argv and not argv[0].startswith("-") else None
+    return parser(recipe, _names(argv, recipe)).parse_args(argv)
+
+
+def resolved(arguments: Namespace) -> Config:
+    """What the run is, as plain values: the configuration without the places where things lie."""
+    plain = arguments.clone().as_dict()
+    return _plain({k: v for k, v in sorted(plain.items()) if k not in _PLACES and not k.startswith("__")})
+
+
+def digest(config: Config) -> str:
+    """Short hash of a resolved configuration."""
+    return hashlib.sha256(yaml.safe_dump(config, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def build(kind: str, config: Config, **linked: Any) -> Any:
+    """Calls the part that ``config[kind]`` names with its options, and with those of ``linked`` that it takes."""
+    options = dict(config[kind])
+    target = part(kind, options.pop("name"))
+    taken = _linked(kind, target)
+    return target(**options, **{k: v for k, v in linked.items() if k in taken and v is not None})
+
+
+def _linked(kind: str, target: Callable[..., Any]) -> set[str]:
+    return _LINKED.get(kind, set()) & set(inspect.signature(target).parameters)
+
+
+def _spelt_out(argument: str) -> str:
+    """``--data nyuv2`` is short for ``--data.name nyuv2``."""
+    option, equals, value = argument.partition("=")
+    return f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in _PACKAGES else argument
+
+
+def _names(argv: Sequence[str], recipe: str | None) -> dict[str, str]:
+    """Which parts are chosen: by default, then by the recipe, by ``--config`` files, by the options."""
+    names = dict(_DEFAULTS)
+    paths = [recipe_path(recipe)] if recipe else []
+    given = {option: value for option, value in _pairs(argv)}
+    if "--config" in given:
+        paths.append(Path(given["--config"]))
+    for path in paths:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        names |= {kind: content[kind]["name"] for kind in names if "name" in (content.get(kind) or {})}
+    return names | {kind: given[f"--{kind}.name"] for kind in names if f"--{kind}.name" in given}
+
+
+def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
+    joined = [tuple(a.split("=", 1)) for a in argv if a.startswith("--") and "=" in a]
+    return [*zip(argv, argv[1:], strict=False), *((o, v) for o, v in joined)]
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and paths as text, so that YAML can hold it."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value

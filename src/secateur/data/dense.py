@@ -1,0 +1,187 @@
+"""Dense prediction tasks: their losses, metrics and pictures, and the Data made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from secateur.data.augment import Sample, nearest
+from secateur.data.data import Data
+from secateur.data.loading import StepLoader
+from secateur.data.packing import Packed
+from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
+from secateur.metrics import DepthError, MapError, MeanIoU, NormalAngle, PixelAccuracy
+from secateur.problem import Task
+
+IGNORE = 255
+"""The label that no loss and no metric counts."""
+
+
+def dense_data(
+    train: Dataset[Sample],
+    val: Dataset[Sample],
+    test: Dataset[Sample],
+    *,
+    tasks: Sequence[str],
+    size: tuple[int, int],
+    batch: int,
+    seed: int,
+    classes: Sequence[str],
+    mean: Sequence[float],
+    std: Sequence[float],
+    workers: int = 0,
+    augment: bool = True,
+) -> Data:
+    """Three data sets of samples to the parts of a problem; each sample is decoded once and kept in memory.
+
+    Args:
+        train: Shuffled each epoch, augmented if ``augment``.
+        val: In order, as it is.
+        test: In order, as it is.
+        tasks: Of seg, normal, depth, edge, keypoint.
+        size: ``(height, width)`` of the samples.
+        batch: Samples a batch, in training and in evaluation.
+        seed: Of order and augmentation.
+        classes: Names of the classes of seg.
+        mean: Of RGB in [0, 1].
+        std: Of RGB in [0, 1].
+        workers: Processes that load; 0 loads in this one.
+        augment: Zoom and mirror the training samples at random.
+
+    Raises:
+        ValueError: If a task is unknown or given twice, or a number is out of range.
+    """
+    known = dense_tasks(len(classes))
+    check_tasks(tasks, tuple(known))
+    chosen = {name: known[name][0] for name in tasks}
+
+    def loader(samples: Dataset[Sample], *, training: bool) -> StepLoader:
+        packed = samples if isinstance(samples, Packed) else Packed(samples, tuple(chosen))
+        return StepLoader(
+            dataset=packed,
+            tasks=tuple(chosen),
+            batch=batch,
+            mean=mean,
+            std=std,
+            seed=seed,
+            shuffle=training,
+            augment=training and augment,
+            workers=workers,
+        )
+
+    return Data(
+        tasks=chosen,
+        channels={name: known[name][1] for name in chosen},
+        train=loader(train, training=True),
+        val=loader(val, training=False),
+        test=loader(test, training=False),
+        classes={"seg": tuple(classes)} if "seg" in chosen else {},
+        mean=_three(mean),
+        std=_three(std),
+        size=size,
+    )
+
+
+def dense_tasks(classes: int) -> dict[str, tuple[Task, int]]:
+    """Every dense task by the field of a sample that it predicts, with the channels its head needs."""
+    return {
+        "seg": (segmentation(classes), classes),
+        "normal": (surface_normal(), 3),
+        "depth": (depth(), 1),
+        "edge": (edge(), 1),
+        "keypoint": (keypoint(), 1),
+    }
+
+
+def check_tasks(tasks: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ValueError unless ``tasks`` are some of ``known``, each at most once."""
+    if not tasks or len(set(tasks)) < len(tasks) or not set(tasks) <= set(known):
+        raise ValueError(f"tasks={list(tasks)}; give one or more of {list(known)}, each once.")
+
+
+def segmentation(classes: int) -> Task:
+    """Semantic segmentation: logits (N, classes, h, w), labels int64 (N, H, W), 255 = ignore."""
+    return Task(
+        segmentation_loss,
+        {
+            "miou": MeanIoU(classes, ignore_index=IGNORE),
+            "pixel_accuracy": PixelAccuracy(classes, ignore_index=IGNORE),
+        },
+        picture=segmentation_picture,
+    )
+
+
+def surface_normal() -> Task:
+    """Surface normals: (N, 3, h, w) of any length, target unit vectors, zero = invalid; angles in degrees."""
+    within = {f"within_{d}": NormalAngle(statistic="within", degrees=d) for d in (11.25, 22.5, 30)}
+    metrics = {"mean": NormalAngle(statistic="mean"), "median": NormalAngle(statistic="median"), **within}
+    return Task(normal_loss, metrics, picture=normal_picture)
+
+
+def depth() -> Task:
+    """Depth: (N, 1, h, w) metres, target 0 = invalid."""
+    deltas = {f"delta_{k}": DepthError(statistic="delta", power=k) for k in (1, 2, 3)}
+    metrics = {"abs": DepthError(statistic="abs"), "rel": DepthError(statistic="rel"), **deltas}
+    return Task(partial(masked_l1, above=0.0), metrics, picture=depth_picture)
+
+
+def edge() -> Task:
+    """Edge strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
+    return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+
+
+def keypoint() -> Task:
+    """Keypoint strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
+    return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+
+
+def segmentation_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy over the labelled pixels of the target at the prediction's resolution; 0 if there is none."""
+    classes = prediction.shape[1]
+    labels = nearest(target, _grid(prediction)).flatten()  # (N h w)
+    logits = (
+        prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
+    )  # in 1-d the CUDA kernel is deterministic
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / _count(labels != IGNORE)
+
+
+def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - mean cosine over the valid pixels of the target at the prediction's resolution; 0 if there is none."""
+    truth = _fitted(prediction, target)
+    valid = truth.abs().sum(1) > 0
+    cosine = (F.normalize(prediction.float(), dim=1) * truth).sum(1)  # (N, h, w)
+    return torch.where(valid, 1.0 - cosine, 0.0).sum() / _count(valid)
+
+
+def masked_l1(prediction: Tensor, target: Tensor, above: float) -> Tensor:
+    """Mean absolute error where the target at the prediction's resolution lies above ``above``; 0 if nowhere."""
+    truth = _fitted(prediction, target)
+    valid = truth > above
+    return torch.where(valid, (prediction.float() - truth).abs(), 0.0).sum() / _count(valid)
+
+
+def _fitted(prediction: Tensor, target: Tensor) -> Tensor:
+    truth = nearest(target, _grid(prediction))
+    if truth.shape != prediction.shape:
+        raise ValueError(
+            f"The prediction is {tuple(prediction.shape)}, the target {tuple(target.shape)}; give the head {target.shape[1]} output channels."
+        )
+    return truth
+
+
+def _grid(prediction: Tensor) -> tuple[int, int]:
+    return prediction.shape[-2], prediction.shape[-1]
+
+
+def _count(valid: Tensor) -> Tensor:
+    return valid.sum().clamp(min=1)
+
+
+def _three(values: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = values
+    return red, green, blue

@@ -1,0 +1,82 @@
+"""Predictions and targets of one image as RGB pictures, for reports."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+DARK = (40, 40, 40)
+"""Grey of what has no label."""
+
+NEAREST, FARTHEST = 0.7, 10.0
+"""Ends of the depth colours, metres: the Kinect's range."""
+
+# fmt: off
+_COLOURS = (
+    "4363d8", "f58231", "3cb44b", "e6194b", "ffe119", "911eb4", "42d4f4", "f032e6", "bfef45", "fabed4",
+    "469990", "dcbeff", "9a6324", "fffac8", "800000", "aaffc3", "808000", "ffd8b1", "000075", "b0c4de",
+)  # told apart at a glance (S. Trubetskoy's twenty, without grey, black and white)
+_VIRIDIS = (
+    "440154", "482475", "414487", "355f8d", "2a788e", "21918c", "22a884", "44bf70", "7ad151", "bddf26",
+    "fde725",
+)
+# fmt: on
+
+
+def segmentation_picture(x: Tensor) -> Tensor:
+    """Logits, float (classes, h, w), or labels, int64 (H, W) with 255 = ignore, to (H, W, 3) uint8.
+
+    Class k has one colour whatever the number of classes; from 20 on the colours return, darker.
+    """
+    labels = x.argmax(0) if x.is_floating_point() else x
+    colours = palette(int(labels[labels != 255].max()) + 1) if bool((labels != 255).any()) else palette(1)
+    dark = colours.new_tensor(DARK)
+    table = torch.cat([colours, dark.expand(256 - len(colours), 3)])  # (256, 3)
+    return table[labels.cpu()]
+
+
+def normal_picture(x: Tensor) -> Tensor:
+    """Normals, float (3, h, w) of any length, to (h, w, 3) uint8: x red, y green, z blue; zero vectors dark."""
+    normal = x.detach().float()
+    length = normal.square().sum(0, keepdim=True).sqrt()  # (1, h, w)
+    return _on_dark((normal / length.clamp(min=1e-12) * 0.5 + 0.5) * 255.0, length > 1e-6)
+
+
+def depth_picture(x: Tensor) -> Tensor:
+    """Depth, float (1, h, w) metres, to (h, w, 3) uint8: near is yellow, far is violet, logarithmic; <= 0 dark.
+
+    The range is fixed (0.7 to 10 m), so that pictures of different models compare.
+    """
+    depth = x.detach().float().cpu()
+    share = torch.log(depth.clamp(NEAREST, FARTHEST) / NEAREST) / math.log(FARTHEST / NEAREST)  # (1, h, w)
+    table = _table(_VIRIDIS).float()
+    place = (1.0 - share[0]) * (len(table) - 1)
+    lower = place.floor().long().clamp(max=len(table) - 2)
+    colour = torch.lerp(table[lower], table[lower + 1], (place - lower)[..., None])  # (h, w, 3)
+    return _on_dark(colour.permute(2, 0, 1), depth > 0.0)
+
+
+def map_picture(x: Tensor) -> Tensor:
+    """An edge or keypoint map, float (1, h, w) in [0, 1], to grey (h, w, 3) uint8; what is invalid (-1) is black."""
+    return _on_dark(x.detach().float().expand(3, -1, -1) * 255.0, x > -1.0, (0, 0, 0))
+
+
+def palette(classes: int) -> Tensor:
+    """(classes, 3) uint8: one colour a class, distinct for up to sixty classes."""
+    base = _table(_COLOURS).float()
+    rounds = -(-classes // len(base))
+    return torch.cat([base * 0.6**r for r in range(rounds)])[:classes].round().to(torch.uint8)
+
+
+def _table(codes: tuple[str, ...]) -> Tensor:
+    """Hexadecimal colours as (n, 3) uint8."""
+    return torch.tensor([list(bytes.fromhex(code)) for code in codes], dtype=torch.uint8)
+
+
+def _on_dark(colour: Tensor, valid: Tensor, ground: tuple[int, int, int] = DARK) -> Tensor:
+    """(3, h, w) float in [0, 255] to (h, w, 3) uint8, with ``ground`` where ``valid`` (1, h, w) is false."""
+    back = colour.new_tensor(ground).view(3, 1, 1)
+    shown = torch.where(valid.to(colour.device), torch.nan_to_num(colour).clamp(0.0, 255.0).round(), back)
+    return shown.permute(1, 2, 0).to(torch.uint8).cpu()

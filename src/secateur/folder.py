@@ -1,0 +1,101 @@
+"""A run folder: one configuration, everything that came of it, nothing half written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from secateur.files import write_text
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files in a run folder.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The history, a JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def report(self) -> Path:
+        """The final figures; there only when all is done."""
+        return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The report to look at."""
+        return self.path / "report.html"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures of test images, predictions and truths."""
+        return self.path / "samples.npz"
+
+    def claim(self, config: Mapping[str, Any]) -> None:
+        """Makes the folder this configuration's own.
+
+        Raises:
+            ValueError: If it holds a run of another configuration, or something else.
+            OSError: If it cannot be written.
+        """
+        if self.config.exists():
+            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            differences = list(_differences(held, dict(config)))
+            if differences:
+                raise ValueError(
+                    f"{self.path} holds a run of another configuration: {'; '.join(differences[:4])}. "
+                    "Choose another --out, or delete the folder."
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ValueError(f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out.")
+        write_text(self.config, yaml.safe_dump(dict(config), sort_keys=True))
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration.
+
+        Raises:
+            FileNotFoundError: If this is no run folder.
+        """
+        if not self.config.is_file():
+            raise FileNotFoundError(f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`.")
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+
+    def read_report(self) -> dict[str, Any] | None:
+        """The final figures, None while the run is not finished."""
+        return json.loads(self.report.read_text(encoding="utf-8")) if self.report.is_file() else None
+
+
+def _differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
+    if isinstance(held, Mapping) and isinstance(asked, Mapping):
+        for name in sorted(held.keys() | asked.keys()):
+            yield from _differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
+    elif held != asked:
+        yield f"{key} is {held!r} there, {asked!r} asked"

@@ -1,0 +1,61 @@
+"""What the training loop writes down: mean losses, weights, densities; and the watch for losses that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Row = dict[str, Any]
+
+
+class Ledger:
+    """Adds up losses on their device between two rows; nothing is read back until a row is asked for."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._first_bad: dict[str, Tensor] = {}
+        self._weights: dict[str, Tensor | float] = {}
+
+    def add(self, step: int, losses: Mapping[str, Tensor], weights: Mapping[str, Tensor | float]) -> None:
+        """Takes the losses and weights of one step."""
+        for task, loss in losses.items():
+            value = loss.detach().float()
+            never = torch.full_like(value, torch.inf)
+            self._sums[task] = self._sums.get(task, torch.zeros_like(value)) + value
+            self._counts[task] = self._counts.get(task, 0) + 1
+            self._first_bad[task] = self._first_bad.get(task, never).minimum(torch.where(value.isfinite(), never, step))
+        self._weights.update(weights)
+
+    def check(self, kept: str) -> None:
+        """Raises FloatingPointError if a loss was not finite.
+
+        Args:
+            kept: What is safe, for the message: the last good checkpoint.
+        """
+        for task, first in self._first_bad.items():
+            if first.isfinite():
+                raise FloatingPointError(
+                    f"The loss of task {task!r} became NaN or infinite at step {int(first)}; training stopped. {kept} "
+                    "Lower the learning rate, or look for invalid targets of that task."
+                )
+
+    def row(self) -> Row:
+        """Mean loss and last weight per task since the last row."""
+        row: Row = {
+            "loss": {task: float(total) / self._counts[task] for task, total in self._sums.items()},
+            "weight": {task: float(w) for task, w in self._weights.items()},
+        }
+        self._sums, self._counts = {}, {}
+        return row
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums since the last row."""
+        return {"sums": self._sums, "counts": self._counts, "weights": self._weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up :meth:`state_dict`."""
+        self._sums, self._counts, self._weights = dict(state["sums"]), dict(state["counts"]), dict(state["weights"])

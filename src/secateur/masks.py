@@ -1,0 +1,92 @@
+"""Masks that hold: a pruned weight, its gradient and its optimizer state stay zero."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+class Masks:
+    """Boolean masks over parameters, enforced around every optimizer step.
+
+    Before a step the gradients of pruned weights are zeroed, after it the weights themselves are; so zeros survive
+    momentum, weight decay, gradient accumulation, mixed precision and gradient averaging over processes.
+
+    Args:
+        parameters: Name to parameter.
+        masks: Name to bool tensor of the same shape; True survives.
+    """
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
+        self._parameters = dict(parameters)
+        self._pruned = {name: ~masks[name].to(p.device) for name, p in self._parameters.items()}
+        self._hooks: list[Any] = []
+
+    @property
+    def masks(self) -> dict[str, Tensor]:
+        """Name to bool tensor; True survives."""
+        return {name: ~pruned for name, pruned in self._pruned.items()}
+
+    def replace_(self, masks: Mapping[str, Tensor], optimizer: Optimizer | None) -> None:
+        """Takes new masks; weights and optimizer state of what is pruned now become zero."""
+        self._pruned = {name: ~masks[name].to(p.device) for name, p in self._parameters.items()}
+        self.zero_weights_()
+        if optimizer is not None:
+            self.zero_state_(optimizer)
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the masks around every step of ``optimizer`` from now on."""
+        self.unbind()
+        self._hooks = [
+            optimizer.register_step_pre_hook(lambda *_: self.zero_gradients_()),
+            optimizer.register_step_post_hook(lambda *_: self.zero_weights_()),
+        ]
+
+    def unbind(self) -> None:
+        """Stops enforcing the masks."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
+
+    @torch.no_grad()
+    def zero_gradients_(self) -> None:
+        """Zeroes the gradients of pruned weights."""
+        for name, parameter in self._parameters.items():
+            if parameter.grad is not None:
+                parameter.grad.masked_fill_(self._pruned[name], 0)
+
+    @torch.no_grad()
+    def zero_weights_(self) -> None:
+        """Zeroes the pruned weights."""
+        for name, parameter in self._parameters.items():
+            parameter.masked_fill_(self._pruned[name], 0)
+
+    @torch.no_grad()
+    def zero_state_(self, optimizer: Optimizer) -> None:
+        """Zeroes the optimizer's moments of pruned weights (every state tensor of the weight's shape)."""
+        for name, parameter in self._parameters.items():
+            for value in optimizer.state.get(parameter, {}).values():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    value.masked_fill_(self._pruned[name], 0)
+
+
+@torch.no_grad()
+def top_masks(scores: Sequence[Tensor], keep: int) -> list[Tensor]:
+    """Masks of the ``keep`` highest scores over all tensors together; ties go to the earlier index, exactly.
+
+    Args:
+        scores: Tensors of any shapes, larger survives.
+        keep: How many survive in all.
+    """
+    flat = torch.cat([score.detach().flatten().float() for score in scores])
+    if not 0 < keep <= flat.numel():
+        raise ValueError(f"keep is {keep}; it must lie in [1, {flat.numel()}], the number of weights.")
+    kth = flat.kthvalue(flat.numel() - keep + 1).values
+    mask = flat > kth
+    ties = (flat == kth).nonzero().flatten()
+    mask[ties[: keep - int(mask.sum())]] = True
+    return [part.view_as(score) for part, score in zip(mask.split([s.numel() for s in scores]), scores, strict=True)]

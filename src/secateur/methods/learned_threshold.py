@@ -1,0 +1,195 @@
+"""AdapMTL as published: one trained threshold per component, α_c = σ(θ_c) (ACM MM 2024, Eq. 4, 5 and 8)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.components import By, components, prunable
+from secateur.density import density as density_of
+from secateur.masks import Masks
+from secateur.problem import Problem
+from secateur.schedules import check_density, check_ramp, cubic_density
+from secateur.sparsifier import Sparsifier
+from secateur.threshold import attach, bake, detach, soft_threshold
+
+Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
+
+
+class LearnedThreshold(Sparsifier):
+    """Trains the thresholds by gradient, under a pressure of choice, until the density asked is reached.
+
+    The task gradient alone does not raise the thresholds to a useful density, nor does it know a target; so a pressure
+    is added, and the mask is frozen at exactly the density asked as soon as that is crossed. If it has not been by
+    ``deadline``, the thresholds are raised by one common factor to the exact density, with a warning.
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        components: Partition of the weights that share a threshold.
+        initial: θ at the start (published: -20).
+        pressure: ``"none"``: the paper's equations alone. ``"coupled_l2"``: the optimizer's weight decay acts on θ too,
+            as in the published code; give the optimizer a ``weight_decay``. ``"decoupled_decay"``: θ ← θ − lr·ψ·θ.
+            ``"controller"``: θ follows a cubic schedule of the density, held back where the task loss resists.
+            ``"l1_density"``: a differentiable count of the survivors is added to the loss.
+        strength: ψ of the decay, the gain of the controller, or the factor of the penalty.
+        ramp: For the controller: shares of the steps between which the density falls.
+        deadline: Share of the steps at which the target is enforced.
+    """
+
+    def __init__(
+        self,
+        density: float = 0.1,
+        components: By = "owner",
+        initial: float = -20.0,
+        pressure: Pressure = "none",
+        strength: float = 1.0,
+        ramp: tuple[float, float] = (0.1, 0.6),
+        deadline: float = 0.8,
+    ) -> None:
+        self.density = check_density(density)
+        check_ramp(*ramp)
+        if not 0 < deadline <= 1:
+            raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
+        self.by, self.initial, self.pressure = components, initial, pressure
+        self.strength, self.ramp, self.deadline = strength, ramp, deadline
+        self.masks: Masks | None = None
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Puts α_c = σ(θ_c) on every prunable weight."""
+        self._model, self._steps = problem.model, steps
+        self._components = components(problem, self.by)
+        self._weights = prunable(problem.model)
+        device = next(iter(self._weights.values())).device
+        self._theta = {c: nn.Parameter(torch.tensor(float(self.initial), device=device)) for c in self._components}
+        self._resistance = torch.zeros((), device=device)  # EMA of the squared gradient, over components
+        if self.density < 1.0:
+            for component, names in self._components.items():
+                for name in names:
+                    attach(self._model, name, _SigmoidShrinkage(self._theta[component]))
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """θ, decayed with the weights only under ``coupled_l2`` and trained by the optimizer except by the controller."""
+        if self.density == 1.0:
+            return []
+        group: dict[str, Any] = {"params": list(self._theta.values())}
+        if self.pressure != "coupled_l2":
+            group["weight_decay"] = 0.0
+        if self.pressure == "controller":
+            group["lr"] = 0.0
+        return [group]
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the frozen mask, if there is one already."""
+        if self.masks is not None:
+            self.masks.bind(optimizer)
+
+    def penalty(self) -> Tensor | float:
+        """The expected density under ``l1_density``: ρ·Σ_c N_c/N·mean_i σ((|w_i| − α_c)/τ), τ a tenth of rms(w)."""
+        if self.pressure != "l1_density" or self.density == 1.0 or self.masks is not None:
+            return 0.0
+        total = sum(p.numel() for p in self._weights.values())
+        terms: list[Tensor] = []
+        for component, names in self._components.items():
+            alpha = self._theta[component].sigmoid()
+            for name in names:
+                weight = self._weights[name]
+                tau = 0.1 * weight.detach().square().mean().sqrt().clamp(min=1e-8)
+                terms.append(((weight.abs() - alpha) / tau).sigmoid().sum())
+        return self.strength * torch.stack(terms).sum() / total
+
+    @torch.no_grad()
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Applies the pressure; freezes the mask when the target is crossed, or at the deadline."""
+        if self.density == 1.0 or self.masks is not None:
+            return
+        if self.pressure == "decoupled_decay":
+            rate = next(g["lr"] for g in optimizer.param_groups if g["params"][0] is next(iter(self._theta.values())))
+            for theta in self._theta.values():
+                theta.mul_(1.0 - rate * self.strength)
+        elif self.pressure == "controller":
+            self._control(step)
+        late = step >= max(1, round(self.deadline * self._steps))
+        if late or step % 10 == 0 or self.pressure == "controller":
+            reached = self._density()
+            if late and reached > self.density:
+                warnings.warn(
+                    f"LearnedThreshold: the thresholds reached density {reached:.3f} by step {step}, not {self.density}; they are "
+                    "raised by one common factor to the exact density. Raise the pressure or the initial θ to reach it in training.",
+                    stacklevel=2,
+                )
+            if late or reached <= self.density:
+                self._freeze(optimizer)
+
+    def finish(self) -> None:
+        """Leaves plain weights."""
+        if self.density < 1.0 and self.masks is None:
+            self._freeze(None)
+        if self.masks is not None:
+            self.masks.unbind()
+
+    def thresholds(self) -> dict[str, Tensor]:
+        """Component to α_c."""
+        return {} if self.density == 1.0 else {c: theta.detach().sigmoid() for c, theta in self._theta.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """θ, the controller's memory and the frozen mask."""
+        theta = {c: t.detach() for c, t in self._theta.items()}
+        return {"theta": theta, "resistance": self._resistance, "masks": None if self.masks is None else self.masks.masks}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up θ or the frozen mask."""
+        for component, theta in self._theta.items():
+            theta.copy_(state["theta"][component])
+        self._resistance.copy_(state["resistance"])
+        if state["masks"] is not None:
+            for name in self._weights:
+                detach(self._model, name)
+            self.masks = Masks(self._weights, state["masks"])
+
+    def _control(self, step: int) -> None:
+        """θ_c ← θ_c + η·(ρ·clip(s* − s, ±1) − κ·ĝ_c) with s* the schedule, s the sparsity, ĝ_c the scaled gradient."""
+        aim = cubic_density(step / self._steps, self.density, *self.ramp)
+        if aim == 1.0:
+            return  # no demand yet: the resistance alone would drive θ down
+        # ∂L/∂θ < 0 wants a larger threshold; it is scaled by its rms over components and time
+        slopes = torch.stack([t.grad if t.grad is not None else torch.zeros_like(t) for t in self._theta.values()])
+        self._resistance.mul_(0.99).add_(0.01 * slopes.square().mean())
+        scaled = slopes / self._resistance.sqrt().clamp(min=1e-12)
+        gain = 2000.0 * self.strength / self._steps  # the climb of some 20 units of θ takes a share of the run
+        push = max(-1.0, min(1.0, self._density() - aim))
+        for theta, slope in zip(self._theta.values(), scaled, strict=True):
+            theta.add_(gain * (push - 0.01 * abs(push) * slope))
+
+    def _density(self) -> float:
+        return density_of(self._model, self._components).overall
+
+    def _freeze(self, optimizer: Optimizer | None) -> None:
+        keep = max(1, round(self.density * sum(p.numel() for p in self._weights.values())))
+        highest = max(float(t) for t in self._theta.values())  # ratios of thresholds matter, not their size
+        factor = {c: math.exp(_log_sigmoid(float(t)) - _log_sigmoid(highest)) for c, t in self._theta.items()}
+        scales = {name: max(factor[c], 1e-6) for c, names in self._components.items() for name in names}
+        self.masks = bake(self._model, self._weights, scales, keep)
+        if optimizer is not None:
+            self.masks.zero_state_(optimizer)
+            self.masks.bind(optimizer)
+
+
+class _SigmoidShrinkage(nn.Module):
+    """Parametrization ``weight -> S(weight, σ(θ))``."""
+
+    def __init__(self, theta: nn.Parameter) -> None:
+        super().__init__()
+        self.theta = theta
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return soft_threshold(weight, self.theta.sigmoid())
+
+
+def _log_sigmoid(theta: float) -> float:
+    return -math.log1p(math.exp(-theta)) if theta > -30 else theta

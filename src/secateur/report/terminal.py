@@ -1,0 +1,56 @@
+"""The results of runs as one table for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from secateur.report.compare import Comparison, Group, compare, stat
+from secateur.report.formats import MISSING, count, decimals, percent, points, spread
+from secateur.report.read import RunRecord
+
+
+def results_table(records: Sequence[RunRecord]) -> Table:
+    """One row a run (seeds of one setting together, mean ± sd): metrics, delta-T, density, weights and MACs.
+
+    Raises:
+        ValueError: If there is no run, or the runs have different tasks or metrics.
+    """
+    comparison = compare(records)
+    first = comparison.records[0]
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("run", no_wrap=True)
+    metrics = [(task, metric) for task, values in first.tasks.items() for metric in values]
+    for task, metric in metrics:
+        table.add_column(
+            Text(f"{task}\n{metric} {'↑' if first.higher_is_better[task][metric] else '↓'}"), justify="right"
+        )
+    for title in ("ΔT\nmean", "kept", "weights", "MACs"):
+        table.add_column(title, justify="right", no_wrap=True)
+    places = {(t, m): decimals(g.metric(t, m).mean for g in comparison.groups) for t, m in metrics}
+    for group in comparison.groups:
+        found = [group.metric(task, metric) for task, metric in metrics]
+        shown = [spread(s.mean, s.sd, places[key]) for key, s in zip(metrics, found, strict=True)]
+        table.add_row(Text(_name(group)), *shown, _delta(comparison, group), *_size(group))
+    return table
+
+
+def _name(group: Group) -> str:
+    runs = len(group.records)
+    return group.label if runs == 1 else f"{group.label} ({runs} seeds)"
+
+
+def _delta(comparison: Comparison, group: Group) -> Text:
+    delta = comparison.delta(group, "mean")
+    if delta is None:
+        return Text("reference" if group is comparison.reference else MISSING, style="dim")
+    return Text(points(delta.mean, delta.sd), style="green" if delta.mean >= 0 else "red")
+
+
+def _size(group: Group) -> tuple[str, str, str]:
+    density = stat([record.density.overall for record in group.records]).mean
+    nonzero = stat([record.params["nonzero"] for record in group.records]).mean
+    macs = stat([record.macs.sparse for record in group.records]).mean
+    return percent(density), count(nonzero), count(macs)

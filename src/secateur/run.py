@@ -1,0 +1,209 @@
+"""One run: from a configuration to a folder with weights, figures and a report."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+
+from secateur.components import components
+from secateur.config import Config, build, parse_size
+from secateur.cost import cost
+from secateur.data.data import Data
+from secateur.evaluate import evaluate, higher_is_better
+from secateur.files import write_text
+from secateur.fit import adam, fit
+from secateur.folder import RunFolder
+from secateur.ledger import Row
+from secateur.metrics import delta_t
+from secateur.problem import Problem
+from secateur.samples import save_samples
+from secateur.saving import load, save
+from secateur.schedules import Schedule, constant, cosine, staircase
+from secateur.sparsifier import Sparsifier
+from secateur.weighting import Weighting
+
+Report = dict[str, Any]
+_DECAYS: dict[str, Schedule] = {"cosine": cosine, "staircase": staircase(), "constant": constant}
+
+
+def train(
+    config: Config,
+    path: Path,
+    *,
+    against: Path | None = None,
+    workers: int = 0,
+    command: str = "",
+    on_log: Callable[[list[Row], int], object] | None = None,
+) -> Report:
+    """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
+
+    Args:
+        config: Resolved, of :func:`secateur.config.resolved`.
+        path: The run folder.
+        against: Folder of the dense reference; looked for among the neighbours of ``path`` if None.
+        workers: Processes that load data.
+        command: For the record.
+        on_log: Called with the rows so far and the number of steps in all.
+
+    Returns:
+        The content of ``report.json``.
+
+    Raises:
+        ValueError: If the configuration cannot be run or ``path`` holds another one.
+        FileNotFoundError: If data are missing.
+        FloatingPointError: If a loss is not finite.
+        OSError: If the folder cannot be written.
+    """
+    folder = RunFolder(path)
+    reference = None if against is None else _reference(RunFolder(against))
+    if folder.config.exists():
+        folder.claim(config)
+    done = folder.read_report()
+    if done is not None:
+        return done
+    problem, data = make_problem(config, workers)
+    method = cast(Sparsifier, build("method", config))
+    weighting = cast(Weighting, build("weighting", config))
+    folder.claim(config)
+
+    def record(rows: list[Row]) -> None:
+        write_text(folder.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
+        if on_log:
+            on_log(rows, config["steps"] * method.rounds)
+
+    history = fit(
+        problem,
+        method,
+        weighting,
+        steps=config["steps"],
+        optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
+        schedule=_DECAYS[config["decay"]],
+        seed=config["seed"],
+        fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
+        checkpoint=folder.checkpoint,
+        validate_every=config["validate_every"],
+        on_log=record,
+    )
+    about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
+    save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
+    save_samples(problem, data, folder.samples)
+    report = _report(config, problem, data, history.seconds, command)
+    reference = reference or _neighbour(folder, config)
+    report["delta_t"] = _delta_t(report, reference)
+    write_text(folder.report, json.dumps(_finite(report), indent=1))
+    return report
+
+
+def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
+    """The problem that a configuration describes, its model freshly initialised from the seed."""
+    linked = {"size": parse_size(config["size"]), "batch": config["batch"], "seed": config["seed"], "workers": workers}
+    data = cast(Data, build("data", config, **linked))
+    torch.manual_seed(config["seed"])
+    model = build("model", config, tasks=data.channels)
+    return Problem(model, data.tasks, data.train, data.val, data.test), data
+
+
+def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str, dict[str, float]]:
+    """Metrics of a finished run's weights, computed anew.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    problem, _ = make_problem(config)
+    load(problem.model, folder.weights)
+    Fabric(**_device(config["device"])).to_device(problem.model)
+    return evaluate(problem, split)
+
+
+def _device(name: str) -> dict[str, Any]:
+    """Arguments of Fabric for ``cpu``, ``cuda``, ``cuda:1`` or ``auto``."""
+    kind, _, index = ("cuda" if torch.cuda.is_available() else "cpu", "", "") if name == "auto" else name.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"device is {name!r}; give cpu, cuda, cuda:1 or auto.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch sees no GPU here; use --device cpu.")
+    return {"accelerator": kind, "devices": [int(index)] if index else 1}
+
+
+def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
+    x, _ = next(iter(data.test))
+    example = cast(torch.Tensor, x)[:1].to(next(problem.model.parameters()).device)
+    found = cost(problem.model, example, components(problem)).to_dict()
+    found["macs"]["input"] = list(example.shape[1:])
+    packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
+    return {
+        "name": config["method"]["name"].rpartition(".")[2],
+        "dense": found["density"]["overall"] == 1.0,
+        "method": config["method"]["name"],
+        "weighting": config["weighting"]["name"],
+        "tasks": evaluate(problem, "test"),
+        "higher_is_better": higher_is_better(problem.tasks),
+        **found,
+        "seed": config["seed"],
+        "steps": config["steps"],
+        "command": command,
+        "hardware": _hardware(example.device),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "train_seconds": round(seconds, 1),
+    }
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    names = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _reference(folder: RunFolder) -> Report:
+    report = folder.read_report()
+    if report is None:
+        raise ValueError(f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ...")
+    return {**report, "folder": str(folder.path)}
+
+
+def _neighbour(folder: RunFolder, config: Config) -> Report | None:
+    """A finished dense run beside this one, of the same data, model, training length and seed."""
+    same = ("data", "model", "size", "batch", "steps", "seed")
+    for other in sorted(folder.path.resolve().parent.iterdir()):
+        neighbour = RunFolder(other)
+        if not (neighbour.config.is_file() and neighbour.report.is_file()):
+            continue
+        held, report = neighbour.read_config(), neighbour.read_report()
+        if report and report["dense"] and all(held.get(key) == config[key] for key in same):
+            return {**report, "folder": str(other)}
+    return None
+
+
+def _delta_t(report: Report, reference: Report | None) -> dict[str, Any]:
+    """ΔT against the dense reference; a dense run is its own, and without one there are no figures."""
+    if reference is None and not report["dense"]:
+        return {"mean": None, "sum": None, "tasks": {}, "against": None}
+    dense = reference or {**report, "folder": "itself"}
+    better = report["higher_is_better"]
+    mean = delta_t(report["tasks"], dense["tasks"], better)
+    total = delta_t(report["tasks"], dense["tasks"], better, reduce="sum")
+    return {"mean": mean.overall, "sum": total.overall, "tasks": mean.tasks, "against": dense["folder"]}
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

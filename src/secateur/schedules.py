@@ -1,0 +1,50 @@
+"""How settings change over training: pure functions of the progress in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+Schedule = Callable[[float], float]
+
+
+def constant(progress: float) -> float:  # noqa: ARG001
+    """Factor 1 throughout."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """Factor from 1 to 0 along half a cosine (Loshchilov and Hutter 2017, Eq. 5)."""
+    return 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+def staircase(factor: float = 0.5, stairs: int = 5) -> Schedule:
+    """Factor ``factor ** k`` on the k-th of ``stairs`` equal parts (AdapMTL: 0.5 every 4k of 20k steps)."""
+
+    def schedule(progress: float) -> float:
+        return factor ** min(int(progress * stairs + 1e-9), stairs - 1)
+
+    return schedule
+
+
+def cubic_density(progress: float, density: float, start: float, end: float) -> float:
+    """Density that falls from 1 at ``start`` to ``density`` at ``end``, fast at first (Zhu and Gupta 2017, Eq. 1)."""
+    share = min(max((progress - start) / max(end - start, 1e-12), 0.0), 1.0)
+    return density + (1.0 - density) * (1.0 - share) ** 3
+
+
+def check_density(density: float) -> float:
+    """Returns ``density`` if it is a kept fraction.
+
+    Raises:
+        ValueError: If it lies outside (0, 1].
+    """
+    if not 0.0 < density <= 1.0:
+        raise ValueError(f"density is {density}; it is the kept fraction and must lie in (0, 1]: 0.1 keeps 10 %.")
+    return density
+
+
+def check_ramp(start: float, end: float) -> None:
+    """Raises ValueError unless ``0 <= start < end <= 1``, both shares of the training steps."""
+    if not 0.0 <= start < end <= 1.0:
+        raise ValueError(f"ramp is ({start}, {end}); give shares of the steps with 0 <= start < end <= 1.")

@@ -1,0 +1,181 @@
+"""The soft threshold S(w, α) = sign(w)·max(|w| − α, 0), its gradients, and the α that keeps an exact number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils import parametrize
+
+from secateur.masks import Masks, top_masks
+
+
+class _Shrink(torch.autograd.Function):
+    """Fused soft threshold; saves only its own output, which the layer's backward holds anyway."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, threshold: Tensor, straight_through: bool) -> Tensor:
+        shrunk = shrink(weight, threshold)
+        ctx.straight_through = straight_through
+        if not straight_through or ctx.needs_input_grad[1]:
+            ctx.save_for_backward(shrunk, threshold)
+        return shrunk
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (grad,) = grad_outputs
+        grad_weight = grad if ctx.straight_through else None
+        grad_threshold = None
+        if not ctx.straight_through or ctx.needs_input_grad[1]:
+            shrunk, threshold = ctx.saved_tensors
+            if ctx.needs_input_grad[1]:
+                grad_threshold = -torch.sum(shrunk.sign() * grad, dtype=threshold.dtype).reshape(threshold.shape)
+            if not ctx.straight_through:
+                grad_weight = grad.masked_fill(shrunk == 0, 0)
+        return grad_weight, grad_threshold, None
+
+
+def soft_threshold(weight: Tensor, threshold: Tensor, straight_through: bool = False) -> Tensor:
+    """``sign(w)·max(|w| − α, 0)`` with the gradients of AdapMTL, Eq. 4 and 8 (their signs put right).
+
+    Args:
+        weight: w, any shape.
+        threshold: α ≥ 0, a scalar tensor.
+        straight_through: Pass the gradient on to the pruned weights too, so that they can come back (ST-3,
+            arXiv 2212.01076). Otherwise ∂L/∂w is ∂L/∂S where |w| > α and zero elsewhere.
+
+    Returns:
+        S, of the weight's shape and dtype; ∂L/∂α = −Σ sign(w)·1[|w| > α]·∂L/∂S.
+    """
+    return _Shrink.apply(weight, threshold, straight_through)  # pyright: ignore[reportReturnType]
+
+
+def shrink(weight: Tensor, threshold: Tensor) -> Tensor:
+    """The value of the soft threshold, without a gradient rule of its own."""
+    if weight.is_cpu:
+        return F.softshrink(weight, threshold.item())  # one pass; a read of a host scalar costs nothing
+    threshold = threshold.to(weight.dtype)
+    return weight - weight.clamp(-threshold, threshold)
+
+
+class Shrinkage(nn.Module):
+    """Parametrization ``weight -> S(weight, α)`` with an α that may be shared among layers."""
+
+    def __init__(self, threshold: Tensor, straight_through: bool) -> None:
+        super().__init__()
+        self._threshold = [threshold]  # in a list: neither state nor moved, and shared by reference
+        self._straight_through = straight_through
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """S(weight, α), of the weight's shape."""
+        return soft_threshold(weight, self._threshold[0], self._straight_through)
+
+
+def attach(model: nn.Module, name: str, parametrization: nn.Module) -> None:
+    """Puts ``parametrization`` on the parameter called ``name``; the Parameter object stays the same."""
+    prefix, _, attribute = name.rpartition(".")
+    parametrize.register_parametrization(model.get_submodule(prefix), attribute, parametrization)
+
+
+@torch.no_grad()
+def detach(model: nn.Module, name: str) -> None:
+    """Removes the parametrization of ``name``, its effective value baked into the same Parameter object."""
+    prefix, _, attribute = name.rpartition(".")
+    parametrize.remove_parametrizations(model.get_submodule(prefix), attribute)
+
+
+@torch.no_grad()
+def bake(model: nn.Module, weights: Mapping[str, nn.Parameter], scales: Mapping[str, Tensor | float], keep: int) -> Masks:
+    """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
+
+    Args:
+        model: Holds the weights, under parametrizations that are removed here.
+        weights: Name to the latent weight.
+        scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
+        keep: Number of weights to keep, in all.
+    """
+    ratios = {name: w.abs().div_(scales[name]) for name, w in weights.items()}
+    chosen = dict(zip(weights, top_masks(list(ratios.values()), keep), strict=True))
+    # Just below the smallest survivor and no lower than the largest of the pruned: every survivor stays nonzero.
+    least = torch.stack([r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()]).min()
+    pruned = [r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()]
+    level = torch.nextafter(least, torch.zeros_like(least))
+    level = torch.minimum(level, torch.stack(pruned).max()) if pruned else torch.zeros_like(level)
+    shrunk = {name: shrink(w, level * scales[name]) for name, w in weights.items()}
+    for name, weight in weights.items():
+        detach(model, name)
+        weight.copy_(shrunk[name])
+    masks = Masks(weights, chosen)
+    masks.zero_weights_()
+    return masks
+
+
+class ExactThreshold:
+    """Finds the α for which exactly ``keep`` magnitudes are larger, quickly when α moves little between calls.
+
+    On the CPU only the magnitudes near the last answer are sorted. On an accelerator the search is a bisection over
+    the bits of the float, with no value read back to the host.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._flat: Tensor | None = None
+        self._last: float | None = None
+
+    @torch.no_grad()
+    def __call__(self, weights: Sequence[Tensor], scales: Sequence[Tensor | float], keep: int) -> Tensor:
+        """α such that ``|w| / scale > α`` holds for exactly ``keep`` weights (fewer only where values tie).
+
+        Args:
+            weights: Tensors of any shapes.
+            scales: One positive factor per tensor.
+            keep: Number of weights to keep, at most their count.
+        """
+        flat = self._magnitudes(weights, scales)
+        if keep >= self._count:
+            return flat.new_zeros(())
+        if not flat.is_cpu:
+            return _bisect(flat, keep)
+        alpha = self._near(flat, keep)
+        if alpha is None:
+            alpha = flat.kthvalue(self._count - keep).values
+        self._last = float(alpha)
+        return alpha
+
+    def _magnitudes(self, weights: Sequence[Tensor], scales: Sequence[Tensor | float]) -> Tensor:
+        if self._flat is None:
+            dtype = torch.promote_types(weights[0].dtype, torch.float32)
+            self._flat = torch.empty(self._count, dtype=dtype, device=weights[0].device)
+        for part, weight, scale in zip(self._flat.split([w.numel() for w in weights]), weights, scales, strict=True):
+            if weight.dtype == part.dtype:
+                torch.abs(weight.detach().flatten(), out=part)
+            else:
+                part.copy_(weight.detach().flatten().abs())
+            if isinstance(scale, Tensor) or scale != 1.0:
+                part.div_(scale)
+        return self._flat
+
+    def _near(self, flat: Tensor, keep: int, width: float = 1.1) -> Tensor | None:
+        """The answer if it lies within a factor ``width`` of the last one."""
+        if not self._last:
+            return None
+        above = flat > self._last * width
+        more = keep - int(above.count_nonzero())  # how many of the band survive
+        band = flat[(flat > self._last / width).logical_xor_(above)]
+        if not 0 <= more < band.numel():
+            return None
+        return band.kthvalue(band.numel() - more).values
+
+
+def _bisect(flat: Tensor, keep: int) -> Tensor:
+    """The (keep + 1)-th largest of non-negative floats: their order is that of their bits read as integers."""
+    bits = flat.float().view(torch.int32)
+    answer = torch.zeros((), dtype=torch.int32, device=flat.device)
+    for bit in range(30, -1, -1):
+        trial = answer | (1 << bit)
+        # more than `keep` values are >= trial  <=>  the (keep + 1)-th largest is >= trial
+        answer = torch.where((bits >= trial).sum() > keep, trial, answer)
+    return answer.view(torch.float32).to(flat.dtype)

@@ -1,0 +1,125 @@
+"""AdapMTL's adaptive weighting: tasks whose loss has settled count more (ACM MM 2024, Eq. 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from secateur.components import prunable
+from secateur.problem import Problem
+from secateur.weighting.weighting import Weighting
+
+
+def adaptive_weights(ratios: Tensor, scale: float = 1.0, variant: Literal["paper", "code"] = "paper") -> Tensor:
+    """β_t from the relative fluctuation r_t = σ_t / L_t of each task's loss.
+
+    Args:
+        ratios: r, (tasks,), positive.
+        scale: λ·|W_B| / Σ|W_t|.
+        variant: ``"paper"``: β_t = scale / (r_t / mean r), Eq. 6. ``"code"``: β_t = r_t / mean r, what the published
+            code does; it moves the weights the other way and has no scale.
+
+    Returns:
+        β, (tasks,).
+    """
+    relative = ratios.clamp(min=1e-8)
+    relative = relative / relative.mean()
+    return scale / relative if variant == "paper" else relative
+
+
+class AdaptiveWeighting(Weighting):
+    """Weighs each task by the inverse of its loss's relative fluctuation over a window of steps.
+
+    σ_t is the mean of |L_t^k − L_t^(k−1)| over the window, L_t the window's mean loss. Until the warm-up is over and
+    a task's window is full, every task weighs 1. A batch that lacks a task leaves that task's window as it is.
+
+    Args:
+        window: Steps in the window; a fraction below 1 is a share of all steps (AdapMTL: 400 of 20,000).
+        warmup: Steps before weights change; a fraction below 1 is a share of all steps (AdapMTL: 5,000 of 20,000).
+        strength: λ of Eq. 6. With ``normalize`` it cancels out.
+        size_factor: Multiply by |W_B| / Σ|W_t|, backbone weights over head weights. With ``normalize`` it cancels out.
+        normalize: Scale the weights to mean 1, so that the weighting does not change the learning rate.
+        variant: ``"paper"`` is Eq. 6; ``"code"`` the published code (not inverted, no λ, no size factor).
+    """
+
+    def __init__(
+        self,
+        window: float = 0.1,
+        warmup: float = 0.2,
+        strength: float = 5.0,
+        size_factor: bool = True,
+        normalize: bool = True,
+        variant: Literal["paper", "code"] = "paper",
+    ) -> None:
+        if window <= 0 or warmup < 0 or strength <= 0:
+            raise ValueError(f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative.")
+        self.window, self.warmup, self.strength = window, warmup, strength
+        self.size_factor, self.normalize, self.variant = size_factor, normalize, variant
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Sizes the window and reads the size factor off the owners."""
+        self._tasks = {task: row for row, task in enumerate(problem.tasks)}
+        self._length = max(1, round(self.window * steps) if self.window < 1 else round(self.window))
+        self._begin = round(self.warmup * steps) if self.warmup < 1 else round(self.warmup)
+        self._scale = self.strength * (_size_factor(problem) if self.size_factor else 1.0)
+        self._step = 0
+        self._seen = dict.fromkeys(self._tasks, 0)
+        device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+        count = len(self._tasks)
+        self._levels = torch.zeros(count, self._length, device=device)  # (tasks, window), a ring per task
+        self._changes = torch.zeros(count, self._length, device=device)
+        self._last = torch.zeros(count, device=device)
+
+    def __call__(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
+        """Records the losses and returns β; no value is read back to the host."""
+        self._step += 1
+        for task, loss in losses.items():
+            self._record(task, loss.detach().float())
+        ready = all(seen > self._length for seen in self._seen.values())
+        if self._step <= self._begin or not ready:
+            return dict.fromkeys(losses, 1.0)
+        level = self._levels.mean(1).clamp(min=1e-8)
+        weights = adaptive_weights(self._changes.mean(1) / level, self._scale, self.variant)
+        if self.normalize:
+            weights = weights / weights.mean()
+        return {task: weights[self._tasks[task]] for task in losses}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The windows and counters."""
+        return {
+            "step": self._step,
+            "seen": dict(self._seen),
+            "levels": self._levels,
+            "changes": self._changes,
+            "last": self._last,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the windows and counters."""
+        self._step, self._seen = state["step"], dict(state["seen"])
+        self._levels.copy_(state["levels"])
+        self._changes.copy_(state["changes"])
+        self._last.copy_(state["last"])
+
+    def _record(self, task: str, loss: Tensor) -> None:
+        row, seen = self._tasks[task], self._seen[task]
+        if seen:  # the first loss has nothing to differ from
+            column = (seen - 1) % self._length
+            self._levels[row, column] = loss
+            self._changes[row, column] = (loss - self._last[row]).abs()
+        self._last[row] = loss
+        self._seen[task] = seen + 1
+
+
+def _size_factor(problem: Problem) -> float:
+    """|W_B| / Σ|W_t|: weights that several tasks own over weights that one task owns; 1 where either is missing."""
+    shared = own = 0
+    for name, parameter in prunable(problem.model).items():
+        if len(problem.owners[name]) == 1:
+            own += parameter.numel()
+        else:
+            shared += parameter.numel()
+    return shared / own if shared and own else 1.0

@@ -1,0 +1,39 @@
+"""What a loss weighting is. The base class weighs all tasks equally."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from secateur.problem import Problem
+
+
+class Weighting:
+    """Turns the tasks' losses into their weights; this base class gives every task the weight 1.
+
+    The training loop multiplies each loss by its weight and by ``Task.weight`` and adds them up.
+    """
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prepares for ``steps`` optimizer steps; bad settings raise here."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The weighting's own trainable parameters as optimizer groups."""
+        return []
+
+    def __call__(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
+        """``{task: scalar loss} -> {task: weight}`` for the tasks of this batch."""
+        return dict.fromkeys(losses, 1.0)
+
+    def penalty(self) -> Tensor | float:
+        """A term added to the loss after the weights were asked for."""
+        return 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that resumption needs: tensors and plain values only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up :meth:`state_dict`, after ``start``."""
