@@ -39,8 +39,8 @@ def components(problem: Problem, by: By = "owner") -> Components:
         problem: Gives the model and, for ``by="owner"`` and ``"sharing"``, the owners of its parameters.
         by: ``"owner"``: one component per set of tasks that a weight serves; what all tasks share is called
             ``backbone``, what one task owns bears its name, what some share is ``a+b``.
-            ``"sharing"``: ``backbone`` (several owners) and ``heads`` (one). ``"block"``: the outermost element
-            of a Sequential, ModuleList or ModuleDict. ``"layer"``: every weight. ``"all"``: one component.
+            ``"sharing"``: ``backbone`` (several owners) and ``heads`` (one). ``"block"``: the innermost module
+            around a layer that holds another one, such as a residual block. ``"layer"``: every weight. ``"all"``: one component.
             A mapping ``{name: glob patterns}`` of parameter names says it by hand.
 
     Raises:
@@ -61,7 +61,7 @@ def components(problem: Problem, by: By = "owner") -> Components:
             case "layer":
                 key = name.rpartition(".")[0] or name
             case "block":
-                key = _block_name(problem.model, name)
+                key = _block_name(names, name)
             case "all":
                 key = "all"
         groups.setdefault(key, []).append(name)
@@ -89,15 +89,14 @@ def _owner_name(problem: Problem, name: str) -> str:
     return "backbone" if not owners or owners == set(problem.tasks) else "+".join(sorted(owners))
 
 
-def _block_name(model: nn.Module, name: str) -> str:
-    parts = name.split(".")
-    module = model
-    for depth, part in enumerate(parts[:-1], start=1):
-        inside = isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict))
-        module = module.get_submodule(part)
-        if inside:
-            return ".".join(parts[:depth])
-    return ".".join(parts[:-1]) or name
+def _block_name(names: tuple[str, ...], name: str) -> str:
+    """The innermost module around the layer that holds another prunable weight too: a residual block, a branch."""
+    parts = name.split(".")[:-1]
+    for depth in range(len(parts) - 1, 0, -1):
+        prefix = ".".join(parts[:depth])
+        if sum(other.startswith(prefix + ".") for other in names) > 1:
+            return prefix
+    return ".".join(parts) or name
 
 
 def _by_pattern(names: tuple[str, ...], patterns: Mapping[str, Sequence[str]]) -> Components:

@@ -35,7 +35,11 @@ def rays(height: int, width: int, focal: float, top: float = 0.0, left: float = 
 def plane(normal: Tensor, distance: float) -> dict[str, Tensor]:
     """A 48x64 sample of the plane normal . X = -distance, the normal pointing to the camera."""
     depth = -distance / (normal.view(3, 1, 1) * rays(48, 64, FOCAL)).sum(0)
-    return {"image": torch.zeros(3, 48, 64), "depth": depth[None], "normal": normal.view(3, 1, 1).repeat(1, 48, 64)}
+    return {
+        "image": torch.zeros(3, 48, 64),
+        "depth": depth[None],
+        "normal": normal.view(3, 1, 1).repeat(1, 48, 64),
+    }
 
 
 def slant(seed: int) -> Tensor:
@@ -67,7 +71,9 @@ def test_flip_twice_is_the_identity(seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 def test_flip_keeps_normals_consistent_with_depth(seed: int) -> None:
     flipped = flip(plane(slant(seed), 2.0))
-    torch.testing.assert_close(flipped["normal"][:, :-1, :-1], normals_from_depth(flipped["depth"]), atol=2e-3, rtol=0)
+    torch.testing.assert_close(
+        flipped["normal"][:, :-1, :-1], normals_from_depth(flipped["depth"]), atol=2e-3, rtol=0
+    )
 
 
 def test_flip_leaves_its_argument_alone() -> None:
@@ -78,7 +84,9 @@ def test_flip_leaves_its_argument_alone() -> None:
 
 @given(st.floats(1.0, 3.0), st.floats(0, 1), st.floats(0, 1), st.floats(0.5, 8.0))
 @settings(max_examples=30, deadline=None)
-def test_zoom_on_a_frontal_plane_divides_depth_exactly(scale: float, top: float, left: float, distance: float) -> None:
+def test_zoom_on_a_frontal_plane_divides_depth_exactly(
+    scale: float, top: float, left: float, distance: float
+) -> None:
     zoomed = zoom(plane(torch.tensor([0.0, 0.0, -1.0]), distance), scale, top, left)
     torch.testing.assert_close(zoomed["depth"], torch.full((1, 48, 64), distance / scale))
 
@@ -92,7 +100,9 @@ def test_zoom_keeps_depth_and_normals_of_a_slanted_plane_consistent(
     zoomed = zoom(plane(normal, 2.0), scale, top, left)
     h, w = round(48 / scale), round(64 / scale)
     y, x = round(top * (48 - h)), round(left * (64 - w))
-    v = (y + (torch.arange(48) + 0.5) * h / 48 - 24.0) / FOCAL  # rays of the longer lens that looks at the crop
+    v = (
+        y + (torch.arange(48) + 0.5) * h / 48 - 24.0
+    ) / FOCAL  # rays of the longer lens that looks at the crop
     u = (x + (torch.arange(64) + 0.5) * w / 64 - 32.0) / FOCAL
     points = zoomed["depth"] * torch.stack([u.expand(48, 64), v[:, None].expand(48, 64), torch.ones(48, 64)])
     distance = -(points * zoomed["normal"]).sum(0)
@@ -107,7 +117,9 @@ def test_zoom_takes_the_place_asked_for() -> None:
     assert zoom(sample, 1.0) is sample
 
 
-@pytest.mark.parametrize("arguments", [(0.9, 0.5, 0.5), (1.2, -0.1, 0.5), (1.2, 0.5, 1.1), (float("nan"), 0.5, 0.5)])
+@pytest.mark.parametrize(
+    "arguments", [(0.9, 0.5, 0.5), (1.2, -0.1, 0.5), (1.2, 0.5, 1.1), (float("nan"), 0.5, 0.5)]
+)
 def test_zoom_refuses_what_is_out_of_range(arguments: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="scale must be >= 1"):
         zoom(random_sample(), *arguments)
@@ -156,7 +168,9 @@ def test_random_view_is_a_function_of_its_generator(seed: int) -> None:
     b = np.random.default_rng(seed)
     b.random(4)
     assert a.random() == b.random()  # four draws, always
-    assert {k: (v.shape, v.dtype) for k, v in view.items()} == {k: (v.shape, v.dtype) for k, v in sample.items()}
+    assert {k: (v.shape, v.dtype) for k, v in view.items()} == {
+        k: (v.shape, v.dtype) for k, v in sample.items()
+    }
 
 
 def test_random_view_draws_every_scale_and_both_sides() -> None:

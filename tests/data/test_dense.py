@@ -59,7 +59,7 @@ class Pattern(Dataset[Sample]):
         }
 
 
-def data(tasks: tuple[str, ...]):  # noqa: ANN201
+def data(tasks: tuple[str, ...]):
     return dense_data(
         Pattern(),
         Pattern(),
@@ -150,10 +150,22 @@ def test_metrics_have_their_keys_and_say_which_way_is_better() -> None:
         "keypoint": ["error"],
     }
     higher = {
-        key for task, _ in dense_tasks(4).values() for key, metric in task.metrics.items() if metric.higher_is_better
+        key
+        for task, _ in dense_tasks(4).values()
+        for key, metric in task.metrics.items()
+        if metric.higher_is_better
     }
     assert higher == {
-        *("miou", "pixel_accuracy", "within_11.25", "within_22.5", "within_30", "delta_1", "delta_2", "delta_3")
+        *(
+            "miou",
+            "pixel_accuracy",
+            "within_11.25",
+            "within_22.5",
+            "within_30",
+            "delta_1",
+            "delta_2",
+            "delta_3",
+        )
     }
 
 
@@ -245,10 +257,21 @@ def test_depth_pictures_have_a_fixed_logarithmic_range() -> None:
 
 
 def test_map_pictures_are_grey() -> None:
-    assert map_picture(torch.tensor([[[0.0, 0.5, 1.0, 2.0, -1.0]]]))[0, :, 0].tolist() == [0, 128, 255, 255, 0]
+    assert map_picture(torch.tensor([[[0.0, 0.5, 1.0, 2.0, -1.0]]]))[0, :, 0].tolist() == [
+        0,
+        128,
+        255,
+        255,
+        0,
+    ]
 
 
 def test_pictures_take_predictions_with_a_gradient_and_nan() -> None:
-    for picture, channels in ((segmentation_picture, 4), (normal_picture, 3), (depth_picture, 1), (map_picture, 1)):
+    for picture, channels in (
+        (segmentation_picture, 4),
+        (normal_picture, 3),
+        (depth_picture, 1),
+        (map_picture, 1),
+    ):
         shown = picture(torch.full((channels, 2, 3), float("nan")).requires_grad_())
         assert (shown.shape, shown.dtype) == ((2, 3, 3), torch.uint8)

@@ -38,7 +38,9 @@ class Numbered(Dataset[Sample]):
         }
 
 
-def loader(samples: int = 10, *, batch: int = 3, shuffle: bool = True, workers: int = 0, seed: int = 7) -> StepLoader:
+def loader(
+    samples: int = 10, *, batch: int = 3, shuffle: bool = True, workers: int = 0, seed: int = 7
+) -> StepLoader:
     return StepLoader(
         dataset=Numbered(samples),
         tasks=("seg", "depth"),
@@ -55,7 +57,11 @@ def loader(samples: int = 10, *, batch: int = 3, shuffle: bool = True, workers: 
 def equal(a: Batch, b: Batch) -> bool:
     assert isinstance(a[0], Tensor)
     assert isinstance(b[0], Tensor)
-    return torch.equal(a[0], b[0]) and all(torch.equal(a[1][t], b[1][t]) for t in a[1]) and a[1].keys() == b[1].keys()
+    return (
+        torch.equal(a[0], b[0])
+        and all(torch.equal(a[1][t], b[1][t]) for t in a[1])
+        and a[1].keys() == b[1].keys()
+    )
 
 
 def ids(batches: Iterator[Batch]) -> list[list[int]]:

@@ -123,7 +123,7 @@ def read_archive(path: Path, tasks: Sequence[str], classes: int) -> dict[str, Ar
     fields = _arrays(classes)
     wanted = [f"{split}_{fields[field]}" for split in ("train", "test") for field in ("image", *tasks)]
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             lacking = [name for name in wanted if name not in archive]
             arrays = {name: archive[name] for name in wanted if name in archive}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:

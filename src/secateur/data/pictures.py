@@ -30,11 +30,10 @@ def segmentation_picture(x: Tensor) -> Tensor:
 
     Class k has one colour whatever the number of classes; from 20 on the colours return, darker.
     """
-    labels = x.argmax(0) if x.is_floating_point() else x
-    colours = palette(int(labels[labels != 255].max()) + 1) if bool((labels != 255).any()) else palette(1)
-    dark = colours.new_tensor(DARK)
-    table = torch.cat([colours, dark.expand(256 - len(colours), 3)])  # (256, 3)
-    return table[labels.cpu()]
+    labels = (x.argmax(0) if x.is_floating_point() else x).cpu()
+    table = palette(256)
+    table[255] = table.new_tensor(DARK)
+    return table[labels]
 
 
 def normal_picture(x: Tensor) -> Tensor:
@@ -49,7 +48,7 @@ def depth_picture(x: Tensor) -> Tensor:
 
     The range is fixed (0.7 to 10 m), so that pictures of different models compare.
     """
-    depth = x.detach().float().cpu()
+    depth = torch.nan_to_num(x.detach().float().cpu(), nan=0.0)
     share = torch.log(depth.clamp(NEAREST, FARTHEST) / NEAREST) / math.log(FARTHEST / NEAREST)  # (1, h, w)
     table = _table(_VIRIDIS).float()
     place = (1.0 - share[0]) * (len(table) - 1)

@@ -1,0 +1,90 @@
+"""AdapMTL's Eq. 6, by hand and by property (oracle T5)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from problems import two_heads
+from secateur.weighting import AdaptiveWeighting, Equal, Fixed, adaptive_weights
+
+
+def test_oracle() -> None:
+    ratios = torch.tensor([0.1, 0.2, 0.3])
+    assert adaptive_weights(ratios).tolist() == pytest.approx([2.0, 1.0, 2 / 3])
+    assert adaptive_weights(ratios, variant="code").tolist() == pytest.approx([0.5, 1.0, 1.5])
+    assert adaptive_weights(ratios, scale=5 * 0.3065)[1] == pytest.approx(5 * 0.3065)
+
+
+def feed(weighting: AdaptiveWeighting, colour: list[float], shade: list[float]) -> list[dict]:
+    return [weighting({"colour": torch.tensor(c), "shade": torch.tensor(s)}) for c, s in zip(colour, shade, strict=True)]
+
+
+def test_window_by_hand() -> None:
+    weighting = AdaptiveWeighting(window=3, warmup=0, size_factor=False, strength=1.0, normalize=False)
+    weighting.start(two_heads(), 100)
+    colour, shade = [1.0, 2.0, 1.0, 3.0, 2.0], [4.0, 4.4, 4.0, 4.4, 4.0]
+    given = feed(weighting, colour, shade)
+    assert given[2] == {"colour": 1.0, "shade": 1.0}  # the window is not full
+    # last three: colour levels 1, 3, 2 with changes 1, 2, 1; shade levels 4, 4.4, 4 with changes .4
+    r_colour, r_shade = (4 / 3) / 2.0, 0.4 / (12.4 / 3)
+    mean = (r_colour + r_shade) / 2
+    assert float(given[4]["colour"]) == pytest.approx(mean / r_colour, rel=1e-5)
+    assert float(given[4]["shade"]) == pytest.approx(mean / r_shade, rel=1e-5)
+
+
+def test_a_steady_task_counts_more_and_normalised_weights_have_mean_one() -> None:
+    weighting = AdaptiveWeighting(window=4, warmup=2)
+    weighting.start(two_heads(), 100)
+    last = feed(weighting, [1.0, 2.0] * 5, [1.0, 1.01] * 5)[-1]
+    assert float(last["shade"]) > 1 > float(last["colour"])
+    assert float(last["shade"] + last["colour"]) == pytest.approx(2.0)
+
+
+def test_shares_of_the_steps_and_counts() -> None:
+    weighting = AdaptiveWeighting(window=0.02, warmup=0.25)
+    weighting.start(two_heads(), 20_000)
+    assert (weighting._length, weighting._begin) == (400, 5_000)
+    weighting = AdaptiveWeighting(window=400, warmup=5_000)
+    weighting.start(two_heads(), 20_000)
+    assert (weighting._length, weighting._begin) == (400, 5_000)
+
+
+def test_missing_tasks_keep_their_window() -> None:
+    weighting = AdaptiveWeighting(window=2, warmup=0)
+    weighting.start(two_heads(), 100)
+    for value in (1.0, 1.5, 1.0):
+        weighting({"colour": torch.tensor(value)})
+        weighting({"shade": torch.tensor(value)})
+    assert set(weighting({"colour": torch.tensor(1.0)})) == {"colour"}
+    assert weighting._seen == {"colour": 4, "shade": 3}
+
+
+def test_size_factor_is_backbone_over_heads() -> None:
+    problem = two_heads()
+    weighting = AdaptiveWeighting(strength=2.0)
+    weighting.start(problem, 10)
+    shared, own = 16 * 27 + 16 * 16 * 9, 5 * 16 + 8 * 16 + 8
+    assert weighting._scale == pytest.approx(2.0 * shared / own)
+
+
+def test_nothing_is_divided_by_zero() -> None:
+    weighting = AdaptiveWeighting(window=2, warmup=0)
+    weighting.start(two_heads(), 100)
+    last = feed(weighting, [0.0] * 6, [1.0] * 6)[-1]
+    assert all(torch.isfinite(torch.as_tensor(w)) for w in last.values())
+
+
+def test_fixed_and_equal() -> None:
+    problem, losses = two_heads(), {"colour": torch.tensor(3.0), "shade": torch.tensor(1.0)}
+    assert Equal()(losses) == {"colour": 1.0, "shade": 1.0}
+    fixed = Fixed({"shade": 2.0})
+    fixed.start(problem, 1)
+    assert fixed(losses) == {"colour": 1.0, "shade": 2.0}
+    with pytest.raises(ValueError, match=r"weights name \['sahde'\]"):
+        Fixed({"sahde": 1.0}).start(problem, 1)
+
+
+def test_bad_settings() -> None:
+    with pytest.raises(ValueError, match="window 0"):
+        AdaptiveWeighting(window=0)
