@@ -19,6 +19,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
+        aside.chmod(0o644)  # some writers leave their files readable by the owner alone
         aside.replace(path)
     except OSError as error:
         _remove(aside)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from secateur.metrics.resize import Resize, check_target, resized, settings
+from secateur.metrics.resize import Resize, check_target, resized
+from secateur.metrics.states import add_settings, add_state
 
 _POWERS = (1, 2, 3)
 
@@ -55,11 +56,11 @@ class DepthError(Metric):
         self.resize: Resize = resize
         # torchmetrics refuses to set this on an instance, but here the direction is the instance's.
         object.__setattr__(self, "higher_is_better", statistic == "delta")
-        self.add_state("absolute", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("relative", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("within", torch.zeros(len(_POWERS), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("pixels", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("settings", settings(resize=resize), dist_reduce_fx="max")
+        add_state(self, "absolute", torch.tensor(0.0, dtype=torch.float64))
+        add_state(self, "relative", torch.tensor(0.0, dtype=torch.float64))
+        add_state(self, "within", torch.zeros(len(_POWERS), dtype=torch.int64))
+        add_state(self, "pixels", torch.tensor(0))
+        add_settings(self, resize=resize)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Counts one batch.

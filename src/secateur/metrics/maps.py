@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from secateur.metrics.resize import Resize, check_target, resized, settings
+from secateur.metrics.resize import Resize, check_target, resized
+from secateur.metrics.states import add_settings, add_state
 
 
 class MapError(Metric):
@@ -30,9 +31,9 @@ class MapError(Metric):
     def __init__(self, *, resize: Resize = "bilinear") -> None:
         super().__init__()
         self.resize: Resize = resize
-        self.add_state("absolute", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("pixels", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("settings", settings(resize=resize), dist_reduce_fx="max")
+        add_state(self, "absolute", torch.tensor(0.0, dtype=torch.float64))
+        add_state(self, "pixels", torch.tensor(0))
+        add_settings(self, resize=resize)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Counts one batch.

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
-from secateur.metrics.resize import Resize, check_target, resized, settings
+from secateur.metrics.resize import Resize, check_target, resized
+from secateur.metrics.states import add_settings, add_state
 
 _BINS_PER_DEGREE = 100
 _BINS = 180 * _BINS_PER_DEGREE
@@ -65,9 +66,9 @@ class NormalAngle(Metric):
         self.resize: Resize = resize
         # torchmetrics refuses to set this on an instance, but here the direction is the instance's.
         object.__setattr__(self, "higher_is_better", statistic == "within")
-        self.add_state("angle_sum", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("histogram", torch.zeros(_BINS, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("settings", settings(int(space == "raw_uint8"), resize=resize), dist_reduce_fx="max")
+        add_state(self, "angle_sum", torch.tensor(0.0, dtype=torch.float64))
+        add_state(self, "histogram", torch.zeros(_BINS, dtype=torch.int64))
+        add_settings(self, int(space == "raw_uint8"), resize=resize)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Counts one batch.
@@ -107,7 +108,7 @@ class NormalAngle(Metric):
             0.0 * self.angle_sum / count
         )  # 0, or nan without pixels or with a prediction that is not finite
         if self.statistic == "within":
-            return self.histogram[: self.bins_within].sum() / count + broken
+            return self.histogram[: self.bins_within].sum().double() / count + broken
         middle = (
             torch.stack([count - 1, count]) // 2
         )  # the two middle ranks, from 0; equal if the count is odd

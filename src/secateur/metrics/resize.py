@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -46,18 +46,3 @@ def check_target(target: Tensor, shape: tuple[int | None, ...], meaning: str) ->
     )
     if not fits:
         raise ValueError(f"The target has shape {tuple(target.shape)}; it must be {meaning}.")
-
-
-def settings(*numbers: int, resize: Resize) -> Tensor:
-    """What the states depend on, as a state of its own.
-
-    torchmetrics merges metrics into one compute group when their states are equal after the first batch. Two
-    metrics with different settings can agree there by accident; this state keeps them apart.
-
-    Raises:
-        ValueError: If ``resize`` is unknown.
-    """
-    choices = get_args(Resize)
-    if resize not in choices:
-        raise ValueError(f"resize is {resize!r}; choose one of {list(choices)}.")
-    return torch.tensor([*numbers, choices.index(resize)])

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from secateur.metrics.resize import Resize, check_target, resized, settings
+from secateur.metrics.resize import Resize, check_target, resized
+from secateur.metrics.states import add_settings, add_state
 
 
 class _Confusion(Metric):
@@ -28,10 +29,10 @@ class _Confusion(Metric):
         self.classes = classes
         self.ignore_index = ignore_index
         self.resize: Resize = resize
-        self.add_state("confusion", torch.zeros(classes, classes, dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("lowest", torch.tensor(0), dist_reduce_fx="min")
-        self.add_state("highest", torch.tensor(0), dist_reduce_fx="max")
-        self.add_state("settings", settings(classes, ignore_index, resize=resize), dist_reduce_fx="max")
+        add_state(self, "confusion", torch.zeros(classes, classes, dtype=torch.int64))
+        add_state(self, "lowest", torch.tensor(0), "min")
+        add_state(self, "highest", torch.tensor(0), "max")
+        add_settings(self, classes, ignore_index, resize=resize)
 
     def update(self, prediction: Tensor, target: Tensor) -> None:
         """Counts one batch.
