@@ -16,7 +16,11 @@ class TwoHeads(nn.Module):
     def __init__(self, width: int = 16) -> None:
         super().__init__()
         self.trunk = nn.Sequential(
-            nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(width, width, 3, padding=1)
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Conv2d(width, width, 3, padding=1),
         )
         self.colour = nn.Conv2d(width, 5, 1)
         self.shade = nn.Sequential(nn.Conv2d(width, 8, 1), nn.ReLU(), nn.Conv2d(8, 1, 1))
@@ -36,14 +40,19 @@ def batches(count: int = 6, dtype: torch.dtype = torch.float32, partial: bool = 
     made = []
     for index in range(count):
         x = torch.randn(4, 3, 8, 8, generator=draw)
-        targets = {"colour": x.sum(1).clamp(-2, 2).add(2).round().long(), "shade": x.mean(1, keepdim=True).to(dtype)}
+        targets = {
+            "colour": x.sum(1).clamp(-2, 2).add(2).round().long(),
+            "shade": x.mean(1, keepdim=True).to(dtype),
+        }
         if partial:
             targets.pop("shade" if index % 2 else "colour")
         made.append((x.to(dtype), targets))
     return made
 
 
-def two_heads(seed: int = 0, width: int = 16, dtype: torch.dtype = torch.float32, partial: bool = False) -> Problem:
+def two_heads(
+    seed: int = 0, width: int = 16, dtype: torch.dtype = torch.float32, partial: bool = False
+) -> Problem:
     torch.manual_seed(seed)
     data = batches(dtype=dtype, partial=partial)
     return Problem(TwoHeads(width).to(dtype), tasks(), data, data[:2], data[:2])
@@ -59,7 +68,9 @@ def shuffled_loader(generator: torch.Generator | None = None) -> DataLoader:
     """A user's own loader, shuffled, that knows nothing of steps."""
     made = batches()
     data = _Named(
-        torch.cat([x for x, _ in made]), torch.cat([t["colour"] for _, t in made]), torch.cat([t["shade"] for _, t in made])
+        torch.cat([x for x, _ in made]),
+        torch.cat([t["colour"] for _, t in made]),
+        torch.cat([t["shade"] for _, t in made]),
     )
     return DataLoader(data, batch_size=4, shuffle=True, generator=generator)
 

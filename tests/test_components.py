@@ -19,7 +19,9 @@ def test_prunable_are_the_weights_of_layers() -> None:
 
 
 def test_attention_projections_are_prunable_embeddings_are_not() -> None:
-    model = nn.ModuleDict({"words": nn.Embedding(5, 8), "attention": nn.MultiheadAttention(8, 2), "norm": nn.LayerNorm(8)})
+    model = nn.ModuleDict(
+        {"words": nn.Embedding(5, 8), "attention": nn.MultiheadAttention(8, 2), "norm": nn.LayerNorm(8)}
+    )
     assert set(prunable(model)) == {"attention.in_proj_weight", "attention.out_proj.weight"}
 
 
@@ -107,7 +109,9 @@ def test_every_partition_covers_every_weight_once(by: str) -> None:
 def test_partitions_by_name() -> None:
     problem = two_heads()
     assert set(components(problem, "sharing")) == {"backbone", "heads"}
-    assert set(components(problem, {"deep": ["trunk.4.*"], "rest": ["trunk.0.*", "colour.*", "shade.*"]})) == {"deep", "rest"}
+    assert set(
+        components(problem, {"deep": ["trunk.4.*"], "rest": ["trunk.0.*", "colour.*", "shade.*"]})
+    ) == {"deep", "rest"}
     with pytest.raises(ValueError, match=r"no pattern matches \['colour.weight'"):
         components(problem, {"trunk": ["trunk.*"]})
     with pytest.raises(ValueError, match="no prunable weight matches 'x'"):
@@ -119,9 +123,13 @@ def test_partitions_by_name() -> None:
 def test_blocks_of_a_resnet_are_its_residual_blocks() -> None:
     model = deeplab_resnet34({"seg": 2}, width=0.125)
     x = torch.zeros(1, 3, 32, 32)
-    problem = Problem(model, {"seg": Task(F.cross_entropy)}, [(x, {"seg": torch.zeros(1, 4, 4, dtype=torch.long)})])
+    problem = Problem(
+        model, {"seg": Task(F.cross_entropy)}, [(x, {"seg": torch.zeros(1, 4, 4, dtype=torch.long)})]
+    )
     blocks = components(problem, "block")
-    assert blocks["backbone.layer2.0"] == tuple(f"backbone.layer2.0.{n}.weight" for n in ("conv1", "conv2", "shortcut.0"))
+    assert blocks["backbone.layer2.0"] == tuple(
+        f"backbone.layer2.0.{n}.weight" for n in ("conv1", "conv2", "shortcut.0")
+    )
     assert blocks["heads.seg.branches.3"] == tuple(f"heads.seg.branches.3.{n}.weight" for n in (0, 3, 6))
     assert blocks["backbone"] == ("backbone.conv1.weight",)
 
@@ -129,7 +137,9 @@ def test_blocks_of_a_resnet_are_its_residual_blocks() -> None:
 def test_a_task_called_backbone_is_refused() -> None:
     problem = two_heads()
     renamed = Problem(
-        nn.Sequential(), {"backbone": tasks()["colour"]}, [(x, {"backbone": t["colour"]}) for x, t in problem.train]
+        nn.Sequential(),
+        {"backbone": tasks()["colour"]},
+        [(x, {"backbone": t["colour"]}) for x, t in problem.train],
     )
 
     class One(nn.Module):

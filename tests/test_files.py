@@ -46,5 +46,5 @@ def test_interruption_keeps_the_old_file(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="Cannot write .*file/a.txt"):
+    with pytest.raises(OSError, match=r"Cannot write .*file/a\.txt"):
         write_text(tmp_path / "file" / "a.txt", "one")

@@ -13,7 +13,7 @@ import secateur
 ROOT = Path(secateur.__file__).parent
 LAYERS = {
     "rng": 0, "files": 0, "schedules": 0, "metrics": 0, "problem": 0, "components": 0, "density": 0,
-    "sparsifier": 1, "masks": 1, "threshold": 1, "snapshot": 1, "saving": 1, "stream": 1, "ledger": 1,
+    "sparsifier": 1, "masks": 1, "threshold": 1, "allocation": 1, "snapshot": 1, "saving": 1, "stream": 1, "ledger": 1,
     "methods": 2, "weighting": 2, "evaluate": 2, "cost": 2,
     "fit": 3,
     "folder": 4, "samples": 4, "report": 4, "config": 4, "run": 4,
@@ -31,7 +31,13 @@ def part(path: Path) -> str:
 
 def imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names = (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
         yield from (name for name in names if name.split(".")[0] == "secateur" and "." in name)
 
 
@@ -47,10 +53,14 @@ def test_no_arrow_points_up(path: Path) -> None:
         elif own in LEAVES:
             assert LAYERS[other] == 0, f"{own} imports {name}; a leaf uses layer 0 alone"
         else:
-            assert LAYERS[other] <= LAYERS[own], f"{own} (layer {LAYERS[own]}) imports {name} (layer {LAYERS[other]})"
+            assert LAYERS[other] <= LAYERS[own], (
+                f"{own} (layer {LAYERS[own]}) imports {name} (layer {LAYERS[other]})"
+            )
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part(p) == "methods" and p.stem != "__init__"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if part(p) == "methods" and p.stem != "__init__"], ids=lambda p: p.stem
+)
 def test_methods_import_neither_fit_nor_each_other(path: Path) -> None:
     assert not [name for name in imports(path) if name.startswith(("secateur.methods", "secateur.fit"))]
 

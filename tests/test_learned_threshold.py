@@ -77,7 +77,14 @@ def test_coupled_decay_makes_all_thresholds_equal() -> None:
     method = LearnedThreshold(0.01, initial=-15.0, pressure="coupled_l2", deadline=1.0)
     optimizer = lambda groups: torch.optim.Adam(groups, lr=1e-2, betas=(0.5, 0.999), weight_decay=1e-4)  # noqa: E731
     with pytest.warns(UserWarning, match="raised"):
-        fit(problem, method, steps=60, optimizer=optimizer, on_log=lambda rows: seen.append(rows[-1]["threshold"]), log_every=1)
+        fit(
+            problem,
+            method,
+            steps=60,
+            optimizer=optimizer,
+            on_log=lambda rows: seen.append(rows[-1]["threshold"]),
+            log_every=1,
+        )
     values = list(seen[50].values())
     assert max(values) / min(values) < 1.05
     assert min(values) > 1.1 * torch.tensor(-15.0).sigmoid()

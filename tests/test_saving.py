@@ -57,14 +57,17 @@ def test_truncated_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     model = TwoHeads()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    with pytest.raises(ValueError, match="m.safetensors is truncated"):
+    with pytest.raises(ValueError, match=r"m\.safetensors is truncated"):
         load(model, path)
     assert equal(before, model.state_dict())
 
 
 def test_another_model(tmp_path: Path) -> None:
     path = save(TwoHeads(8), tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match=r"belongs to another model: colour.weight: file \(5, 8, 1, 1\), model \(5, 16, 1, 1\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to another model: colour.weight: file \(5, 8, 1, 1\), model \(5, 16, 1, 1\)",
+    ):
         load(TwoHeads(16), path)
     with pytest.raises(ValueError, match="file absent"):
         load(nn.Sequential(TwoHeads(8)), path)

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from problems import two_heads
 from secateur.components import prunable
 from secateur.masks import top_masks
-from secateur.threshold import ExactThreshold, Shrinkage, _bisect, attach, bake, detach, shrink, soft_threshold
+from secateur.threshold import (
+    ExactThreshold,
+    Shrinkage,
+    _bisect,
+    attach,
+    bake,
+    detach,
+    shrink,
+    soft_threshold,
+)
 
 
 def test_values_by_hand() -> None:

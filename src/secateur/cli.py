@@ -54,19 +54,25 @@ def _train(argv: list[str]) -> None:
     against = Path(arguments.against) if arguments.against else None
     command = shlex.join(["secateur", "train", *argv])
     with _Bar() as bar:
-        found = train_run(config, out, against=against, workers=arguments.workers, command=command, on_log=bar)
+        found = train_run(
+            config, out, against=against, workers=arguments.workers, command=command, on_log=bar
+        )
     console = Console()
     dense = found["delta_t"]["against"]
     folders = [out] if dense in (None, "itself") else [Path(dense), out]
     console.print(results_table([read_run(folder) for folder in folders]))
     if dense is None:
-        console.print("No dense reference found; train one beside it (secateur train dense, otherwise the same options).")
+        console.print(
+            "No dense reference found; train one beside it (secateur train dense, otherwise the same options)."
+        )
     console.print(f"report {report(folders, out / 'report.html')}", soft_wrap=True)
     console.print(f"model  {out / 'model.safetensors'}", soft_wrap=True)
 
 
 def _evaluate(argv: list[str]) -> None:
-    parser = ArgumentParser(prog="secateur evaluate", description="Computes the metrics of a finished run anew.")
+    parser = ArgumentParser(
+        prog="secateur evaluate", description="Computes the metrics of a finished run anew."
+    )
     parser.add_argument("run", type=str, help="run folder")
     parser.add_argument("--split", type=Literal["val", "test"], default="test", help="which split")
     arguments = parser.parse_args(argv)
@@ -79,9 +85,13 @@ def _evaluate(argv: list[str]) -> None:
 
 
 def _report(argv: list[str]) -> None:
-    parser = ArgumentParser(prog="secateur report", description="Writes one page about several finished runs.")
+    parser = ArgumentParser(
+        prog="secateur report", description="Writes one page about several finished runs."
+    )
     parser.add_argument("runs", nargs="+", type=str, help="run folders, the dense one first")
-    parser.add_argument("--out", type=str | None, default=None, help="the page (default: report.html in the last run)")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="the page (default: report.html in the last run)"
+    )
     arguments = parser.parse_args(argv)
     folders = [Path(run) for run in arguments.runs]
     Console().print(results_table([read_run(folder) for folder in folders]))
@@ -93,7 +103,13 @@ class _Bar:
     """A progress bar with loss, density and the time left."""
 
     def __init__(self) -> None:
-        columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[said]}"))
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[said]}"),
+        )
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
         self._id: Any = None
 
@@ -108,9 +124,9 @@ class _Bar:
         row = next((r for r in reversed(rows) if "loss" in r), None)
         if row is None:
             return
-        said = "  ".join([*(f"{t} {v:.3f}" for t, v in row["loss"].items()), f"density {row['density']['overall']:.1%}"])
+        said = "  ".join(
+            [*(f"{t} {v:.3f}" for t, v in row["loss"].items()), f"density {row['density']['overall']:.1%}"]
+        )
         if self._id is None:
             self._id = self._progress.add_task("", total=total, said=said, completed=row["step"])
         self._progress.update(self._id, completed=row["step"], said=said)
-
-

@@ -48,7 +48,9 @@ def components(problem: Problem, by: By = "owner") -> Components:
     """
     names = tuple(prunable(problem.model))
     if not names:
-        raise ValueError("The model has no convolution or linear weight that requires a gradient; nothing can be pruned.")
+        raise ValueError(
+            "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
+        )
     if isinstance(by, Mapping):
         return _by_pattern(names, by)
     groups: dict[str, list[str]] = {}
@@ -82,7 +84,9 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def _owner_name(problem: Problem, name: str) -> str:
     owners = problem.owners[name]
     if "backbone" in problem.tasks:
-        raise ValueError("A task is called 'backbone', which is the name of the shared component; rename the task.")
+        raise ValueError(
+            "A task is called 'backbone', which is the name of the shared component; rename the task."
+        )
     # A single task owns all of the network, or only its part of it; what no task reaches counts as shared.
     if len(owners) == 1:
         return next(iter(owners))
@@ -105,13 +109,19 @@ def _by_pattern(names: tuple[str, ...], patterns: Mapping[str, Sequence[str]]) -
     for component, globs in patterns.items():
         members = tuple(n for n in names if any(fnmatchcase(n, glob) for glob in globs))
         if not members:
-            raise ValueError(f"components: no prunable weight matches {component!r} = {list(globs)}; the weights are {list(names)}.")
+            raise ValueError(
+                f"components: no prunable weight matches {component!r} = {list(globs)}; the weights are {list(names)}."
+            )
         for member in members:
             if member in claimed:
-                raise ValueError(f"components: {member!r} matches both {claimed[member]!r} and {component!r}; make the patterns disjoint.")
+                raise ValueError(
+                    f"components: {member!r} matches both {claimed[member]!r} and {component!r}; make the patterns disjoint."
+                )
             claimed[member] = component
         found[component] = members
     rest = [n for n in names if n not in claimed]
     if rest:
-        raise ValueError(f"components: no pattern matches {rest}; every prunable weight must belong to a component.")
+        raise ValueError(
+            f"components: no pattern matches {rest}; every prunable weight must belong to a component."
+        )
     return found

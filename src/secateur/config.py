@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,12 +82,20 @@ def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
     )
     parser.add_argument("recipe", nargs="?", help=f"{', '.join(recipes())}, or a YAML file of your own")
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_argument("--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)")
-    parser.add_argument("--against", type=str | None, help="run folder of the dense reference (default: looked for beside --out)")
+    parser.add_argument(
+        "--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)"
+    )
+    parser.add_argument(
+        "--against",
+        type=str | None,
+        help="run folder of the dense reference (default: looked for beside --out)",
+    )
     parser.add_function_arguments(training, as_group=True)
     for kind in _PACKAGES:
         group = parser.add_argument_group(f"--{kind} {names[kind]}")
-        group.add_argument(f"--{kind}.name", default=names[kind], help=f"which {kind}: ours by name, or an import path")
+        group.add_argument(
+            f"--{kind}.name", default=names[kind], help=f"which {kind}: ours by name, or an import path"
+        )
         target = part(kind, names[kind])
         add = group.add_class_arguments if inspect.isclass(target) else group.add_function_arguments
         add(target, kind, as_group=False, skip=_linked(kind, target))
@@ -162,14 +171,16 @@ def _linked(kind: str, target: Callable[..., Any]) -> set[str]:
 def _spelt_out(argument: str) -> str:
     """``--data nyuv2`` is short for ``--data.name nyuv2``."""
     option, equals, value = argument.partition("=")
-    return f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in _PACKAGES else argument
+    return (
+        f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in _PACKAGES else argument
+    )
 
 
 def _names(argv: Sequence[str], recipe: str | None) -> dict[str, str]:
     """Which parts are chosen: by default, then by the recipe, by ``--config`` files, by the options."""
     names = dict(_DEFAULTS)
     paths = [recipe_path(recipe)] if recipe else []
-    given = {option: value for option, value in _pairs(argv)}
+    given = dict(_pairs(argv))
     if "--config" in given:
         paths.append(Path(given["--config"]))
     for path in paths:
@@ -180,7 +191,7 @@ def _names(argv: Sequence[str], recipe: str | None) -> dict[str, str]:
 
 def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
     joined = [tuple(a.split("=", 1)) for a in argv if a.startswith("--") and "=" in a]
-    return [*zip(argv, argv[1:], strict=False), *((o, v) for o, v in joined)]
+    return [*pairwise(argv), *((o, v) for o, v in joined)]
 
 
 def _plain(value: Any) -> Any:

@@ -41,9 +41,14 @@ def density(model: nn.Module, components: Mapping[str, tuple[str, ...]]) -> Dens
     names = [name for members in components.values() for name in members]
     weights = [weight(model, name) for name in names]
     sizes = dict(zip(names, (w.numel() for w in weights), strict=True))
-    kept = dict(zip(names, torch.stack([w.count_nonzero() for w in weights]).tolist(), strict=True))  # one read
+    kept = dict(
+        zip(names, torch.stack([w.count_nonzero() for w in weights]).tolist(), strict=True)
+    )  # one read
     return Density(
         sum(kept.values()) / sum(sizes.values()),
-        {c: sum(kept[n] for n in members) / sum(sizes[n] for n in members) for c, members in components.items()},
+        {
+            c: sum(kept[n] for n in members) / sum(sizes[n] for n in members)
+            for c, members in components.items()
+        },
         {name: kept[name] / sizes[name] for name in names},
     )

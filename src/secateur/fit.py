@@ -28,7 +28,9 @@ from secateur.weighting import Weighting
 MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
 
 
-def adam(lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0) -> MakeOptimizer:
+def adam(
+    lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
+) -> MakeOptimizer:
     """Adam in its fused form (five times faster than torch's default on a CPU); the decay is coupled L2."""
     return lambda groups: torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
@@ -107,14 +109,20 @@ def fit(
     inner = make(_groups(problem, extra))
     model, stepper = fabric.setup(problem.model, inner)
     rates = [group["lr"] for group in inner.param_groups]
-    stream, ledger, history = Stream(problem.train, fabric.global_rank, fabric.world_size), Ledger(), History()
+    stream, ledger, history = (
+        Stream(problem.train, fabric.global_rank, fabric.world_size),
+        Ledger(),
+        History(),
+    )
 
     step = 0
     if path and path.exists():
         saved = load_snapshot(path, tensors)
         step = saved["step"]
         if saved["total"] != total:
-            raise ValueError(f"The checkpoint {path} is of a run of {saved['total']} steps, not {total}; delete it or ask for the same.")
+            raise ValueError(
+                f"The checkpoint {path} is of a run of {saved['total']} steps, not {total}; delete it or ask for the same."
+            )
         method.load_state_dict(saved["method"])
         weighting.load_state_dict(saved["weighting"])
         restore(tensors, saved["model"])
@@ -190,7 +198,9 @@ def _steps(problem: Problem, epochs: int | None, steps: int | None) -> int:
             raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
         steps = (epochs or 0) * len(problem.train)
     if steps < 1:
-        raise ValueError(f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says).")
+        raise ValueError(
+            f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."
+        )
     return steps
 
 

@@ -75,7 +75,9 @@ class RunFolder:
                 )
             return
         if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
-            raise ValueError(f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out.")
+            raise ValueError(
+                f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out."
+            )
         write_text(self.config, yaml.safe_dump(dict(config), sort_keys=True))
 
     def read_config(self) -> dict[str, Any]:
@@ -85,7 +87,9 @@ class RunFolder:
             FileNotFoundError: If this is no run folder.
         """
         if not self.config.is_file():
-            raise FileNotFoundError(f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`.")
+            raise FileNotFoundError(
+                f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
+            )
         return yaml.safe_load(self.config.read_text(encoding="utf-8"))
 
     def read_report(self) -> dict[str, Any] | None:

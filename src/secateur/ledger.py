@@ -27,7 +27,9 @@ class Ledger:
             never = torch.full_like(value, torch.inf)
             self._sums[task] = self._sums.get(task, torch.zeros_like(value)) + value
             self._counts[task] = self._counts.get(task, 0) + 1
-            self._first_bad[task] = self._first_bad.get(task, never).minimum(torch.where(value.isfinite(), never, step))
+            self._first_bad[task] = self._first_bad.get(task, never).minimum(
+                torch.where(value.isfinite(), never, step)
+            )
         self._weights.update(weights)
 
     def check(self, kept: str) -> None:
@@ -58,4 +60,8 @@ class Ledger:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`."""
-        self._sums, self._counts, self._weights = dict(state["sums"]), dict(state["counts"]), dict(state["weights"])
+        self._sums, self._counts, self._weights = (
+            dict(state["sums"]),
+            dict(state["counts"]),
+            dict(state["weights"]),
+        )

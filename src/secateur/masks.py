@@ -89,4 +89,7 @@ def top_masks(scores: Sequence[Tensor], keep: int) -> list[Tensor]:
     mask = flat > kth
     ties = (flat == kth).nonzero().flatten()
     mask[ties[: keep - int(mask.sum())]] = True
-    return [part.view_as(score) for part, score in zip(mask.split([s.numel() for s in scores]), scores, strict=True)]
+    return [
+        part.view_as(score)
+        for part, score in zip(mask.split([s.numel() for s in scores]), scores, strict=True)
+    ]

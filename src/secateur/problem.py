@@ -75,7 +75,9 @@ class Problem:
         return _owners(self)
 
 
-def predict(model: nn.Module, x: Input, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+def predict(
+    model: nn.Module, x: Input, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]
+) -> dict[str, Tensor]:
     """Predictions of ``model`` for the tasks that have a target in this batch.
 
     Raises:
@@ -89,13 +91,19 @@ def predict(model: nn.Module, x: Input, targets: Mapping[str, Tensor], tasks: Ma
         )
     unknown = sorted(set(targets) - set(tasks))
     if unknown:
-        raise ValueError(f"The targets name {unknown}, but the problem's tasks are {sorted(tasks)}; add a Task for it or drop the target.")
+        raise ValueError(
+            f"The targets name {unknown}, but the problem's tasks are {sorted(tasks)}; add a Task for it or drop the target."
+        )
     missing = sorted(set(targets) - set(predictions))
     if missing:
-        raise ValueError(f"The targets name {missing}, but the model returned only {sorted(predictions)}; name the model's outputs after the tasks.")
+        raise ValueError(
+            f"The targets name {missing}, but the model returned only {sorted(predictions)}; name the model's outputs after the tasks."
+        )
     surplus = sorted(set(predictions) - set(tasks))
     if surplus:
-        raise ValueError(f"The model returned {surplus}, but the problem's tasks are {sorted(tasks)}; add a Task for it or leave the output away.")
+        raise ValueError(
+            f"The model returned {surplus}, but the problem's tasks are {sorted(tasks)}; add a Task for it or leave the output away."
+        )
     return {task: predictions[task] for task in tasks if task in targets}
 
 
@@ -132,7 +140,9 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
         for module, training in modes.items():
             module.training = training
     if unseen:
-        raise ValueError(f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task.")
+        raise ValueError(
+            f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task."
+        )
     return {name: frozenset(tasks) for name, tasks in found.items()}
 
 

@@ -104,7 +104,12 @@ def train(
 
 def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
     """The problem that a configuration describes, its model freshly initialised from the seed."""
-    linked = {"size": parse_size(config["size"]), "batch": config["batch"], "seed": config["seed"], "workers": workers}
+    linked = {
+        "size": parse_size(config["size"]),
+        "batch": config["batch"],
+        "seed": config["seed"],
+        "workers": workers,
+    }
     data = cast(Data, build("data", config, **linked))
     torch.manual_seed(config["seed"])
     model = build("model", config, tasks=data.channels)
@@ -127,7 +132,9 @@ def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str
 
 def _device(name: str) -> dict[str, Any]:
     """Arguments of Fabric for ``cpu``, ``cuda``, ``cuda:1`` or ``auto``."""
-    kind, _, index = ("cuda" if torch.cuda.is_available() else "cpu", "", "") if name == "auto" else name.partition(":")
+    kind, _, index = (
+        ("cuda" if torch.cuda.is_available() else "cpu", "", "") if name == "auto" else name.partition(":")
+    )
     if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
         raise ValueError(f"device is {name!r}; give cpu, cuda, cuda:1 or auto.")
     if kind == "cuda" and not torch.cuda.is_available():
@@ -161,7 +168,11 @@ def _report(config: Config, problem: Problem, data: Data, seconds: float, comman
 def _hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    names = [line.partition(":")[2].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    names = [
+        line.partition(":")[2].strip()
+        for line in _lines(Path("/proc/cpuinfo"))
+        if line.startswith("model name")
+    ]
     return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
 
 
@@ -172,7 +183,9 @@ def _lines(path: Path) -> list[str]:
 def _reference(folder: RunFolder) -> Report:
     report = folder.read_report()
     if report is None:
-        raise ValueError(f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ...")
+        raise ValueError(
+            f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ..."
+        )
     return {**report, "folder": str(folder.path)}
 
 

@@ -31,7 +31,9 @@ def save_samples(problem: Problem, data: Data, path: Path, count: int = 6) -> Pa
         for task, target in targets.items():
             draw = problem.tasks[task].picture
             if draw is not None:
-                resized = torch.nn.functional.interpolate(predictions[task].float().cpu(), target.shape[-2:], mode="bilinear")
+                resized = torch.nn.functional.interpolate(
+                    predictions[task].float().cpu(), target.shape[-2:], mode="bilinear"
+                )
                 pictures[f"{task}/truth/{number}"] = draw(target).numpy()
                 pictures[f"{task}/prediction/{number}"] = draw(resized[0]).numpy()
     model.train(training)

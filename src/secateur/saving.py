@@ -38,13 +38,18 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
     tensors = {name: t.detach().cpu() for name, t in named_tensors(model).items()}
     wrapped = [name for name in tensors if ".parametrizations." in f".{name}"]
     if wrapped:
-        raise ValueError(f"save: {wrapped[0]} is under a parametrization; let the method finish (fit returns) before saving.")
+        raise ValueError(
+            f"save: {wrapped[0]} is under a parametrization; let the method finish (fit returns) before saving."
+        )
     manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": {}}
     stored: dict[str, Tensor] = {}
     first_of: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
     for name, tensor in tensors.items():
         key = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        entry: dict[str, Any] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
+        entry: dict[str, Any] = {
+            "shape": list(tensor.shape),
+            "dtype": str(tensor.dtype).removeprefix("torch."),
+        }
         if tensor.numel() and key in first_of:
             entry["same_as"] = first_of[key]
         else:
@@ -71,7 +76,9 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
             manifest = _manifest(path, file.metadata())
             stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
-        raise ValueError(f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint.") from error
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint."
+        ) from error
     entries: dict[str, Any] = manifest["tensors"]
     tensors = named_tensors(model)
     check_shapes(str(path), {name: tuple(entry["shape"]) for name, entry in entries.items()}, tensors)
@@ -93,15 +100,23 @@ def manifest(path: Path | str) -> dict[str, Any]:
 
 def _manifest(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
     if not metadata or "secateur" not in metadata:
-        raise ValueError(f"{path} holds no manifest of ours; only files written by secateur.save can be loaded here.")
+        raise ValueError(
+            f"{path} holds no manifest of ours; only files written by secateur.save can be loaded here."
+        )
     found = json.loads(metadata["secateur"])
     if found["format"] != FORMAT:
-        raise ValueError(f"{path} is of format {found['format']}, this release reads format {FORMAT}; use the release that wrote it.")
+        raise ValueError(
+            f"{path} is of format {found['format']}, this release reads format {FORMAT}; use the release that wrote it."
+        )
     return found
 
 
 def _is_sparse(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.numel() >= 64 and int(tensor.count_nonzero()) < _PACK_BELOW * tensor.numel()
+    return (
+        tensor.is_floating_point()
+        and tensor.numel() >= 64
+        and int(tensor.count_nonzero()) < _PACK_BELOW * tensor.numel()
+    )
 
 
 def _pack(name: str, tensor: Tensor) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 Schedule = Callable[[float], float]
 
 
-def constant(progress: float) -> float:  # noqa: ARG001
+def constant(progress: float) -> float:
     """Factor 1 throughout."""
     return 1.0
 
@@ -40,7 +40,9 @@ def check_density(density: float) -> float:
         ValueError: If it lies outside (0, 1].
     """
     if not 0.0 < density <= 1.0:
-        raise ValueError(f"density is {density}; it is the kept fraction and must lie in (0, 1]: 0.1 keeps 10 %.")
+        raise ValueError(
+            f"density is {density}; it is the kept fraction and must lie in (0, 1]: 0.1 keeps 10 %."
+        )
     return density
 
 

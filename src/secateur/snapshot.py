@@ -20,7 +20,9 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
 
 
-def save_snapshot(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], rows: list[dict[str, Any]]) -> None:
+def save_snapshot(
+    path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], rows: list[dict[str, Any]]
+) -> None:
     """Writes a checkpoint, aside and renamed.
 
     Args:
@@ -42,7 +44,14 @@ def load_snapshot(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         state["rows"] = json.loads(state["rows"])
-    except (RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError, json.JSONDecodeError) as error:
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        TypeError,
+        pickle.UnpicklingError,
+        json.JSONDecodeError,
+    ) as error:
         raise ValueError(
             f"The checkpoint {path} is truncated or damaged ({type(error).__name__}); delete it to train from the start."
         ) from error
@@ -60,7 +69,9 @@ def check_shapes(source: str, found: Mapping[str, tuple[int, ...]], tensors: Map
     ]
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
-        raise ValueError(f"{source} belongs to another model: {'; '.join(differences[:3])}{more}. Build the model it was saved from.")
+        raise ValueError(
+            f"{source} belongs to another model: {'; '.join(differences[:3])}{more}. Build the model it was saved from."
+        )
 
 
 @torch.no_grad()

@@ -37,8 +37,8 @@ class Sparsifier:
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Called when ``step`` optimizer steps are done (counted from 1)."""
 
-    def after_round(self, round: int) -> None:
-        """Called at the end of round ``round`` (counted from 0)."""
+    def after_round(self, number: int) -> None:
+        """Called at the end of round ``number`` (counted from 0)."""
 
     def finish(self) -> None:
         """Leaves the model plain, its zeros exact."""

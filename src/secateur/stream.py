@@ -82,7 +82,9 @@ class Stream:
                 self._used += 1
                 return batch
             self._batches = None
-        raise ValueError("Problem.train gave no batch; check that the data set is not smaller than one batch.")
+        raise ValueError(
+            "Problem.train gave no batch; check that the data set is not smaller than one batch."
+        )
 
     def _begin_epoch(self) -> dict[str, Any]:
         generators = [g.get_state() for g in _generators(self._loader)]

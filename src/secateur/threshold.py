@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +12,34 @@ from torch.nn.utils import parametrize
 
 from secateur.masks import Masks, top_masks
 
+Form = Literal["soft", "garrote"]
+
 
 class _Shrink(torch.autograd.Function):
-    """Fused soft threshold; saves only its own output, which the layer's backward holds anyway."""
+    """Fused threshold; saves at most its own output, which the layer's backward holds anyway."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, threshold: Tensor, straight_through: bool) -> Tensor:
-        shrunk = shrink(weight, threshold)
+    def forward(ctx: Any, weight: Tensor, threshold: Tensor, straight_through: bool, form: Form) -> Tensor:
+        shrunk = shrink(weight, threshold, form)
         ctx.straight_through = straight_through
         if not straight_through or ctx.needs_input_grad[1]:
             ctx.save_for_backward(shrunk, threshold)
         return shrunk
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad,) = grad_outputs
         grad_weight = grad if ctx.straight_through else None
         grad_threshold = None
         if not ctx.straight_through or ctx.needs_input_grad[1]:
             shrunk, threshold = ctx.saved_tensors
             if ctx.needs_input_grad[1]:
-                grad_threshold = -torch.sum(shrunk.sign() * grad, dtype=threshold.dtype).reshape(threshold.shape)
+                grad_threshold = -torch.sum(shrunk.sign() * grad, dtype=threshold.dtype).reshape(
+                    threshold.shape
+                )
             if not ctx.straight_through:
                 grad_weight = grad.masked_fill(shrunk == 0, 0)
-        return grad_weight, grad_threshold, None
+        return grad_weight, grad_threshold, None, None
 
 
 def soft_threshold(weight: Tensor, threshold: Tensor, straight_through: bool = False) -> Tensor:
@@ -50,28 +54,41 @@ def soft_threshold(weight: Tensor, threshold: Tensor, straight_through: bool = F
     Returns:
         S, of the weight's shape and dtype; ∂L/∂α = −Σ sign(w)·1[|w| > α]·∂L/∂S.
     """
-    return _Shrink.apply(weight, threshold, straight_through)  # pyright: ignore[reportReturnType]
+    return _Shrink.apply(weight, threshold, straight_through, "soft")  # pyright: ignore[reportReturnType]
 
 
-def shrink(weight: Tensor, threshold: Tensor) -> Tensor:
-    """The value of the soft threshold, without a gradient rule of its own."""
+def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft") -> Tensor:
+    """The value of a threshold, without a gradient rule of its own; zero exactly where |w| ≤ α.
+
+    Args:
+        weight: w, any shape.
+        threshold: α ≥ 0, a scalar tensor.
+        form: ``"soft"``: sign(w)·(|w| − α). ``"garrote"``: w − α²/w, the non-negative garrote (Gao 1998, Eq. 2.3), which
+            shrinks large weights less.
+    """
+    if form == "garrote":
+        alpha = threshold.to(weight.dtype)
+        kept = weight.masked_fill(weight.abs() <= alpha, 0)
+        tiny = weight.new_tensor(torch.finfo(weight.dtype).tiny)  # 0 / tiny is 0 where the weight is zero
+        return kept.addcdiv_(kept * alpha.square().neg(), torch.addcmul(tiny, weight, weight))
     if weight.is_cpu:
         return F.softshrink(weight, threshold.item())  # one pass; a read of a host scalar costs nothing
-    threshold = threshold.to(weight.dtype)
-    return weight - weight.clamp(-threshold, threshold)
+    alpha = threshold.to(weight.dtype)
+    return weight - weight.clamp(-alpha, alpha)
 
 
 class Shrinkage(nn.Module):
-    """Parametrization ``weight -> S(weight, α)`` with an α that may be shared among layers."""
+    """Straight-through or published parametrization ``weight -> S(weight, α)``; layers may share the α."""
 
-    def __init__(self, threshold: Tensor, straight_through: bool) -> None:
+    def __init__(self, threshold: Tensor, straight_through: bool, form: Form = "soft") -> None:
         super().__init__()
         self._threshold = [threshold]  # in a list: neither state nor moved, and shared by reference
         self._straight_through = straight_through
+        self._form: Form = form
 
     def forward(self, weight: Tensor) -> Tensor:
         """S(weight, α), of the weight's shape."""
-        return soft_threshold(weight, self._threshold[0], self._straight_through)
+        return _Shrink.apply(weight, self._threshold[0], self._straight_through, self._form)  # pyright: ignore[reportReturnType]
 
 
 def attach(model: nn.Module, name: str, parametrization: nn.Module) -> None:
@@ -88,7 +105,13 @@ def detach(model: nn.Module, name: str) -> None:
 
 
 @torch.no_grad()
-def bake(model: nn.Module, weights: Mapping[str, nn.Parameter], scales: Mapping[str, Tensor | float], keep: int) -> Masks:
+def bake(
+    model: nn.Module,
+    weights: Mapping[str, nn.Parameter],
+    scales: Mapping[str, Tensor | float],
+    keep: int,
+    form: Form = "soft",
+) -> Masks:
     """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
 
     Args:
@@ -96,6 +119,7 @@ def bake(model: nn.Module, weights: Mapping[str, nn.Parameter], scales: Mapping[
         weights: Name to the latent weight.
         scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
         keep: Number of weights to keep, in all.
+        form: How the survivors are shrunk.
     """
     ratios = {name: w.abs().div_(scales[name]) for name, w in weights.items()}
     chosen = dict(zip(weights, top_masks(list(ratios.values()), keep), strict=True))
@@ -104,10 +128,12 @@ def bake(model: nn.Module, weights: Mapping[str, nn.Parameter], scales: Mapping[
     pruned = [r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()]
     level = torch.nextafter(least, torch.zeros_like(least))
     level = torch.minimum(level, torch.stack(pruned).max()) if pruned else torch.zeros_like(level)
-    shrunk = {name: shrink(w, level * scales[name]) for name, w in weights.items()}
+    shrunk = {name: shrink(w, level * scales[name], form) for name, w in weights.items()}
     for name, weight in weights.items():
+        value, latent = shrunk[name], weight.clone()
         detach(model, name)
-        weight.copy_(shrunk[name])
+        rounded_away = chosen[name] & (value == 0)
+        weight.copy_(torch.where(rounded_away, latent * torch.finfo(latent.dtype).eps, value))
     masks = Masks(weights, chosen)
     masks.zero_weights_()
     return masks
@@ -149,7 +175,9 @@ class ExactThreshold:
         if self._flat is None:
             dtype = torch.promote_types(weights[0].dtype, torch.float32)
             self._flat = torch.empty(self._count, dtype=dtype, device=weights[0].device)
-        for part, weight, scale in zip(self._flat.split([w.numel() for w in weights]), weights, scales, strict=True):
+        for part, weight, scale in zip(
+            self._flat.split([w.numel() for w in weights]), weights, scales, strict=True
+        ):
             if weight.dtype == part.dtype:
                 torch.abs(weight.detach().flatten(), out=part)
             else:

@@ -17,7 +17,10 @@ def test_oracle() -> None:
 
 
 def feed(weighting: AdaptiveWeighting, colour: list[float], shade: list[float]) -> list[dict]:
-    return [weighting({"colour": torch.tensor(c), "shade": torch.tensor(s)}) for c, s in zip(colour, shade, strict=True)]
+    return [
+        weighting({"colour": torch.tensor(c), "shade": torch.tensor(s)})
+        for c, s in zip(colour, shade, strict=True)
+    ]
 
 
 def test_window_by_hand() -> None:

@@ -3,6 +3,6 @@
 from secateur.data.data import Data
 from secateur.data.dense import dense_data
 from secateur.data.nyuv2 import nyuv2
-# from secateur.data.rooms import rooms
+from secateur.data.rooms import rooms
 
-__all__ = ["Data", "dense_data", "nyuv2"]
+__all__ = ["Data", "dense_data", "nyuv2", "rooms"]

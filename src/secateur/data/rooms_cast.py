@@ -108,7 +108,9 @@ def hidden(scene: Scene, viewpoint: Floats, points: Floats, blockers: NDArray[np
     return result
 
 
-def surface_normals(scene: Scene, directions: Floats, points: Floats, surface: Ints) -> tuple[Floats, Floats, Ints]:
+def surface_normals(
+    scene: Scene, directions: Floats, points: Floats, surface: Ints
+) -> tuple[Floats, Floats, Ints]:
     """World normals (N, 3) to the viewer, points in their surfaces' own frames (N, 3), main axis of each normal (N,).
 
     Args:
@@ -166,7 +168,9 @@ def _slab(start: float, half: float, inverse: Floats) -> tuple[Floats, Floats]:
     return middle - reach, middle + reach
 
 
-def _box_span(origin: list[float], half: list[float], local: Floats, inverse: Floats) -> tuple[Floats, Floats]:
+def _box_span(
+    origin: list[float], half: list[float], local: Floats, inverse: Floats
+) -> tuple[Floats, Floats]:
     enter, leave = _slab(origin[0], half[0], inverse[0])
     for axis in (1, 2):
         near, far = _slab(origin[axis], half[axis], inverse[axis])
@@ -175,7 +179,9 @@ def _box_span(origin: list[float], half: list[float], local: Floats, inverse: Fl
     return enter, leave
 
 
-def _quadric_span(origin: list[float], half: list[float], local: Floats, axes: tuple[int, ...]) -> tuple[Floats, Floats]:
+def _quadric_span(
+    origin: list[float], half: list[float], local: Floats, axes: tuple[int, ...]
+) -> tuple[Floats, Floats]:
     a = sum((local[k] * np.float32(1 / half[k])) ** 2 for k in axes)
     b = sum(local[k] * np.float32(origin[k] / half[k] ** 2) for k in axes)
     c = np.float32(sum((origin[k] / half[k]) ** 2 for k in axes) - 1)
@@ -184,13 +190,17 @@ def _quadric_span(origin: list[float], half: list[float], local: Floats, axes: t
     return np.where(square > 0, (-b - root) / a, np.float32(np.inf)), (root - b) / a
 
 
-def _cylinder_span(origin: list[float], half: list[float], local: Floats, inverse: Floats) -> tuple[Floats, Floats]:
+def _cylinder_span(
+    origin: list[float], half: list[float], local: Floats, inverse: Floats
+) -> tuple[Floats, Floats]:
     enter, leave = _quadric_span(origin, half, local, (0, 2))
     near, far = _slab(origin[1], half[1], inverse[1])
     return np.maximum(enter, near), np.minimum(leave, far)
 
 
-def _sphere_span(origin: list[float], half: list[float], local: Floats, inverse: Floats) -> tuple[Floats, Floats]:
+def _sphere_span(
+    origin: list[float], half: list[float], local: Floats, inverse: Floats
+) -> tuple[Floats, Floats]:
     return _quadric_span(origin, half, local, (0, 1, 2))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from math import cos, sin
 from typing import NamedTuple, TypeVar
@@ -111,3 +111,36 @@ class Dice:
             min(1.0, max(0.0, light * green)),
             min(1.0, max(0.0, light * (blue - warm))),
         )
+
+
+class Piece(NamedTuple):
+    """Parts of one piece of furniture and the box they fill: x in +-width/2, z in [0, depth], y up to height."""
+
+    parts: list[Part]
+    width: float
+    depth: float
+    height: float
+
+
+Maker = Callable[[Dice], Piece]
+
+WOODS: tuple[Color, ...] = (
+    (0.55, 0.36, 0.22),
+    (0.72, 0.53, 0.34),
+    (0.40, 0.26, 0.17),
+    (0.83, 0.70, 0.52),
+    (0.88, 0.86, 0.82),
+)
+FABRICS: tuple[Color, ...] = (
+    (0.62, 0.22, 0.20), (0.20, 0.34, 0.52), (0.28, 0.45, 0.33), (0.80, 0.62, 0.25),
+    (0.45, 0.44, 0.46), (0.74, 0.70, 0.63), (0.48, 0.30, 0.46), (0.18, 0.45, 0.48),
+)  # fmt: skip
+WHITES: tuple[Color, ...] = ((0.93, 0.91, 0.87), (0.86, 0.88, 0.90), (0.90, 0.84, 0.76))
+BRIGHT: tuple[Color, ...] = (
+    (0.85, 0.30, 0.20),
+    (0.95, 0.75, 0.25),
+    (0.20, 0.50, 0.75),
+    (0.30, 0.65, 0.45),
+    (0.92, 0.90, 0.86),
+)
+LEAVES: tuple[Color, ...] = ((0.20, 0.45, 0.20), (0.30, 0.52, 0.24))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import pi
 
-from secateur.data.rooms_furniture import Piece
-from secateur.data.rooms_parts import Part, moved
+from secateur.data.rooms_parts import Part, Piece, moved
 
 _SIN = (0.0, 1.0, 0.0, -1.0)
 _COS = (1.0, 0.0, -1.0, 0.0)
@@ -44,7 +43,11 @@ class Plan:
         w, d = (w, d) if wall % 2 == 0 else (d, w)
         ground = (x - w, x + w, z - d, z + d)
         shade = (along - piece.width / 2, along + piece.width / 2, 0.0, piece.height)
-        inside = abs(along) + piece.width / 2 <= self.reach(wall) and 2 * d < 2 * self.room[2] and 2 * w < 2 * self.room[0]
+        inside = (
+            abs(along) + piece.width / 2 <= self.reach(wall)
+            and 2 * d < 2 * self.room[2]
+            and 2 * w < 2 * self.room[0]
+        )
         if not inside or _clashes(ground, self._floor) or _clashes(shade, self._walls[wall]):
             return False
         self._floor.append(ground)
@@ -56,7 +59,11 @@ class Plan:
         """Hang ``piece`` with its lower edge at ``height``; False if there is no space."""
         low, high = along - piece.width / 2 - 0.06, along + piece.width / 2 + 0.06
         shade = (low, high, height - 0.03, height + piece.height + 0.1)
-        if max(-low, high) > self.reach(wall) or shade[3] > self.room[1] or _clashes(shade, self._walls[wall]):
+        if (
+            max(-low, high) > self.reach(wall)
+            or shade[3] > self.room[1]
+            or _clashes(shade, self._walls[wall])
+        ):
             return False
         self._walls[wall].append(shade)
         self._add(piece, wall, along, height)

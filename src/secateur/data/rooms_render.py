@@ -13,7 +13,9 @@ from secateur.data.rooms_scene import Floats, Ints, Scene
 from secateur.data.rooms_texture import on_book, paint
 
 _NOISE = 0.012  # standard deviation of the sensor noise; the image lies in [0, 1]
-_FRONT_ONLY = np.isin(np.arange(len(Texture)), [Texture.DRAWERS, Texture.SHELF, Texture.PICTURE, Texture.GLASS, Texture.SCREEN])
+_FRONT_ONLY = np.isin(
+    np.arange(len(Texture)), [Texture.DRAWERS, Texture.SHELF, Texture.PICTURE, Texture.GLASS, Texture.SCREEN]
+)
 _BOOKS = CLASSES.index("books")
 _ACROSS = np.array([[2, 1], [0, 2], [0, 1]])  # the two axes that span a face, by the face's own axis
 
@@ -76,12 +78,16 @@ def edges(image: Floats, depth: Floats) -> Floats:
     sobel_y = (down[:, :-2] + 2 * down[:, 1:-1] + down[:, 2:]) / 4
     inverse = np.pad(1 / depth, 1, mode="reflect", reflect_type="odd")
     inner = 2 * inverse[1:-1, 1:-1]
-    bend = np.abs(inverse[1:-1, 2:] + inverse[1:-1, :-2] - inner) + np.abs(inverse[2:, 1:-1] + inverse[:-2, 1:-1] - inner)
+    bend = np.abs(inverse[1:-1, 2:] + inverse[1:-1, :-2] - inner) + np.abs(
+        inverse[2:, 1:-1] + inverse[:-2, 1:-1] - inner
+    )
     texture = np.hypot(sobel_x, sobel_y) * np.float32(2)
     return np.minimum(np.maximum(texture, 4 * bend * depth), 1)
 
 
-def _material(scene: Scene, surface: Ints, local: Floats, axis: Ints) -> tuple[Floats, Ints, NDArray[np.bool_]]:
+def _material(
+    scene: Scene, surface: Ints, local: Floats, axis: Ints
+) -> tuple[Floats, Ints, NDArray[np.bool_]]:
     """Colour (N, 3), class (N,) and whether it shines by itself (N,)."""
     texture = scene.texture[surface]
     texture = np.where(_FRONT_ONLY[texture] & (axis != 2), Texture.PLAIN, texture)
@@ -129,7 +135,11 @@ def _keypoints(scene: Scene, places: Floats, projected: Floats, height: int, wid
     large = (np.sort(scene.half, 1)[:, 1] > 0.12) & (scene.shape == Shape.BOX)
     large[1:6] = False  # the six faces share the corners of one box
     spots, where = places[large].reshape(-1, 3), projected[large].reshape(-1, 3)
-    inside = (where[:, 2] > 0.3) & (where[:, :2] > -0.5).all(1) & (where[:, :2] < (width - 0.5, height - 0.5)).all(1)
+    inside = (
+        (where[:, 2] > 0.3)
+        & (where[:, :2] > -0.5).all(1)
+        & (where[:, :2] < (width - 0.5, height - 0.5)).all(1)
+    )
     spots, where = spots[inside], where[inside]
     seen = where[~hidden(scene, scene.position, spots.T, np.ones(len(large), np.bool_))]
     sigma = max(0.8, width / 64)

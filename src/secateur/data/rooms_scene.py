@@ -8,9 +8,9 @@ from math import atan2, cos, radians, sin
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.data import rooms_decor as decor
 from secateur.data import rooms_furniture as furniture
-from secateur.data.rooms_furniture import Maker
-from secateur.data.rooms_parts import CLASSES, Color, Dice, Part, Texture
+from secateur.data.rooms_parts import CLASSES, WHITES, WOODS, Color, Dice, Maker, Part, Texture
 from secateur.data.rooms_plan import Plan
 
 Floats = NDArray[np.float32]
@@ -23,11 +23,18 @@ _PAINTS: tuple[Color, ...] = (
 _TILES: tuple[Color, ...] = ((0.80, 0.78, 0.74), (0.62, 0.60, 0.58), (0.70, 0.52, 0.42), (0.45, 0.50, 0.55))
 _THEMES: tuple[tuple[Maker, ...], ...] = (
     (furniture.bed, furniture.nightstand, furniture.cabinet, furniture.desk),
-    (furniture.lounge, furniture.television, furniture.shelf, furniture.lamp),
-    (furniture.dining, furniture.cabinet, furniture.shelf, furniture.plant),
+    (furniture.lounge, furniture.television, furniture.shelf, decor.lamp),
+    (furniture.dining, furniture.cabinet, furniture.shelf, decor.plant),
     (furniture.desk, furniture.sofa, furniture.shelf, furniture.television),
 )
-_EXTRAS: tuple[Maker, ...] = (furniture.plant, furniture.lamp, furniture.shelf, furniture.television, furniture.sofa, furniture.bed)
+_EXTRAS: tuple[Maker, ...] = (
+    decor.plant,
+    decor.lamp,
+    furniture.shelf,
+    furniture.television,
+    furniture.sofa,
+    furniture.bed,
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def _furnish(dice: Dice, plan: Plan, home: int) -> list[tuple[float, float, floa
     windows: list[tuple[float, float, float]] = []
     for wall in dice.shuffled(walls)[: dice.pick((0, 1, 1, 1, 2))]:
         along, height = dice.between(-0.5, 0.5) * plan.reach(wall), dice.between(0.8, 1.0)
-        if plan.hang(furniture.window(dice), wall, along, height):
+        if plan.hang(decor.window(dice), wall, along, height):
             x, z = plan.spot(wall, along, 0.3)
             windows.append((x, height + 0.7, z))
     first, *rest = dice.pick(_THEMES)
@@ -122,7 +129,9 @@ def _furnish(dice: Dice, plan: Plan, home: int) -> list[tuple[float, float, floa
             wall = dice.pick(walls)
     for wall in [*walls, walls[0]]:
         if dice.chance(0.7):
-            plan.hang(furniture.picture(dice), wall, dice.between(-0.8, 0.8) * plan.reach(wall), dice.between(1.25, 1.5))
+            plan.hang(
+                decor.picture(dice), wall, dice.between(-0.8, 0.8) * plan.reach(wall), dice.between(1.25, 1.5)
+            )
     return windows
 
 
@@ -135,10 +144,12 @@ def _faces(dice: Dice, room: tuple[float, float, float]) -> list[Part]:
     special = wall._replace(color=feature, accent=dice.tint((feature,), 0.08), texture=look)
     walls = dice.shuffled([wall, wall, wall, special])
     if dice.chance(0.55):
-        wood = dice.tint(furniture.WOODS[:4])
+        wood = dice.tint(WOODS[:4])
         floor = Part("floor", center, half, wood, dice.tint((wood,), 0.07), Texture.PLANKS, casts=False)
     else:
-        floor = Part("floor", center, half, dice.tint(_TILES), dice.tint(furniture.WHITES), Texture.CHECKER, casts=False)
+        floor = Part(
+            "floor", center, half, dice.tint(_TILES), dice.tint(WHITES), Texture.CHECKER, casts=False
+        )
     white = dice.tint(((0.96, 0.95, 0.93),), 0.02)
     ceiling = Part("ceiling", center, half, white, white, casts=False)
     return [walls[0], walls[1], floor, ceiling, walls[2], walls[3]]

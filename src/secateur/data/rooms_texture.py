@@ -16,14 +16,20 @@ from secateur.data.rooms_scene import Floats, Ints
 
 Painter = Callable[[Floats, Floats, Floats, Floats, Floats, Floats], Floats]
 
-_BOARD, _TIER, _SPINE = 0.03, 0.31, 0.055  # bookshelf: thickness of the boards, height of a tier, width of a book
+_BOARD, _TIER, _SPINE = (
+    0.03,
+    0.31,
+    0.055,
+)  # bookshelf: thickness of the boards, height of a tier, width of a book
 _SPINES = np.array([
     [0.70, 0.20, 0.17], [0.18, 0.32, 0.50], [0.85, 0.70, 0.32], [0.25, 0.45, 0.33], [0.88, 0.84, 0.76],
     [0.40, 0.24, 0.38], [0.86, 0.48, 0.22], [0.22, 0.22, 0.26],
 ], np.float32)  # fmt: skip
 
 
-def paint(texture: Ints, u: Floats, v: Floats, half_u: Floats, half_v: Floats, color: Floats, accent: Floats) -> Floats:
+def paint(
+    texture: Ints, u: Floats, v: Floats, half_u: Floats, half_v: Floats, color: Floats, accent: Floats
+) -> Floats:
     """Colours (N, 3) of surface points, each by its own texture (N,)."""
     result = color.copy()
     for kind in np.unique(texture).tolist():
@@ -91,7 +97,9 @@ def _drawers(u: Floats, v: Floats, half_u: Floats, half_v: Floats, color: Floats
     tall = half_v > 0.6
     split = np.minimum(np.abs(u), np.where(tall, np.float32(9), np.abs((half_v - v) % 0.28)))
     knob = (np.abs(np.abs(u) - 0.07) < 0.025) & (np.abs(v) < 0.12) & tall
-    return np.where(knob[:, None], accent, color * np.where(split < 0.02, np.float32(0.5), np.float32(1))[:, None])
+    return np.where(
+        knob[:, None], accent, color * np.where(split < 0.02, np.float32(0.5), np.float32(1))[:, None]
+    )
 
 
 def _shelf(u: Floats, v: Floats, half_u: Floats, half_v: Floats, color: Floats, accent: Floats) -> Floats:

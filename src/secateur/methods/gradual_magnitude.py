@@ -35,7 +35,9 @@ class GradualMagnitude(Sparsifier):
         """Begins with everything kept."""
         self._weights = prunable(problem.model)
         if not self._weights:
-            raise ValueError("The model has no convolution or linear weight that requires a gradient; nothing can be pruned.")
+            raise ValueError(
+                "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
+            )
         self._steps = steps
         self._frozen = False
         ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}

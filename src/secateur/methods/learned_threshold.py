@@ -65,7 +65,9 @@ class LearnedThreshold(Sparsifier):
         self._components = components(problem, self.by)
         self._weights = prunable(problem.model)
         device = next(iter(self._weights.values())).device
-        self._theta = {c: nn.Parameter(torch.tensor(float(self.initial), device=device)) for c in self._components}
+        self._theta = {
+            c: nn.Parameter(torch.tensor(float(self.initial), device=device)) for c in self._components
+        }
         self._resistance = torch.zeros((), device=device)  # EMA of the squared gradient, over components
         if self.density < 1.0:
             for component, names in self._components.items():
@@ -108,7 +110,9 @@ class LearnedThreshold(Sparsifier):
         if self.density == 1.0 or self.masks is not None:
             return
         if self.pressure == "decoupled_decay":
-            rate = next(g["lr"] for g in optimizer.param_groups if g["params"][0] is next(iter(self._theta.values())))
+            rate = next(
+                g["lr"] for g in optimizer.param_groups if g["params"][0] is next(iter(self._theta.values()))
+            )
             for theta in self._theta.values():
                 theta.mul_(1.0 - rate * self.strength)
         elif self.pressure == "controller":
@@ -134,12 +138,18 @@ class LearnedThreshold(Sparsifier):
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c."""
-        return {} if self.density == 1.0 else {c: theta.detach().sigmoid() for c, theta in self._theta.items()}
+        return (
+            {} if self.density == 1.0 else {c: theta.detach().sigmoid() for c, theta in self._theta.items()}
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """θ, the controller's memory and the frozen mask."""
         theta = {c: t.detach() for c, t in self._theta.items()}
-        return {"theta": theta, "resistance": self._resistance, "masks": None if self.masks is None else self.masks.masks}
+        return {
+            "theta": theta,
+            "resistance": self._resistance,
+            "masks": None if self.masks is None else self.masks.masks,
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -158,10 +168,14 @@ class LearnedThreshold(Sparsifier):
         if aim == 1.0:
             return  # no demand yet: the resistance alone would drive θ down
         # ∂L/∂θ < 0 wants a larger threshold; it is scaled by its rms over components and time
-        slopes = torch.stack([t.grad if t.grad is not None else torch.zeros_like(t) for t in self._theta.values()])
+        slopes = torch.stack(
+            [t.grad if t.grad is not None else torch.zeros_like(t) for t in self._theta.values()]
+        )
         self._resistance.mul_(0.99).add_(0.01 * slopes.square().mean())
         scaled = slopes / self._resistance.sqrt().clamp(min=1e-12)
-        gain = 2000.0 * self.strength / self._steps  # the climb of some 20 units of θ takes a share of the run
+        gain = (
+            2000.0 * self.strength / self._steps
+        )  # the climb of some 20 units of θ takes a share of the run
         push = max(-1.0, min(1.0, self._density() - aim))
         for theta, slope in zip(self._theta.values(), scaled, strict=True):
             theta.add_(gain * (push - 0.01 * abs(push) * slope))

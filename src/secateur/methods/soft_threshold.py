@@ -1,23 +1,27 @@
-"""AdapMTL's soft thresholds, driven by a schedule to the exact density asked (ACM MM 2024, section 3)."""
+"""AdapMTL's thresholds per component, driven by a schedule to the exact density asked (ACM MM 2024, section 3)."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from secateur.allocation import cost_offsets, marginal_cost, scale_offset
 from secateur.components import By, Components, components, prunable
 from secateur.masks import Masks
 from secateur.problem import Problem
 from secateur.schedules import check_density, check_ramp, cubic_density
 from secateur.sparsifier import Sparsifier
-from secateur.threshold import ExactThreshold, Shrinkage, attach, bake, detach
+from secateur.threshold import ExactThreshold, Form, Shrinkage, attach, bake, detach
+
+_EVERY = 10  # steps between two looks at costs and scales
+_BAND, _MEMORY, _RATE, _BOUND, _POWER = 0.2, 0.9, 0.25, 0.4, 0.5
 
 
 class SoftThreshold(Sparsifier):
-    """Prunes with one soft threshold per component while training; the density follows a schedule exactly.
+    """Prunes with one threshold per component while training; the density follows a schedule exactly.
 
     Every step the common level α is set so that exactly the scheduled number of weights exceeds the threshold
     α_c = α·exp(u_c) of its component. At the end of the ramp the survivors' shrinkage is baked in, the mask is frozen,
@@ -27,52 +31,80 @@ class SoftThreshold(Sparsifier):
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
         components: Partition of the weights that share a threshold; see :func:`secateur.components.components`.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
+        shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form.
+        allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
+            (:func:`secateur.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
+            ``"common"``: none, one threshold for all.
         straight_through: Pruned weights keep receiving gradients until the freeze, so that they can come back
-            (ST-3, arXiv 2212.01076). Otherwise AdapMTL's Eq. 4: no gradient below the threshold.
+            (ST-3, arXiv 2212.01076). Otherwise AdapMTL's Eq. 4, no gradient below the threshold; soft only.
     """
 
     def __init__(
         self,
         density: float = 0.1,
         components: By = "owner",
-        ramp: tuple[float, float] = (0.1, 0.6),
+        ramp: tuple[float, float] = (0.1, 0.8),
+        shrinkage: Form = "garrote",
+        allocation: Literal["cost", "scale", "common"] = "cost",
         straight_through: bool = True,
     ) -> None:
         self.density = check_density(density)
         check_ramp(*ramp)
+        if shrinkage == "garrote" and not straight_through:
+            raise ValueError(
+                "shrinkage 'garrote' needs straight_through; choose shrinkage 'soft' for the published gradient."
+            )
         self.by: By = components
-        self.ramp = ramp
-        self.straight_through = straight_through
+        self.ramp, self.shrinkage, self.allocation, self.straight_through = (
+            ramp,
+            shrinkage,
+            allocation,
+            straight_through,
+        )
         self.masks: Masks | None = None
 
     def start(self, problem: Problem, steps: int) -> None:
         """Puts the thresholds, zero at first, on every prunable weight."""
         self._model: nn.Module = problem.model
         self._components: Components = components(problem, self.by)
-        self._weights = {n: p for n, p in prunable(problem.model).items()}
+        self._weights = prunable(problem.model)
+        self._component_of = {name: c for c, names in self._components.items() for name in names}
         self._steps = steps
-        if self.density == 1.0:
-            return
         first = next(iter(self._weights.values()))
         dtype = torch.promote_types(first.dtype, torch.float32)
         self._alpha = {c: torch.zeros((), dtype=dtype, device=first.device) for c in self._components}
+        self._offset = {c: torch.zeros((), dtype=dtype, device=first.device) for c in self._components}
+        self._cost = {
+            c: torch.full((), torch.nan, dtype=dtype, device=first.device) for c in self._components
+        }
         self._find = ExactThreshold(sum(p.numel() for p in self._weights.values()))
-        self._attach()
+        if self.density < 1.0:
+            for name in self._weights:
+                threshold = self._alpha[self._component_of[name]]
+                attach(self._model, name, Shrinkage(threshold, self.straight_through, self.shrinkage))
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the frozen mask, if there is one already."""
         if self.masks is not None:
             self.masks.bind(optimizer)
 
+    @torch.no_grad()
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Moves the thresholds to the scheduled density; freezes the mask when the target is reached."""
         if self.density == 1.0 or self.masks is not None:
             return
-        if step >= self._freeze_step:
+        density = cubic_density(step / self._steps, self.density, *self.ramp)
+        if density < 1.0 and step % _EVERY == 0:
+            self._allocate()
+        if step >= max(1, round(self.ramp[1] * self._steps)):
             self._freeze(optimizer)
-        else:
-            self._follow(step)
+        elif density < 1.0:
+            scales = self._scales()
+            level = self._find(list(self._weights.values()), list(scales.values()), self._keep(density))
+            for component, alpha in self._alpha.items():
+                alpha.copy_(level * self._offset[component].exp())
 
+    @torch.no_grad()
     def finish(self) -> None:
         """Leaves plain weights; the mask is frozen here if training was shorter than the ramp."""
         if self.density < 1.0 and self.masks is None:
@@ -81,51 +113,58 @@ class SoftThreshold(Sparsifier):
             self.masks.unbind()
 
     def thresholds(self) -> dict[str, Tensor]:
-        """Component to α_c, zero after the freeze."""
+        """Component to α_c; after the freeze that of the freeze."""
         return {} if self.density == 1.0 else self._alpha
 
     def state_dict(self) -> dict[str, Any]:
-        """Thresholds and, after the freeze, the mask."""
-        if self.density == 1.0:
-            return {}
-        return {"alpha": self._alpha, "masks": None if self.masks is None else self.masks.masks}
+        """Thresholds, offsets, costs and, after the freeze, the mask."""
+        masks = None if self.masks is None else self.masks.masks
+        return {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "masks": masks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the thresholds or the frozen mask."""
-        if self.density == 1.0:
-            return
-        for component, alpha in self._alpha.items():
-            alpha.copy_(state["alpha"][component])
+        for own, saved in ((self._alpha, "alpha"), (self._offset, "offset"), (self._cost, "cost")):
+            for component, value in own.items():
+                value.copy_(state[saved][component])
         if state["masks"] is not None:
-            self._detach()
+            for name in self._weights:
+                detach(self._model, name)
             self.masks = Masks(self._weights, state["masks"])
 
-    @property
-    def _freeze_step(self) -> int:
-        return max(1, round(self.ramp[1] * self._steps))
-
-    def _attach(self) -> None:
+    def _allocate(self) -> None:
+        """Sets the offsets u_c; nothing is read back to the host."""
+        if self.allocation == "common" or len(self._components) == 1:
+            return
         for component, names in self._components.items():
-            for name in names:
-                attach(self._model, name, Shrinkage(self._alpha[component], self.straight_through))
+            weights = [self._weights[name] for name in names]
+            if self.allocation == "scale":
+                self._offset[component].copy_(scale_offset(weights, _POWER))
+                continue
+            cost, old = (
+                marginal_cost(weights, [w.grad for w in weights], self._alpha[component], _BAND),
+                self._cost[component],
+            )
+            cost = torch.where(cost.isfinite(), cost, old)  # nothing in the band: what was known stands
+            old.copy_(torch.where(old.isfinite(), _MEMORY * old + (1 - _MEMORY) * cost, cost))
+        if self.allocation == "cost":
+            sizes = {c: sum(self._weights[n].numel() for n in names) for c, names in self._components.items()}
+            for component, offset in cost_offsets(self._cost, sizes, _RATE, _BOUND).items():
+                self._offset[component].copy_(offset.nan_to_num(0.0))
 
-    def _detach(self) -> None:
-        for name in self._weights:
-            detach(self._model, name)
-
-    def _follow(self, step: int) -> None:
-        density = cubic_density(step / self._steps, self.density, *self.ramp)
-        level = self._find(list(self._weights.values()), [1.0] * len(self._weights), self._keep(density))
-        for alpha in self._alpha.values():
-            alpha.copy_(level)
+    def _scales(self) -> dict[str, Tensor | float]:
+        """The factor exp(u_c) of each weight's threshold."""
+        if self.allocation == "common" or len(self._components) == 1:
+            return dict.fromkeys(self._weights, 1.0)
+        factors = {component: offset.exp() for component, offset in self._offset.items()}
+        return {name: factors[self._component_of[name]] for name in self._weights}
 
     def _freeze(self, optimizer: Optimizer | None) -> None:
-        self.masks = bake(self._model, self._weights, dict.fromkeys(self._weights, 1.0), self._keep(self.density))
+        self.masks = bake(
+            self._model, self._weights, self._scales(), self._keep(self.density), self.shrinkage
+        )
         if optimizer is not None:
             self.masks.zero_state_(optimizer)
             self.masks.bind(optimizer)
-        for alpha in self._alpha.values():
-            alpha.zero_()
 
     def _keep(self, density: float) -> int:
         return max(1, round(density * sum(p.numel() for p in self._weights.values())))

@@ -13,7 +13,9 @@ from secateur.problem import Problem
 from secateur.weighting.weighting import Weighting
 
 
-def adaptive_weights(ratios: Tensor, scale: float = 1.0, variant: Literal["paper", "code"] = "paper") -> Tensor:
+def adaptive_weights(
+    ratios: Tensor, scale: float = 1.0, variant: Literal["paper", "code"] = "paper"
+) -> Tensor:
     """β_t from the relative fluctuation r_t = σ_t / L_t of each task's loss.
 
     Args:
@@ -55,7 +57,9 @@ class AdaptiveWeighting(Weighting):
         variant: Literal["paper", "code"] = "paper",
     ) -> None:
         if window <= 0 or warmup < 0 or strength <= 0:
-            raise ValueError(f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative.")
+            raise ValueError(
+                f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative."
+            )
         self.window, self.warmup, self.strength = window, warmup, strength
         self.size_factor, self.normalize, self.variant = size_factor, normalize, variant
 

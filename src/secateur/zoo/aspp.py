@@ -16,7 +16,9 @@ class ASPPHead(nn.Module):
         rates: Dilation of each branch.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, rates: tuple[int, ...] = (6, 12, 18, 24)) -> None:
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, rates: tuple[int, ...] = (6, 12, 18, 24)
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(_branch(inputs, hidden, outputs, rate) for rate in rates)
 

@@ -24,7 +24,9 @@ class BasicBlock(nn.Module):
         self.relu = nn.ReLU()
         self.shortcut = nn.Identity()
         if project:
-            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) -> (N, outputs, H / stride, W / stride)."""
@@ -44,7 +46,9 @@ class DeeplabResNet34(nn.Module):
         super().__init__()
         self.backbone = _backbone(width)
         features = _scaled(_STAGES[-1][0], width)
-        self.heads = nn.ModuleDict({task: ASPPHead(features, _scaled(1024, width), n) for task, n in tasks.items()})
+        self.heads = nn.ModuleDict(
+            {task: ASPPHead(features, _scaled(1024, width), n) for task, n in tasks.items()}
+        )
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> {task: (N, channels, about H / 8, about W / 8)}."""
@@ -63,7 +67,9 @@ def deeplab_resnet34(tasks: Mapping[str, int], width: float = 1.0) -> DeeplabRes
         ValueError: If there is no task, a task has no channel, or the width leaves no channel.
     """
     if not tasks or min(tasks.values()) < 1:
-        raise ValueError(f"deeplab_resnet34: tasks is {dict(tasks)}; give {{task: output channels}} with at least 1 channel each.")
+        raise ValueError(
+            f"deeplab_resnet34: tasks is {dict(tasks)}; give {{task: output channels}} with at least 1 channel each."
+        )
     if width <= 0 or _scaled(64, width) < 1:
         raise ValueError(f"deeplab_resnet34: width {width} leaves no channel; give at least 0.02.")
     return DeeplabResNet34(tasks, width)
