@@ -208,6 +208,9 @@ def _delta_t(report: Report, reference: Report | None) -> dict[str, Any]:
         return {"mean": None, "sum": None, "tasks": {}, "against": None}
     dense = reference or {**report, "folder": "itself"}
     better = report["higher_is_better"]
+    if any(not value for metrics in dense["tasks"].values() for value in metrics.values()):
+        # a dense network that scores nothing, or nan, somewhere: a relative difference to it has no meaning
+        return {"mean": None, "sum": None, "tasks": {}, "against": dense["folder"]}
     mean = delta_t(report["tasks"], dense["tasks"], better)
     total = delta_t(report["tasks"], dense["tasks"], better, reduce="sum")
     return {"mean": mean.overall, "sum": total.overall, "tasks": mean.tasks, "against": dense["folder"]}

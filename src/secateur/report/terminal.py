@@ -13,27 +13,28 @@ from secateur.report.read import RunRecord
 
 
 def results_table(records: Sequence[RunRecord]) -> Table:
-    """One row a run (seeds of one setting together, mean ± sd): metrics, delta-T, density, weights and MACs.
+    """One column a run (seeds of one setting together, mean ± sd): metrics, delta-T, density, weights and MACs.
 
     Raises:
         ValueError: If there is no run, or the runs have different tasks or metrics.
     """
     comparison = compare(records)
-    first = comparison.records[0]
+    first, groups = comparison.records[0], comparison.groups
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("run", no_wrap=True)
-    metrics = [(task, metric) for task, values in first.tasks.items() for metric in values]
-    for task, metric in metrics:
-        table.add_column(
-            Text(f"{task}\n{metric} {'↑' if first.higher_is_better[task][metric] else '↓'}"), justify="right"
-        )
-    for title in ("ΔT\nmean", "kept", "weights", "MACs"):
-        table.add_column(title, justify="right", no_wrap=True)
-    places = {(t, m): decimals(g.metric(t, m).mean for g in comparison.groups) for t, m in metrics}
-    for group in comparison.groups:
-        found = [group.metric(task, metric) for task, metric in metrics]
-        shown = [spread(s.mean, s.sd, places[key]) for key, s in zip(metrics, found, strict=True)]
-        table.add_row(Text(_name(group)), *shown, _delta(comparison, group), *_size(group))
+    table.add_column("")
+    for group in groups:
+        table.add_column(Text(_name(group)), justify="right")
+    for task, values in first.tasks.items():
+        for metric in values:
+            places = decimals(g.metric(task, metric).mean for g in groups)
+            found = [group.metric(task, metric) for group in groups]
+            arrow = "↑" if first.higher_is_better[task][metric] else "↓"
+            table.add_row(Text(f"{task} {metric} {arrow}"), *(spread(s.mean, s.sd, places) for s in found))
+        table.add_section()
+    table.add_row("ΔT mean ↑", *(_delta(comparison, group) for group in groups))
+    sizes = [_size(group) for group in groups]
+    for title, cells in zip(("kept", "weights", "MACs"), zip(*sizes, strict=True), strict=True):
+        table.add_row(title, *cells)
     return table
 
 
