@@ -17,7 +17,7 @@ LAYERS = {
     "methods": 2, "weighting": 2, "evaluate": 2, "cost": 2,
     "fit": 3,
     "folder": 4, "samples": 4, "report": 4, "config": 4, "run": 4,
-    "cli": 5,
+    "cli": 5, "__main__": 5,
 }  # fmt: skip
 LEAVES = {"data", "zoo"}  # imported by the command line and its run alone
 MAY_IMPORT_LEAVES = {"run", "samples", "config", "cli"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,6 +103,8 @@ def _delta(
     higher_is_better: Mapping[str, Mapping[str, bool]],
     reduce: Literal["mean", "sum"],
 ) -> tuple[float, dict[str, float]]:
+    if any(value == 0 for metrics in dense.values() for value in metrics.values()):
+        return math.nan, {}  # a dense network that scores nothing somewhere: no relative difference to it
     found = delta_t(results, dense, higher_is_better, reduce=reduce)
     return found.overall, dict(found.tasks)
 

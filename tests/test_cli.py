@@ -1,0 +1,197 @@
+"""The command line on the built-in data: in process, and once as a real process killed and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from secateur.cli import main
+
+TINY = "--model.width 0.05 --size 24x32 --batch 4 --data.train_count 16 --data.val_count 4 --data.test_count 8 --device cpu".split()
+
+
+def train(recipe: str, out: Path, *options: str, steps: int = 12) -> int:
+    return main(["train", recipe, *TINY, "--steps", str(steps), "--out", str(out), *options])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense and a pruned run side by side."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert train("dense", folder / "dense") == 0
+    assert train("adapmtl", folder / "pruned", "--method.density", "0.2", "--validate_every", "6") == 0
+    return folder
+
+
+def test_a_run_leaves_everything(runs: Path) -> None:
+    names = {"config.yaml", "metrics.jsonl", "checkpoint.pt", "model.safetensors", "report.json", "report.html", "samples.npz"}
+    assert {p.name for p in (runs / "pruned").iterdir()} == names
+    found = json.loads((runs / "pruned" / "report.json").read_text())
+    assert found["density"]["overall"] == pytest.approx(0.2, abs=0.0005)
+    assert set(found["density"]["components"]) == {"backbone", "seg", "normal", "depth"}
+    assert {"miou", "pixel_accuracy"} <= set(found["tasks"]["seg"])
+    assert found["params"]["nonzero"] < 0.21 * found["params"]["prunable"]
+    assert 0 < found["macs"]["sparse"] < found["macs"]["dense"]
+    assert found["seed"] == 0
+    assert found["command"].startswith("secateur train adapmtl --model.width 0.05")
+    assert found["delta_t"]["against"].endswith("dense")
+    assert found["delta_t"].keys() >= {"mean", "sum"}
+    rows = [json.loads(line) for line in (runs / "pruned" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in rows if "loss" in r] == list(range(1, 13))
+    assert [r["step"] for r in rows if "val" in r] == [6, 12]
+    pictures = np.load(runs / "pruned" / "samples.npz")
+    assert pictures["seg/truth/0"].shape == pictures["input/0"].shape == (24, 32, 3)
+
+
+def test_dense_is_its_own_reference(runs: Path) -> None:
+    found = json.loads((runs / "dense" / "report.json").read_text())
+    assert found["dense"]
+    assert found["delta_t"]["mean"] in (0.0, None)
+
+
+def test_a_finished_run_returns_at_once(runs: Path, capsys: pytest.CaptureFixture) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (runs / "pruned").iterdir() if p.name != "report.html"}
+    assert train("adapmtl", runs / "pruned", "--method.density", "0.2", "--validate_every", "6") == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert "model.safetensors" in capsys.readouterr().out
+
+
+def test_a_folder_of_another_run_is_refused(runs: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train("adapmtl", runs / "pruned", "--method.density", "0.3", "--validate_every", "6") == 1
+    assert "method.density is 0.2 there, 0.3 asked" in capsys.readouterr().err
+    assert main(["train", "dense", "--out", str(runs)]) == 1
+    assert "is not a run folder" in capsys.readouterr().err
+
+
+def test_evaluate_and_report(runs: Path, capsys: pytest.CaptureFixture, tmp_path: Path) -> None:
+    assert main(["evaluate", str(runs / "pruned")]) == 0
+    shown = capsys.readouterr().out
+    found = json.loads((runs / "pruned" / "report.json").read_text())
+    assert f"{found['tasks']['depth']['abs']:.4f}" in shown
+    page = tmp_path / "page.html"
+    assert main(["report", str(runs / "dense"), str(runs / "pruned"), "--out", str(page)]) == 0
+    assert "adapmtl" in page.read_text() or "SoftThreshold" in page.read_text()
+    assert main(["report", str(tmp_path)]) == 1
+
+
+def test_print_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["train", "adapmtl", *TINY, "--method.density", "0.2", "--print_config"])
+    assert done.value.code == 0
+    recipe = tmp_path / "mine.yaml"
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text)["method"]["density"] == 0.2
+    recipe.write_text(text)
+    assert main(["train", str(recipe), "--steps", "2", "--out", str(tmp_path / "run")]) == 0
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["method"]["density"] == 0.2
+
+
+def test_help_names_recipes_and_the_options_of_the_parts(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "adapmtl", "--data", "nyuv2", "--help"])
+    shown = capsys.readouterr().out
+    for expected in ("adapmtl_paper", "--data.root", "--method.density", "--weighting.window", "--size"):
+        assert expected in shown
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["adapmtl", "--method.densty", "0.2"], "--method.densty"),
+        (["adapmtl", "--method.density", "much"], "method.density"),
+        (["adapmtl", "--steps", "many"], "steps"),
+    ],
+)
+def test_misspelt_keys_and_wrong_types_are_refused(argv: list[str], said: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["train", *argv])
+    assert refused.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("method: {name: SoftThreshold, densty: 0.2}\n")
+    with pytest.raises(SystemExit):
+        main(["train", str(recipe), *TINY])
+    assert "densty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["adpmtl"], "No recipe 'adpmtl'"),
+        (["dense", "--data", "nyu"], "no such data"),
+        (["dense", "--size", "60,80"], "such as 60x80"),
+        (["adapmtl", "--method.density", "1.5"], "must lie in (0, 1]"),
+        (["dense", "--data", "nyuv2", "--data.root", "nowhere"], "nowhere"),
+        (["dense", "--against", "nowhere"], "no finished run there"),
+        (["dense", "--steps", "0"], "at least 1"),
+    ],
+)
+def test_bad_input_is_explained_and_leaves_nothing(argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    assert main(["train", *argv, "--out", str(out)]) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (out / "report.json").exists()
+
+
+def test_unwritable_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    assert train("dense", tmp_path / "file" / "run") == 1
+    assert "Cannot write" in capsys.readouterr().err
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    assert train("dense", out, steps=4) == 0
+    (out / "report.json").unlink()
+    checkpoint = out / "checkpoint.pt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    assert train("dense", out, steps=4) == 1
+    assert "checkpoint.pt is truncated or damaged" in " ".join(capsys.readouterr().err.split())
+
+
+def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
+    """``kill -9``, the same command again, and the weights and metrics are those of a run never stopped, bit for bit."""
+    options = [*TINY, "--steps", "120", "--method.density", "0.2"]
+
+    def start(out: Path) -> subprocess.Popen:
+        command = [sys.executable, "-m", "secateur", "train", "adapmtl", *options, "--out", str(out)]
+        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+
+    straight, killed = tmp_path / "a" / "straight", tmp_path / "b" / "killed"
+    assert start(straight).wait() == 0
+    kills = 0
+    for wanted in (1, 40, 80):
+        process = start(killed)
+        while process.poll() is None:
+            metrics = killed / "metrics.jsonl"
+            if (killed / "checkpoint.pt").exists() and metrics.exists() and metrics.read_text().count("\n") >= wanted:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                kills += 1
+                break
+            time.sleep(0.01)
+    assert kills >= 2
+    assert start(killed).wait() == 0
+    one, two = load_file(straight / "model.safetensors"), load_file(killed / "model.safetensors")
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert (straight / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes()
+    left, right = (json.loads((p / "report.json").read_text()) for p in (straight, killed))
+    assert left["tasks"] == right["tasks"]
+    assert left["density"] == right["density"]
