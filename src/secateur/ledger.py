@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,12 +39,14 @@ class Ledger:
         Args:
             kept: What is safe, for the message: the last good checkpoint.
         """
-        for task, first in self._first_bad.items():
-            if first.isfinite():
-                raise FloatingPointError(
-                    f"The loss of task {task!r} became NaN or infinite at step {int(first)}; training stopped. {kept} "
-                    "Lower the learning rate, or look for invalid targets of that task."
-                )
+        firsts = {task: float(first) for task, first in self._first_bad.items()}
+        earliest = min(firsts.values(), default=math.inf)  # the others follow once the weights are spoilt
+        if math.isfinite(earliest):
+            tasks = " and ".join(repr(task) for task, first in firsts.items() if first == earliest)
+            raise FloatingPointError(
+                f"The loss of task {tasks} became NaN or infinite at step {int(earliest)}; training stopped. {kept} "
+                "Lower the learning rate, or look for invalid targets of that task."
+            )
 
     def row(self) -> Row:
         """Mean loss and last weight per task since the last row."""

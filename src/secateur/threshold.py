@@ -99,9 +99,13 @@ def attach(model: nn.Module, name: str, parametrization: nn.Module) -> None:
 
 @torch.no_grad()
 def detach(model: nn.Module, name: str) -> None:
-    """Removes the parametrization of ``name``, its effective value baked into the same Parameter object."""
+    """Removes the parametrization of ``name``; the same Parameter object holds its latent value.
+
+    Torch could leave the effective value instead, but it does so by ``set_``, which cuts the parameter off from the
+    gradient hooks of distributed training.
+    """
     prefix, _, attribute = name.rpartition(".")
-    parametrize.remove_parametrizations(model.get_submodule(prefix), attribute)
+    parametrize.remove_parametrizations(model.get_submodule(prefix), attribute, leave_parametrized=False)
 
 
 @torch.no_grad()
