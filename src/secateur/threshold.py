@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -66,15 +67,22 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft") -> Tensor:
         form: ``"soft"``: sign(w)·(|w| − α). ``"garrote"``: w − α²/w, the non-negative garrote (Gao 1998, Eq. 2.3), which
             shrinks large weights less.
     """
-    if form == "garrote":
-        alpha = threshold.to(weight.dtype)
-        kept = weight.masked_fill(weight.abs() <= alpha, 0)
-        tiny = weight.new_tensor(torch.finfo(weight.dtype).tiny)  # 0 / tiny is 0 where the weight is zero
-        return kept.addcdiv_(kept * alpha.square().neg(), torch.addcmul(tiny, weight, weight))
-    if weight.is_cpu:
-        return F.softshrink(weight, threshold.item())  # one pass; a read of a host scalar costs nothing
+    if weight.is_cpu:  # a read of a host scalar costs nothing, and these kernels are one fast pass each
+        alpha = threshold.item()
+        if form == "soft":
+            return F.softshrink(weight, alpha)
+        kept = F.hardshrink(weight, alpha)
+        return kept.addcdiv_(kept, _nonzero_square(weight), value=-alpha * alpha)
     alpha = threshold.to(weight.dtype)
-    return weight - weight.clamp(-alpha, alpha)
+    if form == "soft":
+        return weight - weight.clamp(-alpha, alpha)
+    kept = weight.masked_fill(weight.abs() <= alpha, 0)
+    return kept.addcdiv_(kept * -alpha.square(), _nonzero_square(weight))
+
+
+def _nonzero_square(weight: Tensor) -> Tensor:
+    """w², but tiny instead of zero, so that 0 / w² is 0 where the weight is zero."""
+    return weight.square().add_(torch.finfo(weight.dtype).tiny)
 
 
 class Shrinkage(nn.Module):
@@ -190,16 +198,19 @@ class ExactThreshold:
                 part.div_(scale)
         return self._flat
 
-    def _near(self, flat: Tensor, keep: int, width: float = 1.1) -> Tensor | None:
-        """The answer if it lies within a factor ``width`` of the last one."""
+    def _near(self, flat: Tensor, keep: int) -> Tensor | None:
+        """The answer if it lies close to the last one; NumPy selects several times faster than torch on a CPU."""
         if not self._last:
             return None
-        above = flat > self._last * width
-        more = keep - int(above.count_nonzero())  # how many of the band survive
-        band = flat[(flat > self._last / width).logical_xor_(above)]
-        if not 0 <= more < band.numel():
-            return None
-        return band.kthvalue(band.numel() - more).values
+        values = flat.numpy()
+        for width in (1.01, 1.1):
+            low, high = self._last / width, self._last * width
+            more = keep - int(np.count_nonzero(values > high))  # how many of the band survive
+            band = values[(values > low) & (values <= high)]
+            if 0 <= more < band.size:
+                place = band.size - more - 1
+                return flat.new_tensor(np.partition(band, place)[place])
+        return None
 
 
 def _bisect(flat: Tensor, keep: int) -> Tensor:

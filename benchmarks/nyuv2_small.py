@@ -1,0 +1,95 @@
+"""NYU-v2 at a small width on a CPU: dense, AdapMTL, its ablations and gradual magnitude pruning at 90 %, three seeds.
+
+    python benchmarks/nyuv2_small.py --root data/nyuv2_160x120 --out runs/nyuv2_small
+
+Trains what is missing (about three minutes a run on one core; two run side by side), then writes the raw figures to
+docs/results/nyuv2_small.json and the tables to docs/results/nyuv2_small.md. Finished runs are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+SMALL = "--model.width 0.125 --size 60x80 --steps 1200 --batch 16 --precision bf16-mixed --validate_every 600".split()
+ARMS = {
+    "dense": ["dense"],
+    "adapmtl": ["adapmtl", "--method.density", "0.1"],
+    "adapmtl_one_threshold": ["adapmtl_one_threshold", "--method.density", "0.1"],
+    "adapmtl_scale": ["adapmtl", "--method.density", "0.1", "--method.allocation", "scale"],
+    "magnitude": ["magnitude", "--method.density", "0.1"],
+}
+SEEDS = (0, 1, 2)
+
+
+def train(root: str, out: Path, arm: str, seed: int) -> None:
+    """One run, on one thread."""
+    recipe, *options = ARMS[arm]
+    command = ["train", recipe, "--data", "nyuv2", "--data.root", root, *SMALL]
+    command += ["--out", str(out / f"{arm}-{seed}"), *options, "--seed", str(seed)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", "secateur", *command], env=environment, check=True)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The report of a run, and its last validation."""
+    report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    del report["density"]["layers"]
+    return {**report, "val": [row["val"] for row in rows if "val" in row][-1]}
+
+
+def spread(values: list[float], places: int = 2) -> str:
+    """Mean and sample standard deviation."""
+    return f"{statistics.fmean(values):.{places}f} ± {statistics.stdev(values) if len(values) > 1 else 0:.{places}f}"
+
+
+def table(runs: dict[str, list[dict[str, Any]]]) -> str:
+    """The test metrics and the densities, as Markdown."""
+    metrics = [(task, metric) for task, values in runs["dense"][0]["tasks"].items() for metric in values]
+    lines = ["| | " + " | ".join(runs) + " |", "| --- |" + " ---: |" * len(runs)]
+    for key in ("mean", "sum"):
+        cells = [spread([r["delta_t"][key] for r in found]) for found in runs.values()]
+        lines.append(f"| ΔT, {key} over metrics (%) | " + " | ".join(cells) + " |")
+    for task in runs["dense"][0]["tasks"]:
+        cells = [spread([r["delta_t"]["tasks"][task] for r in found]) for found in runs.values()]
+        lines.append(f"| ΔT of {task} (%) | " + " | ".join(cells) + " |")
+    for task, metric in metrics:
+        cells = [spread([r["tasks"][task][metric] for r in found], 4) for found in runs.values()]
+        arrow = "↑" if runs["dense"][0]["higher_is_better"][task][metric] else "↓"
+        lines.append(f"| {task} {metric} {arrow} | " + " | ".join(cells) + " |")
+    for component in runs["dense"][0]["density"]["components"]:
+        cells = [spread([100 * r["density"]["components"][component] for r in found], 1) for found in runs.values()]
+        lines.append(f"| density of {component} (%) | " + " | ".join(cells) + " |")
+    lines.append("| seeds | " + " | ".join(str(len(found)) for found in runs.values()) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Trains, then writes the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="folder of NYU-v2")
+    parser.add_argument("--out", type=Path, default=Path("runs/nyuv2_small"))
+    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
+    options = parser.parse_args()
+    with ThreadPoolExecutor(options.workers) as pool:
+        for arms in (["dense"], [arm for arm in ARMS if arm != "dense"]):  # the references first
+            jobs = [(arm, seed) for seed in SEEDS for arm in arms]
+            list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
+    runs = {arm: [read(options.out / f"{arm}-{seed}") for seed in SEEDS] for arm in ARMS}
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / "nyuv2_small.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / "nyuv2_small.md").write_text(table(runs) + "\n", encoding="utf-8")
+    print(table(runs))
+
+
+if __name__ == "__main__":
+    main()

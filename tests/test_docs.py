@@ -1,0 +1,68 @@
+"""What README and docs show runs, and what they name exists."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import secateur
+from problems import batches
+from secateur.config import parse, recipes
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = re.findall(r"```(\w*)\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    return [code for named, code in found if named == language]
+
+
+def test_the_whole_program_of_own_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "docs" / "own_model.md", "python")
+    shown: dict = {"print": lambda *_: None}
+    exec(compile(code, "own_model.md", "exec"), shown)
+    assert shown["density"](shown["model"], shown["components"](shown["problem"])).overall == pytest.approx(0.1, abs=0.0005)
+
+
+def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "README.md", "python")
+
+    class Net(secateur.problem.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.seg, self.depth = (secateur.problem.nn.Conv2d(i, o, 1) for i, o in ((3, 16), (16, 5), (16, 1)))
+
+        def forward(self, x: object) -> dict:
+            return {"seg": self.seg(self.trunk(x)), "depth": self.depth(self.trunk(x))}
+
+    train = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(1)]
+    exec(compile(code, "README.md", "exec"), {"model": Net(), "train": train})
+    assert (tmp_path / "net.safetensors").exists()
+
+
+def test_the_commands_of_the_readme_parse() -> None:
+    lines = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
+    trains = [shlex.split(line.split("#")[0])[2:] for line in lines if line.startswith("secateur train")]
+    assert len(trains) >= 2
+    for argv in trains:
+        parse(argv)
+
+
+def test_every_recipe_parses_and_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for recipe in recipes():
+        parse([recipe])
+        assert f"`{recipe}`" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), target
