@@ -19,7 +19,20 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-SMALL = "--model.width 0.125 --size 60x80 --steps 1200 --batch 16 --precision bf16-mixed --validate_every 600".split()
+SMALL = [
+    "--model.width",
+    "0.125",
+    "--size",
+    "60x80",
+    "--steps",
+    "1200",
+    "--batch",
+    "16",
+    "--precision",
+    "bf16-mixed",
+    "--validate_every",
+    "600",
+]
 ARMS = {
     "dense": ["dense"],
     "adapmtl": ["adapmtl", "--method.density", "0.1"],
@@ -67,7 +80,9 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> str:
         arrow = "↑" if runs["dense"][0]["higher_is_better"][task][metric] else "↓"
         lines.append(f"| {task} {metric} {arrow} | " + " | ".join(cells) + " |")
     for component in runs["dense"][0]["density"]["components"]:
-        cells = [spread([100 * r["density"]["components"][component] for r in found], 1) for found in runs.values()]
+        cells = [
+            spread([100 * r["density"]["components"][component] for r in found], 1) for found in runs.values()
+        ]
         lines.append(f"| density of {component} (%) | " + " | ".join(cells) + " |")
     lines.append("| seeds | " + " | ".join(str(len(found)) for found in runs.values()) + " |")
     return "\n".join(lines)
@@ -75,7 +90,9 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Trains, then writes the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--root", required=True, help="folder of NYU-v2")
     parser.add_argument("--out", type=Path, default=Path("runs/nyuv2_small"))
     parser.add_argument("--workers", type=int, default=2, help="runs side by side")

@@ -11,6 +11,7 @@ docs/results/step_cost.json.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import platform
 import statistics
@@ -39,13 +40,15 @@ class Turns:
         self.locks = [threading.Semaphore(1), threading.Semaphore(0)]
 
     def take(self, who: int) -> None:
+        """Waits for the turn."""
         self.locks[who].acquire()
 
     def give(self, who: int) -> None:
+        """Hands the turn to the other."""
         self.locks[1 - who].release()
 
 
-class Done(Exception):
+class DoneError(Exception):
     """Enough steps."""
 
 
@@ -63,7 +66,7 @@ def timed(base: type[Sparsifier], turns: Turns, who: int, count: int, times: lis
             times.append(time.perf_counter() - self.began)
             turns.give(who)
             if step == count:
-                raise Done
+                raise DoneError
             turns.take(who)
             self.began = time.perf_counter()
 
@@ -76,7 +79,11 @@ def problem(width: float, batch: int) -> Problem:
     channels = {"seg": 13, "normal": 3, "depth": 1}
     model = deeplab_resnet34(channels, width)
     grid = model(torch.zeros(2, 3, HEIGHT, WIDTH))["depth"].shape[-2:]
-    targets = {"seg": torch.randint(0, 13, (batch, *grid)), "normal": torch.randn(batch, 3, *grid), "depth": torch.rand(batch, 1, *grid)}
+    targets = {
+        "seg": torch.randint(0, 13, (batch, *grid)),
+        "normal": torch.randn(batch, 3, *grid),
+        "depth": torch.rand(batch, 1, *grid),
+    }
     tasks = {"seg": Task(F.cross_entropy), "normal": Task(F.l1_loss), "depth": Task(F.l1_loss)}
     return Problem(model, tasks, [(torch.randn(batch, 3, HEIGHT, WIDTH), targets)])
 
@@ -85,17 +92,18 @@ def ratios(width: float, batch: int, phase: str, warmup: int, count: int) -> tup
     """Ratio of each AdapMTL step to the dense step beside it, and the median dense time in seconds."""
     nominal = 1000
     # ramp: the density falls all along, as slowly as in a run of so many steps; frozen: right after the first step
-    method = {"ramp": SoftThreshold(0.1, ramp=(0.0, 0.9)), "frozen": SoftThreshold(0.1, ramp=(0.0, 1.0 / nominal))}[phase]
+    method = {
+        "ramp": SoftThreshold(0.1, ramp=(0.0, 0.9)),
+        "frozen": SoftThreshold(0.1, ramp=(0.0, 1.0 / nominal)),
+    }[phase]
     turns, times = Turns(), ([], [])
     methods: list[Any] = [Sparsifier(), method]
     for who, made in enumerate(methods):
         made.__class__ = timed(type(made), turns, who, warmup + count, times[who])
 
     def run(who: int) -> None:
-        try:
+        with contextlib.suppress(DoneError):
             fit(problem(width, batch), methods[who], steps=nominal, log_every=nominal)
-        except Done:
-            pass
 
     threads = [threading.Thread(target=run, args=(who,)) for who in (0, 1)]
     for thread in threads:
@@ -108,7 +116,9 @@ def ratios(width: float, batch: int, phase: str, warmup: int, count: int) -> tup
 
 def main() -> None:
     """Measures and writes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--count", type=int, default=20, help="steps measured")
@@ -125,8 +135,15 @@ def main() -> None:
         for phase in ("ramp", "frozen"):
             values, seconds = ratios(options.width, batch, phase, 5, options.count)
             low, middle, high = statistics.quantiles(values, n=4)
-            found["ratios"][f"batch {batch}, {phase}"] = {"median": middle, "quartiles": [low, high], "dense_seconds": seconds}
-            print(f"batch {batch:2d} {phase:6s} x{middle:.3f} [{low:.3f}, {high:.3f}]  dense step {seconds * 1e3:.0f} ms", flush=True)
+            found["ratios"][f"batch {batch}, {phase}"] = {
+                "median": middle,
+                "quartiles": [low, high],
+                "dense_seconds": seconds,
+            }
+            print(
+                f"batch {batch:2d} {phase:6s} x{middle:.3f} [{low:.3f}, {high:.3f}]  dense step {seconds * 1e3:.0f} ms",
+                flush=True,
+            )
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "step_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 

@@ -18,7 +18,22 @@ from safetensors.torch import load_file
 
 from secateur.cli import main
 
-TINY = "--model.width 0.05 --size 24x32 --batch 4 --data.train_count 16 --data.val_count 4 --data.test_count 8 --device cpu".split()
+TINY = [
+    "--model.width",
+    "0.05",
+    "--size",
+    "24x32",
+    "--batch",
+    "4",
+    "--data.train_count",
+    "16",
+    "--data.val_count",
+    "4",
+    "--data.test_count",
+    "8",
+    "--device",
+    "cpu",
+]
 
 
 def train(recipe: str, out: Path, *options: str, steps: int = 12) -> int:
@@ -35,7 +50,15 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_leaves_everything(runs: Path) -> None:
-    names = {"config.yaml", "metrics.jsonl", "checkpoint.pt", "model.safetensors", "report.json", "report.html", "samples.npz"}
+    names = {
+        "config.yaml",
+        "metrics.jsonl",
+        "checkpoint.pt",
+        "model.safetensors",
+        "report.json",
+        "report.html",
+        "samples.npz",
+    }
     assert {p.name for p in (runs / "pruned").iterdir()} == names
     found = json.loads((runs / "pruned" / "report.json").read_text())
     assert found["density"]["overall"] == pytest.approx(0.2, abs=0.0005)
@@ -115,7 +138,9 @@ def test_help_names_recipes_and_the_options_of_the_parts(capsys: pytest.CaptureF
         (["adapmtl", "--steps", "many"], "steps"),
     ],
 )
-def test_misspelt_keys_and_wrong_types_are_refused(argv: list[str], said: str, capsys: pytest.CaptureFixture) -> None:
+def test_misspelt_keys_and_wrong_types_are_refused(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["train", *argv])
     assert refused.value.code == 2
@@ -142,7 +167,9 @@ def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.Ca
         (["dense", "--steps", "0"], "at least 1"),
     ],
 )
-def test_bad_input_is_explained_and_leaves_nothing(argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_bad_input_is_explained_and_leaves_nothing(
+    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     out = tmp_path / "run"
     assert main(["train", *argv, "--out", str(out)]) == 1
     assert said in " ".join(capsys.readouterr().err.split())
@@ -171,7 +198,9 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
 
     def start(out: Path) -> subprocess.Popen:
         command = [sys.executable, "-m", "secateur", "train", "adapmtl", *options, "--out", str(out)]
-        return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
+        )
 
     straight, killed = tmp_path / "a" / "straight", tmp_path / "b" / "killed"
     assert start(straight).wait() == 0
@@ -180,7 +209,11 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
         process = start(killed)
         while process.poll() is None:
             metrics = killed / "metrics.jsonl"
-            if (killed / "checkpoint.pt").exists() and metrics.exists() and metrics.read_text().count("\n") >= wanted:
+            if (
+                (killed / "checkpoint.pt").exists()
+                and metrics.exists()
+                and metrics.read_text().count("\n") >= wanted
+            ):
                 process.send_signal(signal.SIGKILL)
                 process.wait()
                 kills += 1

@@ -26,7 +26,9 @@ def test_the_whole_program_of_own_model_runs(tmp_path: Path, monkeypatch: pytest
     (code,) = blocks(ROOT / "docs" / "own_model.md", "python")
     shown: dict = {"print": lambda *_: None}
     exec(compile(code, "own_model.md", "exec"), shown)
-    assert shown["density"](shown["model"], shown["components"](shown["problem"])).overall == pytest.approx(0.1, abs=0.0005)
+    assert shown["density"](shown["model"], shown["components"](shown["problem"])).overall == pytest.approx(
+        0.1, abs=0.0005
+    )
 
 
 def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,7 +38,9 @@ def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Mo
     class Net(secateur.problem.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.trunk, self.seg, self.depth = (secateur.problem.nn.Conv2d(i, o, 1) for i, o in ((3, 16), (16, 5), (16, 1)))
+            self.trunk, self.seg, self.depth = (
+                secateur.problem.nn.Conv2d(i, o, 1) for i, o in ((3, 16), (16, 5), (16, 1))
+            )
 
         def forward(self, x: object) -> dict:
             return {"seg": self.seg(self.trunk(x)), "depth": self.depth(self.trunk(x))}

@@ -142,7 +142,11 @@ def test_mixed_precision_keeps_thresholds_in_float32() -> None:
     problem, method = two_heads(), SoftThreshold(0.2)
     fit(problem, method, steps=20, fabric=Fabric(accelerator="cpu", precision="bf16-mixed"))
     assert all(a.dtype == torch.float32 for a in method.thresholds().values())
-    kept = sum(int(p.count_nonzero()) for n, p in problem.model.named_parameters() if n.endswith("weight") and p.dim() == 4)
+    kept = sum(
+        int(p.count_nonzero())
+        for n, p in problem.model.named_parameters()
+        if n.endswith("weight") and p.dim() == 4
+    )
     total = sum(p.numel() for n, p in problem.model.named_parameters() if p.dim() == 4)
     assert kept == round(0.2 * total)
 

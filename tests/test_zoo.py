@@ -37,7 +37,9 @@ def test_multiply_accumulates(published: torch.nn.Module) -> None:
     assert sum(m for n, m in macs.items() if n.startswith("backbone")) == pytest.approx(37.06e9, rel=2e-4)
 
 
-@pytest.mark.parametrize(("size", "grid"), [((321, 321), (41, 41)), ((224, 224), (29, 29)), ((480, 640), (61, 81))])
+@pytest.mark.parametrize(
+    ("size", "grid"), [((321, 321), (41, 41)), ((224, 224), (29, 29)), ((480, 640), (61, 81))]
+)
 def test_output_stride(size: tuple[int, int], grid: tuple[int, int]) -> None:
     with torch.device("meta"):
         model = deeplab_resnet34({"seg": 13, "depth": 1}, width=0.125)
@@ -53,7 +55,7 @@ def test_width_scales_every_layer() -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(ValueError, match="tasks is {}"):
+    with pytest.raises(ValueError, match=r"tasks is \{\}"):
         deeplab_resnet34({})
-    with pytest.raises(ValueError, match="width 0.001 leaves no channel"):
+    with pytest.raises(ValueError, match=r"width 0\.001 leaves no channel"):
         deeplab_resnet34({"seg": 13}, width=0.001)

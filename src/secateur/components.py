@@ -74,7 +74,9 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for prefix, module in model.named_modules():
         if isinstance(module, (_ConvNd, nn.Linear)):
             attribute = "weight"
-        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+        elif (
+            isinstance(module, nn.MultiheadAttention) and getattr(module, "in_proj_weight", None) is not None
+        ):
             attribute = "in_proj_weight"
         else:
             continue
@@ -90,7 +92,7 @@ def _owner_name(problem: Problem, name: str) -> str:
     # A single task owns all of the network, or only its part of it; what no task reaches counts as shared.
     if len(owners) == 1:
         return next(iter(owners))
-    return "backbone" if not owners or owners == set(problem.tasks) else "+".join(sorted(owners))
+    return "backbone" if not owners or owners == frozenset(problem.tasks) else "+".join(sorted(owners))
 
 
 def _block_name(names: tuple[str, ...], name: str) -> str:

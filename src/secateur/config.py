@@ -7,8 +7,9 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -74,7 +75,7 @@ def part(kind: str, name: str) -> Callable[..., Any]:
 
 def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
     """The parser of ``secateur train``, with the options of the parts that ``names`` chooses."""
-    path = [str(recipe_path(recipe))] if recipe else []
+    path: list[str | PathLike[Any]] = [str(recipe_path(recipe))] if recipe else []
     parser = ArgumentParser(
         prog="secateur train",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
@@ -97,8 +98,11 @@ def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
             f"--{kind}.name", default=names[kind], help=f"which {kind}: ours by name, or an import path"
         )
         target = part(kind, names[kind])
-        add = group.add_class_arguments if inspect.isclass(target) else group.add_function_arguments
-        add(target, kind, as_group=False, skip=_linked(kind, target))
+        skip = cast(set[str | int], _linked(kind, target))
+        if inspect.isclass(target):
+            group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
+        else:
+            group.add_function_arguments(target, kind, as_group=False, skip=skip)
     return parser
 
 

@@ -6,10 +6,12 @@ import time
 from collections.abc import Callable, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
@@ -107,7 +109,7 @@ def fit(
     weighting.start(problem, steps)
     extra = [*method.param_groups(), *weighting.param_groups()]
     inner = make(_groups(problem, extra))
-    model, stepper = fabric.setup(problem.model, inner)
+    model, stepper = cast(tuple[nn.Module, _FabricOptimizer], fabric.setup(problem.model, inner))
     rates = [group["lr"] for group in inner.param_groups]
     stream, ledger, history = (
         Stream(problem.train, fabric.global_rank, fabric.world_size),
@@ -140,7 +142,7 @@ def fit(
         began = time.perf_counter()
         if step and step % steps == 0:  # a new round: a new optimizer, the only time it is made again
             inner = make(_groups(problem, extra))
-            stepper = fabric.setup_optimizers(inner)
+            stepper = cast(_FabricOptimizer, fabric.setup_optimizers(inner))
             method.bind(inner)
         for group, rate in zip(inner.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step % steps / steps)
@@ -151,7 +153,8 @@ def fit(
             losses = {t: problem.tasks[t].loss(p, targets[t]) for t, p in predictions.items()}
             weights = weighting(_averaged(fabric, losses))
             loss = sum(problem.tasks[t].weight * weights[t] * losses[t] for t in losses)
-            fabric.backward(loss + weighting.penalty() + method.penalty())
+            total_loss = loss + weighting.penalty() + method.penalty()
+            fabric.backward(cast(Tensor, total_loss))
         stepper.step()
         step += 1
         method.after_step((step - 1) % steps + 1, inner)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,7 +42,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
 
 
 @contextmanager
-def preserved_rng() -> Iterator[None]:
+def preserved_rng() -> Generator[None]:
     """Whatever is drawn inside leaves no trace outside."""
     state = rng_state()
     try:

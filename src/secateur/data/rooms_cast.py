@@ -73,7 +73,7 @@ def first_hits(scene: Scene, directions: Floats, boxes: Floats) -> tuple[Floats,
             turned[yaw] = local, 1 / _nonzero(local)
         part = (..., slice(low[k, 1], high[k, 1]), slice(low[k, 0], high[k, 0]))
         local, inverse = turned[yaw][0][part], turned[yaw][1][part]
-        enter, leave = _SPANS[int(scene.shape[k])](origins[k], scene.half[k].tolist(), local, inverse)
+        enter, leave = _SPANS[Shape(int(scene.shape[k]))](origins[k], scene.half[k].tolist(), local, inverse)
         seen = depth[part]
         hit = (enter < leave) & (enter < seen) & (enter > NEAR)
         np.copyto(seen, enter, where=hit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import atan2, cos, radians, sin
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from secateur.data import rooms_furniture as furniture
 from secateur.data.rooms_parts import CLASSES, WHITES, WOODS, Color, Dice, Maker, Part, Texture
 from secateur.data.rooms_plan import Plan
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 
 _PAINTS: tuple[Color, ...] = (

@@ -55,7 +55,8 @@ class LearnedThreshold(Sparsifier):
         check_ramp(*ramp)
         if not 0 < deadline <= 1:
             raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
-        self.by, self.initial, self.pressure = components, initial, pressure
+        self.by: By = components
+        self.initial, self.pressure = initial, pressure
         self.strength, self.ramp, self.deadline = strength, ramp, deadline
         self.masks: Masks | None = None
 

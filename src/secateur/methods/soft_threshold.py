@@ -55,12 +55,8 @@ class SoftThreshold(Sparsifier):
                 "shrinkage 'garrote' needs straight_through; choose shrinkage 'soft' for the published gradient."
             )
         self.by: By = components
-        self.ramp, self.shrinkage, self.allocation, self.straight_through = (
-            ramp,
-            shrinkage,
-            allocation,
-            straight_through,
-        )
+        self.ramp, self.allocation, self.straight_through = ramp, allocation, straight_through
+        self.shrinkage: Form = shrinkage
         self.masks: Masks | None = None
 
     def start(self, problem: Problem, steps: int) -> None:

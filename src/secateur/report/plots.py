@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -106,7 +107,7 @@ def _label_layers(axes: Axes, names: Sequence[str], last: NDArray[np.float64]) -
 
 
 def _colour_bar(axes: Axes, mesh: ScalarMappable, lowest: float) -> None:
-    figure, box = axes.figure, axes.get_position()
+    figure, box = cast(Figure, axes.figure), axes.get_position()
     pixel = 1 / (figure.get_figheight() * 72)
     bar = figure.add_axes((box.x0, box.y1 + 12 * pixel, 0.22, 8 * pixel))
     figure.colorbar(mesh, cax=bar, orientation="horizontal")  # pyright: ignore[reportAttributeAccessIssue]

@@ -7,6 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable
 from html import escape
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -64,7 +65,7 @@ def to_svg(figure: Figure, slug: str, title: str) -> str:
     """The figure as inline SVG; ``title`` is its alternative text, ``slug`` makes its ids unique on the page."""
     FigureCanvasSVG(figure)
     buffer = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": slug}
+    style: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": slug}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # The text is drawn by the browser, with its own fonts; matplotlib only measures it.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")

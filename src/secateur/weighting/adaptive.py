@@ -61,7 +61,8 @@ class AdaptiveWeighting(Weighting):
                 f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative."
             )
         self.window, self.warmup, self.strength = window, warmup, strength
-        self.size_factor, self.normalize, self.variant = size_factor, normalize, variant
+        self.size_factor, self.normalize = size_factor, normalize
+        self.variant: Literal["paper", "code"] = variant
 
     def start(self, problem: Problem, steps: int) -> None:
         """Sizes the window and reads the size factor off the owners."""
