@@ -52,10 +52,11 @@ def _train(argv: list[str]) -> None:
     config = resolved(arguments)
     out = Path(arguments.out or f"runs/{digest(config)}")
     against = Path(arguments.against) if arguments.against else None
+    name = Path(arguments.recipe).stem if arguments.recipe else ""
     command = shlex.join(["secateur", "train", *argv])
     with _Bar() as bar:
         found = train_run(
-            config, out, against=against, workers=arguments.workers, command=command, on_log=bar
+            config, out, against=against, workers=arguments.workers, command=command, name=name, on_log=bar
         )
     console = Console()
     dense = found["delta_t"]["against"]

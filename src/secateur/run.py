@@ -41,6 +41,7 @@ def train(
     against: Path | None = None,
     workers: int = 0,
     command: str = "",
+    name: str = "",
     on_log: Callable[[list[Row], int], object] | None = None,
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
@@ -51,6 +52,7 @@ def train(
         against: Folder of the dense reference; looked for among the neighbours of ``path`` if None.
         workers: Processes that load data.
         command: For the record.
+        name: What reports call the run; the method's name if empty.
         on_log: Called with the rows so far and the number of steps in all.
 
     Returns:
@@ -96,6 +98,7 @@ def train(
     save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
     save_samples(problem, data, folder.samples)
     report = _report(config, problem, data, history.seconds, command)
+    report["name"] = name or report["method"].rpartition(".")[2]
     reference = reference or _neighbour(folder, config)
     report["delta_t"] = _delta_t(report, reference)
     write_text(folder.report, json.dumps(_finite(report), indent=1))
@@ -149,7 +152,7 @@ def _report(config: Config, problem: Problem, data: Data, seconds: float, comman
     found["macs"]["input"] = list(example.shape[1:])
     packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
     return {
-        "name": config["method"]["name"].rpartition(".")[2],
+        "name": "",
         "dense": found["density"]["overall"] == 1.0,
         "method": config["method"]["name"],
         "weighting": config["weighting"]["name"],
