@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-DEMO := --model.width 0.25 --steps 600 --batch 16 --seed 0
+DEMO := --model.width 0.125 --steps 800 --batch 16 --seed 0
 
 .PHONY: demo test test-slow check setup clean
 
