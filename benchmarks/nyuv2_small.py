@@ -57,6 +57,7 @@ def read(folder: Path) -> dict[str, Any]:
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     del report["density"]["layers"]
+    report["delta_t"]["against"] = Path(report["delta_t"]["against"]).name
     return {**report, "val": [row["val"] for row in rows if "val" in row][-1]}
 
 

@@ -201,7 +201,7 @@ def _neighbour(folder: RunFolder, config: Config) -> Report | None:
             continue
         held, report = neighbour.read_config(), neighbour.read_report()
         if report and report["dense"] and all(held.get(key) == config[key] for key in same):
-            return {**report, "folder": str(other)}
+            return {**report, "folder": str(folder.path.parent / other.name)}
     return None
 
 
