@@ -43,13 +43,21 @@ ARMS = {
 SEEDS = (0, 1, 2)
 
 
-def train(root: str, out: Path, arm: str, seed: int) -> None:
-    """One run, on one thread."""
-    recipe, *options = ARMS[arm]
+def train(root: str, out: Path, arm: str, arguments: list[str], seed: int) -> None:
+    """One run, on one thread; returns at once if it is finished."""
+    recipe, *options = arguments
     command = ["train", recipe, "--data", "nyuv2", "--data.root", root, *SMALL]
     command += ["--out", str(out / f"{arm}-{seed}"), *options, "--seed", str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-m", "secateur", *command], env=environment, check=True)
+
+
+def train_all(arms: dict[str, list[str]], root: str, out: Path, workers: int) -> None:
+    """All arms with all seeds, some side by side, the dense references first."""
+    with ThreadPoolExecutor(workers) as pool:
+        for chosen in (["dense"], [arm for arm in arms if arm != "dense"]):
+            jobs = [(arm, seed) for seed in SEEDS for arm in chosen]
+            list(pool.map(lambda job: train(root, out, job[0], arms[job[0]], job[1]), jobs))
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -98,10 +106,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/nyuv2_small"))
     parser.add_argument("--workers", type=int, default=2, help="runs side by side")
     options = parser.parse_args()
-    with ThreadPoolExecutor(options.workers) as pool:
-        for arms in (["dense"], [arm for arm in ARMS if arm != "dense"]):  # the references first
-            jobs = [(arm, seed) for seed in SEEDS for arm in arms]
-            list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
+    train_all(ARMS, options.root, options.out, options.workers)
     runs = {arm: [read(options.out / f"{arm}-{seed}") for seed in SEEDS] for arm in ARMS}
     RESULTS.mkdir(parents=True, exist_ok=True)
     (RESULTS / "nyuv2_small.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
