@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from secateur.files import write_aside, write_text
 
@@ -29,6 +30,18 @@ def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
         write_aside(path, fill)
     assert path.read_text() == "one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_errors_of_torch_and_safetensors_on_a_full_disk_are_explained_too(tmp_path: Path) -> None:
+    for error in (RuntimeError("PytorchStreamWriter failed writing file"), SafetensorError("No space left")):
+
+        def fill(aside: Path, error: Exception = error) -> None:
+            aside.write_text("half")
+            raise error
+
+        with pytest.raises(OSError, match="Free space or choose another folder"):
+            write_aside(tmp_path / "a.pt", fill)
+        assert not list(tmp_path.iterdir())
 
 
 def test_interruption_keeps_the_old_file(tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
@@ -21,11 +24,12 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
             os.fsync(file.fileno())
         aside.chmod(0o644)  # some writers leave their files readable by the owner alone
         aside.replace(path)
-    except OSError as error:
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise their own on a full disk
         _remove(aside)
+        reason = getattr(error, "strerror", None) or error
         raise OSError(
-            error.errno,
-            f"Cannot write {path}: {error.strerror or error}. Free space or choose another folder, then run the same "
+            getattr(error, "errno", None) or errno.EIO,
+            f"Cannot write {path}: {reason}. Free space or choose another folder, then run the same "
             "command again; what was written before is intact",
         ) from error
     except BaseException:
