@@ -24,7 +24,8 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
             os.fsync(file.fileno())
         aside.chmod(0o644)  # some writers leave their files readable by the owner alone
         aside.replace(path)
-    except (OSError, RuntimeError, SafetensorError) as error:  # torch and safetensors raise their own on a full disk
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch and safetensors raise their own errors on a full disk
         _remove(aside)
         reason = getattr(error, "strerror", None) or error
         raise OSError(
