@@ -31,7 +31,7 @@ class Ledger:
             self._first_bad[task] = self._first_bad.get(task, never).minimum(
                 torch.where(value.isfinite(), never, step)
             )
-        self._weights.update(weights)
+        self._weights.update({t: w.detach() if isinstance(w, Tensor) else w for t, w in weights.items()})
 
     def check(self, kept: str) -> None:
         """Raises FloatingPointError if a loss was not finite.

@@ -1,9 +1,20 @@
-"""Metrics of dense prediction tasks, right under any batching and on several processes, and ΔT."""
+"""Metrics of dense prediction tasks, right under any batching and on several processes, ΔT, and group sparsity."""
 
 from secateur.metrics.delta import DeltaT, delta_t
 from secateur.metrics.depth import DepthError
+from secateur.metrics.group_sparsity import GroupSparsity, group_sparsity
 from secateur.metrics.maps import MapError
 from secateur.metrics.normals import NormalAngle
 from secateur.metrics.segmentation import MeanIoU, PixelAccuracy
 
-__all__ = ["DeltaT", "DepthError", "MapError", "MeanIoU", "NormalAngle", "PixelAccuracy", "delta_t"]
+__all__ = [
+    "DeltaT",
+    "DepthError",
+    "GroupSparsity",
+    "MapError",
+    "MeanIoU",
+    "NormalAngle",
+    "PixelAccuracy",
+    "delta_t",
+    "group_sparsity",
+]

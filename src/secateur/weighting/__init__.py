@@ -2,6 +2,7 @@
 
 from secateur.weighting.adaptive import AdaptiveWeighting, adaptive_weights
 from secateur.weighting.equal import Equal, Fixed
+from secateur.weighting.uncertainty import UncertaintyWeighting
 from secateur.weighting.weighting import Weighting
 
-__all__ = ["AdaptiveWeighting", "Equal", "Fixed", "Weighting", "adaptive_weights"]
+__all__ = ["AdaptiveWeighting", "Equal", "Fixed", "UncertaintyWeighting", "Weighting", "adaptive_weights"]

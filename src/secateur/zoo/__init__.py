@@ -1,5 +1,6 @@
 """The networks of the papers."""
 
 from secateur.zoo.deeplab_resnet34 import deeplab_resnet34
+from secateur.zoo.resnetd50 import lim_resnetd50
 
-__all__ = ["deeplab_resnet34"]
+__all__ = ["deeplab_resnet34", "lim_resnetd50"]

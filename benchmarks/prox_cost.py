@@ -1,0 +1,164 @@
+"""Cost of the proximal step as a ratio of whole training steps, step by step in turn with plain fused Adam.
+
+    python benchmarks/prox_cost.py --width 0.25 --threads 1
+
+Trainings of the same network on the same random images run in threads that hand each other the turn after every step,
+so that whatever disturbs the machine disturbs all. Reported are the median and the quartiles of the ratio of
+neighbouring steps: λ set by hand and the share controlled (cuts included), in the adaptive and the Euclidean metric.
+Writes docs/results/prox_cost.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import platform
+import statistics
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+
+from secateur.fit import fit
+from secateur.methods import GroupLasso
+from secateur.problem import Problem, Task
+from secateur.sparsifier import Sparsifier
+from secateur.zoo import lim_resnetd50
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+NOMINAL = 1000  # steps that the methods believe in; so many are not run
+
+
+class DoneError(Exception):
+    """Enough steps."""
+
+
+class Turns:
+    """Lets threads run one step at a time, round and round."""
+
+    def __init__(self, count: int) -> None:
+        self.locks = [threading.Semaphore(int(who == 0)) for who in range(count)]
+
+    def take(self, who: int) -> None:
+        """Waits for the turn."""
+        self.locks[who].acquire()
+
+    def give(self, who: int) -> None:
+        """Hands the turn to the next."""
+        self.locks[(who + 1) % len(self.locks)].release()
+
+
+def timed(base: type[Sparsifier], turns: Turns, who: int, count: int, times: list[float]) -> type[Sparsifier]:
+    """``base``, with the time of every step noted and the turn handed on after it."""
+
+    class Timed(base):
+        def start(self, problem: Problem, steps: int) -> None:
+            super().start(problem, steps)
+            turns.take(who)
+            self.began = time.perf_counter()
+
+        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+            super().after_step(step, optimizer)
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - self.began)
+            turns.give(who)
+            if step == count:
+                raise DoneError
+            turns.take(who)
+            self.began = time.perf_counter()
+
+    return Timed
+
+
+def problem(width: float, batch: int, size: int, device: str) -> Problem:
+    """The published network on random images."""
+    torch.manual_seed(0)
+    model = lim_resnetd50({"seg": 41, "normal": 3, "depth": 1}, width).to(device)
+    grid = size // 8
+    targets = {
+        "seg": torch.randint(0, 41, (batch, grid, grid), device=device),
+        "normal": torch.randn(batch, 3, grid, grid, device=device),
+        "depth": torch.rand(batch, 1, grid, grid, device=device),
+    }
+    tasks = {"seg": Task(F.cross_entropy), "normal": Task(F.l1_loss), "depth": Task(F.l1_loss)}
+    return Problem(model, tasks, [(torch.randn(batch, 3, size, size, device=device), targets)])
+
+
+def methods() -> dict[str, Sparsifier]:
+    """What is compared; the first is the yardstick."""
+    return {
+        "dense": Sparsifier(),
+        "by hand, adaptive": GroupLasso(strength=1e-5),
+        "by hand, euclidean": GroupLasso(strength=1e-5, metric="euclidean"),
+        "controlled, adaptive": GroupLasso(density=0.3, ramp=(0.0, 0.9)),
+        "l1 by hand, adaptive": GroupLasso(strength=1e-5, norm="l1"),
+    }
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Ratio of each method's steps to the dense steps beside them."""
+    made = methods()
+    turns, warmup = Turns(len(made)), 3
+    times: dict[str, list[float]] = {name: [] for name in made}
+
+    def run(who: int, name: str, method: Sparsifier) -> None:
+        method.__class__ = timed(type(method), turns, who, warmup + options.count, times[name])
+        with contextlib.suppress(DoneError):
+            fit(
+                problem(options.width, options.batch, options.size, options.device),
+                method,
+                steps=NOMINAL,
+                log_every=NOMINAL,
+            )
+
+    threads = [
+        threading.Thread(target=run, args=(who, name, method))
+        for who, (name, method) in enumerate(made.items())
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    dense = times["dense"][warmup:]
+    found: dict[str, Any] = {"dense_seconds": statistics.median(dense), "ratios": {}}
+    for name in list(made)[1:]:
+        values = [t / d for t, d in zip(times[name][warmup:], dense, strict=True)]
+        low, middle, high = statistics.quantiles(values, n=4)
+        found["ratios"][name] = {"median": middle, "quartiles": [low, high]}
+        print(f"{name:22s} x{middle:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+    print(f"dense step {found['dense_seconds'] * 1e3:.0f} ms")
+    return found
+
+
+def main() -> None:
+    """Measures and writes."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, default=128, help="height and width of the images, by eight")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--count", type=int, default=20, help="steps measured")
+    parser.add_argument("--out", type=Path, default=RESULTS / "prox_cost.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    found: dict[str, Any] = {
+        "command": f"python benchmarks/prox_cost.py --width {options.width} --batch {options.batch} "
+        f"--size {options.size} --threads {options.threads} --device {options.device} --count {options.count}",
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+        **measured(options),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+"""Less is More: the group lasso over input channels, by exact proximal steps after Adam's (2023, Eq. 3 to 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from secateur.channels import coupled_groups
+from secateur.cost import count_macs
+from secateur.groups import Groups, input_groups, share, survivors, wide
+from secateur.masks import Masks, top_masks
+from secateur.problem import Problem, example
+from secateur.prox import adam_metric, group_prox, l1_prox
+from secateur.schedules import check_density, check_ramp, cubic_density
+from secateur.sparsifier import Sparsifier
+
+_EVERY = 10  # steps between two cuts, the only ones that read a value back to the host
+_AHEAD = 0.2  # share of the ramp that is looked ahead
+_PRESSURE = 3.0  # λ in units of what would take a group to zero in that time if no gradient resisted
+_GROUPS = "groups"  # the key of the groups that are kept; single weights are kept under their names
+Metric = dict[str, Tensor]
+
+
+class GroupLasso(Sparsifier):
+    """Adds λ·Σ_g √n_g·‖w_g‖₂ to the loss by a proximal step after every optimizer step, so that whole groups become zero.
+
+    With ``strength`` λ is set by hand, as published: a group that is zero may come back. With ``density`` the kept share
+    follows a cubic schedule to within one group: what the prox would kill next is penalised while its turn comes near, with
+    a λ that brings it to zero by then, and cut for good when it does. What is not due is spared, which caps the penalty
+    and leaves the survivors unshrunk; after the ramp they train on alone.
+
+    The published Adam divides by D = √v + eps and puts the bias correction into the step. torch's divides by
+    √v/√(1 − β₂ᵏ) + eps: the same step if its eps were eps/√(1 − β₂ᵏ), so the two differ only in the first few thousand
+    steps and only where √v is not far above eps. The prox uses the published D; with the adaptive metric the grouped
+    weights take their Adam step with the same eps. A step that a gradient scaler skips is still followed by its prox.
+
+    Args:
+        density: Kept share of the grouped weights' cost at the end of the ramp, in (0, 1]; give this or ``strength``.
+        strength: λ (published: 1e-6 and 1e-5); 0 is dense training.
+        of: What ``density`` is a share of: parameters or multiply-accumulates of the grouped weights, or groups.
+        groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.groups.input_groups`).
+            ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.channels.coupled_groups`).
+        metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
+            any optimizer.
+        norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; what it asks of ``density`` is exact.
+        warmup: With ``strength``: steps before the penalty; a fraction below 1 is a share of all steps.
+        ramp: With ``density``: shares of the steps at which the share begins to fall and reaches its target.
+        eps: Added to √v; sets the scale below which weights die, so a hyper-parameter of the sparsity.
+        decay: Decoupled weight decay of all parameters, in place of the optimizer's own (published: 0.1).
+        bias_correct_prox: D·(1 − β₁ᵏ)/√(1 − β₂ᵏ), the metric of the very step; without, early steps shrink more.
+    """
+
+    def __init__(
+        self,
+        *,
+        density: float | None = None,
+        strength: float | None = None,
+        of: Literal["parameters", "macs", "channels"] = "parameters",
+        groups: Literal["input", "coupled"] | Groups = "input",
+        metric: Literal["adaptive", "euclidean"] = "adaptive",
+        norm: Literal["group", "l1"] = "group",
+        warmup: float = 0.0,
+        ramp: tuple[float, float] = (0.1, 0.7),
+        eps: float = 1e-6,
+        decay: float | None = None,
+        bias_correct_prox: bool = False,
+    ) -> None:
+        if (density is None) == (strength is None):
+            raise ValueError(f"GroupLasso: density {density}, strength {strength}; give exactly one of them.")
+        if density is not None:
+            check_density(density)
+        if not 0 <= (strength or 0.0) < math.inf or eps <= 0 or warmup < 0 or (decay or 0.0) < 0:
+            raise ValueError(
+                f"GroupLasso: strength {strength}, warmup {warmup} and decay {decay} must not be negative, eps {eps} positive."
+            )
+        if norm == "l1" and of != "parameters":
+            raise ValueError(f"of is {of!r}, but norm 'l1' removes single weights; choose of='parameters'.")
+        check_ramp(*ramp)
+        self.density, self.strength, self.of, self.groups = density, strength, of, groups
+        self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp
+        self.eps, self.decay, self.bias_correct_prox = eps, decay, bias_correct_prox
+        self.masks: Masks | None = None
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Finds the groups and their costs, and checks that the density can be reached."""
+        parameters = dict(problem.model.named_parameters())
+        groups = self.groups
+        if not isinstance(groups, Groups):
+            coupled = groups == "coupled"
+            groups = coupled_groups(problem.model, example(problem)) if coupled else input_groups(problem)
+        unknown = sorted(groups.axis.keys() - parameters.keys())
+        if unknown:
+            raise ValueError(f"groups name {unknown}, which are not parameters of the model.")
+        self._weights = {name: parameters[name] for name in groups.axis}
+        self._others = [p for name, p in parameters.items() if name not in self._weights and p.requires_grad]
+        self._plan, self._groups = groups, groups.to(next(iter(self._weights.values())).device)
+        self._roots = self._groups.sizes(self._weights).sqrt()  # √n_g
+        self._steps = steps
+        wait = self.warmup if self.density is None else self.ramp[0]
+        self._begin = round(wait * steps) if wait < 1 else round(wait)
+        self._optimizer: Optimizer | None = None
+        self._level, self._frozen = self.strength, False
+        self._spared: dict[str, Tensor] = {}
+        self._active = self.strength != 0.0 and self.density != 1.0
+        if self.density is not None and self._active:
+            ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}
+            self.masks, self._costs = Masks(self._weights, ones), self._costs_of(problem)
+            self._strongest(self.density, None)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The grouped weights with eps, and with ``decay`` all the others too."""
+        eps: dict[str, Any] = {"eps": self.eps} if self.metric == "adaptive" and self._active else {}
+        if self.decay is None:
+            return [{"params": list(self._weights.values()), **eps}] if eps else []
+        decay = {"weight_decay": self.decay, "decoupled_weight_decay": True, **eps}
+        return [{"params": list(self._weights.values()), **decay}, {"params": self._others, **decay}]
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Checks that the optimizer has what the metric needs; enforces the masks."""
+        kind = type(optimizer).__name__
+        if self.metric == "adaptive" and self._active and "betas" not in optimizer.param_groups[0]:
+            raise ValueError(
+                f"metric 'adaptive' needs the moments of Adam, and {kind} has none; choose metric='euclidean'."
+            )
+        if self.decay is not None and "decoupled_weight_decay" not in optimizer.defaults:
+            raise ValueError(f"decay {self.decay} is decoupled, which {kind} does not know; choose Adam.")
+        self._optimizer = optimizer
+        if self.masks is not None:
+            self.masks.bind(optimizer)
+
+    @torch.no_grad()
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """The proximal step; every few steps of the ramp a cut to the share due."""
+        if not self._active or self._frozen or step <= self._begin:
+            return
+        metric, rate = self._metric(optimizer), self._group(optimizer)["lr"]
+        if self.metric == "adaptive" and metric is None:
+            return  # a gradient scaler skipped the first steps: no weight has moved yet
+        last = max(1, round(self.ramp[1] * self._steps))
+        if self.density is not None and (self._level is None or step % _EVERY == 0 or step >= last):
+            self._frozen = step >= last
+            self._cut(step / self._steps, metric, optimizer)
+            self._look_ahead(step / self._steps, metric, rate)
+        if not self._frozen and self._level:
+            self._prox(metric, rate * self._level)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leaves plain weights, at the density asked even if training was shorter than the ramp."""
+        if self.masks is not None:
+            if not self._frozen:
+                self._cut(1.0, self._metric(self._optimizer), None)
+            self.masks.unbind()
+
+    def thresholds(self) -> dict[str, Tensor]:
+        """The present λ, as ``strength``, while it is controlled."""
+        moving = self.density is not None and self._level is not None and not self._frozen
+        return {"strength": torch.tensor(self._level)} if moving else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The present λ, the groups that it spares, and the masks."""
+        masks = None if self.masks is None else self.masks.masks
+        return {"level": self._level, "frozen": self._frozen, "spared": self._spared, "masks": masks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up λ and the masks."""
+        self._level, self._frozen = state["level"], state["frozen"]
+        self._spared = {name: spared.to(self._roots.device) for name, spared in state["spared"].items()}
+        if self.masks is not None:
+            self.masks.replace_(state["masks"], None)
+
+    def _costs_of(self, problem: Problem) -> dict[str, float]:
+        if self.of != "macs":
+            return {name: float(p.numel()) for name, p in self._weights.items()}
+        macs = count_macs(problem.model, example(problem))
+        costs = {name: float(macs[name]) for name in self._weights if macs.get(name)}
+        if not costs:
+            raise ValueError("of is 'macs', but no grouped weight is used in a forward pass; choose another.")
+        return costs
+
+    def _share(self, alive: Tensor) -> float:
+        if self.of == "channels":
+            return float(alive.double().mean())
+        return share(self._groups.kept_fraction(alive), self._costs)
+
+    def _metric(self, optimizer: Optimizer | None) -> Metric | None:
+        if self.metric == "euclidean" or optimizer is None:
+            return None
+        betas = self._group(optimizer)["betas"] if self.bias_correct_prox else None
+        return adam_metric(self._weights, optimizer, self.eps, betas)
+
+    def _prox(self, metric: Metric | None, kappa: float) -> None:
+        points = {name: p.detach().to(wide(p)) for name, p in self._weights.items()}
+        if self.norm == "l1":
+            strengths = self._groups.spread(torch.full_like(self._roots, kappa), 0.0, points)
+            for name, spared in self._spared.items():
+                strengths[name] = strengths[name] * ~spared
+            found = {n: l1_prox(u, metric[n] if metric else 1.0, strengths[n]) for n, u in points.items()}
+        else:
+            strength = kappa * self._roots
+            if self._spared:
+                strength = strength.masked_fill(self._spared[_GROUPS], 0.0)
+            found = group_prox(points, metric, strength, self._groups)
+        for name, p in self._weights.items():
+            p.copy_(found[name])
+
+    def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
+        """Removes for good what the schedule has due by now."""
+        density = self._scheduled(progress)
+        if density < 1.0 and self.masks is not None:
+            kept, _ = self._strongest(density, metric)
+            masks = self._groups.masks(kept[_GROUPS], self._weights) if self.norm == "group" else kept
+            old = self.masks.masks
+            self.masks.replace_({name: mask & old[name] for name, mask in masks.items()}, optimizer)
+
+    def _look_ahead(self, progress: float, metric: Metric | None, rate: float) -> None:
+        """Spares what is not due soon, and sets λ for the rest."""
+        ahead = _AHEAD * (self.ramp[1] - self.ramp[0])
+        self._spared, highest = self._strongest(self._scheduled(progress + ahead), metric)
+        self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / rate
+
+    def _scheduled(self, progress: float) -> float:
+        assert self.density is not None
+        return cubic_density(progress, self.density, *self.ramp)
+
+    def _strongest(self, density: float, metric: Metric | None) -> tuple[dict[str, Tensor], float]:
+        """What to keep for a share ``density``, and the highest score among the rest.
+
+        The score is ‖D w_g‖₂/√n_g, or |D w| of a single weight: the κ/√n_g at which the prox kills.
+        """
+        points = {n: p.detach() * metric[n] if metric else p.detach() for n, p in self._weights.items()}
+        if self.norm == "l1":
+            free = self._groups.spread(torch.zeros_like(self._roots), torch.inf, self._weights)
+            sizes = {name: point.abs() + free[name] for name, point in points.items()}
+            keep = max(1, round(density * sum(point.numel() for point in points.values())))
+            kept = dict(zip(sizes, top_masks(list(sizes.values()), keep), strict=True))
+            return kept, max(float(size.masked_fill(kept[name], 0.0).max()) for name, size in sizes.items())
+        scores = torch.where(self._roots > 0, self._groups.norms(points) / self._roots, torch.inf)
+        host = scores.cpu()
+        alive = survivors(self._plan, host, self._share, density)
+        return {_GROUPS: alive.to(scores.device)}, float(host.masked_fill(alive, 0.0).max())
+
+    def _group(self, optimizer: Optimizer) -> dict[str, Any]:
+        """The optimizer's group of the grouped weights."""
+        first = next(iter(self._weights.values()))
+        return next(g for g in optimizer.param_groups if any(p is first for p in g["params"]))
