@@ -1,0 +1,96 @@
+"""BatchNorm folded into the convolution before it, wherever that is exact."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, cast
+
+import torch
+from torch import Tensor, fx, nn
+
+_aten = torch.ops.aten
+_NORM = _aten._native_batch_norm_legit_no_training.default
+_CONVOLUTIONS = {
+    _aten.conv1d.default,
+    _aten.conv1d.padding,
+    _aten.conv2d.default,
+    _aten.conv2d.padding,
+    _aten.conv3d.default,
+    _aten.conv3d.padding,
+}
+_TRANSPOSED = {_aten.conv_transpose1d.default, _aten.conv_transpose2d.input, _aten.conv_transpose3d.input}
+
+
+def fold_batch_norm(module: fx.GraphModule) -> fx.GraphModule:
+    """Folds each BatchNorm whose input is a convolution that nothing else reads; returns what is still reached.
+
+    Computed in float64. A BatchNorm after anything else stays. What no output depends on is removed with its weights.
+
+    Args:
+        module: Functional ATen operations, in inference.
+    """
+    graph, made = module.graph, dict[tuple[Any, ...], tuple[str, str]]()
+    for norm in [node for node in graph.nodes if node.target is _NORM]:
+        convolution = _folds(norm)
+        if convolution is None:
+            continue
+        key = (*convolution.args[1:3], *norm.args[1:])  # a module that is called twice is folded once
+        if key not in made:
+            made[key] = _add(module, len(made), *_folded(module, convolution, norm))
+        with graph.inserting_before(convolution):
+            weight, bias = (graph.get_attr(name) for name in made[key])
+        convolution.args = (convolution.args[0], weight, bias, *convolution.args[3:])
+        for read in list(norm.users):
+            read.replace_all_uses_with(convolution)
+            graph.erase_node(read)
+        graph.erase_node(norm)
+    graph.eliminate_dead_code()
+    return fx.GraphModule(module, graph)  # copies only what the graph reads
+
+
+def _folds(norm: fx.Node) -> fx.Node | None:
+    """The convolution that takes ``norm`` in, if that is exact."""
+    convolution = norm.args[0]
+    if not isinstance(convolution, fx.Node) or convolution.target not in _CONVOLUTIONS | _TRANSPOSED:
+        return None
+    constants = [a for a in (*convolution.args[1:3], *norm.args[1:5]) if a is not None]
+    constant = all(isinstance(a, fx.Node) and a.op == "get_attr" for a in constants)
+    only = len(convolution.users) == 1 and not convolution.kwargs
+    first = all(read.target is operator.getitem and read.args[1] == 0 for read in norm.users)
+    return convolution if constant and only and first else None
+
+
+def _folded(module: fx.GraphModule, convolution: fx.Node, norm: fx.Node) -> tuple[Tensor, Tensor]:
+    kernel, bias, gamma, beta, mean, variance = (
+        _value(module, a) for a in (*(*convolution.args[1:], None)[:2], *norm.args[1:5])
+    )
+    assert kernel is not None
+    assert mean is not None
+    assert variance is not None
+    scale = (variance.double() + cast(float, norm.args[6])).rsqrt()  # (out,)
+    scale = scale if gamma is None else scale * gamma.double()
+    shift = (0.0 if bias is None else bias.double()) - mean.double()
+    shift = shift * scale + (0.0 if beta is None else beta.double())
+    if convolution.target in _TRANSPOSED:  # (in, out / groups, ...), the inputs of a group in a row
+        groups = cast(int, convolution.args[6]) if len(convolution.args) > 6 else 1
+        of_input = scale.view(groups, 1, -1).expand(groups, kernel.shape[0] // groups, -1)
+        scale = of_input.reshape(kernel.shape[0], -1, *[1] * (kernel.ndim - 2))
+    else:
+        scale = scale.view(-1, *[1] * (kernel.ndim - 1))
+    return (kernel.double() * scale).to(kernel.dtype), shift.to(kernel.dtype)
+
+
+def _value(module: fx.GraphModule, node: Any) -> Tensor | None:
+    if node is None:
+        return None
+    found: Any = module
+    for name in node.target.split("."):
+        found = getattr(found, name)
+    return found.detach()
+
+
+def _add(module: fx.GraphModule, index: int, weight: Tensor, bias: Tensor) -> tuple[str, str]:
+    names = f"folded_{index}_weight", f"folded_{index}_bias"
+    for name, value in zip(names, (weight, bias), strict=True):
+        module.register_parameter(name, nn.Parameter(value, requires_grad=False))
+    return names
