@@ -12,7 +12,9 @@ from problems import TwoHeads, equal, two_heads, weights
 from secateur import (
     AdaptiveWeighting,
     GradualMagnitude,
+    GroupLasso,
     SoftThreshold,
+    compact,
     components,
     density,
     evaluate,
@@ -20,6 +22,7 @@ from secateur import (
     load,
     save,
 )
+from secateur.cost import count_macs
 from secateur.problem import Problem, Task
 
 
@@ -90,3 +93,43 @@ def test_15_gradient_based_task_weighting_costs_too_much() -> None:
     problem.model.trunk[0].weight.register_hook(lambda _: passes.append(1))
     fit(problem, weighting=AdaptiveWeighting(), steps=12)
     assert len(passes) == 12
+
+
+def test_01_the_pruned_model_is_no_faster_no_smaller(tmp_path: Path) -> None:
+    problem = two_heads(width=64)
+    x = problem.train[0][0]
+    dense = sum(count_macs(problem.model, x).values())
+    whole = save(problem.model, tmp_path / "dense.safetensors").stat().st_size
+    fit(problem, GroupLasso(density=0.2, groups="coupled"), steps=60)
+    small = compact(problem.model, x)
+    assert sum(count_macs(small, x).values()) < 0.3 * dense
+    assert save(small, tmp_path / "small.safetensors").stat().st_size < 0.4 * whole
+
+
+def test_05_accuracy_collapses_at_once_after_shrinking() -> None:
+    problem = two_heads(width=64)
+    x = problem.train[0][0]
+    fit(problem, GroupLasso(density=0.3, groups="coupled"), steps=60)
+    small = compact(problem.model, x).eval()
+    with torch.no_grad():
+        before, after = problem.model.eval()(x), small(x)
+    for task, value in before.items():
+        assert torch.allclose(value, after[task], rtol=1e-5, atol=1e-5 * float(value.abs().max()))
+
+
+def test_06_the_shrinker_prunes_the_outputs_of_tasks() -> None:
+    problem = two_heads(width=16)
+    with torch.no_grad():
+        for parameter in problem.model.parameters():
+            parameter.zero_()
+    x = problem.train[0][0]
+    found = compact(problem.model, x).eval()(x)
+    assert {task: value.shape[1] for task, value in found.items()} == {"colour": 5, "shade": 1}
+
+
+def test_14_odd_channel_counts_make_inference_slower() -> None:
+    problem = two_heads(width=64)
+    x = problem.train[0][0]
+    fit(problem, GroupLasso(density=0.3, groups="coupled"), steps=60)
+    small = compact(problem.model, x, round_to=8)
+    assert all(m.out_channels % 8 == 0 for m in small.trunk if isinstance(m, torch.nn.Conv2d))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import secateur
-from problems import batches
+from problems import batches, two_heads
 from secateur.config import parse, recipes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +48,25 @@ def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.Mo
     train = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(1)]
     exec(compile(code, "README.md", "exec"), {"model": Net(), "train": train})
     assert (tmp_path / "net.safetensors").exists()
+
+
+def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(ROOT / "docs" / "deploy.md", "python")
+    problem = two_heads(width=32)
+    train = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
+
+    class Net(secateur.problem.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = problem.model
+
+        def forward(self, x: secateur.problem.Tensor) -> dict:
+            found = self.inner(x)
+            return {"seg": found["colour"], "depth": found["shade"]}
+
+    exec(compile(code, "deploy.md", "exec"), {"model": Net(), "train": train, "print": lambda *_: None})
+    assert (tmp_path / "small.onnx").exists()
 
 
 def test_the_commands_of_the_readme_parse() -> None:

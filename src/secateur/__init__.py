@@ -1,16 +1,20 @@
 """Prune one PyTorch network that does several tasks: sparse, small, fast, and as good at every task."""
 
+from secateur.bench import bench
+from secateur.compact import compact
+from secateur.compaction import compaction
 from secateur.components import Components, components
 from secateur.cost import cost
 from secateur.density import density
 from secateur.evaluate import evaluate
+from secateur.export import export
 from secateur.fit import History, adam, fit
-from secateur.methods import Dense, GradualMagnitude, LearnedThreshold, SoftThreshold
+from secateur.methods import Dense, GradualMagnitude, GroupLasso, LearnedThreshold, SoftThreshold
 from secateur.metrics import delta_t
 from secateur.problem import Problem, Task
 from secateur.saving import load, save
 from secateur.sparsifier import Sparsifier
-from secateur.weighting import AdaptiveWeighting, Equal, Fixed, Weighting
+from secateur.weighting import AdaptiveWeighting, Equal, Fixed, UncertaintyWeighting, Weighting
 
 __all__ = [
     "AdaptiveWeighting",
@@ -19,19 +23,25 @@ __all__ = [
     "Equal",
     "Fixed",
     "GradualMagnitude",
+    "GroupLasso",
     "History",
     "LearnedThreshold",
     "Problem",
     "SoftThreshold",
     "Sparsifier",
     "Task",
+    "UncertaintyWeighting",
     "Weighting",
     "adam",
+    "bench",
+    "compact",
+    "compaction",
     "components",
     "cost",
     "delta_t",
     "density",
     "evaluate",
+    "export",
     "fit",
     "load",
     "save",

@@ -44,6 +44,11 @@ class RunFolder:
         return self.path / "model.safetensors"
 
     @property
+    def compact(self) -> Path:
+        """The weights of the compacted network."""
+        return self.path / "compact.safetensors"
+
+    @property
     def report(self) -> Path:
         """The final figures; there only when all is done."""
         return self.path / "report.json"

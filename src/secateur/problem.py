@@ -107,6 +107,14 @@ def predict(
     return {task: predictions[task] for task in tasks if task in targets}
 
 
+def example(problem: Problem) -> Any:
+    """The first training input, on the model's device; random state is left as it was."""
+    device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+    with preserved_rng():
+        x, _ = next(iter(problem.train))
+    return to_device(x, device)
+
+
 def to_device(x: Any, device: torch.device) -> Any:
     """``x`` with every tensor in it moved to ``device``; tuples, lists and mappings are followed."""
     if isinstance(x, Tensor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from secateur.compaction import Compaction, compaction, rebuild
 from secateur.files import write_aside
 from secateur.snapshot import check_shapes, named_tensors, restore
 
@@ -57,12 +59,16 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
             entry["packed"] = _is_sparse(tensor)
             stored.update(_pack(name, tensor) if entry["packed"] else {name: tensor.contiguous()})
         manifest["tensors"][name] = entry
+    if (removed := compaction(model)) is not None:
+        manifest["compaction"] = removed.to_dict()
     text = json.dumps(manifest)
     return write_aside(Path(path), lambda aside: save_file(stored, aside, metadata={"secateur": text}))
 
 
 def load(model: nn.Module, path: Path | str) -> nn.Module:
     """Reads weights written by :func:`save` into ``model``, in place, and returns it.
+
+    Where the file is of a compacted network, a freshly built ``model`` of the user's class is first cut to its shapes.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -80,8 +86,12 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
             f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint."
         ) from error
     entries: dict[str, Any] = manifest["tensors"]
+    if "compaction" in manifest and compaction(model) is None:
+        small = rebuild(copy.deepcopy(model), Compaction.from_dict(manifest["compaction"]))
+        check_shapes(str(path), _shapes(entries), named_tensors(small))  # before the model is touched
+        rebuild(model, Compaction.from_dict(manifest["compaction"]))
     tensors = named_tensors(model)
-    check_shapes(str(path), {name: tuple(entry["shape"]) for name, entry in entries.items()}, tensors)
+    check_shapes(str(path), _shapes(entries), tensors)
     values: dict[str, Tensor] = {}
     for name, entry in entries.items():
         if "same_as" in entry:
@@ -109,6 +119,10 @@ def _manifest(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
             f"{path} is of format {found['format']}, this release reads format {FORMAT}; use the release that wrote it."
         )
     return found
+
+
+def _shapes(entries: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
 
 
 def _is_sparse(tensor: Tensor) -> bool:

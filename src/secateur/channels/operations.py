@@ -1,0 +1,66 @@
+"""What kind of operation each ATen name is: the one table that the passes over a trace share."""
+
+from __future__ import annotations
+
+# fmt: off
+# One output element from the elements at the same (broadcast) place; run on NaN they give NaN where NaN matters.
+POINTWISE = frozenset({
+    "_to_copy", "abs", "add", "addcdiv", "addcmul", "alias", "alpha_dropout", "atan", "ceil", "celu",
+    "clamp", "clamp_max", "clamp_min", "clone", "contiguous", "copy", "cos", "detach", "div", "dropout",
+    "elu", "erf", "exp", "expm1", "feature_dropout", "floor", "gelu", "hardsigmoid", "hardswish",
+    "hardtanh", "leaky_relu", "lift", "lift_fresh", "lift_fresh_copy", "log", "log1p", "log2",
+    "log_sigmoid", "maximum", "minimum", "mish", "mul", "neg", "positive", "pow", "reciprocal", "relu",
+    "relu6", "remainder", "round", "rrelu", "rsqrt", "rsub", "selu", "sigmoid", "silu", "sin",
+    "softplus", "softsign", "sqrt", "square", "sub", "tanh", "threshold", "to", "trunc", "type_as",
+    "xlogy",
+})
+# Pointwise too, but their results say nothing when an operand is unknown.
+DECISIONS = frozenset({
+    "bitwise_and", "bitwise_not", "bitwise_or", "eq", "fill", "ge", "gt", "isinf", "isnan", "le",
+    "logical_and", "logical_not", "logical_or", "lt", "masked_fill", "nan_to_num", "ne", "sign",
+    "where",
+})
+# Elements go elsewhere, unchanged.
+MOVES = frozenset({
+    "_unsafe_view", "cat", "channel_shuffle", "chunk", "concat", "expand", "expand_as", "flatten",
+    "flip", "index", "index_select", "movedim", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle",
+    "repeat", "repeat_interleave", "reshape", "roll", "select", "slice", "split", "split_with_sizes",
+    "squeeze", "stack", "t", "transpose", "unbind", "unflatten", "unsqueeze", "view",
+})
+# Each channel for itself, over space: axes from 2 on.
+SPATIAL = frozenset({
+    "_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_upsample_bicubic2d_aa", "_upsample_bilinear2d_aa",
+    "_upsample_nearest_exact2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d",
+    "avg_pool3d", "constant_pad_nd", "grid_sampler", "grid_sampler_2d", "max_pool1d", "max_pool2d",
+    "max_pool2d_with_indices", "max_pool3d", "pad", "reflection_pad1d", "reflection_pad2d",
+    "replication_pad1d", "replication_pad2d", "upsample_bicubic2d", "upsample_bilinear2d",
+    "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+    "upsample_trilinear3d",
+})
+# Several elements along given axes become one.
+REDUCTIONS = frozenset({
+    "all", "amax", "amin", "any", "linalg_vector_norm", "logsumexp", "mean", "norm", "prod", "std",
+    "sum", "var",
+})
+# All elements along one axis depend on each other.
+MIXINGS = frozenset({
+    "_log_softmax", "_softmax", "cumsum", "log_softmax", "softmax",
+})
+# New tensors of given values: they depend on no other.
+CREATIONS = frozenset({
+    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "new_empty", "new_full",
+    "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor", "tril", "triu", "zeros",
+    "zeros_like",
+})
+CONVOLUTIONS = frozenset({
+    "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
+    "conv_transpose3d", "convolution",
+})
+PRODUCTS = frozenset({
+    "addmm", "bmm", "matmul", "mm",
+})
+BATCH_NORMS = frozenset({
+    "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
+})
+# fmt: on
