@@ -11,7 +11,7 @@ POINTWISE = frozenset({
     "hardtanh", "leaky_relu", "lift", "lift_fresh", "lift_fresh_copy", "log", "log1p", "log2",
     "log_sigmoid", "maximum", "minimum", "mish", "mul", "neg", "positive", "pow", "reciprocal", "relu",
     "relu6", "remainder", "round", "rrelu", "rsqrt", "rsub", "selu", "sigmoid", "silu", "sin",
-    "softplus", "softsign", "sqrt", "square", "sub", "tanh", "threshold", "to", "trunc", "type_as",
+    "softplus", "sqrt", "square", "sub", "tanh", "threshold", "to", "trunc", "type_as",
     "xlogy",
 })
 # Pointwise too, but their results say nothing when an operand is unknown.
