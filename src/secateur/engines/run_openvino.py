@@ -7,21 +7,26 @@ from pathlib import Path
 import numpy as np
 
 from secateur.engines.engine import KEY, Array, Engine, Precision, need, parsed
+from secateur.engines.signal_stack import kept_signal_stack
 
 
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     """One stream that answers as soon as it can; OpenVINO's own choice of precision would be bfloat16 where it is faster."""
     (openvino,) = need("openvino", "openvino")
-    core = openvino.Core()
-    model = core.read_model(path)
-    about = parsed(path, model.get_rt_info(KEY).value if model.has_rt_info(KEY) else None)
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
     settings |= {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
-    request = core.compile_model(model, "CPU", settings).create_infer_request()
+    with kept_signal_stack():
+        core = openvino.Core()
+        model = core.read_model(path)
+        about = parsed(path, model.get_rt_info(KEY).value if model.has_rt_info(KEY) else None)
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
     names, tasks = list(about["inputs"]), list(about["tasks"])
 
     def call(arrays: list[Array]) -> list[Array]:
-        found = request.infer(dict(zip(names, arrays, strict=True)), share_inputs=True, share_outputs=True)
+        with kept_signal_stack():
+            found = request.infer(
+                dict(zip(names, arrays, strict=True)), share_inputs=True, share_outputs=True
+            )
         return [np.array(found[task]) for task in tasks]  # copies: the next pass writes over the engine's own
 
     return Engine("openvino", openvino.__version__, about, call)

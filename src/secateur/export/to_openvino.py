@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secateur.engines.engine import KEY, need, quiet
+from secateur.engines.signal_stack import kept_signal_stack
 from secateur.export.tracing import Traced
 
 
@@ -23,10 +24,11 @@ def write(traced: Traced, path: Path, about: str) -> None:
     OpenVINO's converter has usage statistics of its own, which ``opt_in_out --opt_out`` turns off.
     """
     (openvino,) = need("openvino", "openvino")
-    with quiet():
+    with quiet(), kept_signal_stack():
         model = openvino.convert_model(traced.program)
     for found, names in ((model.inputs, traced.network.inputs), (model.outputs, traced.network.tasks)):
         for port, name in zip(found, names, strict=True):
             port.get_tensor().set_names({name})
     model.set_rt_info(about, KEY)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    with kept_signal_stack():
+        openvino.save_model(model, path, compress_to_fp16=False)
