@@ -87,8 +87,8 @@ def test_attention_whose_code_fixes_its_sizes_is_pinned_and_said() -> None:
     assert any("normalises over all channels" in reason for reason in compaction(small).pinned)
 
 
-def test_torch_pruning_is_agreed_with_on_residual_networks() -> None:
-    """ResNet-18 by hand: a stage's stream is one channel, whatever block reads or writes it."""
+def test_a_residual_stream_is_one_channel_wherever_it_is_read() -> None:
+    """ResNet-18, by hand."""
     channels = find_channels(build("resnet18"), torch.zeros(1, 3, 64, 64))
     stream = channels.axes["layer1.0.conv2.weight", 0]
     assert torch.equal(stream, channels.axes["layer1.1.conv1.weight", 1])
