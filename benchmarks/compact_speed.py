@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 import torch
+from rich.console import Console
 
 from secateur import bench, compact, compaction
 from secateur.bench import table
@@ -50,18 +51,11 @@ def main() -> None:
         ("onnxruntime", "openvino", "torch"),
         repeats=options.repeats,
     )
-    print(table(found).title)
-    made = {**found.to_dict(), "share": options.share, "width": options.width}
+    command = f"python benchmarks/compact_speed.py --share {options.share} --width {options.width} --size {options.size[0]} {options.size[1]} --repeats {options.repeats}"
+    made = {"command": command, "seed": 0, **found.to_dict(), "share": options.share, "width": options.width}
     made["channels"] = {n: list(c.channels) for n, m in networks.items() if (c := compaction(m))}
     (RESULTS / "compact_speed.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    for engine, measures in found.measures.items():
-        for name, measure in measures.items():
-            print(
-                engine,
-                name,
-                f"{measure.p50:.2f} ms",
-                measure.to_dict() if hasattr(measure, "to_dict") else "",
-            )
+    Console().print(table(found))
 
 
 if __name__ == "__main__":
