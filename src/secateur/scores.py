@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from itertools import islice
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -146,9 +147,8 @@ def _add(
     keep_graph: bool,
     absolute: bool = False,
 ) -> None:
-    found: tuple[Tensor | None, ...] = torch.autograd.grad(
-        loss, list(weights.values()), retain_graph=keep_graph, allow_unused=True
-    )
+    grad = torch.autograd.grad(loss, list(weights.values()), retain_graph=keep_graph, allow_unused=True)
+    found = cast(tuple[Tensor | None, ...], grad)
     for name, gradient in zip(weights, found, strict=True):
         if gradient is not None:
             total[name] += gradient.abs() if absolute else gradient
