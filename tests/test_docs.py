@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import shlex
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
 
 import secateur
 from problems import batches, two_heads
+from secateur import cli_compare
 from secateur.config import parse, recipes
+from secateur.study import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -75,6 +78,18 @@ def test_the_commands_of_the_readme_parse() -> None:
     assert len(trains) >= 2
     for argv in trains:
         parse(argv)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/compare.md"])
+def test_the_comparisons_shown_have_a_grid(page: str) -> None:
+    lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
+    shown = [line for line in lines if line.startswith("secateur compare")]
+    assert shown
+    for line in shown:
+        argv = shlex.split(line.split("#")[0])[2:]
+        recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
+        arguments, options = cli_compare.parser().parse_known_args(argv[len(recipes) :])
+        assert grid(recipes, options, densities=arguments.density, seeds=arguments.seeds)
 
 
 def test_every_recipe_parses_and_is_in_the_readme() -> None:

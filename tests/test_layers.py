@@ -17,8 +17,8 @@ LAYERS = {
     "groups": 1, "prox": 1, "scores": 1, "pattern": 0, "distribution": 0, "selection": 1, "channels": 1, "compaction": 1, "verify": 1,
     "methods": 2, "weighting": 2, "evaluate": 2, "cost": 2, "engines": 2, "compact": 2,
     "fit": 3, "export": 3, "bench": 3,
-    "folder": 4, "samples": 4, "report": 4, "config": 4, "run": 4, "deploy": 4,
-    "cli": 5, "cli_deploy": 5, "__main__": 5,
+    "folder": 4, "samples": 4, "report": 4, "config": 4, "run": 4, "deploy": 4, "study": 4,
+    "cli": 5, "cli_deploy": 5, "cli_compare": 5, "__main__": 5,
 }  # fmt: skip
 LEAVES = {"data", "zoo"}  # imported by the command line and its run alone
 MAY_IMPORT_LEAVES = {"run", "samples", "config", "cli"}

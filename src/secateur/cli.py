@@ -1,4 +1,4 @@
-"""The command line: ``secateur train``, ``evaluate``, ``report``, ``compact``, ``export`` and ``bench``."""
+"""The command line: ``secateur train``, ``evaluate``, ``report``, ``compare``, ``compact``, ``export``, ``bench``."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from secateur import cli_deploy
+from secateur import cli_compare, cli_deploy
 from secateur.config import digest, parse, resolved
 from secateur.ledger import Row
 from secateur.report import read_run, report, results_table
 from secateur.run import evaluate_run
 from secateur.run import train as train_run
 
-_USAGE = """usage: secateur {train,evaluate,report,compact,export,bench} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,compact,export,bench} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
   secateur report RUN [RUN ...]            one page about several runs, dense first
+  secateur compare RECIPE [RECIPE ...]     several recipes, seeds, densities or combinations of tasks in one table
   secateur compact RUN                     a smaller network with the same outputs
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur bench RUN --against DENSE       how fast it is, in which engine
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "report": _report,
+        "compare": cli_compare.compare,
         "compact": cli_deploy.compact,
         "export": cli_deploy.export,
         "bench": cli_deploy.bench,
@@ -49,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     try:
         commands[argv[0]](argv[1:])
-    except (ValueError, OSError, FloatingPointError, ImportError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError, RuntimeError) as error:
         console.print(f"error: {error}", markup=False, style="red", soft_wrap=True)
         return 1
     except KeyboardInterrupt:

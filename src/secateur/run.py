@@ -98,6 +98,7 @@ def train(
     save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
     save_samples(problem, data, folder.samples)
     report = _report(config, problem, data, history.seconds, command)
+    report["rounds"] = method.rounds
     report["name"] = name or report["method"].rpartition(".")[2]
     reference = reference or _neighbour(folder, config)
     report["delta_t"] = _delta_t(report, reference)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +17,18 @@ from secateur.data.data import Data
 from secateur.data.loading import StepLoader
 from secateur.data.packing import Packed
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
-from secateur.metrics import DepthError, MapError, MeanIoU, NormalAngle, PixelAccuracy
+from secateur.metrics import (
+    CosineSimilarity,
+    DepthError,
+    ImageIoU,
+    MapError,
+    MeanIoU,
+    NormalAngle,
+    PixelAccuracy,
+)
 from secateur.problem import Task
 
+Measures = Literal["adapmtl", "less_is_more"]
 IGNORE = 255
 """The label that no loss and no metric counts."""
 
@@ -36,6 +47,7 @@ def dense_data(
     std: Sequence[float],
     workers: int = 0,
     augment: bool = True,
+    measures: Measures = "adapmtl",
 ) -> Data:
     """Three data sets of samples to the parts of a problem; each sample is decoded once and kept in memory.
 
@@ -52,11 +64,12 @@ def dense_data(
         std: Of RGB in [0, 1].
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training samples at random.
+        measures: Those of :func:`dense_tasks`.
 
     Raises:
         ValueError: If a task is unknown or given twice, or a number is out of range.
     """
-    known = dense_tasks(len(classes))
+    known = dense_tasks(len(classes), measures)
     check_tasks(tasks, tuple(known))
     chosen = {name: known[name][0] for name in tasks}
 
@@ -87,15 +100,31 @@ def dense_data(
     )
 
 
-def dense_tasks(classes: int) -> dict[str, tuple[Task, int]]:
-    """Every dense task by the field of a sample that it predicts, with the channels its head needs."""
-    return {
+def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, tuple[Task, int]]:
+    """Every dense task by the field of a sample that it predicts, with the channels its head needs.
+
+    Args:
+        classes: Of seg.
+        measures: ``"adapmtl"``: mean IoU and pixel accuracy, five statistics of the angle, five of depth.
+            ``"less_is_more"``: one a task, IoU by image, cosine similarity and mean absolute error.
+    """
+    known = {
         "seg": (segmentation(classes), classes),
         "normal": (surface_normal(), 3),
         "depth": (depth(), 1),
         "edge": (edge(), 1),
         "keypoint": (keypoint(), 1),
     }
+    if measures == "less_is_more":
+        single = {
+            "seg": {"iou": ImageIoU(IGNORE)},
+            "normal": {"cosine": CosineSimilarity()},
+            "depth": {"mae": DepthError(statistic="abs")},
+        }
+        known |= {
+            name: (replace(known[name][0], metrics=found), known[name][1]) for name, found in single.items()
+        }
+    return known
 
 
 def check_tasks(tasks: Sequence[str], known: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.data import Subset
 
 from secateur.data.data import Data
-from secateur.data.dense import check_tasks, dense_data
+from secateur.data.dense import Measures, check_tasks, dense_data
 from secateur.data.nyuv2_files import ArrayFrames, FolderFrames, read_archive, read_list
 from secateur.data.packing import Packed
 
@@ -44,6 +44,7 @@ def nyuv2(
     classes: Literal[13, 40] = 13,
     workers: int = 0,
     augment: bool = True,
+    measures: Measures = "adapmtl",
 ) -> Data:
     """NYU-v2, decoded into memory (about 270 kB a frame at 160x120) and checked before anything trains.
 
@@ -58,6 +59,7 @@ def nyuv2(
         classes: 13 or 40 classes of seg.
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training frames at random.
+        measures: Whose: of AdapMTL, or of Less is More (IoU by image, cosine similarity, mean absolute error).
 
     Raises:
         FileNotFoundError: If root, a list or a listed frame's file is missing or empty.
@@ -84,6 +86,7 @@ def nyuv2(
         std=STD,
         workers=workers,
         augment=augment,
+        measures=measures,
     )
 
 

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
 from secateur.data.data import Data
-from secateur.data.dense import check_tasks, dense_data
+from secateur.data.dense import Measures, check_tasks, dense_data
 from secateur.data.rooms_parts import CLASSES
 from secateur.data.rooms_render import render
 from secateur.data.rooms_scene import layout
@@ -80,6 +80,7 @@ def rooms(
     val_count: int = 64,
     test_count: int = 128,
     workers: int = 0,
+    measures: Measures = "adapmtl",
 ) -> Data:
     """Synthetic indoor scenes for up to five tasks; needs no files, and the same seed gives the same bytes.
 
@@ -92,6 +93,7 @@ def rooms(
         val_count: Scenes to choose settings on.
         test_count: Scenes for the final figures.
         workers: Processes that load; 0 loads in this one.
+        measures: Whose: of AdapMTL, or of Less is More (IoU by image, cosine similarity, mean absolute error).
 
     Raises:
         ValueError: If a task is unknown or a number is out of range.
@@ -112,4 +114,5 @@ def rooms(
         mean=MEAN,
         std=STD,
         workers=workers,
+        measures=measures,
     )

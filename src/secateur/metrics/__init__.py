@@ -3,14 +3,17 @@
 from secateur.metrics.delta import DeltaT, delta_t
 from secateur.metrics.depth import DepthError
 from secateur.metrics.group_sparsity import GroupSparsity, group_sparsity
+from secateur.metrics.less_is_more import CosineSimilarity, ImageIoU
 from secateur.metrics.maps import MapError
 from secateur.metrics.normals import NormalAngle
 from secateur.metrics.segmentation import MeanIoU, PixelAccuracy
 
 __all__ = [
+    "CosineSimilarity",
     "DeltaT",
     "DepthError",
     "GroupSparsity",
+    "ImageIoU",
     "MapError",
     "MeanIoU",
     "NormalAngle",

@@ -5,22 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from secateur.metrics import delta_t
+from secateur.metrics.seeds import Stat, stat
 from secateur.report.formats import listing
 from secateur.report.read import Results, RunRecord
-
-
-@dataclass(frozen=True)
-class Stat:
-    """A figure over the seeds of a group; ``sd`` (of the sample) is None for a single run."""
-
-    mean: float
-    sd: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +82,6 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
     groups = tuple(Group(_label(members), tuple(members)) for members in by_key.values())
     reference = next((g for g in groups if g.first.dense), None)
     return Comparison(tuple(records), groups, reference, tuple(_notices(records, reference)))
-
-
-def stat(values: Sequence[float]) -> Stat:
-    """Mean and sample standard deviation; NaN if one of the values is."""
-    return Stat(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _delta(

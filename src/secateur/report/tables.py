@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from secateur.report.compare import Comparison, Group, Stat, stat
+from secateur.metrics.seeds import Stat, stat
+from secateur.report.compare import Comparison, Group
 from secateur.report.formats import (
     MISSING,
     count,

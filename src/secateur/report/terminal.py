@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from secateur.report.compare import Comparison, Group, compare, stat
+from secateur.metrics.seeds import stat
+from secateur.report.compare import Comparison, Group, compare
 from secateur.report.formats import MISSING, count, decimals, percent, points, spread
 from secateur.report.read import RunRecord
 

@@ -1,0 +1,51 @@
+"""What a few seeds allow to say: mean, spread, confidence interval, and whether two differ."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from scipy import stats
+
+LEVEL = 0.95  # of confidence intervals; differences count as significant below 1 - LEVEL
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A figure over seeds.
+
+    Args:
+        mean: Over the seeds.
+        sd: Standard deviation of the sample; None for one seed.
+        margin: Half the width of the 95 % confidence interval of the mean (Student's t); None for one seed.
+    """
+
+    mean: float
+    sd: float | None = None
+    margin: float | None = None
+
+
+def stat(values: Iterable[float]) -> Stat:
+    """Mean, standard deviation and margin; NaN if there is no value, or one is not finite."""
+    found = list(values)
+    if not found or not all(map(math.isfinite, found)):
+        return Stat(math.nan)
+    if len(found) < 2:
+        return Stat(found[0])
+    sd = statistics.stdev(found)
+    margin = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1)) * sd / math.sqrt(len(found))
+    return Stat(statistics.fmean(found), sd, margin)
+
+
+def differs(one: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    """True if a paired t-test over the common seeds tells the two apart; a single seed cannot."""
+    pairs = [one[seed] - other[seed] for seed in one.keys() & other.keys()]
+    if len(pairs) < 2 or any(not math.isfinite(d) for d in pairs):
+        return False
+    sd = statistics.stdev(pairs)
+    if sd == 0:
+        return pairs[0] != 0
+    t = abs(statistics.fmean(pairs)) / sd * math.sqrt(len(pairs))
+    return float(2 * stats.t.sf(t, len(pairs) - 1)) < 1 - LEVEL

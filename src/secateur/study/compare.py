@@ -1,0 +1,96 @@
+"""The whole comparison: train what is missing, collect, write the table in every form."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from secateur.files import write_text
+from secateur.study import table
+from secateur.study.cells import Cell, grid
+from secateur.study.page import page
+from secateur.study.results import Results, collect
+from secateur.study.running import run
+
+
+def compare(
+    recipes: Sequence[str],
+    options: Sequence[str] = (),
+    *,
+    out: Path,
+    densities: Sequence[float] = (),
+    seeds: int = 1,
+    combinations: bool = False,
+    single: bool = False,
+    jobs: int | None = None,
+    workers: int = 0,
+    command: str = "",
+    on_done: Callable[[Cell, int, int, str | None], object] | None = None,
+) -> Results:
+    """Trains every recipe at every density and seed in a run folder of its own under ``out``, and compares them.
+
+    Finished runs are not trained again, stopped ones go on, and recipes, densities or seeds may be added later. After
+    every run ``out`` holds the table so far: ``results.json`` with every figure of every seed, ``table.txt``, ``.csv``,
+    ``.tex`` and ``.html``.
+
+    Args:
+        recipes: Packaged names or paths; a dense reference is added where there is none.
+        options: Of ``secateur train``, for all of them.
+        out: Folder of the comparison.
+        densities: Kept fractions; empty leaves each recipe its own.
+        seeds: How many, from 0.
+        combinations: Every non-empty subset of the tasks instead of all tasks together.
+        single: A dense network for each task alone as well, to compare with.
+        jobs: Runs at a time: one on each GPU if None, one on a CPU.
+        workers: Processes that load data, a run.
+        command: For the record.
+        on_done: Called with the run, how many are done, how many there are, and its error or None.
+
+    Raises:
+        ValueError: If the runs cannot be made or would not be comparable, before anything trains.
+        RuntimeError: If a run failed; the others are finished and in the table.
+    """
+    if not recipes:
+        raise ValueError("compare: no recipe; name at least one, such as adapmtl.")
+    cells = grid(recipes, options, densities=densities, seeds=seeds, combinations=combinations, single=single)
+    done = 0
+
+    def finished(cell: Cell, error: str | None) -> None:
+        nonlocal done
+        done += 1
+        if error is None:
+            _write(collect(cells, out), out, command)
+        if on_done:
+            on_done(cell, done, len(cells), error)
+
+    failed = run(cells, out, jobs=jobs, workers=workers, on_done=finished)
+    results = collect(cells, out)
+    _write(results, out, command)
+    if failed:
+        said = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise RuntimeError(
+            f"{len(failed)} of {len(cells)} runs failed ({said}); what they said is in {out / 'logs'}. The others are "
+            "finished; the same command tries the failed ones again."
+        )
+    return results
+
+
+def _write(results: Results, out: Path, command: str) -> None:
+    if not results.arms:
+        return
+    record = {
+        "command": command,
+        "machine": platform.processor() or platform.machine(),
+        "versions": {"python": platform.python_version(), "secateur": version("secateur"), "torch": torch.__version__},
+        "arms": table.to_dict(results),
+    }  # fmt: skip
+    write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
+    write_text(out / "table.txt", table.plain(results))
+    write_text(out / "table.csv", table.to_csv(results))
+    write_text(out / "table.tex", table.to_latex(results))
+    write_text(out / "table.html", page(results, command))

@@ -1,0 +1,149 @@
+"""Figures, marks and formats of a comparison, from runs written by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from secateur.metrics.seeds import differs, stat
+from secateur.study import Cell, Column, Results, collect
+from secateur.study.page import curve, headline, page
+from secateur.study.table import plain, text, to_csv, to_dict, to_latex
+
+DELTA = Column("ΔT", "mean", "higher", "points")
+
+
+def write(
+    out: Path, recipe: str, seed: int, miou: float, error: float, density: float | None = None, tasks=("seg", "depth")
+) -> Cell:  # fmt: skip
+    cell = Cell(recipe, density, tasks, seed, density is None, (), {})
+    report = {
+        "dense": density is None,
+        "tasks": {k: v for k, v in {"seg": {"miou": miou}, "depth": {"abs": error}}.items() if k in tasks},
+        "higher_is_better": {"seg": {"miou": True}, "depth": {"abs": False}},
+        "density": {"overall": density or 1.0, "components": {"backbone": density or 1.0}},
+        "params": {"nonzero": 1000 * (density or 1.0)},
+        "macs": {"sparse": 1e6 * (density or 1.0)},
+        "steps": 10,
+        "rounds": 2 if recipe == "lth" else 1,
+        "train_seconds": 20.0 if recipe == "lth" else 10.0,
+        "seed": seed,
+    }
+    folder = out / cell.name
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return cell
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Results:
+    cells = [
+        *(write(tmp_path, "dense", s, 0.5 + 0.1 * s, 1.0) for s in range(3)),
+        *(write(tmp_path, "dense", s, 0.4, 0, tasks=("seg",)) for s in range(3)),
+        *(write(tmp_path, "dense", s, 0, 0.8, tasks=("depth",)) for s in range(3)),
+        *(write(tmp_path, "good", s, 1.1 * (0.5 + 0.1 * s), 1.0 + 0.001 * s, 0.1) for s in range(3)),
+        *(write(tmp_path, "alike", s, (1.06, 1.11, 1.12)[s] * (0.5 + 0.1 * s), 1.0, 0.1) for s in range(3)),
+        *(write(tmp_path, "lth", s, 0.9 * (0.5 + 0.1 * s), 1.0, 0.1) for s in range(3)),
+    ]
+    return collect(cells, tmp_path)
+
+
+def arm(results: Results, recipe: str, density: float | None = None):
+    return next(a for a in results.arms if a.recipe == recipe and density in (None, a.density))
+
+
+def test_delta_is_paired_with_the_dense_run_of_the_same_seed(found: Results) -> None:
+    assert list(arm(found, "lth").values[DELTA].values()) == pytest.approx([-5, -5, -5])
+    assert list(arm(found, "dense").values[DELTA].values()) == [0, 0, 0]
+    assert list(arm(found, "lth").values[Column("ΔT", "seg", "higher", "points")].values()) == pytest.approx(
+        [-10] * 3
+    )
+
+
+def test_single_networks_count_as_one_arm(found: Results) -> None:
+    alone = arm(found, "single-task")
+    assert alone.values[Column("seg", "miou", "higher")] == {0: 0.4, 1: 0.4, 2: 0.4}
+    assert stat(alone.values[Column("cost", "parameters", "", "count")].values()).mean == 2000
+    to_single = arm(found, "dense").values[Column("ΔT", "to single-task", "higher", "points")]
+    assert to_single[0] == pytest.approx((25 - 25) / 2)
+    assert all(a.tasks == ("seg", "depth") for a in found.arms), "dense single runs are no rows of their own"
+
+
+def test_marks(found: Results) -> None:
+    assert found.rank(arm(found, "good"), DELTA) == "best"
+    assert found.rank(arm(found, "alike"), DELTA) == "tied"
+    assert found.rank(arm(found, "lth"), DELTA) == ""
+    assert found.rank(arm(found, "dense"), DELTA) == ""
+    lower = Column("depth", "abs", "lower")
+    assert found.rank(arm(found, "good"), lower) != "best"
+
+
+def test_cost_counts_rounds(found: Results) -> None:
+    assert arm(found, "lth").values[Column("cost", "steps", "", "count")][0] == 20
+    assert arm(found, "lth").values[Column("cost", "training time", "", "ratio")][0] == 2.0
+
+
+def test_every_format_says_the_same(found: Results) -> None:
+    mean = stat(arm(found, "good").values[DELTA].values())
+    assert text(arm(found, "good"), DELTA, found).startswith("+5.0")
+    lines = list(csv.DictReader(io.StringIO(to_csv(found))))
+    line = next(x for x in lines if (x["recipe"], x["group"], x["name"]) == ("good", "ΔT", "mean"))
+    assert float(line["mean"]) == mean.mean
+    assert float(line["margin_95"]) == mean.margin
+    assert line["mark"] == "best"
+    latex = to_latex(found)
+    assert r"\textbf{+4.9" in latex or r"\textbf{+5.0" in latex
+    assert r"\underline{" in latex
+    assert latex.isascii()
+    assert latex.count(r"\\") == 2 + len(found.arms)
+    record = next(x for x in to_dict(found) if x["recipe"] == "good")
+    assert next(x for x in record["figures"] if x["name"] == "mean")["mean"] == mean.mean
+    assert json.dumps(to_dict(found), allow_nan=False)
+    html = page(found, "secateur compare good")
+    assert headline(found) in html
+    assert headline(found).startswith("good: ΔT +5.0")
+    assert "not told apart from it: alike" in headline(found)
+    assert 'class="best"' in html
+    assert "secateur compare good" in html
+    assert "good (3 seeds)" in plain(found)
+
+
+def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
+    assert curve(found) == ""
+    cells = [write(tmp_path / "b", "dense", s, 0.5, 1.0) for s in range(2)]
+    for density in (0.5, 0.1, 0.02):
+        cells += [write(tmp_path / "b", "lth", s, 0.5 * density + 0.1 * s, 1.0, density) for s in range(2)]
+    drawn = curve(collect(cells, tmp_path / "b"))
+    assert drawn.startswith("<svg")
+    assert "98.0" in drawn
+    assert "lth" in drawn
+
+
+def test_a_reference_that_scores_nothing_gives_no_delta(tmp_path: Path) -> None:
+    cells = [write(tmp_path, "dense", 0, 0.0, 1.0), write(tmp_path, "lth", 0, 0.1, 1.0, 0.1)]
+    results = collect(cells, tmp_path)
+    assert math.isnan(arm(results, "lth").values[DELTA][0])
+    assert text(arm(results, "lth"), DELTA, results) == "n/a"
+    assert to_dict(results)[1]["figures"][0]["mean"] is None
+
+
+def test_unfinished_runs_are_left_out(tmp_path: Path) -> None:
+    cells = [write(tmp_path, "dense", 0, 0.5, 1.0), Cell("lth", 0.1, ("seg", "depth"), 0, False, (), {})]
+    assert [a.recipe for a in collect(cells, tmp_path).arms] == ["dense"]
+
+
+def test_statistics_by_hand() -> None:
+    found = stat([1.0, 2.0, 3.0])
+    assert (found.mean, found.sd) == (2.0, 1.0)
+    assert found.margin == pytest.approx(4.302653 / math.sqrt(3), rel=1e-5)
+    assert stat([1.0]).sd is None
+    assert math.isnan(stat([1.0, math.nan]).mean)
+    assert differs({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.0, 1: 1.01, 2: 1.98})
+    assert not differs({0: 1.0, 1: 2.0, 2: 3.0}, {0: 2.0, 1: 1.0, 2: 3.0})
+    assert not differs({0: 1.0}, {0: 5.0}), "one seed tells nothing apart"
+    assert differs({0: 1.0, 1: 2.0}, {0: 0.0, 1: 1.0}), "always by the same"
