@@ -157,30 +157,38 @@ sys.path.insert(0, sys.argv[1])
 import torch
 from lightning_fabric import Fabric
 from problems import two_heads
-from secateur.fit import fit
-from secateur.methods import SoftThreshold
+from secateur import GroupLasso, SoftThreshold, UncertaintyWeighting, fit
 torch.set_num_threads(1)
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
-problem = two_heads()
-fit(problem, SoftThreshold(0.2), steps=20, fabric=fabric)
-torch.save(problem.model.state_dict(), f"{sys.argv[2]}/{fabric.global_rank}.pt")
+made = {
+    "threshold": (SoftThreshold(0.2), None),
+    "lasso": (GroupLasso(density=0.2), UncertaintyWeighting()),
+}
+for name, (method, weighting) in made.items():
+    problem = two_heads()
+    fit(problem, method, weighting, steps=20, fabric=fabric)
+    found = {**problem.model.state_dict(), **(weighting.state_dict() if weighting else {})}
+    torch.save(found, f"{sys.argv[2]}/{name}{fabric.global_rank}.pt")
 """
 
 
-@pytest.mark.slow
 def test_two_processes_agree(tmp_path: Path) -> None:
-    """Thresholds, masks and weights stay equal on every process, and the density is exact."""
+    """Thresholds, masks, learned loss weights and weights stay equal on every process, and the density is exact."""
     script = tmp_path / "process.py"
     script.write_text(PROCESS)
     command = [sys.executable, str(script), str(Path(__file__).parent), str(tmp_path)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    names = [n for n, v in one.items() if v.dim() == 4]
-    assert all(torch.equal(one[n], two[n]) for n in names)
-    assert sum(int(one[n].count_nonzero()) for n in names) == round(0.2 * sum(one[n].numel() for n in names))
+    for method in ("threshold", "lasso"):
+        one, two = (torch.load(tmp_path / f"{method}{rank}.pt", weights_only=True) for rank in (0, 1))
+        names = [n for n, v in one.items() if v.dim() == 4 or n == "s"]
+        assert all(torch.equal(one[n], two[n]) for n in names), method
+        if method == "threshold":
+            size = sum(one[n].numel() for n in names)
+            assert sum(int(one[n].count_nonzero()) for n in names) == round(0.2 * size)
+    assert one["s"].any(), "the loss weights have moved"
 
 
 def test_an_input_for_each_task() -> None:
