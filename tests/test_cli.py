@@ -228,3 +228,33 @@ def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
     left, right = (json.loads((p / "report.json").read_text()) for p in (straight, killed))
     assert left["tasks"] == right["tasks"]
     assert left["density"] == right["density"]
+
+
+def test_options_that_every_method_shares(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "all"
+    options = [
+        "--teacher",
+        str(runs / "dense"),
+        "--distill",
+        "0.5",
+        "--recalibrate",
+        "2",
+        "--aggregator",
+        "Sum",
+    ]
+    floors = ["--floors", "{depth: 0.0, seg: 0.5}", "--tries", "2", "--against", str(runs / "dense")]
+    assert train("magnitude", out, "--method.density", "0.05", *options, *floors) == 0
+    found = json.loads((out / "report.json").read_text())
+    assert found["floors"]["asked"] == {"depth": 0.0, "seg": 0.5}
+    attempts = found["floors"]["attempts"]
+    assert attempts[0]["density"] == 0.05
+    assert set(attempts[0]["lost"]) == {"seg", "normal", "depth"}
+    assert all(set(a["stopped_by"]) <= {"depth", "seg"} for a in attempts)
+    capsys.readouterr()
+    for option, said in (
+        (["--teacher", str(tmp_path / "none")], "teacher: no finished run"),
+        (["--floors", "{smell: 0.1}"], "floors names ['smell']"),
+        (["--aggregator", "Magic"], "has no such class"),
+    ):
+        assert train("magnitude", tmp_path / "bad", *option) == 1
+        assert said in " ".join(capsys.readouterr().err.split())

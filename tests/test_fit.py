@@ -162,12 +162,13 @@ torch.set_num_threads(1)
 fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
 fabric.launch()
 made = {
-    "threshold": (SoftThreshold(0.2), None),
-    "lasso": (GroupLasso(density=0.2), UncertaintyWeighting()),
+    "threshold": (SoftThreshold(0.2), None, None),
+    "lasso": (GroupLasso(density=0.2), UncertaintyWeighting(), None),
+    "aggregated": (SoftThreshold(0.2), None, lambda matrix: matrix.max(0).values),
 }
-for name, (method, weighting) in made.items():
+for name, (method, weighting, aggregator) in made.items():
     problem = two_heads()
-    fit(problem, method, weighting, steps=20, fabric=fabric)
+    fit(problem, method, weighting, steps=20, fabric=fabric, aggregator=aggregator)
     found = {**problem.model.state_dict(), **(weighting.state_dict() if weighting else {})}
     torch.save(found, f"{sys.argv[2]}/{name}{fabric.global_rank}.pt")
 """
@@ -181,11 +182,11 @@ def test_two_processes_agree(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    for method in ("threshold", "lasso"):
+    for method in ("threshold", "aggregated", "lasso"):
         one, two = (torch.load(tmp_path / f"{method}{rank}.pt", weights_only=True) for rank in (0, 1))
         names = [n for n, v in one.items() if v.dim() == 4 or n == "s"]
         assert all(torch.equal(one[n], two[n]) for n in names), method
-        if method == "threshold":
+        if method != "lasso":
             size = sum(one[n].numel() for n in names)
             assert sum(int(one[n].count_nonzero()) for n in names) == round(0.2 * size)
     assert one["s"].any(), "the loss weights have moved"

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from problems import TwoHeads, equal, tasks, two_heads, weights
 from secateur.cost import count_macs
-from secateur.fit import adam, fit
+from secateur.fit import fit
 from secateur.groups import Groups, input_groups, share
 from secateur.methods import GroupLasso
 from secateur.metrics import group_sparsity
+from secateur.optimizer import adam
 from secateur.problem import Problem
 from secateur.prox import group_prox
 from secateur.schedules import cubic_density

@@ -8,8 +8,9 @@ import torch
 from problems import two_heads
 from secateur.components import prunable
 from secateur.density import density
-from secateur.fit import adam, fit
+from secateur.fit import fit
 from secateur.methods import LearnedThreshold
+from secateur.optimizer import adam
 from secateur.schedules import staircase
 
 

@@ -6,11 +6,13 @@ from secateur.compaction import compaction
 from secateur.components import Components, components
 from secateur.cost import cost
 from secateur.density import density
+from secateur.distillation import Distillation
 from secateur.evaluate import evaluate
 from secateur.export import export
-from secateur.fit import History, adam, fit
+from secateur.fit import History, fit
 from secateur.methods import Dense, GradualMagnitude, GroupLasso, LearnedThreshold, SoftThreshold
 from secateur.metrics import delta_t
+from secateur.optimizer import adam
 from secateur.problem import Problem, Task
 from secateur.saving import load, save
 from secateur.sparsifier import Sparsifier
@@ -20,6 +22,7 @@ __all__ = [
     "AdaptiveWeighting",
     "Components",
     "Dense",
+    "Distillation",
     "Equal",
     "Fixed",
     "GradualMagnitude",

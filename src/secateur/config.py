@@ -119,6 +119,12 @@ def training(
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
     workers: int = 0,
     validate_every: int = 0,
+    teacher: str | None = None,
+    distill: float = 1.0,
+    recalibrate: int | None = None,
+    floors: dict[str, float] | None = None,
+    tries: int = 5,
+    aggregator: str | None = None,
 ) -> None:
     """Options of training.
 
@@ -135,6 +141,13 @@ def training(
         precision: Precision of the arithmetic.
         workers: Processes that load data.
         validate_every: Steps between validations; 0 for none.
+        teacher: Run folder of a dense network that the pruned one learns from beside the labels.
+        distill: Factor of the mismatch to the teacher, beside each task's loss.
+        recalibrate: Batches to measure BatchNorm's statistics on anew after pruning; none if left out.
+        floors: Task to the share of its validation metrics that it may lose against dense, such as '{seg: 0.02}'; the
+            density is raised until all hold.
+        tries: Trainings at most under floors.
+        aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path; adds them up if left out.
     """
 
 
@@ -166,6 +179,28 @@ def build(kind: str, config: Config, **linked: Any) -> Any:
     target = part(kind, options.pop("name"))
     taken = _linked(kind, target)
     return target(**options, **{k: v for k, v in linked.items() if k in taken and v is not None})
+
+
+def aggregator(name: str | None) -> Callable[..., Any] | None:
+    """An aggregator with its default settings: TorchJD's by its name, anyone's by ``module.name``.
+
+    Raises:
+        ValueError: If there is none of this name.
+        ImportError: If TorchJD is not installed; it says what to install.
+    """
+    if name is None:
+        return None
+    module, _, attribute = (name if "." in name else f"torchjd.aggregation.{name}").rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), attribute)()
+    except AttributeError as error:
+        raise ValueError(
+            f"aggregator is {name!r}; {module} has no such class, see TorchJD's documentation."
+        ) from error
+    except ImportError as error:
+        raise ImportError(
+            f"aggregator {name!r} needs TorchJD: pip install 'secateur[torchjd]' ({error})."
+        ) from error
 
 
 def _linked(kind: str, target: Callable[..., Any]) -> set[str]:

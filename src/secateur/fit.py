@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
-from torch.optim import Optimizer
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
 
+from secateur.aggregation import Aggregator
 from secateur.components import components
 from secateur.density import density
+from secateur.distillation import Distillation
 from secateur.evaluate import evaluate
+from secateur.floors import Attempt, Results, within_floors
 from secateur.ledger import Ledger, Row
-from secateur.problem import Problem, predict, to_device
+from secateur.objective import Objective
+from secateur.optimizer import MakeOptimizer, adam, groups
+from secateur.problem import Problem, to_device
+from secateur.recalibration import recalibrate as recalibrate_
 from secateur.rng import rng_state, set_rng_state
 from secateur.schedules import Schedule, cosine
 from secateur.snapshot import load_snapshot, named_tensors, restore, save_snapshot
 from secateur.sparsifier import Sparsifier
 from secateur.stream import Stream
 from secateur.weighting import Weighting
-
-MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
-
-
-def adam(
-    lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), weight_decay: float = 0.0
-) -> MakeOptimizer:
-    """Adam in its fused form (five times faster than torch's default on a CPU); the decay is coupled L2."""
-    return lambda groups: torch.optim.Adam(groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True)
 
 
 @dataclass
@@ -45,10 +40,12 @@ class History:
         rows: ``{"step", "loss", "weight", "density", "threshold", "lr"}`` per log interval, ``{"step", "val"}`` per
             validation.
         seconds: Training time, over all sittings.
+        attempts: Trainings under floors, in order; empty without floors.
     """
 
     rows: list[Row] = field(default_factory=list[Row])
     seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
 
 
 def fit(
@@ -66,6 +63,12 @@ def fit(
     checkpoint_every: int | None = None,
     log_every: int | None = None,
     validate_every: int = 0,
+    distillation: Distillation | None = None,
+    aggregator: Aggregator | None = None,
+    recalibrate: int | None = None,
+    floors: Mapping[str, float] | None = None,
+    reference: Results | None = None,
+    tries: int = 5,
     on_log: Callable[[list[Row]], object] | None = None,
 ) -> History:
     """Trains ``problem.model`` in place and leaves it with the zeros that ``method`` makes.
@@ -84,6 +87,14 @@ def fit(
         checkpoint_every: Steps between checkpoints; a twentieth of the steps if None.
         log_every: Steps between rows of the history; a two-hundredth of the steps if None.
         validate_every: Steps between validations, 0 for none.
+        distillation: A teacher that the network follows beside the labels; None for none.
+        aggregator: ``(tasks, elements) -> (elements,)``, such as those of TorchJD: the direction that the gradients of
+            what several tasks share are put together to; None adds them up. A backward pass for each task.
+        recalibrate: Batches to measure BatchNorm's statistics on anew once the method is done; None for none.
+        floors: Task to the share of its validation metrics that it may lose at most against a dense network: with
+            ``{"seg": 0.02}`` the density is raised until seg loses no more than 2 %; the attempts are in the history.
+        reference: Metrics of the dense network on the validation split, for ``floors``; None trains one first.
+        tries: Trainings at most under ``floors``.
         on_log: Called with all rows so far whenever there is a new one, and on resuming.
 
     Returns:
@@ -95,6 +106,31 @@ def fit(
         OSError: If a checkpoint cannot be written; the last one is kept.
     """
     method, weighting, make = method or Sparsifier(), weighting or Weighting(), optimizer or adam()
+    if floors is not None:
+
+        def once(made: Sparsifier, path: Path | None) -> History:
+            return fit(
+                problem,
+                made,
+                deepcopy(weighting),
+                epochs=epochs,
+                steps=steps,
+                optimizer=make,
+                schedule=schedule,
+                seed=seed,
+                fabric=fabric,
+                checkpoint=path,
+                checkpoint_every=checkpoint_every,
+                log_every=log_every,
+                validate_every=validate_every,
+                distillation=distillation,
+                aggregator=aggregator,
+                recalibrate=recalibrate,
+                on_log=on_log,
+            )
+
+        saved_to = Path(checkpoint) if checkpoint else None
+        return within_floors(once, problem, method, floors, reference, saved_to, tries)
     fabric = fabric or _fabric(problem)
     steps = _steps(problem, epochs, steps)
     total = steps * method.rounds
@@ -108,8 +144,9 @@ def fit(
     method.start(problem, steps)
     weighting.start(problem, steps)
     extra = [*method.param_groups(), *weighting.param_groups()]
-    inner = make(_groups(problem, extra))
-    model, stepper = cast(tuple[nn.Module, _FabricOptimizer], fabric.setup(problem.model, inner))
+    inner = make(groups(problem, extra))
+    model, stepper = cast(tuple[_FabricModule, _FabricOptimizer], fabric.setup(problem.model, inner))
+    objective = Objective(problem, model, method, weighting, fabric, distillation, aggregator)
     rates = [group["lr"] for group in inner.param_groups]
     stream, ledger, history = (
         Stream(problem.train, fabric.global_rank, fabric.world_size),
@@ -141,20 +178,14 @@ def fit(
     while step < total:
         began = time.perf_counter()
         if step and step % steps == 0:  # a new round: a new optimizer, the only time it is made again
-            inner = make(_groups(problem, extra))
+            inner = make(groups(problem, extra))
             stepper = cast(_FabricOptimizer, fabric.setup_optimizers(inner))
             method.bind(inner)
         for group, rate in zip(inner.param_groups, rates, strict=True):
             group["lr"] = rate * schedule(step % steps / steps)
 
         x, targets = to_device(next(stream), fabric.device)
-        with parametrize.cached():  # a trunk that runs several times computes its effective weights once
-            predictions = predict(model, x, targets, problem.tasks)
-            losses = {t: problem.tasks[t].loss(p, targets[t]) for t, p in predictions.items()}
-            weights = weighting(_averaged(fabric, losses))
-            loss = sum(problem.tasks[t].weight * weights[t] * losses[t] for t in losses)
-            total_loss = loss + weighting.penalty() + method.penalty()
-            fabric.backward(cast(Tensor, total_loss))
+        losses, weights = objective.backward(x, targets)
         stepper.step()
         step += 1
         method.after_step((step - 1) % steps + 1, inner)
@@ -190,6 +221,8 @@ def fit(
             if fabric.is_global_zero:
                 save_snapshot(path, tensors, parts_of_state, history.rows)
     method.finish()
+    if recalibrate is not None:
+        recalibrate_(problem, recalibrate)
     return history
 
 
@@ -211,20 +244,6 @@ def _fabric(problem: Problem) -> Fabric:
     device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
     devices = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(accelerator=device.type, devices=devices)
-
-
-def _groups(problem: Problem, extra: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The model's parameters, and the groups that method and weighting ask for."""
-    special = {id(p) for group in extra for p in group["params"]}
-    own = [p for p in problem.model.parameters() if p.requires_grad and id(p) not in special]
-    return [{"params": own}, *({**group, "params": list(group["params"])} for group in extra)]
-
-
-def _averaged(fabric: Fabric, losses: dict[str, Any]) -> dict[str, Any]:
-    """Losses averaged over processes, so that every process weighs alike."""
-    if fabric.world_size == 1:
-        return losses
-    return {task: fabric.all_reduce(loss.detach()) for task, loss in losses.items()}
 
 
 def _kept(path: Path | None) -> str:

@@ -13,16 +13,20 @@ from typing import Any, Literal, cast
 import torch
 from lightning_fabric import Fabric
 
+from secateur import references
+from secateur.aggregation import Aggregator
 from secateur.components import components
-from secateur.config import Config, build, parse_size
+from secateur.config import Config, aggregator, build, parse_size
 from secateur.cost import cost
 from secateur.data.data import Data
+from secateur.distillation import Distillation
 from secateur.evaluate import evaluate, higher_is_better
 from secateur.files import write_text
-from secateur.fit import adam, fit
+from secateur.fit import fit
+from secateur.floors import check_floors
 from secateur.folder import RunFolder
 from secateur.ledger import Row
-from secateur.metrics import delta_t
+from secateur.optimizer import adam
 from secateur.problem import Problem
 from secateur.samples import save_samples
 from secateur.saving import load, save
@@ -65,7 +69,7 @@ def train(
         OSError: If the folder cannot be written.
     """
     folder = RunFolder(path)
-    reference = None if against is None else _reference(RunFolder(against))
+    reference = None if against is None else references.given(RunFolder(against))
     if folder.config.exists():
         folder.claim(config)
     done = folder.read_report()
@@ -74,6 +78,11 @@ def train(
     problem, data = make_problem(config, workers)
     method = cast(Sparsifier, build("method", config))
     weighting = cast(Weighting, build("weighting", config))
+    distillation = _teacher(config, data)
+    combine = cast(Aggregator | None, aggregator(config["aggregator"]))
+    if config["floors"] is not None:
+        check_floors(problem, method, config["floors"], config["tries"])
+    judged = _judged(config, problem, reference or references.neighbour(folder, config))
     folder.claim(config)
 
     def record(rows: list[Row]) -> None:
@@ -92,6 +101,12 @@ def train(
         fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
         checkpoint=folder.checkpoint,
         validate_every=config["validate_every"],
+        distillation=distillation,
+        aggregator=combine,
+        recalibrate=config["recalibrate"],
+        floors=config["floors"],
+        reference=judged,
+        tries=config["tries"],
         on_log=record,
     )
     about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
@@ -99,9 +114,10 @@ def train(
     save_samples(problem, data, folder.samples)
     report = _report(config, problem, data, history.seconds, command)
     report["rounds"] = method.rounds
+    report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
     report["name"] = name or report["method"].rpartition(".")[2]
-    reference = reference or _neighbour(folder, config)
-    report["delta_t"] = _delta_t(report, reference)
+    reference = reference or references.neighbour(folder, config)
+    report["delta_t"] = references.compared(report, reference)
     write_text(folder.report, json.dumps(_finite(report), indent=1))
     return report
 
@@ -118,6 +134,29 @@ def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
     torch.manual_seed(config["seed"])
     model = build("model", config, tasks=data.channels)
     return Problem(model, data.tasks, data.train, data.val, data.test), data
+
+
+def _teacher(config: Config, data: Data) -> Distillation | None:
+    """The network of the run that ``teacher`` names, to learn from."""
+    if config["teacher"] is None:
+        return None
+    folder = RunFolder(Path(config["teacher"]))
+    if folder.read_report() is None:
+        raise ValueError(f"teacher: no finished run in {folder.path}; train it first.")
+    network = cast(torch.nn.Module, build("model", folder.read_config(), tasks=data.channels))
+    load(network, folder.weights)
+    return Distillation(network, config["distill"])
+
+
+def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[str, dict[str, float]] | None:
+    """Metrics on the validation split of the dense run that floors refer to; None where there is none yet."""
+    if config["floors"] is None or reference is None:
+        return None
+    initial = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    load(problem.model, RunFolder(Path(reference["folder"])).weights)
+    found = evaluate(problem, "val")
+    problem.model.load_state_dict(initial)
+    return found
 
 
 def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str, dict[str, float]]:
@@ -182,42 +221,6 @@ def _hardware(device: torch.device) -> str:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def _reference(folder: RunFolder) -> Report:
-    report = folder.read_report()
-    if report is None:
-        raise ValueError(
-            f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ..."
-        )
-    return {**report, "folder": str(folder.path)}
-
-
-def _neighbour(folder: RunFolder, config: Config) -> Report | None:
-    """A finished dense run beside this one, of the same data, model, training length and seed."""
-    same = ("data", "model", "size", "batch", "steps", "seed")
-    for other in sorted(folder.path.resolve().parent.iterdir()):
-        neighbour = RunFolder(other)
-        if not (neighbour.config.is_file() and neighbour.report.is_file()):
-            continue
-        held, report = neighbour.read_config(), neighbour.read_report()
-        if report and report["dense"] and all(held.get(key) == config[key] for key in same):
-            return {**report, "folder": str(folder.path.parent / other.name)}
-    return None
-
-
-def _delta_t(report: Report, reference: Report | None) -> dict[str, Any]:
-    """ΔT against the dense reference; a dense run is its own, and without one there are no figures."""
-    if reference is None and not report["dense"]:
-        return {"mean": None, "sum": None, "tasks": {}, "against": None}
-    dense = reference or {**report, "folder": "itself"}
-    better = report["higher_is_better"]
-    if any(not value for metrics in dense["tasks"].values() for value in metrics.values()):
-        # a dense network that scores nothing, or nan, somewhere: a relative difference to it has no meaning
-        return {"mean": None, "sum": None, "tasks": {}, "against": dense["folder"]}
-    mean = delta_t(report["tasks"], dense["tasks"], better)
-    total = delta_t(report["tasks"], dense["tasks"], better, reduce="sum")
-    return {"mean": mean.overall, "sum": total.overall, "tasks": mean.tasks, "against": dense["folder"]}
 
 
 def _finite(value: Any) -> Any:

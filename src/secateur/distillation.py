@@ -1,0 +1,70 @@
+"""Distillation: the pruned network is also trained towards what a dense one predicts, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from secateur.problem import Input
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """A teacher, and how strongly each task follows it.
+
+    Args:
+        teacher: A trained network with the same tasks, usually the dense one; it is not trained. Its predictions are
+            taken in evaluation mode.
+        weight: Factor of the distillation loss of every task, beside the task's own loss.
+        tasks: Task to a factor of its own; 0 leaves the task to its labels.
+    """
+
+    teacher: nn.Module
+    weight: float = 1.0
+    tasks: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def check(self, tasks: Mapping[str, object]) -> None:
+        """Raises ValueError if a factor is negative or of a task that does not exist."""
+        unknown = sorted(set(self.tasks) - set(tasks))
+        if unknown:
+            raise ValueError(f"Distillation: tasks names {unknown}, but the problem's are {sorted(tasks)}.")
+        for task, factor in {"every task": self.weight, **self.tasks}.items():
+            if not 0 <= factor < float("inf"):
+                raise ValueError(f"Distillation: the weight of {task} is {factor}; give 0 or more.")
+
+    def __call__(self, x: Input, predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weighted :func:`mismatch` of each task to the teacher's prediction of ``x``."""
+        wanted = {task: self.tasks.get(task, self.weight) for task in predictions}
+        if not any(wanted.values()):
+            return {}
+        with torch.no_grad():
+            taught = self.teacher(x)
+        missing = sorted(task for task, factor in wanted.items() if factor and task not in taught)
+        if missing:
+            raise ValueError(f"Distillation: the teacher predicts {sorted(taught)}, not {missing}.")
+        return {t: f * mismatch(predictions[t], taught[t]) for t, f in wanted.items() if f}
+
+
+def mismatch(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared difference of two predictions over the variance of the teacher's: 0 is equal, 1 knows only the mean.
+
+    On logits the squared difference teaches more than the Kullback-Leibler divergence does (Kim et al. 2021,
+    arXiv 2105.08919), and it needs no temperature; the variance makes tasks of different units alike.
+
+    Args:
+        student: (N, ...) logits or values.
+        teacher: Of the same shape.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"Distillation: the student predicts {tuple(student.shape)}, the teacher {tuple(teacher.shape)}; "
+            "both must have the same outputs."
+        )
+    target = teacher.detach().float()
+    return (student.float() - target).square().mean() / target.var(correction=0).clamp(min=1e-12)
