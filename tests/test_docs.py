@@ -8,11 +8,15 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from torch.nn import functional as F
+from torchmetrics import MeanAbsoluteError
 
 import secateur
 from problems import batches, two_heads
 from secateur import cli_compare
 from secateur.config import parse, recipes
+from secateur.metrics import ImageIoU
+from secateur.problem import Task
 from secateur.study import grid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +74,33 @@ def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     exec(compile(code, "deploy.md", "exec"), {"model": Net(), "train": train, "print": lambda *_: None})
     assert (tmp_path / "small.onnx").exists()
+
+
+def test_the_program_of_fit_runs() -> None:
+    (code,) = blocks(ROOT / "docs" / "fit.md", "python")
+    problem, dense = two_heads(), two_heads().model
+    made = {
+        "seg": Task(F.cross_entropy, {"error": ImageIoU()}),
+        "depth": Task(F.l1_loss, {"mae": MeanAbsoluteError()}),
+    }
+
+    class Net(secateur.problem.nn.Module):
+        def __init__(self, inner: secateur.problem.nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: secateur.problem.Tensor) -> dict:
+            found = self.inner(x)
+            return {"seg": found["colour"], "depth": found["shade"]}
+
+    data = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
+    shown = {
+        "problem": secateur.Problem(Net(problem.model), made, data, data),
+        "dense": Net(dense),
+        "print": lambda *_: None,
+    }
+    exec(compile(code.replace("epochs=30", "epochs=2"), "fit.md", "exec"), shown)
+    assert shown["history"].attempts
 
 
 def test_the_commands_of_the_readme_parse() -> None:

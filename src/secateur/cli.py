@@ -17,6 +17,7 @@ from secateur import cli_compare, cli_deploy
 from secateur.config import digest, parse, resolved
 from secateur.ledger import Row
 from secateur.report import read_run, report, results_table
+from secateur.report.floors import sentence
 from secateur.run import evaluate_run
 from secateur.run import train as train_run
 
@@ -79,6 +80,8 @@ def _train(argv: list[str]) -> None:
         console.print(
             "No dense reference found; train one beside it (secateur train dense, otherwise the same options)."
         )
+    if found.get("floors", {}).get("attempts"):
+        console.print(sentence(read_run(out).floors), markup=False)
     console.print(f"report {report(folders, out / 'report.html')}", soft_wrap=True)
     console.print(f"model  {out / 'model.safetensors'}", soft_wrap=True)
 

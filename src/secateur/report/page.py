@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from secateur.report import plots, tables
 from secateur.report.compare import Comparison, Group, compare
+from secateur.report.floors import FloorTable, floor_table
 from secateur.report.formats import duration, whole
 from secateur.report.pictures import Sheet, sheets
 from secateur.report.read import RunRecord, read_run
@@ -47,6 +48,7 @@ class RunView:
     charts: tuple[Figure, ...]
     layers: Figure | None
     sheets: tuple[Sheet, ...]
+    floors: FloorTable | None
     facts: tuple[tuple[str, str], ...]
 
 
@@ -118,6 +120,7 @@ def _view(comparison: Comparison, group: Group, record: RunRecord, anchor: str, 
         charts=tuple(Figure(caption, Markup(svg)) for caption, svg in drawn if svg),
         layers=Figure("Density of each layer over time", Markup(layers)) if layers else None,
         sheets=tuple(sheets(record, reference)),
+        floors=floor_table(record.floors),
         facts=_facts(record),
     )
 

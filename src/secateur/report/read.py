@@ -36,6 +36,14 @@ class Macs:
 
 
 @dataclass(frozen=True)
+class Floors:
+    """What each task might lose at most (a share), and the trainings it took: (density, task -> share lost, stopped by)."""
+
+    asked: Mapping[str, float]
+    attempts: tuple[tuple[float, Mapping[str, float], tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class TrainRow:
     """What training logged at one step; the mappings are empty where nothing was logged."""
 
@@ -71,6 +79,7 @@ class RunRecord:
     train: tuple[TrainRow, ...]
     validation: tuple[tuple[int, Results], ...]  # (step, results)
     samples: Mapping[str, Picture]  # "input/0", "<task>/truth/0", "<task>/prediction/0"
+    floors: Floors
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -146,7 +155,16 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "hardware": str(report["hardware"]),
         "versions": {package: str(version) for package, version in report["versions"].items()},
         "train_seconds": _number(report["train_seconds"]),
+        "floors": _floors(report.get("floors") or {}),
     }
+
+
+def _floors(value: Mapping[str, Any]) -> Floors:
+    attempts = [
+        (_number(a["density"]), _numbers(a["lost"]), tuple(a["stopped_by"]))
+        for a in value.get("attempts") or ()
+    ]
+    return Floors(_numbers(value.get("asked")), tuple(attempts))
 
 
 def _read_metrics(path: Path) -> tuple[tuple[TrainRow, ...], tuple[tuple[int, Results], ...]]:
