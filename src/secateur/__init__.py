@@ -10,26 +10,52 @@ from secateur.distillation import Distillation
 from secateur.evaluate import evaluate
 from secateur.export import export
 from secateur.fit import History, fit
-from secateur.methods import Dense, GradualMagnitude, GroupLasso, LearnedThreshold, SoftThreshold
+from secateur.methods import (
+    Dense,
+    DiSparse,
+    DiSparseDynamic,
+    GradualMagnitude,
+    GroupLasso,
+    IterativeMagnitude,
+    LearnedThreshold,
+    LotteryTicket,
+    OneShot,
+    RigL,
+    SoftThreshold,
+)
 from secateur.metrics import delta_t
 from secateur.optimizer import adam
 from secateur.problem import Problem, Task
 from secateur.saving import load, save
 from secateur.sparsifier import Sparsifier
-from secateur.weighting import AdaptiveWeighting, Equal, Fixed, UncertaintyWeighting, Weighting
+from secateur.weighting import (
+    AdaptiveWeighting,
+    DynamicWeightAverage,
+    Equal,
+    Fixed,
+    UncertaintyWeighting,
+    Weighting,
+)
 
 __all__ = [
     "AdaptiveWeighting",
     "Components",
     "Dense",
+    "DiSparse",
+    "DiSparseDynamic",
     "Distillation",
+    "DynamicWeightAverage",
     "Equal",
     "Fixed",
     "GradualMagnitude",
     "GroupLasso",
     "History",
+    "IterativeMagnitude",
     "LearnedThreshold",
+    "LotteryTicket",
+    "OneShot",
     "Problem",
+    "RigL",
     "SoftThreshold",
     "Sparsifier",
     "Task",

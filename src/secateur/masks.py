@@ -82,7 +82,8 @@ def top_masks(scores: Sequence[Tensor], keep: int) -> list[Tensor]:
         scores: Tensors of any shapes, larger survives.
         keep: How many survive in all.
     """
-    flat = torch.cat([score.detach().flatten().float() for score in scores])
+    dtypes = [torch.promote_types(score.dtype, torch.float32) for score in scores]
+    flat = torch.cat([score.detach().flatten().to(d) for score, d in zip(scores, dtypes, strict=True)])
     if not 0 < keep <= flat.numel():
         raise ValueError(f"keep is {keep}; it must lie in [1, {flat.numel()}], the number of weights.")
     kth = flat.kthvalue(flat.numel() - keep + 1).values

@@ -50,3 +50,21 @@ def check_ramp(start: float, end: float) -> None:
     """Raises ValueError unless ``0 <= start < end <= 1``, both shares of the training steps."""
     if not 0.0 <= start < end <= 1.0:
         raise ValueError(f"ramp is ({start}, {end}); give shares of the steps with 0 <= start < end <= 1.")
+
+
+def geometric_density(density: float, done: int, rounds: int) -> float:
+    """Density after ``done`` of ``rounds`` prunings that each leave the same share (Frankle and Carbin 2019)."""
+    return density if done >= rounds else density ** (done / rounds)
+
+
+def check_rounds(rounds: int) -> int:
+    """Returns ``rounds`` if there is one to train in and one to train the pruned network in.
+
+    Raises:
+        ValueError: If there are fewer than 2.
+    """
+    if rounds < 2:
+        raise ValueError(
+            f"rounds is {rounds}; at least 2 are needed: one that shows which weights are small, one that trains the rest."
+        )
+    return rounds

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from itertools import islice
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, predict, to_device
+from secateur.problem import Batch, Problem, predict, to_device
 from secateur.rng import preserved_rng
 
 Scores = dict[str, Tensor]
@@ -45,25 +45,35 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
     Args:
         problem: Its model is left as it was, and so is the random state.
         weights: What to differentiate by.
-        batches: How many of the first training batches.
+        batches: How many of the first training batches, or all where there are fewer.
     """
-    total = {name: torch.zeros_like(w, memory_format=torch.preserve_format) for name, w in weights.items()}
+    total = {name: torch.zeros_like(w) for name, w in weights.items()}
+    seen = 0
     for losses in _losses(problem, batches):
         loss = torch.stack([problem.tasks[task].weight * value for task, value in losses.items()]).sum()
         _add(total, weights, loss, keep_graph=False)
-    return {name: value / batches for name, value in total.items()}
+        seen += 1
+    return {name: value / seen for name, value in total.items()}
 
 
 def task_gradients(
-    problem: Problem, weights: Mapping[str, nn.Parameter], batches: int = 1, *, absolute: bool = False
+    problem: Problem,
+    weights: Mapping[str, nn.Parameter],
+    batches: int = 1,
+    *,
+    absolute: bool = False,
+    first: int = 0,
+    strict: bool = True,
 ) -> dict[str, Scores]:
     """Each task's own gradients, unweighted: the forward pass is shared, the backward passes are not.
 
     Args:
         problem: Its model is left as it was, and so is the random state.
         weights: What to differentiate by.
-        batches: How many of the first training batches; a task counts those that have its labels.
+        batches: How many training batches, or all where there are fewer; a task counts those that have its labels.
         absolute: Mean of |g| over batches instead of the mean of g.
+        first: The batch to begin with, of a loader that knows ``from_step`` or has a length; others begin with the first.
+        strict: Every task must have labels and a gradient; otherwise those without labels are left out.
 
     Returns:
         Task to the gradients of the weights that it owns.
@@ -74,11 +84,11 @@ def task_gradients(
     owned = {t: {n: w for n, w in weights.items() if t in problem.owners[n]} for t in problem.tasks}
     total = {t: {n: torch.zeros_like(w) for n, w in own.items()} for t, own in owned.items()}
     seen = dict.fromkeys(problem.tasks, 0)
-    for losses in _losses(problem, batches):
+    for losses in _losses(problem, batches, first):
         for left, (task, loss) in zip(reversed(range(len(losses))), losses.items(), strict=True):
             _add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
             seen[task] += 1
-    for task, found in total.items():
+    for task, found in total.items() if strict else ():
         if not seen[task]:
             raise ValueError(
                 f"The first {batches} training batches have no label of task {task!r}; score on more batches."
@@ -88,7 +98,7 @@ def task_gradients(
                 f"The gradient of task {task!r} is zero everywhere, so no weight is worth anything to it; look at its loss "
                 "and at its labels."
             )
-    return {t: {n: g / seen[t] for n, g in found.items()} for t, found in total.items()}
+    return {t: {n: g / seen[t] for n, g in found.items()} for t, found in total.items() if seen[t]}
 
 
 @contextmanager
@@ -107,20 +117,78 @@ def redrawn(weights: Mapping[str, nn.Parameter], seed: int = 0) -> Generator[Non
                 w.copy_(kept[name])
 
 
-def _losses(problem: Problem, batches: int) -> Generator[dict[str, Tensor]]:
-    """Losses of the first training batches, with BatchNorm as in training, dropout off and nothing changed after."""
+def task_scores(
+    problem: Problem,
+    weights: Mapping[str, nn.Parameter],
+    score: Literal["snip", "magnitude", "taylor"],
+    batches: int = 1,
+) -> dict[str, Scores]:
+    """What each task makes of the weights that it owns: |w|·Σ|g|, |w| or w²·Σ|g| (DiSparse, section 3).
+
+    Args:
+        problem: Its model is left as it was.
+        weights: What to score.
+        score: Which of the three.
+        batches: Training batches for the gradients.
+    """
+    if score == "magnitude":
+        return {
+            t: magnitude({n: w for n, w in weights.items() if t in problem.owners[n]}) for t in problem.tasks
+        }
+    found = task_gradients(problem, weights, batches, absolute=True)
+    power = 1 if score == "snip" else 2
+    return {
+        t: {n: g * weights[n].detach().abs() ** power for n, g in own.items()} for t, own in found.items()
+    }
+
+
+def unanimous(scores: Mapping[str, Scores], weights: Mapping[str, Tensor]) -> Scores:
+    """DiSparse (Sun et al. 2022, arXiv 2206.04662): a weight goes only when all tasks that own it agree.
+
+    Each task ranks the weights that it owns, best first; at a keep ratio ρ it wants those whose relative rank is at most
+    ρ. A weight is kept if one of its owners wants it, that is, if the best of its ranks is at most ρ. So minus the best rank is a
+    score of its own, and keeping a number of the highest is the keep ratio that comes to that number, exactly.
+
+    Args:
+        scores: Task to the scores of the weights that it owns; their scale does not matter.
+        weights: All weights; what no task owns is worth least.
+    """
+    found = {
+        name: torch.full(w.shape, -2.0, dtype=torch.float64, device=w.device) for name, w in weights.items()
+    }
+    for own in scores.values():
+        if not own:
+            continue
+        flat = torch.cat([score.flatten() for score in own.values()])
+        order = flat.argsort(descending=True, stable=True)
+        rank = torch.empty(flat.shape, dtype=torch.float64, device=flat.device)
+        rank[order] = (
+            torch.arange(1, flat.numel() + 1, dtype=torch.float64, device=flat.device) / flat.numel()
+        )
+        for (name, score), part in zip(
+            own.items(), rank.split([s.numel() for s in own.values()]), strict=True
+        ):
+            found[name] = torch.maximum(found[name], -part.view_as(score))
+    return found
+
+
+def _losses(problem: Problem, batches: int, first: int = 0) -> Generator[dict[str, Tensor]]:
+    """Losses of training batches, with BatchNorm as in training, dropout off and nothing changed after."""
     if batches < 1:
         raise ValueError(f"batches is {batches}; a score needs at least 1.")
     device = next(p.device for p in problem.model.parameters())
-    count = 0
     with preserved_rng(), _undisturbed(problem.model), torch.enable_grad():
-        for x, targets in islice(iter(problem.train), batches):
+        for x, targets in islice(_batches(problem, first), batches):
             x, targets = to_device(x, device), to_device(targets, device)
             predictions = predict(problem.model, x, targets, problem.tasks)
             yield {task: problem.tasks[task].loss(p, targets[task]) for task, p in predictions.items()}
-            count += 1
-    if count < batches:
-        raise ValueError(f"batches is {batches}, but the training loader has only {count}; score on fewer.")
+
+
+def _batches(problem: Problem, first: int) -> Iterator[Batch]:
+    if hasattr(problem.train, "from_step"):
+        return cast(Any, problem.train).from_step(first)
+    start = first % max(1, len(problem.train)) if isinstance(problem.train, Sized) else 0
+    return islice(iter(problem.train), start, None)
 
 
 @contextmanager

@@ -84,7 +84,8 @@ def _groups(
 
 def _ranked(score: Tensor, shape: Pattern, at_least: int) -> Tensor:
     """Scores with -inf where the pattern lets nothing survive, and inf for what is kept whatever happens."""
-    ranked = torch.nan_to_num(score.detach().float(), nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
+    wide = score.detach().to(torch.promote_types(score.dtype, torch.float32))
+    ranked = torch.nan_to_num(wide, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
     ranked = ranked.masked_fill(~shape.allowed(ranked), -torch.inf)
     first = ranked.flatten().topk(min(at_least, ranked.numel())).indices
     flat = ranked.flatten().clone()

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from secateur.masks import Masks, top_masks
 
-Form = Literal["soft", "garrote"]
+Form = Literal["soft", "garrote", "rescaled"]
 
 
 class _Shrink(torch.autograd.Function):
@@ -65,8 +65,13 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft") -> Tensor:
         weight: w, any shape.
         threshold: α ≥ 0, a scalar tensor.
         form: ``"soft"``: sign(w)·(|w| − α). ``"garrote"``: w − α²/w, the non-negative garrote (Gao 1998, Eq. 2.3), which
-            shrinks large weights less.
+            shrinks large weights less. ``"rescaled"``: soft, times the factor that gives the survivors
+            of the tensor their ℓ1 norm back (after ST-3).
     """
+    if form == "rescaled":
+        soft = shrink(weight, threshold, "soft")
+        before = torch.where(soft != 0, weight.abs(), 0).sum()
+        return soft * (before / soft.abs().sum().clamp(min=torch.finfo(soft.dtype).tiny))
     if weight.is_cpu:  # a read of a host scalar costs nothing, and these kernels are one fast pass each
         alpha = threshold.item()
         if form == "soft":

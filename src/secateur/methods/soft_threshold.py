@@ -31,7 +31,8 @@ class SoftThreshold(Sparsifier):
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
         components: Partition of the weights that share a threshold; see :func:`secateur.components.components`.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
-        shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form.
+        shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
+            the ℓ1 norm of each layer's survivors restored (after ST-3).
         allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
             (:func:`secateur.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
             ``"common"``: none, one threshold for all.
@@ -50,9 +51,9 @@ class SoftThreshold(Sparsifier):
     ) -> None:
         self.density = check_density(density)
         check_ramp(*ramp)
-        if shrinkage == "garrote" and not straight_through:
+        if shrinkage != "soft" and not straight_through:
             raise ValueError(
-                "shrinkage 'garrote' needs straight_through; choose shrinkage 'soft' for the published gradient."
+                f"shrinkage {shrinkage!r} needs straight_through; choose shrinkage 'soft' for the published gradient."
             )
         self.by: By = components
         self.ramp, self.allocation, self.straight_through = ramp, allocation, straight_through

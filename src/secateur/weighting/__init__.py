@@ -1,8 +1,17 @@
 """How the tasks' losses are weighed."""
 
 from secateur.weighting.adaptive import AdaptiveWeighting, adaptive_weights
+from secateur.weighting.dynamic_weight_average import DynamicWeightAverage
 from secateur.weighting.equal import Equal, Fixed
 from secateur.weighting.uncertainty import UncertaintyWeighting
 from secateur.weighting.weighting import Weighting
 
-__all__ = ["AdaptiveWeighting", "Equal", "Fixed", "UncertaintyWeighting", "Weighting", "adaptive_weights"]
+__all__ = [
+    "AdaptiveWeighting",
+    "DynamicWeightAverage",
+    "Equal",
+    "Fixed",
+    "UncertaintyWeighting",
+    "Weighting",
+    "adaptive_weights",
+]

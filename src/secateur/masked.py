@@ -1,0 +1,74 @@
+"""What every method that works with masks has in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from secateur.components import prunable
+from secateur.masks import Masks
+from secateur.problem import Problem
+from secateur.schedules import check_density
+from secateur.sparsifier import Sparsifier
+
+
+class Masked(Sparsifier):
+    """Begins with everything kept and holds whatever masks a subclass sets; alone it prunes nothing.
+
+    Args:
+        density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
+    """
+
+    def __init__(self, density: float) -> None:
+        self.density = check_density(density)
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Finds what can be pruned."""
+        self._problem, self._steps = problem, steps
+        self._weights = prunable(problem.model)
+        if not self._weights:
+            raise ValueError(
+                "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
+            )
+        ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}
+        self.masks = Masks(self._weights, ones)
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the masks around every step."""
+        if self.density < 1.0:
+            self.masks.bind(optimizer)
+
+    def finish(self) -> None:
+        """Leaves plain weights."""
+        self.masks.unbind()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks."""
+        return {"masks": self.masks.masks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the masks."""
+        self.masks.replace_(state["masks"], None)
+
+    def at_step(self, share: float) -> int:
+        """The step, counted from 1, at which ``share`` of the steps is done; 0 is before the first."""
+        return round(share * self._steps)
+
+
+def check_share(name: str, value: float) -> float:
+    """Returns ``value`` if it is a share of the steps below 1.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} is {value}; it is a share of the steps and lies in [0, 1).")
+    return value
+
+
+def magnitudes(weights: dict[str, Any], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """|w| of the survivors, -1 of what is pruned, so that it stays behind a survivor that is zero."""
+    return {n: torch.where(masks[n], p.detach().abs(), -1.0) for n, p in weights.items()}

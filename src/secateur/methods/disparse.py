@@ -1,0 +1,84 @@
+"""DiSparse (Sun et al. 2022, arXiv 2206.04662): scores of each task, and what goes goes by all tasks' consent."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch.optim import Optimizer
+
+from secateur import scores
+from secateur.masked import Masked, check_share
+from secateur.pattern import Pattern
+from secateur.problem import Problem
+from secateur.selection import select
+
+
+class DiSparse(Masked):
+    """Each task scores the weights that it owns and keeps the same share of them; a weight goes if all its owners let it go.
+
+    Who owns what is read off the autograd graph, so any sharing of layers will do. The keep ratio of the tasks is the one
+    that comes to exactly the density asked (:func:`secateur.scores.unanimous`).
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        score: ``"snip"``: |w|·Σ|g| over batches (the static variant); ``"magnitude"``: |w|, and ``"taylor"``: w²·Σ|g| (the
+            pretrained variants); g is the gradient of the task's own loss, unweighted.
+        batches: Training batches that gradients are summed over, or all where there are fewer.
+        at: Share of the steps at which it happens: 0 is before training (static), otherwise the network is trained until
+            then (pretrained) and goes on with what is left.
+        redraw: Scores with Xavier-normal weights in place of the initial ones (static, as published).
+        pattern: What shape survives.
+        seed: Of redrawn weights.
+        at_least: Weights that every layer keeps, so that none dies.
+
+    Raises:
+        ValueError: If a setting is out of range, the density out of reach, a task has no labels in the batches, or its
+            gradient is zero everywhere (in ``start``, or at the step where it is scored).
+    """
+
+    def __init__(
+        self,
+        density: float = 0.1,
+        score: Literal["snip", "magnitude", "taylor"] = "snip",
+        *,
+        batches: int = 50,
+        at: float = 0.0,
+        redraw: bool = False,
+        pattern: str = "unstructured",
+        seed: int = 0,
+        at_least: int = 1,
+    ) -> None:
+        super().__init__(density)
+        if score not in ("snip", "magnitude", "taylor"):
+            raise ValueError(f"score is {score!r}; choose 'snip', 'magnitude' or 'taylor'.")
+        if batches < 1:
+            raise ValueError(f"batches is {batches}; a score needs at least 1.")
+        self.score: Literal["snip", "magnitude", "taylor"] = score
+        self.batches = batches
+        self.at = check_share("at", at)
+        self.redraw = redraw
+        self.pattern = Pattern.parse(pattern)
+        self.seed = seed
+        self.at_least = at_least
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prunes, if it is to happen before training."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(scores.magnitude(self._weights))  # raises now what could not be reached later
+            if self.at_step(self.at) == 0:
+                self.masks.replace_(self._select(self._scores()), None)
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Prunes, when its time has come."""
+        if self.density < 1.0 and step == self.at_step(self.at):
+            self.masks.replace_(self._select(self._scores()), optimizer)
+
+    def _scores(self) -> scores.Scores:
+        with scores.redrawn(self._weights if self.redraw else {}, self.seed):
+            return scores.unanimous(
+                scores.task_scores(self._problem, self._weights, self.score, self.batches), self._weights
+            )
+
+    def _select(self, found: scores.Scores) -> scores.Scores:
+        return select(found, self.density, pattern=self.pattern, at_least=self.at_least)

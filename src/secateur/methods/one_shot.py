@@ -1,0 +1,95 @@
+"""One-shot pruning: SNIP (Lee et al. 2019, arXiv 1810.02340), Taylor, magnitude or random scores, once."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch.optim import Optimizer
+
+from secateur import scores
+from secateur.components import components
+from secateur.distribution import Distribution
+from secateur.masked import Masked, check_share
+from secateur.pattern import Pattern
+from secateur.problem import Problem
+from secateur.selection import select
+
+
+class OneShot(Masked):
+    """Scores all weights once, keeps the best, and trains on with that mask.
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        score: ``"snip"``: |g·w|; ``"taylor"``: (g·w)²; ``"magnitude"``: |w|; ``"random"``.
+        distribution: How much where: ``"global"``, ``"uniform"`` per layer, ``"erk"``, or the same per ``"component"``.
+        pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
+        batches: Training batches that gradients are averaged over.
+        at: Share of the steps at which it happens; 0 is before training.
+        redraw: Scores with Xavier-normal weights in place of the initial ones, which the mask is then applied to.
+        seed: Of random scores and redrawn weights.
+        at_least: Weights that every layer keeps, so that none dies.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+    """
+
+    def __init__(
+        self,
+        density: float = 0.1,
+        score: Literal["snip", "taylor", "magnitude", "random"] = "snip",
+        *,
+        distribution: Distribution = "global",
+        pattern: str = "unstructured",
+        batches: int = 1,
+        at: float = 0.0,
+        redraw: bool = False,
+        seed: int = 0,
+        at_least: int = 1,
+    ) -> None:
+        super().__init__(density)
+        if score not in ("snip", "taylor", "magnitude", "random"):
+            raise ValueError(f"score is {score!r}; choose 'snip', 'taylor', 'magnitude' or 'random'.")
+        if batches < 1:
+            raise ValueError(f"batches is {batches}; a score needs at least 1.")
+        self.score: Literal["snip", "taylor", "magnitude", "random"] = score
+        self.distribution: Distribution = distribution
+        self.pattern = Pattern.parse(pattern)
+        self.batches = batches
+        self.at = check_share("at", at)
+        self.redraw = redraw
+        self.seed = seed
+        self.at_least = at_least
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prunes, if it is to happen before training."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(scores.magnitude(self._weights))  # raises now what could not be reached later
+            if self.at_step(self.at) == 0:
+                self.masks.replace_(self._select(self._scores()), None)
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Prunes, when its time has come."""
+        if self.density < 1.0 and step == self.at_step(self.at):
+            self.masks.replace_(self._select(self._scores()), optimizer)
+
+    def _scores(self) -> scores.Scores:
+        match self.score:
+            case "magnitude":
+                return scores.magnitude(self._weights)
+            case "random":
+                return scores.random(self._weights, self.seed)
+            case "snip" | "taylor":
+                rule = scores.saliency if self.score == "snip" else scores.taylor
+                with scores.redrawn(self._weights if self.redraw else {}, self.seed):
+                    return rule(self._weights, scores.gradients(self._problem, self._weights, self.batches))
+
+    def _select(self, found: scores.Scores) -> scores.Scores:
+        return select(
+            found,
+            self.density,
+            distribution=self.distribution,
+            components=components(self._problem),
+            pattern=self.pattern,
+            at_least=self.at_least,
+        )

@@ -1,0 +1,134 @@
+"""RigL (Evci et al. 2020, arXiv 1911.11134) and SET (Mocanu et al. 2018, arXiv 1707.04780): sparse from the first step on."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from secateur import scores
+from secateur.distribution import Distribution
+from secateur.masked import Masked, check_share
+from secateur.problem import Problem
+from secateur.regrowth import drop_share, dropped, top
+from secateur.selection import select
+
+
+class RigL(Masked):
+    """Random masks at first; every few steps each layer drops its smallest weights and grows as many others.
+
+    The masks have the density asked at every step. What is grown begins at 0, with fresh optimizer state; where no gradient
+    ever reaches it stays 0, and then fewer weights than asked are nonzero. The gradients
+    that decide about growth are those of the training step itself, before the masks zero them.
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        grow: ``"gradient"``: where the gradient of the loss is largest (RigL); ``"random"``: anywhere (SET).
+        every: Steps between two exchanges; a hundredth of the steps if None.
+        until: Share of the steps after which the masks stay.
+        drop: Share of a layer's weights that is exchanged at first; it falls to 0 along half a cosine.
+        distribution: Layer densities: ``"erk"``, ``"uniform"`` or ``"global"`` (of random scores).
+        seed: Of the first masks and of random growth.
+        at_least: Weights that every layer keeps.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+    """
+
+    def __init__(
+        self,
+        density: float = 0.1,
+        grow: Literal["gradient", "random"] = "gradient",
+        *,
+        every: int | None = None,
+        until: float = 0.75,
+        drop: float = 0.3,
+        distribution: Distribution = "erk",
+        seed: int = 0,
+        at_least: int = 1,
+    ) -> None:
+        super().__init__(density)
+        if grow not in ("gradient", "random"):
+            raise ValueError(f"grow is {grow!r}; choose 'gradient' (RigL) or 'random' (SET).")
+        if every is not None and every < 1:
+            raise ValueError(f"every is {every}; give at least 1 step between two exchanges.")
+        if not 0.0 <= drop < 1.0:
+            raise ValueError(f"drop is {drop}; it is the share of the weights that is exchanged, in [0, 1).")
+        if distribution == "component":
+            raise ValueError(
+                "distribution is 'component'; RigL fixes the density of each layer: 'erk', 'uniform', 'global'."
+            )
+        self.grow: Literal["gradient", "random"] = grow
+        self.every = every
+        self.until = check_share("until", until)
+        self.drop = drop
+        self.distribution: Distribution = distribution
+        self.seed = seed
+        self.at_least = at_least
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Draws the first masks."""
+        super().start(problem, steps)
+        self._done = 0
+        self._gradients: dict[str, Tensor] = {}
+        self._hook: Any = None
+        if self.density < 1.0:
+            drawn = scores.random(self._weights, self.seed)
+            masks = select(drawn, self.density, distribution=self.distribution, at_least=self.at_least)
+            self.masks.replace_(masks, None)
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Looks at the gradients before the masks do."""
+        if self.density < 1.0 and self.grow == "gradient":
+            self._unhook()
+            self._hook = optimizer.register_step_pre_hook(lambda *_: self._look())
+        super().bind(optimizer)
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Exchanges weights, where it is time."""
+        self._done = step
+        if self.density == 1.0 or not self._due(step):
+            return
+        share = drop_share(step / max(1, self.at_step(self.until)), self.drop)
+        old = self.masks.masks
+        wanted = self._wanted(step)
+        count = {n: round(share * int(old[n].sum())) if n in wanted else 0 for n in old}
+        kept = {n: dropped(p.detach(), old[n], count[n]) for n, p in self._weights.items()}
+        grown = {n: top(wanted[n], count[n], ~kept[n]) if count[n] else kept[n] for n in kept}
+        self.masks.replace_(kept, optimizer)  # what is dropped and grown at once begins anew
+        self.masks.replace_({n: kept[n] | grown[n] for n in kept}, optimizer)
+        self._gradients = {}
+
+    def finish(self) -> None:
+        """Leaves plain weights."""
+        self._unhook()
+        super().finish()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks and the place in the round."""
+        return {**super().state_dict(), "done": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes them up."""
+        super().load_state_dict(state)
+        self._done = state["done"]
+
+    def _due(self, step: int) -> bool:
+        every = self.every or max(1, self._steps // 100)
+        return step % every == 0 and step < self.at_step(self.until)
+
+    def _wanted(self, step: int) -> scores.Scores:
+        """How much each place is wanted; layers without a gradient are left out, and stay as they are."""
+        if self.grow == "random":
+            return scores.random(self._weights, self.seed * 1_000_003 + step)
+        return self._gradients
+
+    def _look(self) -> None:
+        if self._due(self._done + 1):
+            self._gradients = {n: p.grad.abs() for n, p in self._weights.items() if p.grad is not None}
+
+    def _unhook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
