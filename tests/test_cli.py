@@ -258,3 +258,17 @@ def test_options_that_every_method_shares(runs: Path, tmp_path: Path, capsys: py
     ):
         assert train("magnitude", tmp_path / "bad", *option) == 1
         assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_overlap_is_printed_and_shown_in_the_report(runs: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["overlap", str(runs / "dense"), "--density", "0.2", "--batches", "1"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "independent choices would overlap by 11.1" in said
+    found = json.loads((runs / "dense" / "overlap.json").read_text())
+    assert found["density"] == 0.2
+    assert found["total"]["overlap"].keys() == {"seg+normal", "seg+depth", "normal+depth"}
+    assert main(["report", str(runs / "dense")]) == 0
+    page = (runs / "dense" / "report.html").read_text()
+    assert "Where the tasks disagree" in page
+    assert "all shared weights" in page
+    (runs / "dense" / "overlap.json").unlink()

@@ -25,6 +25,7 @@ from secateur.methods import (
 )
 from secateur.metrics import delta_t
 from secateur.optimizer import adam
+from secateur.overlap import Overlap, overlap
 from secateur.problem import Problem, Task
 from secateur.saving import load, save
 from secateur.sparsifier import Sparsifier
@@ -54,6 +55,7 @@ __all__ = [
     "LearnedThreshold",
     "LotteryTicket",
     "OneShot",
+    "Overlap",
     "Problem",
     "RigL",
     "SoftThreshold",
@@ -73,5 +75,6 @@ __all__ = [
     "export",
     "fit",
     "load",
+    "overlap",
     "save",
 ]

@@ -15,18 +15,21 @@ from rich.table import Table
 
 from secateur import cli_compare, cli_deploy
 from secateur.config import digest, parse, resolved
+from secateur.folder import RunFolder
 from secateur.ledger import Row
 from secateur.report import read_run, report, results_table
 from secateur.report.floors import sentence
-from secateur.run import evaluate_run
+from secateur.report.overlap import overlap_table
+from secateur.run import evaluate_run, overlap_run
 from secateur.run import train as train_run
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,compact,export,bench} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
   secateur report RUN [RUN ...]            one page about several runs, dense first
   secateur compare RECIPE [RECIPE ...]     several recipes, seeds, densities or combinations of tasks in one table
+  secateur overlap RUN                     where the tasks of a run disagree about the weights that they share
   secateur compact RUN                     a smaller network with the same outputs
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur bench RUN --against DENSE       how fast it is, in which engine
@@ -42,6 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "evaluate": _evaluate,
         "report": _report,
         "compare": cli_compare.compare,
+        "overlap": _overlap,
         "compact": cli_deploy.compact,
         "export": cli_deploy.export,
         "bench": cli_deploy.bench,
@@ -114,6 +118,31 @@ def _report(argv: list[str]) -> None:
     Console().print(results_table([read_run(folder) for folder in folders]))
     page = report(folders, Path(arguments.out) if arguments.out else folders[-1] / "report.html")
     Console().print(f"report {page}", soft_wrap=True)
+
+
+def _overlap(argv: list[str]) -> None:
+    parser = ArgumentParser(
+        prog="secateur overlap",
+        description="Which of the shared weights each task would keep, and how far the tasks agree, layer by layer.",
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument(
+        "--density", type=float, default=0.1, help="share that each task keeps of its weights"
+    )
+    parser.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
+    arguments = parser.parse_args(argv)
+    made = overlap_table(overlap_run(Path(arguments.run), arguments.density, arguments.batches).to_dict())
+    assert made is not None
+    heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
+    table = Table(*heads, show_edge=False)
+    for name, weights, wanted, bars in made.rows:
+        table.add_row(name, weights, *wanted, *(text for text, _ in bars))
+    console = Console()
+    console.print(table)
+    console.print(made.sentence)
+    console.print(
+        f"map    {RunFolder(Path(arguments.run)).overlap}; `secateur report` shows it", soft_wrap=True
+    )
 
 
 class _Bar:

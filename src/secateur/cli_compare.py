@@ -46,7 +46,7 @@ def compare(argv: Sequence[str]) -> None:
         console.print()
     console.print(note(results))
     console.print(
-        f"table  {out / 'table.html'}, .txt, .csv and .tex; every figure in {out / 'results.json'}",
+        f"table  {out / 'table.html'}, .txt, .md, .csv and .tex; every figure in {out / 'results.json'}",
         soft_wrap=True,
     )
 

@@ -49,6 +49,11 @@ class RunFolder:
         return self.path / "compact.safetensors"
 
     @property
+    def overlap(self) -> Path:
+        """Where the tasks agree about the shared weights."""
+        return self.path / "overlap.json"
+
+    @property
     def report(self) -> Path:
         """The final figures; there only when all is done."""
         return self.path / "report.json"

@@ -27,6 +27,7 @@ from secateur.floors import check_floors
 from secateur.folder import RunFolder
 from secateur.ledger import Row
 from secateur.optimizer import adam
+from secateur.overlap import Overlap, overlap
 from secateur.problem import Problem
 from secateur.samples import save_samples
 from secateur.saving import load, save
@@ -171,6 +172,21 @@ def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str
     load(problem.model, folder.weights)
     Fabric(**_device(config["device"])).to_device(problem.model)
     return evaluate(problem, split)
+
+
+def overlap_run(path: Path, density: float = 0.1, batches: int = 4) -> Overlap:
+    """Where the tasks of a finished run agree about the weights that they share; written beside it for the report.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+        ValueError: If no weight is shared, or a setting is out of range.
+    """
+    folder = RunFolder(path)
+    problem, _ = make_problem(folder.read_config())
+    load(problem.model, folder.weights)
+    found = overlap(problem, density, batches=batches)
+    write_text(folder.overlap, json.dumps(found.to_dict(), indent=1))
+    return found
 
 
 def _device(name: str) -> dict[str, Any]:

@@ -24,12 +24,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_table_in_every_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {p.name for p in folder.iterdir()} == {
-        "results.json", "table.txt", "table.csv", "table.tex", "table.html", "logs",
+        "results.json", "table.txt", "table.md", "table.csv", "table.tex", "table.html", "logs",
         "dense-depth+edge-s0", "magnitude-d0.5-depth+edge-s0",
     }  # fmt: skip
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert record["command"].startswith("secateur compare magnitude --density 0.5")
     assert [a["recipe"] for a in record["arms"]] == ["dense", "magnitude"]
+    assert record["versions"].keys() >= {"python", "torch", "secateur"}
+    assert record["hardware"]
 
 
 def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from secateur.metrics.seeds import differs, stat
 from secateur.study import Cell, Column, Results, collect
 from secateur.study.page import curve, headline, page
-from secateur.study.table import plain, text, to_csv, to_dict, to_latex
+from secateur.study.table import plain, text, to_csv, to_dict, to_latex, to_markdown
 
 DELTA = Column("ΔT", "mean", "higher", "points")
 
@@ -101,6 +101,9 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert r"\underline{" in latex
     assert latex.isascii()
     assert latex.count(r"\\") == 2 + len(found.arms)
+    assert "**+4.9" in to_markdown(found) or "**+5.0" in to_markdown(found)
+    assert to_markdown(found).count("\n") == 2 + len(found.arms)
+    assert "| reference |" in to_markdown(found)
     record = next(x for x in to_dict(found) if x["recipe"] == "good")
     assert next(x for x in record["figures"] if x["name"] == "mean")["mean"] == mean.mean
     assert json.dumps(to_dict(found), allow_nan=False)

@@ -15,6 +15,7 @@ from secateur.report import plots, tables
 from secateur.report.compare import Comparison, Group, compare
 from secateur.report.floors import FloorTable, floor_table
 from secateur.report.formats import duration, whole
+from secateur.report.overlap import OverlapTable, overlap_table
 from secateur.report.pictures import Sheet, sheets
 from secateur.report.read import RunRecord, read_run
 
@@ -49,6 +50,7 @@ class RunView:
     layers: Figure | None
     sheets: tuple[Sheet, ...]
     floors: FloorTable | None
+    overlap: OverlapTable | None
     facts: tuple[tuple[str, str], ...]
 
 
@@ -121,6 +123,7 @@ def _view(comparison: Comparison, group: Group, record: RunRecord, anchor: str, 
         layers=Figure("Density of each layer over time", Markup(layers)) if layers else None,
         sheets=tuple(sheets(record, reference)),
         floors=floor_table(record.floors),
+        overlap=overlap_table(record.overlap),
         facts=_facts(record),
     )
 

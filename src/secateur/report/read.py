@@ -80,10 +80,11 @@ class RunRecord:
     validation: tuple[tuple[int, Results], ...]  # (step, results)
     samples: Mapping[str, Picture]  # "input/0", "<task>/truth/0", "<task>/prediction/0"
     floors: Floors
+    overlap: Mapping[str, Any] | None  # of overlap.json
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Reads config.yaml, metrics.jsonl, report.json and, where it exists, samples.npz.
+    """Reads config.yaml, metrics.jsonl, report.json and, where they exist, samples.npz and overlap.json.
 
     Raises:
         FileNotFoundError: If the folder or one of its files is missing; says what to do about it.
@@ -111,6 +112,7 @@ def read_run(folder: Path) -> RunRecord:
         train=train,
         validation=validation,
         samples=_read_samples(folder / "samples.npz"),
+        overlap=json.loads(_text(folder / "overlap.json")) if (folder / "overlap.json").is_file() else None,
         **fields,
     )
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
-import torch
-
 from secateur.files import write_text
+from secateur.folder import RunFolder
 from secateur.study import table
 from secateur.study.cells import Cell, grid
 from secateur.study.page import page
@@ -35,8 +32,8 @@ def compare(
     """Trains every recipe at every density and seed in a run folder of its own under ``out``, and compares them.
 
     Finished runs are not trained again, stopped ones go on, and recipes, densities or seeds may be added later. After
-    every run ``out`` holds the table so far: ``results.json`` with every figure of every seed, ``table.txt``, ``.csv``,
-    ``.tex`` and ``.html``.
+    every run ``out`` holds the table so far: ``results.json`` with every figure of every seed, ``table.txt``, ``.md``,
+    ``.csv``, ``.tex`` and ``.html``.
 
     Args:
         recipes: Packaged names or paths; a dense reference is added where there is none.
@@ -64,13 +61,13 @@ def compare(
         nonlocal done
         done += 1
         if error is None:
-            _write(collect(cells, out), out, command)
+            _write(collect(cells, out), cells, out, command)
         if on_done:
             on_done(cell, done, len(cells), error)
 
     failed = run(cells, out, jobs=jobs, workers=workers, on_done=finished)
     results = collect(cells, out)
-    _write(results, out, command)
+    _write(results, cells, out, command)
     if failed:
         said = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise RuntimeError(
@@ -80,17 +77,19 @@ def compare(
     return results
 
 
-def _write(results: Results, out: Path, command: str) -> None:
-    if not results.arms:
+def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> None:
+    reports = [r for cell in cells if (r := RunFolder(out / cell.name).read_report()) is not None]
+    if not reports:
         return
     record = {
         "command": command,
-        "machine": platform.processor() or platform.machine(),
-        "versions": {"python": platform.python_version(), "secateur": version("secateur"), "torch": torch.__version__},
+        "hardware": sorted({report["hardware"] for report in reports}),
+        "versions": reports[0]["versions"],
         "arms": table.to_dict(results),
     }  # fmt: skip
     write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
     write_text(out / "table.txt", table.plain(results))
     write_text(out / "table.csv", table.to_csv(results))
+    write_text(out / "table.md", table.to_markdown(results))
     write_text(out / "table.tex", table.to_latex(results))
     write_text(out / "table.html", page(results, command))

@@ -32,6 +32,12 @@ def text(arm: Arm, column: Column, results: Results) -> str:
     if not values:
         return ""
     found = stat(values.values())
+    if (
+        column.group == "ΔT"
+        and arm.dense
+        and (arm.recipe == "single-task") == (column.name == "to single-task")
+    ):
+        return "reference"
     match column.unit:
         case "points":
             return points(found.mean, found.margin)
@@ -137,6 +143,22 @@ def to_latex(results: Results) -> str:
         cells = [wraps[results.rank(arm, c)] % _escaped(text(arm, c, results)) for c in heads]
         lines.append(" & ".join([_escaped(label(arm, results)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_markdown(results: Results) -> str:
+    """A row for each arm, without the densities of components; best bold, what is not significantly worse in italics."""
+    heads = [c for c in results.columns if (c.group, c.name) not in (("ΔT", "sum"), ("cost", "steps"))]
+    heads = [c for c in heads if c.group != "density" or c.name == "overall"]
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    lines = [
+        "| | " + " | ".join(f"{c.group} {c.name}{arrows[c.better]}" for c in heads) + " |",
+        "| --- |" + " ---: |" * len(heads),
+    ]
+    wraps = {"best": "**{}**", "tied": "*{}*", "": "{}"}
+    for arm in results.arms:
+        cells = [wraps[results.rank(arm, c)].format(text(arm, c, results)) for c in heads]
+        lines.append(f"| {label(arm, results)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def to_dict(results: Results) -> list[dict[str, Any]]:
