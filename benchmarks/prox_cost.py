@@ -11,68 +11,22 @@ Writes docs/results/prox_cost.json.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import platform
 import statistics
-import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from secateur.fit import fit
 from secateur.methods import GroupLasso
 from secateur.problem import Problem, Task
 from secateur.sparsifier import Sparsifier
 from secateur.zoo import lim_resnetd50
+from turns import ratios, step_times
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-NOMINAL = 1000  # steps that the methods believe in; so many are not run
-
-
-class DoneError(Exception):
-    """Enough steps."""
-
-
-class Turns:
-    """Lets threads run one step at a time, round and round."""
-
-    def __init__(self, count: int) -> None:
-        self.locks = [threading.Semaphore(int(who == 0)) for who in range(count)]
-
-    def take(self, who: int) -> None:
-        """Waits for the turn."""
-        self.locks[who].acquire()
-
-    def give(self, who: int) -> None:
-        """Hands the turn to the next."""
-        self.locks[(who + 1) % len(self.locks)].release()
-
-
-def timed(base: type[Sparsifier], turns: Turns, who: int, count: int, times: list[float]) -> type[Sparsifier]:
-    """``base``, with the time of every step noted and the turn handed on after it."""
-
-    class Timed(base):
-        def start(self, problem: Problem, steps: int) -> None:
-            super().start(problem, steps)
-            turns.take(who)
-            self.began = time.perf_counter()
-
-        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-            super().after_step(step, optimizer)
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            times.append(time.perf_counter() - self.began)
-            turns.give(who)
-            if step == count:
-                raise DoneError
-            turns.take(who)
-            self.began = time.perf_counter()
-
-    return Timed
 
 
 def problem(width: float, batch: int, size: int, device: str) -> Problem:
@@ -103,34 +57,15 @@ def methods() -> dict[str, Sparsifier]:
 def measured(options: argparse.Namespace) -> dict[str, Any]:
     """Ratio of each method's steps to the dense steps beside them."""
     made = methods()
-    turns, warmup = Turns(len(made)), 3
-    times: dict[str, list[float]] = {name: [] for name in made}
-
-    def run(who: int, name: str, method: Sparsifier) -> None:
-        method.__class__ = timed(type(method), turns, who, warmup + options.count, times[name])
-        with contextlib.suppress(DoneError):
-            fit(
-                problem(options.width, options.batch, options.size, options.device),
-                method,
-                steps=NOMINAL,
-                log_every=NOMINAL,
-            )
-
-    threads = [
-        threading.Thread(target=run, args=(who, name, method))
-        for who, (name, method) in enumerate(made.items())
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    dense = times["dense"][warmup:]
-    found: dict[str, Any] = {"dense_seconds": statistics.median(dense), "ratios": {}}
-    for name in list(made)[1:]:
-        values = [t / d for t, d in zip(times[name][warmup:], dense, strict=True)]
-        low, middle, high = statistics.quantiles(values, n=4)
-        found["ratios"][name] = {"median": middle, "quartiles": [low, high]}
-        print(f"{name:22s} x{middle:.3f} [{low:.3f}, {high:.3f}]", flush=True)
+    times = step_times(
+        made,
+        lambda: problem(options.width, options.batch, options.size, options.device),
+        options.count,
+    )
+    found: dict[str, Any] = {"dense_seconds": statistics.median(times["dense"])}
+    found["ratios"] = {name: r for name, r in ratios(times, "dense").items() if name != "dense"}
+    for name, r in found["ratios"].items():
+        print(f"{name:22s} x{r['median']:.3f} {r['quartiles']}")
     print(f"dense step {found['dense_seconds'] * 1e3:.0f} ms")
     return found
 

@@ -272,3 +272,16 @@ def test_overlap_is_printed_and_shown_in_the_report(runs: Path, capsys: pytest.C
     assert "Where the tasks disagree" in page
     assert "all shared weights" in page
     (runs / "dense" / "overlap.json").unlink()
+
+
+def test_a_reference_of_other_data_is_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    other = ["--against", str(runs / "dense"), "--data.test_count", "9"]
+    assert train("adapmtl", tmp_path / "run", *other) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "a run of other data (data.test_count is 8 there, 9 asked); differences to it would mean nothing"
+        in said
+    )
+    assert not (tmp_path / "run").exists()

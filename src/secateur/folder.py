@@ -77,10 +77,10 @@ class RunFolder:
         """
         if self.config.exists():
             held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            differences = list(_differences(held, dict(config)))
-            if differences:
+            told = list(differences(held, dict(config)))
+            if told:
                 raise ValueError(
-                    f"{self.path} holds a run of another configuration: {'; '.join(differences[:4])}. "
+                    f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "
                     "Choose another --out, or delete the folder."
                 )
             return
@@ -107,9 +107,10 @@ class RunFolder:
         return json.loads(self.report.read_text(encoding="utf-8")) if self.report.is_file() else None
 
 
-def _differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
+def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
+    """Where two configurations differ, in words."""
     if isinstance(held, Mapping) and isinstance(asked, Mapping):
         for name in sorted(held.keys() | asked.keys()):
-            yield from _differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
+            yield from differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
     elif held != asked:
         yield f"{key} is {held!r} there, {asked!r} asked"

@@ -5,22 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 from secateur.config import Config
-from secateur.folder import RunFolder
+from secateur.folder import RunFolder, differences
 from secateur.metrics import delta_t
 
 Report = dict[str, Any]
 
 
-def given(folder: RunFolder) -> Report:
+def given(folder: RunFolder, config: Config) -> Report:
     """The report of the run that ``--against`` names.
 
     Raises:
-        ValueError: If it is not finished.
+        ValueError: If it is not finished, or was evaluated on other data than ``config`` says.
     """
     report = folder.read_report()
     if report is None:
         raise ValueError(
             f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ..."
+        )
+    held = folder.read_config()
+    told = [text for key in ("data", "size") for text in differences(held.get(key), config[key], key)]
+    if told:
+        raise ValueError(
+            f"--against {folder.path}: a run of other data ({'; '.join(told[:4])}); differences to it would mean nothing."
         )
     return {**report, "folder": str(folder.path)}
 

@@ -70,7 +70,7 @@ def train(
         OSError: If the folder cannot be written.
     """
     folder = RunFolder(path)
-    reference = None if against is None else references.given(RunFolder(against))
+    reference = None if against is None else references.given(RunFolder(against), config)
     if folder.config.exists():
         folder.claim(config)
     done = folder.read_report()

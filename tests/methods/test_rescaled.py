@@ -1,0 +1,75 @@
+"""The rescaled soft threshold (after ST-3), and the recipes of the soft thresholds of others."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.utils import parametrize
+
+from problems import batches, two_heads
+from secateur import LearnedThreshold, SoftThreshold, fit
+from secateur.components import components
+from secateur.config import build, parse, resolved
+from secateur.density import density
+from secateur.threshold import Shrinkage, shrink
+
+
+def test_survivors_keep_their_l1_norm() -> None:
+    w = torch.tensor([0.5, -2.0, 3.0, 0.9])
+    found = shrink(w, torch.tensor(1.0), "rescaled")
+    assert found.tolist() == pytest.approx([0.0, -1.0 * 5 / 3, 2.0 * 5 / 3, 0.0])
+    assert torch.equal(shrink(w, torch.tensor(0.0), "rescaled"), w)
+    assert shrink(w, torch.tensor(9.0), "rescaled").tolist() == [0.0] * 4
+
+
+def test_the_gradient_goes_straight_through() -> None:
+    layer = torch.nn.Linear(4, 1, bias=False)
+    parametrize.register_parametrization(layer, "weight", Shrinkage(torch.tensor(0.2), True, "rescaled"))
+    layer(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).sum().backward()
+    assert layer.parametrizations.weight.original.grad.tolist() == [[1.0, 2.0, 3.0, 4.0]]
+
+
+def test_what_is_baked_is_what_was_trained_with() -> None:
+    """At the freeze the plain weights predict what the thresholded ones did, up to the last step of the level."""
+    problem, seen = two_heads(width=32), {}
+    x = torch.cat([x for x, _ in batches(2)])
+
+    class Watch(SoftThreshold):
+        def _freeze(self, optimizer: object) -> None:
+            level = self._find(
+                list(self._weights.values()), [1.0] * len(self._weights), self._keep(self.density)
+            )
+            self._alpha["all"].copy_(level)
+            problem.model.eval()
+            before = problem.model(x)
+            super()._freeze(optimizer)
+            after = problem.model(x)
+            problem.model.train()
+            seen.update({t: (before[t], after[t]) for t in before})
+
+    fit(problem, Watch(0.2, "all", shrinkage="rescaled", allocation="common"), steps=20)
+    for before, after in seen.values():
+        assert torch.allclose(before, after, rtol=1e-3, atol=1e-4)
+
+
+def test_the_recipes_are_what_they_are_called() -> None:
+    st3 = build("method", resolved(parse(["st3", "--method.density", "0.2"])))
+    assert isinstance(st3, SoftThreshold)
+    assert (st3.by, st3.shrinkage, st3.allocation, st3.straight_through) == (
+        "all",
+        "rescaled",
+        "common",
+        True,
+    )
+    strs = build("method", resolved(parse(["str", "--method.density", "0.2"])))
+    assert isinstance(strs, LearnedThreshold)
+    assert strs.by == "layer"
+    for method in (st3, strs):
+        problem = two_heads()
+        fit(problem, method, steps=60)
+        assert density(problem.model, components(problem)).overall == pytest.approx(0.2, abs=0.0005)
+
+
+def test_rescaling_needs_the_straight_gradient() -> None:
+    with pytest.raises(ValueError, match="shrinkage 'rescaled' needs straight_through"):
+        SoftThreshold(0.1, shrinkage="rescaled", straight_through=False)
