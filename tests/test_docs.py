@@ -103,6 +103,14 @@ def test_the_program_of_fit_runs() -> None:
     assert shown["history"].attempts
 
 
+def test_the_method_of_ones_own_runs() -> None:
+    (code,) = blocks(ROOT / "docs" / "methods.md", "python")
+    shown = {"problem": two_heads()}
+    exec(compile(code.replace("epochs=30", "epochs=2"), "methods.md", "exec"), shown)
+    found = secateur.density(shown["problem"].model, secateur.components(shown["problem"]))
+    assert found.overall == pytest.approx(0.2, abs=0.0005)
+
+
 def test_the_commands_of_the_readme_parse() -> None:
     lines = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
     trains = [shlex.split(line.split("#")[0])[2:] for line in lines if line.startswith("secateur train")]

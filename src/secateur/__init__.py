@@ -10,6 +10,7 @@ from secateur.distillation import Distillation
 from secateur.evaluate import evaluate
 from secateur.export import export
 from secateur.fit import History, fit
+from secateur.masked import Masked
 from secateur.methods import (
     Dense,
     DiSparse,
@@ -28,6 +29,7 @@ from secateur.optimizer import adam
 from secateur.overlap import Overlap, overlap
 from secateur.problem import Problem, Task
 from secateur.saving import load, save
+from secateur.selection import select
 from secateur.sparsifier import Sparsifier
 from secateur.weighting import (
     AdaptiveWeighting,
@@ -54,6 +56,7 @@ __all__ = [
     "IterativeMagnitude",
     "LearnedThreshold",
     "LotteryTicket",
+    "Masked",
     "OneShot",
     "Overlap",
     "Problem",
@@ -77,4 +80,5 @@ __all__ = [
     "load",
     "overlap",
     "save",
+    "select",
 ]

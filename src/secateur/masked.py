@@ -18,6 +18,9 @@ from secateur.sparsifier import Sparsifier
 class Masked(Sparsifier):
     """Begins with everything kept and holds whatever masks a subclass sets; alone it prunes nothing.
 
+    After ``start`` a subclass finds here ``problem``, ``steps``, ``weights`` (name to prunable parameter) and ``masks``, and sets
+    new ones by ``self.masks.replace_(masks, optimizer)``.
+
     Args:
         density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
     """
@@ -27,14 +30,14 @@ class Masked(Sparsifier):
 
     def start(self, problem: Problem, steps: int) -> None:
         """Finds what can be pruned."""
-        self._problem, self._steps = problem, steps
-        self._weights = prunable(problem.model)
-        if not self._weights:
+        self.problem, self.steps = problem, steps
+        self.weights = prunable(problem.model)
+        if not self.weights:
             raise ValueError(
                 "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
             )
-        ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}
-        self.masks = Masks(self._weights, ones)
+        ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self.weights.items()}
+        self.masks = Masks(self.weights, ones)
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the masks around every step."""
@@ -55,7 +58,7 @@ class Masked(Sparsifier):
 
     def at_step(self, share: float) -> int:
         """The step, counted from 1, at which ``share`` of the steps is done; 0 is before the first."""
-        return round(share * self._steps)
+        return round(share * self.steps)
 
 
 def check_share(name: str, value: float) -> float:

@@ -21,9 +21,9 @@ def share(problem: Problem) -> float:
 
 class Seen(LotteryTicket):
     def after_round(self, number: int) -> None:
-        before = weights(self._problem)
+        before = weights(self.problem)
         super().after_round(number)
-        self.__dict__.setdefault("rounds_seen", []).append((before, weights(self._problem)))
+        self.__dict__.setdefault("rounds_seen", []).append((before, weights(self.problem)))
 
 
 def test_survivors_go_back_to_where_they_began() -> None:
@@ -52,7 +52,7 @@ def test_rewinding_goes_back_to_a_step() -> None:
         def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
             super().after_step(step, optimizer)
             if self._round == 0:
-                seen[step] = weights(self._problem)
+                seen[step] = weights(self.problem)
 
     problem, method = two_heads(), Watch(0.2, rewind=0.2)
     fit(problem, method, steps=15)

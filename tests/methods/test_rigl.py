@@ -17,10 +17,10 @@ from secateur.regrowth import drop_share, dropped, top
 class Watch(RigL):
     def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         old = {n: m.clone() for n, m in self.masks.masks.items()}
-        before = {n: p.detach().clone() for n, p in self._weights.items()}
+        before = {n: p.detach().clone() for n, p in self.weights.items()}
         gradients = dict(self._gradients)
         super().after_step(step, optimizer)
-        after = {n: p.detach().clone() for n, p in self._weights.items()}
+        after = {n: p.detach().clone() for n, p in self.weights.items()}
         self.__dict__.setdefault("seen", []).append((old, before, gradients, self.masks.masks, after))
 
 

@@ -65,7 +65,7 @@ class DiSparse(Masked):
         """Prunes, if it is to happen before training."""
         super().start(problem, steps)
         if self.density < 1.0:
-            self._select(scores.magnitude(self._weights))  # raises now what could not be reached later
+            self._select(scores.magnitude(self.weights))  # raises now what could not be reached later
             if self.at_step(self.at) == 0:
                 self.masks.replace_(self._select(self._scores()), None)
 
@@ -75,9 +75,9 @@ class DiSparse(Masked):
             self.masks.replace_(self._select(self._scores()), optimizer)
 
     def _scores(self) -> scores.Scores:
-        with scores.redrawn(self._weights if self.redraw else {}, self.seed):
+        with scores.redrawn(self.weights if self.redraw else {}, self.seed):
             return scores.unanimous(
-                scores.task_scores(self._problem, self._weights, self.score, self.batches), self._weights
+                scores.task_scores(self.problem, self.weights, self.score, self.batches), self.weights
             )
 
     def _select(self, found: scores.Scores) -> scores.Scores:

@@ -74,7 +74,7 @@ class DiSparseDynamic(Masked):
         self._final = self.density == 1.0
         self._count: dict[str, int] = {}
         if not self._final:
-            drawn = scores.random(self._weights, self.seed)
+            drawn = scores.random(self.weights, self.seed)
             masks = select(drawn, self.density, distribution=self.distribution, at_least=self.at_least)
             self._count = {name: int(mask.sum()) for name, mask in masks.items()}
             self.masks.replace_(masks, None)
@@ -86,7 +86,7 @@ class DiSparseDynamic(Masked):
         end = max(1, self.at_step(self.until))
         if step >= end:
             self._settle(optimizer)
-        elif step % (self.every or max(1, self._steps // 100)) == 0:
+        elif step % (self.every or max(1, self.steps // 100)) == 0:
             self._exchange(step, drop_share(step / end, self.drop), optimizer)
 
     def finish(self) -> None:
@@ -105,7 +105,7 @@ class DiSparseDynamic(Masked):
         self._final = state["final"]
 
     def _exchange(self, step: int, share: float, optimizer: Optimizer) -> None:
-        wanted = scores.task_gradients(self._problem, self._weights, self.batches, first=step, strict=False)
+        wanted = scores.task_gradients(self.problem, self.weights, self.batches, first=step, strict=False)
         reached = {name for own in wanted.values() for name in own}  # others stay as they are
         moved = {name: round(share * count) for name, count in self._count.items()}
         old = self.masks.masks
@@ -126,5 +126,5 @@ class DiSparseDynamic(Masked):
         """The masks with the largest weights of each layer only."""
         old = self.masks.masks
         return {
-            n: dropped(p.detach(), old[n], int(old[n].sum()) - counts[n]) for n, p in self._weights.items()
+            n: dropped(p.detach(), old[n], int(old[n].sum()) - counts[n]) for n, p in self.weights.items()
         }

@@ -61,7 +61,7 @@ class GradualMagnitude(Masked):
         if self.density == 1.0 or self._frozen or (step % self.every and step < last):
             return
         self._frozen = step >= last
-        density = cubic_density(step / self._steps, self.density, *self.ramp)
+        density = cubic_density(step / self.steps, self.density, *self.ramp)
         if density < self._most():
             self._prune(density, optimizer)
 
@@ -86,10 +86,10 @@ class GradualMagnitude(Masked):
 
     def _prune(self, density: float, optimizer: Optimizer | None, *, dry: bool = False) -> None:
         masks = select(
-            magnitudes(self._weights, self.masks.masks),
+            magnitudes(self.weights, self.masks.masks),
             density,
             distribution=self.distribution,
-            components=components(self._problem),
+            components=components(self.problem),
             pattern=self.pattern,
             at_least=self.at_least,
         )

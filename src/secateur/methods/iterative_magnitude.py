@@ -27,5 +27,5 @@ class IterativeMagnitude(Masked):
         """Prunes; not after the last round."""
         if number + 1 < self.rounds:
             density = geometric_density(self.density, number + 1, self.rounds - 1)
-            masks = select(magnitudes(self._weights, self.masks.masks), density, at_least=self.at_least)
+            masks = select(magnitudes(self.weights, self.masks.masks), density, at_least=self.at_least)
             self.masks.replace_(masks, None)

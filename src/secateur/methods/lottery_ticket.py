@@ -54,7 +54,7 @@ class LotteryTicket(Masked):
         if self._round >= self.rounds:
             return
         density = geometric_density(self.density, self._round, self.rounds - 1)
-        masks = select(magnitudes(self._weights, self.masks.masks), density, at_least=self.at_least)
+        masks = select(magnitudes(self.weights, self.masks.masks), density, at_least=self.at_least)
         for name, value in self._tensors().items():
             value.copy_(self._origin[name])
         self.masks.replace_(masks, None)
@@ -69,7 +69,7 @@ class LotteryTicket(Masked):
         self._round, self._origin = state["round"], dict(state["origin"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self._problem.model.named_parameters()), **dict(self._problem.model.named_buffers())}
+        return {**dict(self.problem.model.named_parameters()), **dict(self.problem.model.named_buffers())}
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self._tensors().items()}

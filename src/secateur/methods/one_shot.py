@@ -64,7 +64,7 @@ class OneShot(Masked):
         """Prunes, if it is to happen before training."""
         super().start(problem, steps)
         if self.density < 1.0:
-            self._select(scores.magnitude(self._weights))  # raises now what could not be reached later
+            self._select(scores.magnitude(self.weights))  # raises now what could not be reached later
             if self.at_step(self.at) == 0:
                 self.masks.replace_(self._select(self._scores()), None)
 
@@ -76,20 +76,20 @@ class OneShot(Masked):
     def _scores(self) -> scores.Scores:
         match self.score:
             case "magnitude":
-                return scores.magnitude(self._weights)
+                return scores.magnitude(self.weights)
             case "random":
-                return scores.random(self._weights, self.seed)
+                return scores.random(self.weights, self.seed)
             case "snip" | "taylor":
                 rule = scores.saliency if self.score == "snip" else scores.taylor
-                with scores.redrawn(self._weights if self.redraw else {}, self.seed):
-                    return rule(self._weights, scores.gradients(self._problem, self._weights, self.batches))
+                with scores.redrawn(self.weights if self.redraw else {}, self.seed):
+                    return rule(self.weights, scores.gradients(self.problem, self.weights, self.batches))
 
     def _select(self, found: scores.Scores) -> scores.Scores:
         return select(
             found,
             self.density,
             distribution=self.distribution,
-            components=components(self._problem),
+            components=components(self.problem),
             pattern=self.pattern,
             at_least=self.at_least,
         )

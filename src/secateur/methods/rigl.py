@@ -74,7 +74,7 @@ class RigL(Masked):
         self._gradients: dict[str, Tensor] = {}
         self._hook: Any = None
         if self.density < 1.0:
-            drawn = scores.random(self._weights, self.seed)
+            drawn = scores.random(self.weights, self.seed)
             masks = select(drawn, self.density, distribution=self.distribution, at_least=self.at_least)
             self.masks.replace_(masks, None)
 
@@ -94,7 +94,7 @@ class RigL(Masked):
         old = self.masks.masks
         wanted = self._wanted(step)
         count = {n: round(share * int(old[n].sum())) if n in wanted else 0 for n in old}
-        kept = {n: dropped(p.detach(), old[n], count[n]) for n, p in self._weights.items()}
+        kept = {n: dropped(p.detach(), old[n], count[n]) for n, p in self.weights.items()}
         grown = {n: top(wanted[n], count[n], ~kept[n]) if count[n] else kept[n] for n in kept}
         self.masks.replace_(kept, optimizer)  # what is dropped and grown at once begins anew
         self.masks.replace_({n: kept[n] | grown[n] for n in kept}, optimizer)
@@ -115,18 +115,18 @@ class RigL(Masked):
         self._done = state["done"]
 
     def _due(self, step: int) -> bool:
-        every = self.every or max(1, self._steps // 100)
+        every = self.every or max(1, self.steps // 100)
         return step % every == 0 and step < self.at_step(self.until)
 
     def _wanted(self, step: int) -> scores.Scores:
         """How much each place is wanted; layers without a gradient are left out, and stay as they are."""
         if self.grow == "random":
-            return scores.random(self._weights, self.seed * 1_000_003 + step)
+            return scores.random(self.weights, self.seed * 1_000_003 + step)
         return self._gradients
 
     def _look(self) -> None:
         if self._due(self._done + 1):
-            self._gradients = {n: p.grad.abs() for n, p in self._weights.items() if p.grad is not None}
+            self._gradients = {n: p.grad.abs() for n, p in self.weights.items() if p.grad is not None}
 
     def _unhook(self) -> None:
         if self._hook is not None:
