@@ -36,6 +36,7 @@ def compare(argv: Sequence[str]) -> None:
         seeds=arguments.seeds,
         combinations=arguments.combinations,
         single=arguments.single,
+        equal_steps=arguments.equal_steps,
         jobs=arguments.jobs,
         workers=arguments.workers,
         command=shlex.join(["secateur", "compare", *argv]),

@@ -65,13 +65,13 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft") -> Tensor:
         weight: w, any shape.
         threshold: α ≥ 0, a scalar tensor.
         form: ``"soft"``: sign(w)·(|w| − α). ``"garrote"``: w − α²/w, the non-negative garrote (Gao 1998, Eq. 2.3), which
-            shrinks large weights less. ``"rescaled"``: soft, times the factor that gives the survivors
-            of the tensor their ℓ1 norm back (after ST-3).
+            shrinks large weights less. ``"rescaled"``: soft, each output channel times 1.01 / (ρ + 0.01), with ρ
+            the share of the channel's ℓ1 norm that lies above α (ST-3, as its public code has it).
     """
     if form == "rescaled":
-        soft = shrink(weight, threshold, "soft")
-        before = torch.where(soft != 0, weight.abs(), 0).sum()
-        return soft * (before / soft.abs().sum().clamp(min=torch.finfo(soft.dtype).tiny))
+        soft, size = shrink(weight, threshold, "soft"), weight.abs().flatten(1)
+        share = (size * (soft.flatten(1) != 0)).sum(1) / size.sum(1).clamp(min=torch.finfo(size.dtype).tiny)
+        return soft * (1.01 / (share + 0.01)).view(-1, *[1] * (weight.dim() - 1))
     if weight.is_cpu:  # a read of a host scalar costs nothing, and these kernels are one fast pass each
         alpha = threshold.item()
         if form == "soft":

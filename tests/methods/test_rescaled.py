@@ -1,4 +1,4 @@
-"""The rescaled soft threshold (after ST-3), and the recipes of the soft thresholds of others."""
+"""The rescaled soft threshold (ST-3), and the recipes of the soft thresholds of others."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from secateur.density import density
 from secateur.threshold import Shrinkage, shrink
 
 
-def test_survivors_keep_their_l1_norm() -> None:
-    w = torch.tensor([0.5, -2.0, 3.0, 0.9])
+def test_a_channel_is_scaled_up_for_what_it_lost() -> None:
+    w = torch.tensor([[0.5, -2.0, 3.0, 0.9], [2.0, 2.0, 2.0, 2.0], [0.1, 0.2, 0.0, 0.1]])
     found = shrink(w, torch.tensor(1.0), "rescaled")
-    assert found.tolist() == pytest.approx([0.0, -1.0 * 5 / 3, 2.0 * 5 / 3, 0.0])
-    assert torch.equal(shrink(w, torch.tensor(0.0), "rescaled"), w)
-    assert shrink(w, torch.tensor(9.0), "rescaled").tolist() == [0.0] * 4
+    factor = 1.01 / (5.0 / 6.4 + 0.01)
+    assert found[0].tolist() == pytest.approx([0.0, -1.0 * factor, 2.0 * factor, 0.0])
+    assert found[1].tolist() == [1.0] * 4, "nothing lost, nothing added"
+    assert found[2].tolist() == [0.0] * 4
+    assert torch.allclose(shrink(w, torch.tensor(0.0), "rescaled"), w)
 
 
 def test_the_gradient_goes_straight_through() -> None:

@@ -57,6 +57,16 @@ def test_dense_networks_for_each_task_alone() -> None:
     assert [cell.tasks for cell in cells if not cell.dense] == [("seg", "normal", "depth")]
 
 
+def test_equal_steps_are_shared_out_among_rounds() -> None:
+    cells = grid(["imp", "magnitude"], ["--model.width", "0.0625", "--steps", "8"], equal_steps=True)
+    found = {cell.name: cell.config["steps"] for cell in cells}
+    assert found == {
+        "dense-seg+normal+depth-s0": 8,
+        "imp-equal-seg+normal+depth-s0": 2,
+        "magnitude-seg+normal+depth-s0": 8,
+    }
+
+
 def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("method: {name: GradualMagnitude, every: 3}\n", encoding="utf-8")

@@ -116,6 +116,11 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert "good (3 seeds)" in plain(found)
 
 
+def test_the_headline_says_who_trained_longer(tmp_path: Path) -> None:
+    cells = [write(tmp_path, "dense", 0, 0.5, 1.0), write(tmp_path, "lth", 0, 0.6, 1.0, 0.1)]
+    assert headline(collect(cells, tmp_path)).startswith("lth (trained 2 times as long): ΔT +10.0")
+
+
 def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
     assert curve(found) == ""
     cells = [write(tmp_path / "b", "dense", s, 0.5, 1.0) for s in range(2)]

@@ -32,7 +32,7 @@ class SoftThreshold(Sparsifier):
         components: Partition of the weights that share a threshold; see :func:`secateur.components.components`.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
-            the ℓ1 norm of each layer's survivors restored (after ST-3).
+            each output channel scaled up for what it lost (ST-3).
         allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
             (:func:`secateur.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
             ``"common"``: none, one threshold for all.

@@ -6,11 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations as subsets
 from pathlib import Path
+from typing import cast
 
-from secateur.config import Config, parse, part, resolved
+from secateur.config import Config, build, parse, part, resolved
 from secateur.sparsifier import Sparsifier
 
-_SAME = ("data", "model", "size", "batch", "steps")  # what a comparison must hold fixed
+_SAME = (
+    "data",
+    "model",
+    "size",
+    "batch",
+    "steps",
+)  # what a comparison must hold fixed; steps may be shared out
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Cell:
         dense: Nothing is pruned: the reference of its seed and tasks.
         arguments: Of ``secateur train``, without ``--out``.
         config: What they come to.
+        equal: Its steps were divided by its rounds.
     """
 
     recipe: str
@@ -34,15 +42,13 @@ class Cell:
     dense: bool
     arguments: tuple[str, ...]
     config: Config
+    equal: bool = False
 
     @property
     def name(self) -> str:
         """Of its folder."""
-        parts = [
-            Path(self.recipe).stem,
-            "" if self.density is None else f"d{self.density:g}",
-            "+".join(self.tasks),
-        ]
+        density = "" if self.density is None else f"d{self.density:g}"
+        parts = [Path(self.recipe).stem, "equal" if self.equal else "", density, "+".join(self.tasks)]
         return "-".join([*filter(None, parts), f"s{self.seed}"])
 
 
@@ -54,6 +60,7 @@ def grid(
     seeds: int = 1,
     combinations: bool = False,
     single: bool = False,
+    equal_steps: bool = False,
 ) -> list[Cell]:
     """Runs of every recipe at every density and seed, the dense references first.
 
@@ -66,6 +73,7 @@ def grid(
         seeds: How many, from 0.
         combinations: Every non-empty subset of the tasks instead of all tasks together.
         single: Dense networks for each task alone as well.
+        equal_steps: Methods with several rounds share the steps out among them instead of taking all of them in each.
 
     Raises:
         ValueError: If a recipe cannot be run with these options, or the runs would not be comparable.
@@ -91,14 +99,21 @@ def grid(
     if single and not combinations and len(tasks) > 1:
         reference = next(recipe for recipe in recipes if _is_dense(_config(recipe, options)))
         asked += [(reference, None, (task,), seed) for task in tasks for seed in range(seeds)]
-    cells = [_cell(recipe, options, density, subset, seed) for recipe, density, subset, seed in asked]
+    cells = [
+        _cell(recipe, options, density, subset, seed, equal_steps) for recipe, density, subset, seed in asked
+    ]
     _check_comparable(cells)
     order = {recipe: place for place, recipe in enumerate(recipes)}
     return sorted(cells, key=lambda cell: (not cell.dense, cell.seed, order[cell.recipe]))
 
 
 def _cell(
-    recipe: str, options: Sequence[str], density: float | None, tasks: tuple[str, ...], seed: int
+    recipe: str,
+    options: Sequence[str],
+    density: float | None,
+    tasks: tuple[str, ...],
+    seed: int,
+    equal_steps: bool,
 ) -> Cell:
     extra = [f"--seed={seed}"]
     if density is not None:
@@ -106,7 +121,13 @@ def _cell(
     if tasks:
         extra.append(f"--data.tasks=[{', '.join(tasks)}]")
     config = _config(recipe, [*options, *extra])
-    return Cell(recipe, density, tasks, seed, _is_dense(config), (recipe, *options, *extra), config)
+    rounds = cast(Sparsifier, build("method", config)).rounds if equal_steps else 1
+    if rounds > 1:
+        extra.append(f"--steps={max(1, config['steps'] // rounds)}")
+        config = _config(recipe, [*options, *extra])
+    return Cell(
+        recipe, density, tasks, seed, _is_dense(config), (recipe, *options, *extra), config, rounds > 1
+    )
 
 
 def _densities(recipe: str, options: Sequence[str], densities: Sequence[float]) -> Sequence[float | None]:
@@ -136,7 +157,7 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
     """All runs must have the same data, network and length of training."""
     first = cells[0]
     for cell in cells[1:]:
-        for key in _SAME:
+        for key in _SAME[:-1] if cell.equal else _SAME:
             mine, other = _fixed(first, key), _fixed(cell, key)
             if mine != other:
                 raise ValueError(

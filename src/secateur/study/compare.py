@@ -24,6 +24,7 @@ def compare(
     seeds: int = 1,
     combinations: bool = False,
     single: bool = False,
+    equal_steps: bool = False,
     jobs: int | None = None,
     workers: int = 0,
     command: str = "",
@@ -43,6 +44,7 @@ def compare(
         seeds: How many, from 0.
         combinations: Every non-empty subset of the tasks instead of all tasks together.
         single: A dense network for each task alone as well, to compare with.
+        equal_steps: Methods with several rounds share the steps out among them instead of taking all of them in each.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
         command: For the record.
@@ -54,7 +56,15 @@ def compare(
     """
     if not recipes:
         raise ValueError("compare: no recipe; name at least one, such as adapmtl.")
-    cells = grid(recipes, options, densities=densities, seeds=seeds, combinations=combinations, single=single)
+    cells = grid(
+        recipes,
+        options,
+        densities=densities,
+        seeds=seeds,
+        combinations=combinations,
+        single=single,
+        equal_steps=equal_steps,
+    )
     done = 0
 
     def finished(cell: Cell, error: str | None) -> None:

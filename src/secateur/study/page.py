@@ -12,11 +12,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from secateur.metrics.seeds import stat
 from secateur.report.formats import listing, percent, points
 from secateur.report.svg import MUTED, RULE, SERIES, end_labels, new_figure, to_svg
-from secateur.study.results import Column, Results
+from secateur.study.results import Arm, Column, Results
 from secateur.study.table import label, note, text
 
 _HERE = Path(__file__).parent
 _DELTA = Column("ΔT", "mean", "higher", "points")
+_STEPS = Column("cost", "steps", "", "count")
 
 
 def page(results: Results, command: str) -> str:
@@ -63,7 +64,19 @@ def headline(results: Results) -> str:
         if results.rank(arm, _DELTA) == "tied" and arm.density == best.density
     ]
     tail = f"; not told apart from it: {listing(tied)}" if tied else ""
-    return f"{label(best, results)}: ΔT {points(found.mean, found.margin)} against dense{tail}."
+    more = _training(best, results)
+    return f"{label(best, results)}{more}: ΔT {points(found.mean, found.margin)} against dense{tail}."
+
+
+def _training(arm: Arm, results: Results) -> str:
+    """In brackets, how much longer an arm was trained than the dense networks, if it was."""
+    dense = next(
+        (a for a in results.arms if a.dense and a.recipe != "single-task" and a.tasks == arm.tasks), None
+    )
+    if dense is None or not (arm.values.get(_STEPS) and dense.values.get(_STEPS)):
+        return ""
+    ratio = stat(arm.values[_STEPS].values()).mean / stat(dense.values[_STEPS].values()).mean
+    return f" (trained {ratio:g} times as long)" if ratio > 1.01 else ""
 
 
 def curve(results: Results, slug: str = "curve") -> str:
