@@ -17,6 +17,8 @@ import yaml
 from safetensors.torch import load_file
 
 from secateur.cli import main
+from secateur.config import parse, resolved
+from secateur.folder import RunFolder
 
 TINY = [
     "--model.width",
@@ -285,3 +287,14 @@ def test_a_reference_of_other_data_is_refused(
         in said
     )
     assert not (tmp_path / "run").exists()
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    out = tmp_path / "run"
+    config = resolved(parse(["dense", *TINY, "--steps", "12"]))
+    folder = RunFolder(out)
+    folder.claim(config)
+    with folder.held():
+        assert train("dense", out) == 1
+    assert "another process trains here" in capsys.readouterr().err
+    assert train("dense", out) == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
+import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -27,21 +29,27 @@ def compare(argv: Sequence[str]) -> None:
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
         said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
 
+    before = signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit(143)
+    )  # runs that are training end with this process
     out = Path(arguments.out)
-    results = compare_runs(
-        recipes,
-        options,
-        out=out,
-        densities=arguments.density or (),
-        seeds=arguments.seeds,
-        combinations=arguments.combinations,
-        single=arguments.single,
-        equal_steps=arguments.equal_steps,
-        jobs=arguments.jobs,
-        workers=arguments.workers,
-        command=shlex.join(["secateur", "compare", *argv]),
-        on_done=on_done,
-    )
+    try:
+        results = compare_runs(
+            recipes,
+            options,
+            out=out,
+            densities=arguments.density or (),
+            seeds=arguments.seeds,
+            combinations=arguments.combinations,
+            single=arguments.single,
+            equal_steps=arguments.equal_steps,
+            jobs=arguments.jobs,
+            workers=arguments.workers,
+            command=shlex.join(["secateur", "compare", *argv]),
+            on_done=on_done,
+        )
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for table in terminal(results):
         console.print(table)
         console.print()
@@ -70,6 +78,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--single", action="store_true", help="dense networks for each task alone as well, to compare with"
+    )
+    made.add_argument(
+        "--equal-steps", action="store_true", help="methods with rounds share the steps out among them"
     )
     made.add_argument(
         "--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, on a CPU one)"

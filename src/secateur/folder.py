@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 import yaml
 
 from secateur.files import write_text
+
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows
+    fcntl = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,23 @@ class RunFolder:
                 f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out."
             )
         write_text(self.config, yaml.safe_dump(dict(config), sort_keys=True))
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keeps other processes from training here; the system lets go when the process ends, however it ends.
+
+        Raises:
+            ValueError: If another process trains here already.
+        """
+        with self.config.open(encoding="utf-8") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise ValueError(
+                        f"{self.path}: another process trains here; wait for it, or choose another --out."
+                    ) from error
+            yield
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration.

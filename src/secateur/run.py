@@ -91,36 +91,37 @@ def train(
         if on_log:
             on_log(rows, config["steps"] * method.rounds)
 
-    history = fit(
-        problem,
-        method,
-        weighting,
-        steps=config["steps"],
-        optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
-        schedule=_DECAYS[config["decay"]],
-        seed=config["seed"],
-        fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
-        checkpoint=folder.checkpoint,
-        validate_every=config["validate_every"],
-        distillation=distillation,
-        aggregator=combine,
-        recalibrate=config["recalibrate"],
-        floors=config["floors"],
-        reference=judged,
-        tries=config["tries"],
-        on_log=record,
-    )
-    about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
-    save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
-    save_samples(problem, data, folder.samples)
-    report = _report(config, problem, data, history.seconds, command)
-    report["rounds"] = method.rounds
-    report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
-    report["name"] = name or report["method"].rpartition(".")[2]
-    reference = reference or references.neighbour(folder, config)
-    report["delta_t"] = references.compared(report, reference)
-    write_text(folder.report, json.dumps(_finite(report), indent=1))
-    return report
+    with folder.held():
+        history = fit(
+            problem,
+            method,
+            weighting,
+            steps=config["steps"],
+            optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
+            schedule=_DECAYS[config["decay"]],
+            seed=config["seed"],
+            fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
+            checkpoint=folder.checkpoint,
+            validate_every=config["validate_every"],
+            distillation=distillation,
+            aggregator=combine,
+            recalibrate=config["recalibrate"],
+            floors=config["floors"],
+            reference=judged,
+            tries=config["tries"],
+            on_log=record,
+        )
+        about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
+        save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
+        save_samples(problem, data, folder.samples)
+        report = _report(config, problem, data, history.seconds, command)
+        report["rounds"] = method.rounds
+        report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
+        report["name"] = name or report["method"].rpartition(".")[2]
+        reference = reference or references.neighbour(folder, config)
+        report["delta_t"] = references.compared(report, reference)
+        write_text(folder.report, json.dumps(_finite(report), indent=1))
+        return report
 
 
 def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:

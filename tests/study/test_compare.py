@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -74,3 +80,23 @@ def test_another_configuration_is_refused_before_anything_trains(
 def test_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["compare", "--out", str(tmp_path)]) == 1
     assert "name at least one" in capsys.readouterr().err
+
+
+def test_runs_end_with_the_comparison(tmp_path: Path) -> None:
+    endless = [*SMALL[:3], "100000", *SMALL[4:]]
+    command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("out/*/metrics.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.terminate()
+        process.wait(timeout=60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)  # nobody is left of the session
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
