@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import statistics
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -66,8 +68,12 @@ def step_times(
 
     def run(who: int, name: str, method: Sparsifier) -> None:
         method.__class__ = timed(type(method), who, name)
-        with contextlib.suppress(DoneError):
-            fit(problem(), method, steps=nominal, log_every=nominal)
+        try:
+            with contextlib.suppress(DoneError):
+                fit(problem(), method, steps=nominal, log_every=nominal)
+        except BaseException:  # the others would wait for their turn for ever
+            traceback.print_exc()
+            os._exit(1)
 
     threads = [
         threading.Thread(target=run, args=(who, name, m)) for who, (name, m) in enumerate(methods.items())
