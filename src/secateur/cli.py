@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from secateur import cli_compare, cli_deploy
 from secateur.config import digest, parse, resolved
+from secateur.console import errors, output
 from secateur.folder import RunFolder
 from secateur.ledger import Row
 from secateur.report import read_run, report, results_table
@@ -50,9 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         "export": cli_deploy.export,
         "bench": cli_deploy.bench,
     }
-    console = Console(stderr=True, highlight=False)
+    console = errors()
     if not argv or argv[0] not in commands:
-        Console(highlight=False).print(_USAGE, markup=False)
+        output().print(_USAGE, markup=False)
         return 0 if argv and argv[0] in ("-h", "--help") else 2
     try:
         commands[argv[0]](argv[1:])
@@ -76,7 +76,7 @@ def _train(argv: list[str]) -> None:
         found = train_run(
             config, out, against=against, workers=arguments.workers, command=command, name=name, on_log=bar
         )
-    console = Console()
+    console = output()
     dense = found["delta_t"]["against"]
     folders = [out] if dense in (None, "itself") else [Path(dense), out]
     console.print(results_table([read_run(folder) for folder in folders]))
@@ -102,7 +102,7 @@ def _evaluate(argv: list[str]) -> None:
     for task, metrics in results.items():
         for metric, value in metrics.items():
             table.add_row(task, metric, f"{value:.4f}")
-    Console().print(table)
+    output().print(table)
 
 
 def _report(argv: list[str]) -> None:
@@ -115,9 +115,9 @@ def _report(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     folders = [Path(run) for run in arguments.runs]
-    Console().print(results_table([read_run(folder) for folder in folders]))
+    output().print(results_table([read_run(folder) for folder in folders]))
     page = report(folders, Path(arguments.out) if arguments.out else folders[-1] / "report.html")
-    Console().print(f"report {page}", soft_wrap=True)
+    output().print(f"report {page}", soft_wrap=True)
 
 
 def _overlap(argv: list[str]) -> None:
@@ -134,10 +134,10 @@ def _overlap(argv: list[str]) -> None:
     made = overlap_table(overlap_run(Path(arguments.run), arguments.density, arguments.batches).to_dict())
     assert made is not None
     heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
-    table = Table(*heads, show_edge=False)
+    table = Table(*(Column(head, overflow="fold") for head in heads), show_edge=False)
     for name, weights, wanted, bars in made.rows:
         table.add_row(name, weights, *wanted, *(text for text, _ in bars))
-    console = Console()
+    console = output()
     console.print(table)
     console.print(made.sentence)
     console.print(
@@ -156,7 +156,7 @@ class _Bar:
             TimeRemainingColumn(),
             TextColumn("{task.fields[said]}"),
         )
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._progress = Progress(*columns, console=errors(), transient=True)
         self._id: Any = None
 
     def __enter__(self) -> _Bar:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 
-from rich.console import Console
-
+from secateur.console import errors, output
 from secateur.study import Cell
 from secateur.study import compare as compare_runs
 from secateur.study.table import note, terminal
@@ -23,8 +22,8 @@ def compare(argv: Sequence[str]) -> None:
     """Trains the recipes of the command line and prints their table."""
     recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
     arguments, options = parser().parse_known_args(argv[len(recipes) :])
-    console = Console(highlight=False)
-    said = Console(stderr=True, highlight=False)
+    console = output()
+    said = errors()
 
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
         said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser
-from rich.console import Console
 
 from secateur.bench import table
+from secateur.console import output
 from secateur.deploy import bench_runs, compact_run, export_run
 from secateur.files import write_text
 
@@ -25,7 +25,7 @@ def compact(argv: list[str]) -> None:
     )
     arguments = parser.parse_args(argv)
     path, made, sizes = compact_run(Path(arguments.run), round_to=arguments.round_to)
-    console = Console(highlight=False)
+    console = output()
     console.print(made.text(), markup=False, soft_wrap=True)
     for name, unit in (("params", "parameters"), ("macs", "multiply-accumulates")):
         before, after = sizes["before"][name], sizes["after"][name]
@@ -51,7 +51,7 @@ def export(argv: list[str]) -> None:
     tasks = arguments.tasks.split(",") if arguments.tasks else None
     out = Path(arguments.out) if arguments.out else None
     path = export_run(Path(arguments.run), arguments.format, tasks=tasks, out=out)
-    Console(highlight=False).print(f"model  {path}", soft_wrap=True)
+    output().print(f"model  {path}", soft_wrap=True)
 
 
 def bench(argv: list[str]) -> None:
@@ -77,7 +77,7 @@ def bench(argv: list[str]) -> None:
         threads=arguments.threads,
         repeats=arguments.repeats,
     )
-    console = Console(highlight=False)
+    console = output()
     console.print(table(made))
     for sentence in made.advice:
         console.print(sentence, markup=False, soft_wrap=True)

@@ -19,10 +19,10 @@ def table(bench: Bench) -> Table:
         header_style="bold",
         title_justify="left",
     )
-    made.add_column("engine")
-    made.add_column("network")
+    for column in ("engine", "network"):
+        made.add_column(column, overflow="fold")
     for column in ("ms (p10-p90)", "speed-up", "MACs", "params", "file", "memory"):
-        made.add_column(column, justify="right")
+        made.add_column(column, justify="right", overflow="fold")
     for engine, by_name in bench.measures.items():
         for name, measure in by_name.items():
             facts = bench.networks[name]

@@ -22,9 +22,9 @@ def results_table(records: Sequence[RunRecord]) -> Table:
     comparison = compare(records)
     first, groups = comparison.records[0], comparison.groups
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     for group in groups:
-        table.add_column(Text(_name(group)), justify="right")
+        table.add_column(Text(_name(group)), justify="right", overflow="fold")
     for task, values in first.tasks.items():
         for metric in values:
             places = decimals(g.metric(task, metric).mean for g in groups)

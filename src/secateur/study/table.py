@@ -69,10 +69,11 @@ def _of(results: Results, group: str) -> list[Column]:
 
 def _table(results: Results, columns: list[Column]) -> Table:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("")
+    table.add_column("", overflow="fold")
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     for column in columns:
-        table.add_column(Text(f"{column.group} {column.name}{arrows[column.better]}"), justify="right")
+        head = Text(f"{column.group} {column.name}{arrows[column.better]}")
+        table.add_column(head, justify="right", overflow="fold")
     for arm in results.arms:
         cells = [Text(text(arm, c, results), style=_STYLES[results.rank(arm, c)]) for c in columns]
         if any(cell.plain for cell in cells):
