@@ -178,3 +178,13 @@ def test_random_view_draws_every_scale_and_both_sides() -> None:
     views = [random_view(sample, np.random.default_rng(seed)) for seed in range(60)]
     assert {round(float(v["depth"].mean()), 3) for v in views} == {1.0, 0.833, 0.667}
     assert {float(v["normal"][0, 0, 0]) for v in views} == {1.0, -1.0}
+
+
+@given(seeds)
+@settings(max_examples=20)
+def test_a_label_of_the_whole_image_stays(seed: int) -> None:
+    sample = random_sample(seed) | {"label": torch.tensor(3), "smiling": torch.tensor(1.0)}
+    view = random_view(sample, np.random.default_rng(seed))
+    assert view["label"] == 3
+    assert view["smiling"] == 1.0
+    assert resize(sample, (6, 8))["label"] == 3

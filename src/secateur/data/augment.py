@@ -12,7 +12,8 @@ from torch.nn import functional as F
 Sample = Mapping[str, Tensor]
 """``image`` float (3, H, W) RGB in [0, 1]; ``seg`` int64 (H, W), 255 = ignore; ``normal`` float (3, H, W) unit
 vectors, x right, y down, z forward, zero = invalid; ``depth`` float (1, H, W) metres, 0 = invalid; ``edge`` and
-``keypoint`` float (1, H, W) in [0, 1], -1 = invalid. All but ``image`` are optional."""
+``keypoint`` float (1, H, W) in [0, 1], -1 = invalid. A scalar field is a label of the whole image, which no view changes.
+All but ``image`` are optional."""
 
 SCALES = (1.0, 1.2, 1.5)
 """Zooms that MTAN and LibMTL train NYU-v2 with."""
@@ -20,7 +21,7 @@ SCALES = (1.0, 1.2, 1.5)
 
 def flip(sample: Sample) -> Sample:
     """``sample`` mirrored left-right; the normals' x component changes sign, so that they fit the mirrored scene."""
-    flipped = {field: x.flip(-1) for field, x in sample.items()}
+    flipped = {field: x.flip(-1) if x.dim() else x for field, x in sample.items()}
     if "normal" in flipped:
         flipped["normal"] = flipped["normal"] * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     return flipped
@@ -51,7 +52,8 @@ def zoom(sample: Sample, scale: float, top: float = 0.5, left: float = 0.5) -> S
     height, width = sample["image"].shape[-2:]
     h, w = max(1, round(height / scale)), max(1, round(width / scale))
     y, x = round(top * (height - h)), round(left * (width - w))
-    zoomed = dict(resize({f: v[..., y : y + h, x : x + w] for f, v in sample.items()}, (height, width)))
+    crop = {f: v[..., y : y + h, x : x + w] if v.dim() else v for f, v in sample.items()}
+    zoomed = dict(resize(crop, (height, width)))
     if "depth" in zoomed:
         zoomed["depth"] = zoomed["depth"] / scale
     return zoomed
@@ -74,7 +76,10 @@ def resize(sample: Sample, size: tuple[int, int]) -> Sample:
     """
     if tuple(sample["image"].shape[-2:]) == tuple(size):
         return sample
-    return {f: _bilinear(x, size) if f == "image" else nearest(x, size) for f, x in sample.items()}
+    return {
+        f: x if not x.dim() else _bilinear(x, size) if f == "image" else nearest(x, size)
+        for f, x in sample.items()
+    }
 
 
 def nearest(x: Tensor, size: tuple[int, int]) -> Tensor:

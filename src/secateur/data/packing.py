@@ -62,6 +62,8 @@ class Packed(Dataset[Sample]):
 
 
 def _packed(field: str, x: Tensor) -> Tensor:
+    if not x.dim():  # a label of the whole image
+        return x.clone()
     stored = _STORED.get(field, torch.float16)
     if field == "image":
         x = (x.clamp(0.0, 1.0) * 255.0).round()
@@ -76,4 +78,6 @@ def _unpacked(field: str, x: Tensor) -> Tensor:
     """A copy, so that what is kept cannot be changed from outside."""
     if field == "image":
         return x.to(torch.float32).div_(255.0)
+    if not x.dim():
+        return x.clone()
     return x.to(torch.int64 if x.dtype == torch.uint8 else torch.float32, copy=True)
