@@ -115,6 +115,20 @@ def example(problem: Problem) -> Any:
     return to_device(x, device)
 
 
+def single(x: Input) -> Input:
+    """The first sample of a batch, as a batch of one; of every task's input where each has its own."""
+    return x[:1] if isinstance(x, Tensor) else {task: part[:1] for task, part in x.items()}
+
+
+def shapes(x: Input) -> list[int] | dict[str, list[int]]:
+    """Shape of one sample, or of each task's."""
+    return (
+        list(x.shape[1:])
+        if isinstance(x, Tensor)
+        else {task: list(part.shape[1:]) for task, part in x.items()}
+    )
+
+
 def to_device(x: Any, device: torch.device) -> Any:
     """``x`` with every tensor in it moved to ``device``; tuples, lists and mappings are followed."""
     if isinstance(x, Tensor):
@@ -136,12 +150,15 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
     try:
         with preserved_rng(), torch.enable_grad():
             for x, targets in problem.train:
-                predictions = predict(model, to_device(x, device), to_device(targets, device), problem.tasks)
-                for task in unseen & set(predictions):
-                    for parameter in _leaves(predictions[task]):
-                        if id(parameter) in names:
-                            found[names[id(parameter)]].add(task)
-                unseen -= set(predictions)
+                for part, named in _apart(x, targets, unseen):
+                    predictions = predict(
+                        model, to_device(part, device), to_device(named, device), problem.tasks
+                    )
+                    for task in unseen & set(predictions):
+                        for parameter in _leaves(predictions[task]):
+                            if id(parameter) in names:
+                                found[names[id(parameter)]].add(task)
+                    unseen -= set(predictions)
                 if not unseen:
                     break
     finally:
@@ -152,6 +169,15 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
             f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task."
         )
     return {name: frozenset(tasks) for name, tasks in found.items()}
+
+
+def _apart(
+    x: Input, targets: Mapping[str, Tensor], tasks: set[str]
+) -> list[tuple[Input, Mapping[str, Tensor]]]:
+    """Each task's own input by itself, so that inputs mixed in one batch do not make one task depend on another's."""
+    if isinstance(x, Tensor):
+        return [(x, targets)]
+    return [({task: x[task]}, {task: targets[task]}) for task in targets if task in tasks and task in x]
 
 
 def _leaves(output: Tensor) -> list[Tensor]:

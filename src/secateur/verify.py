@@ -62,7 +62,7 @@ def _double(x: Any) -> Any:
 
 def _outputs(found: Any, name: str = "output") -> dict[str, Tensor]:
     if isinstance(found, Tensor):
-        return {name: found.double()}
+        return {name: found.detach().double()}
     if isinstance(found, Mapping):
         return {k: v for key, value in found.items() for k, v in _outputs(value, str(key)).items()}
     if isinstance(found, (tuple, list)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any
@@ -89,7 +89,7 @@ class StepLoader:
 
     def _loader(self, start: int, stop: int | None) -> DataLoader[Any]:
         return DataLoader(
-            _Views(self.dataset, self.seed, self.augment),
+            Views(self.dataset, self.seed, self.augment),
             batch_sampler=_Steps(self, start, stop),
             collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std)),
             num_workers=self.workers,
@@ -98,24 +98,29 @@ class StepLoader:
 
 
 class _Steps(Sampler[list[tuple[int, Draw]]]):
-    """For each step of [start, stop) a batch of (index of the sample, draw)."""
+    """The batches of the steps in [start, stop)."""
 
     def __init__(self, loader: StepLoader, start: int, stop: int | None) -> None:
         self.loader, self.start, self.stop = loader, start, stop
 
     def __iter__(self) -> Iterator[list[tuple[int, Draw]]]:
-        loader = self.loader
-        samples, epoch_length = len(loader.dataset), len(loader)  # pyright: ignore[reportArgumentType]
-        order, known = np.arange(samples), -1
-        for step in islice(count(self.start), None if self.stop is None else self.stop - self.start):
-            epoch, place = divmod(step, epoch_length)
-            if loader.shuffle and epoch != known:
-                order, known = np.random.default_rng((loader.seed, _ORDER, epoch)).permutation(samples), epoch
-            chosen = order[place * loader.batch : (place + 1) * loader.batch]
-            yield [(int(index), (step, i)) for i, index in enumerate(chosen)]
+        steps = islice(count(self.start), None if self.stop is None else self.stop - self.start)
+        return drawn(self.loader, steps)
 
 
-class _Views(Dataset[Sample]):
+def drawn(loader: StepLoader, steps: Iterable[int]) -> Iterator[list[tuple[int, Draw]]]:
+    """For each of ``steps``, ascending, a batch of (index of the sample, draw)."""
+    samples, epoch_length = len(loader.dataset), len(loader)  # pyright: ignore[reportArgumentType]
+    order, known = np.arange(samples), -1
+    for step in steps:
+        epoch, place = divmod(step, epoch_length)
+        if loader.shuffle and epoch != known:
+            order, known = np.random.default_rng((loader.seed, _ORDER, epoch)).permutation(samples), epoch
+        chosen = order[place * loader.batch : (place + 1) * loader.batch]
+        yield [(int(index), (step, i)) for i, index in enumerate(chosen)]
+
+
+class Views(Dataset[Sample]):
     """The data set, indexed by (index, draw)."""
 
     def __init__(self, samples: Dataset[Sample], seed: int, augment: bool) -> None:

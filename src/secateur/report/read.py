@@ -27,12 +27,13 @@ class Density:
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds of one forward pass on an ``input`` (C, H, W); components map to (dense, sparse)."""
+    """Multiply-adds of one forward pass on ``images`` inputs (C, H, W), one a task; components map to (dense, sparse)."""
 
     dense: float
     sparse: float
     components: Mapping[str, tuple[float, float]]
     input: tuple[int, ...]
+    images: int = 1
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
                 c: (_number(v["dense"]), _number(v["sparse"])) for c, v in macs["components"].items()
             },
             input=tuple(int(n) for n in macs["input"]),
+            images=int(macs.get("images", 1)),
         ),
         "seed": int(report["seed"]),
         "steps": int(report["steps"]),

@@ -179,9 +179,10 @@ def subline(comparison: Comparison) -> str:
     group = max(known, key=lambda item: item[1])[0] if known else pruned[0]
     params, macs = group.first.params, group.first.macs
     size = " × ".join(str(n) for n in macs.input[1:])
+    each = f" for each of {macs.images} tasks" if macs.images > 1 else ""
     return (
         f"{group.label} keeps {count(params['nonzero'])} of {count(params['total'])} parameters and "
-        f"{count(macs.sparse)} of {count(macs.dense)} multiply-adds on an input of {size} pixels."
+        f"{count(macs.sparse)} of {count(macs.dense)} multiply-adds on an input of {size} pixels{each}."
     )
 
 

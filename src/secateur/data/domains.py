@@ -1,0 +1,139 @@
+"""Image classification in several visual domains, one folder each: PACS, Office-Home, fine-grained sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from torch.utils.data import Dataset, Subset
+
+from secateur.data.augment import Sample
+from secateur.data.classify import classification
+from secateur.data.data import Data
+from secateur.data.domain_files import Images, read_domains
+from secateur.data.domain_loading import DomainLoader
+from secateur.data.packing import Packed
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of RGB over ImageNet, as is usual for these sets."""
+_SPLITS = ("train", "val", "test")
+
+
+def domains(
+    *,
+    root: str,
+    tasks: Sequence[str] | None = None,
+    size: tuple[int, int] = (64, 64),
+    batch: int = 16,
+    seed: int = 0,
+    val_share: float = 0.1,
+    test_share: float = 0.2,
+    workers: int = 0,
+    augment: bool = True,
+    cache: float = 4.0,
+) -> Data:
+    """One classification task for each domain, with images of its own.
+
+    A batch is ``({domain: images}, {domain: labels})``: in training ``batch`` images of every domain.
+
+    Args:
+        root: A folder ``{domain}/{class}/*.jpg``; or ``{domain}/{train,test}/{class}/*.jpg``; with ``{domain}_train_kfold.txt``
+            and its fellows the splits of PACS; or packed ``{domain}_{train,test}.npz`` with a ``meta.json``.
+        tasks: The domains to take; all if left out.
+        size: ``(height, width)`` in pixels; images are resized to it, whatever their size.
+        batch: Images of each domain in a training step.
+        seed: Of the validation split, the order and the augmentation.
+        val_share: Share of each class's training images held out, to choose settings on.
+        test_share: Share of each class's images to test on, drawn by the hash of the path, where the folder has no split.
+        workers: Processes that load.
+        augment: Zoom and mirror the training images at random.
+        cache: GiB of decoded images to keep in memory; what would take more is decoded anew each time.
+
+    Raises:
+        FileNotFoundError: If root or a listed file is missing, or a domain has no images.
+        ValueError: If a file is corrupt, a label has no class, or an argument is out of range.
+    """
+    found = domain_frames(
+        root=root, tasks=tasks, size=size, seed=seed, val_share=val_share, test_share=test_share
+    )
+    classes = {domain: part.classes for domain, part in found.items()}
+    taken = sum(len(part) for part in found.values()) * 3 * size[0] * size[1] / 2**30
+    parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in _SPLITS}
+    for domain, images in found.items():
+        samples: Dataset[Sample] = images
+        if taken <= cache:
+            samples = Packed(images, ("label",))
+            samples.fill()
+        for split, index in images.splits.items():
+            parts[split][domain] = Subset(samples, index)
+
+    def loader(split: str) -> DomainLoader:
+        training = split == "train"
+        return DomainLoader(
+            parts[split],
+            batch,
+            MEAN,
+            STD,
+            seed=seed,
+            training=training,
+            augment=training and augment,
+            workers=workers,
+        )
+
+    return Data(
+        tasks={domain: classification(names) for domain, names in classes.items()},
+        channels={domain: len(names) for domain, names in classes.items()},
+        train=loader("train"),
+        val=loader("val"),
+        test=loader("test"),
+        classes=classes,
+        mean=MEAN,
+        std=STD,
+        size=size,
+    )
+
+
+def domain_frames(
+    *,
+    root: str,
+    tasks: Sequence[str] | None = None,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    val_share: float = 0.1,
+    test_share: float = 0.2,
+) -> dict[str, Images]:
+    """Domain to its images, not yet decoded, with their splits; arguments and errors as of :func:`domains`."""
+    for name, share in (("val_share", val_share), ("test_share", test_share)):
+        if not 0 < share < 1:
+            raise ValueError(f"{name}={share}; give a share between 0 and 1.")
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size={size}; give (height, width) in pixels, such as (64, 64).")
+    found = read_domains(Path(root), size, test_share)
+    if tasks is not None:
+        unknown = sorted(set(tasks) - set(found))
+        if unknown or not tasks:
+            raise ValueError(f"tasks={list(tasks)}; the domains in {root!r} are {list(found)}.")
+        found = {domain: found[domain] for domain in tasks}
+    for domain, images in found.items():
+        images.splits = _with_validation(images, val_share, seed, domain)
+    return found
+
+
+def _with_validation(images: Images, share: float, seed: int, domain: str) -> Mapping[str, list[int]]:
+    """Holds ``share`` of each class's training images out."""
+    rng = np.random.default_rng((seed, len(images)))
+    learn: list[int] = []
+    held: list[int] = []
+    labels = np.asarray([images.labels[i] for i in images.splits["train"]])
+    for label in range(len(images.classes)):
+        chosen = rng.permutation(np.asarray(images.splits["train"])[labels == label]).tolist()
+        count = max(1, round(share * len(chosen)))
+        if len(chosen) < 2:
+            raise ValueError(
+                f"Domain {domain!r} has {len(chosen)} training images of class {images.classes[label]!r}; "
+                "at least 2 are needed, one to learn from and one to validate on."
+            )
+        held += chosen[:count]
+        learn += chosen[count:]
+    return {"train": sorted(learn), "val": sorted(held), "test": images.splits["test"]}
