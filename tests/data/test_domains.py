@@ -126,8 +126,9 @@ def test_batch_k_is_a_function_of_seed_and_k(tmp_path: Path, workers: int) -> No
 
 def test_each_domain_keeps_its_own_epochs_and_ends_alone(tmp_path: Path) -> None:
     folders(tmp_path)
-    for path in list((tmp_path / "sketch").rglob("*.png"))[::2]:
-        path.unlink()
+    for path in (tmp_path / "sketch").rglob("*.png"):
+        if int(path.stem) % 3:
+            path.unlink()
     data = domains(root=str(tmp_path), size=(8, 8), batch=2, augment=False)
     frames = domain_frames(root=str(tmp_path), size=(8, 8))
     assert counts(data.val) == {d: len(f.splits["val"]) for d, f in frames.items()}
