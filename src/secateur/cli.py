@@ -1,4 +1,4 @@
-"""The command line: ``secateur train``, ``evaluate``, ``report``, ``compare``, ``compact``, ``export``, ``bench``."""
+"""The command line: ``secateur train``, ``evaluate``, ``report``, ``compare``, ``compact``, ``export``, ``bench``, ``doctor``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from secateur import cli_compare, cli_deploy
+from secateur import cli_compare, cli_deploy, cli_doctor
 from secateur.config import digest, parse, resolved
 from secateur.console import errors, output
 from secateur.folder import RunFolder
@@ -23,7 +23,7 @@ from secateur.report.overlap import overlap_table
 from secateur.run import evaluate_run, overlap_run
 from secateur.run import train as train_run
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench,doctor} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
@@ -33,6 +33,7 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,expor
   secateur compact RUN                     a smaller network with the same outputs
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur bench RUN --against DENSE       how fast it is, in which engine
+  secateur doctor --data NAME              is a copy of a data set complete and sane
 
 `secateur train --help` lists recipes and options."""
 
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "compact": cli_deploy.compact,
         "export": cli_deploy.export,
         "bench": cli_deploy.bench,
+        "doctor": cli_doctor.doctor,
     }
     console = errors()
     if not argv or argv[0] not in commands:

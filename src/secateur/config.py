@@ -157,7 +157,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     Raises:
         ValueError: If the recipe or a part does not exist.
     """
-    argv = [_spelt_out(argument) for argument in argv]
+    argv = [spelt_out(argument) for argument in argv]
     recipe = argv[0] if argv and not argv[0].startswith("-") else None
     return parser(recipe, _names(argv, recipe)).parse_args(argv)
 
@@ -207,7 +207,7 @@ def _linked(kind: str, target: Callable[..., Any]) -> set[str]:
     return _LINKED.get(kind, set()) & set(inspect.signature(target).parameters)
 
 
-def _spelt_out(argument: str) -> str:
+def spelt_out(argument: str) -> str:
     """``--data nyuv2`` is short for ``--data.name nyuv2``."""
     option, equals, value = argument.partition("=")
     return (

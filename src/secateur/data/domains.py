@@ -120,6 +120,22 @@ def domain_frames(
     return found
 
 
+def domain_splits(
+    *,
+    root: str,
+    tasks: Sequence[str] | None = None,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    val_share: float = 0.1,
+    test_share: float = 0.2,
+) -> dict[str, Dataset[Sample]]:
+    """``"<domain> <split>"`` to its samples, not yet decoded; arguments and errors as of :func:`domains`."""
+    found = domain_frames(
+        root=root, tasks=tasks, size=size, seed=seed, val_share=val_share, test_share=test_share
+    )
+    return {f"{d} {s}": Subset(part, index) for d, part in found.items() for s, index in part.splits.items()}
+
+
 def _with_validation(images: Images, share: float, seed: int, domain: str) -> Mapping[str, list[int]]:
     """Holds ``share`` of each class's training images out."""
     rng = np.random.default_rng((seed, len(images)))
