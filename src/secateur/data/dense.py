@@ -161,14 +161,23 @@ def keypoint() -> Task:
     return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
 
 
-def segmentation_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled pixels of the target at the prediction's resolution; 0 if there is none."""
+def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled pixels of the target at the prediction's resolution; 0 if there is none.
+
+    Args:
+        prediction: Logits (N, classes, h, w).
+        target: Labels, int64 (N, H, W), 255 = ignore.
+        weights: Float (classes,): how much a pixel of each class counts in the mean; None counts all alike.
+    """
     classes = prediction.shape[1]
     labels = nearest(target, _grid(prediction)).flatten()  # (N h w)
-    logits = (
-        prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
-    )  # in 1-d the CUDA kernel is deterministic
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / _count(labels != IGNORE)
+    # in 1-d the CUDA kernel is deterministic
+    logits = prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
+    valid, weights = labels != IGNORE, None if weights is None else weights.to(logits)
+    total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
+    if weights is None:
+        return total / _count(valid)
+    return total / weights[labels.where(valid, 0)].where(valid, 0.0).sum().clamp(min=1e-12)
 
 
 def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:

@@ -16,6 +16,9 @@ from secateur.problem import Task
 TaskOf = tuple[Task, int]
 """A task and the output channels its head needs."""
 
+PRETRAINED_MEAN, PRETRAINED_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of RGB over ImageNet, which pretrained backbones expect."""
+
 
 def make_data(
     splits: Mapping[str, Dataset[Sample]],
