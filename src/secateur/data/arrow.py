@@ -63,12 +63,23 @@ def values(files: Sequence[Path], column: str) -> list[Any]:
 
 
 def class_names(file: Path) -> dict[str, tuple[str, ...]]:
-    """The columns of Hugging Face's type ``ClassLabel``, with the names of their classes."""
-    schema = schema_of(open_file(file))
+    """The columns of Hugging Face's type ``ClassLabel``, with the names of their classes.
+
+    Raises:
+        ValueError: If the file's metadata, or those of ``dataset_info.json`` beside it, are damaged.
+    """
+    stored: Any = (schema_of(open_file(file)).metadata or {}).get(b"huggingface")
+    beside = file.parent / "dataset_info.json"
     try:
-        about = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-        features: dict[str, Any] = about.get("info", {}).get("features", {})
-    except (ValueError, AttributeError) as error:
+        about = (
+            json.loads(stored)["info"]
+            if stored
+            else json.loads(beside.read_text())
+            if beside.exists()
+            else {}
+        )
+        features = dict[str, Any](about.get("features") or {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{file}: its Hugging Face metadata are damaged ({error}); write it again."
         ) from error
@@ -120,19 +131,16 @@ def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) 
     )
 
 
-def decoded_image(content: Any, file: Path, place: str) -> Array:
+def decoded_image(content: Any, place: str) -> Array:
     """The picture in a cell of Hugging Face's type ``Image``, as 8-bit RGB (H, W, 3).
 
     Raises:
         ValueError: If there is none, or it is corrupt.
     """
-    name = content.get("path") if isinstance(content, dict) else None
     content = content.get("bytes") if isinstance(content, dict) else content
     try:
         if not isinstance(content, bytes):
-            if not name:
-                raise ValueError("it holds no encoded image")
-            content = (file.parent / name).read_bytes()
+            raise ValueError("it holds no encoded image")
         with Image.open(io.BytesIO(content)) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:

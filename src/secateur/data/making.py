@@ -11,6 +11,7 @@ from secateur.data.data import Data
 from secateur.data.frames import OnDisk
 from secateur.data.loading import Encode, StepLoader
 from secateur.data.packing import Packed
+from secateur.data.rows import RowFrames
 from secateur.problem import Task
 
 TaskOf = tuple[Task, int]
@@ -64,7 +65,13 @@ def make_data(
             source.check()
     packed = {name: Packed(samples, tuple(tasks)) for name, samples in splits.items()}
     if cache is not None:
-        keep = sum(samples.gibibytes() for samples in packed.values()) <= cache
+        needed = sum(samples.gibibytes() for samples in packed.values())
+        keep = needed <= cache
+        if not keep and any(isinstance(source, RowFrames) and source.in_order for source in sources.values()):
+            raise ValueError(
+                f"cache={cache}, but the decoded samples take {needed:.1f} GiB, and Parquet files cannot be read in any "
+                "order; raise cache, lower size, or write the data with datasets' save_to_disk, which can."
+            )
         for samples in packed.values():
             samples.keep = keep
             if keep:

@@ -99,13 +99,13 @@ def rooms(
         ValueError: If a task is unknown or a number is out of range.
     """
     check_tasks(tasks, TASKS)
-    train = Rooms(train_count, size, seed)
-    val = Rooms(val_count, size, seed, first=train_count)
-    test = Rooms(test_count, size, seed, first=train_count + val_count)
+    splits = rooms_frames(
+        size=size, seed=seed, train_count=train_count, val_count=val_count, test_count=test_count
+    )
     return dense_data(
-        train,
-        val,
-        test,
+        splits["train"],
+        splits["val"],
+        splits["test"],
         tasks=tasks,
         size=size,
         batch=batch,
@@ -116,3 +116,23 @@ def rooms(
         workers=workers,
         measures=measures,
     )
+
+
+def rooms_frames(
+    *,
+    size: tuple[int, int] = (48, 64),
+    seed: int = 0,
+    train_count: int = 2048,
+    val_count: int = 64,
+    test_count: int = 128,
+) -> dict[str, Dataset[Sample]]:
+    """The scenes in ``train``, ``val`` and ``test``, drawn when asked for; arguments as of :func:`rooms`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
+    return {
+        "train": Rooms(train_count, size, seed),
+        "val": Rooms(val_count, size, seed, first=train_count),
+        "test": Rooms(test_count, size, seed, first=train_count + val_count),
+    }

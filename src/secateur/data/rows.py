@@ -42,6 +42,11 @@ class RowFrames(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def in_order(self) -> bool:
+        """Whether reading in any other order is slow: so it is with Parquet."""
+        return any(file.suffix == ".parquet" for file in self.rows.files)
+
     def __getitem__(self, index: int) -> Sample:
         """The frame at ``size``; ValueError, naming file, row and column, for what cannot be decoded."""
         file, number = self.rows.place(index)

@@ -10,18 +10,18 @@ from torch.utils.data import Dataset, Subset
 from secateur.data.augment import Sample
 
 
-def held_out(samples: int, val_count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to learn from and, drawn by ``seed``, ``val_count`` held out; both ascending.
+def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tuple[list[int], list[int]]:
+    """Indices to learn from and, drawn by ``seed``, ``count`` held out; both ascending.
 
     Raises:
-        ValueError: If ``val_count`` is below 1 or leaves nothing to learn from.
+        ValueError: If ``count``, which is called ``name``, is below 1 or leaves nothing to learn from.
     """
-    if not 1 <= val_count < samples:
+    if not 1 <= count < samples:
         raise ValueError(
-            f"val_count={val_count}, but there are {samples} training frames; give between 1 and {samples - 1}."
+            f"{name}={count}, but there are {samples} training frames; give between 1 and {samples - 1}."
         )
     order = np.random.default_rng((seed, samples)).permutation(samples)
-    return sorted(order[val_count:].tolist()), sorted(order[:val_count].tolist())
+    return sorted(order[count:].tolist()), sorted(order[:count].tolist())
 
 
 def with_val(splits: Mapping[str, Dataset[Sample]], val_count: int, seed: int) -> dict[str, Dataset[Sample]]:
