@@ -98,7 +98,9 @@ class Rows:
             if self._process != os.getpid():  # a file that is open cannot be shared with a forked worker
                 self._open, self._process = {}, os.getpid()
             if file not in self._open:
-                self._open = {file: _File(file, self.columns)}
+                if file.suffix == ".parquet":  # holds decoded rows
+                    self._open.clear()
+                self._open[file] = _File(file, self.columns)
             return self._open[file].row(row)
 
     def place(self, index: int) -> tuple[Path, int]:
