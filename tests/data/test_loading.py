@@ -170,3 +170,33 @@ def test_packed_names_what_is_missing_and_labels_that_do_not_fit() -> None:
         Packed(Numbered(1), ("normal",)).fill()
     with pytest.raises(ValueError, match="span 300 to 300"):
         Packed(Numbered(301), ("seg",))[300]
+
+
+def test_packed_that_keeps_nothing_returns_the_same() -> None:
+    source = Numbered(4)
+    kept, decoded = Packed(source, ("seg", "depth")), Packed(source, ("seg", "depth"), keep=False)
+    for field, x in kept[2].items():
+        assert torch.equal(x, decoded[2][field])
+        assert x.dtype == decoded[2][field].dtype
+    assert source.decoded[2] == 1 + 2 * 3  # once to keep, twice a field
+    assert kept.gibibytes() == pytest.approx(4 * sum(x.nbytes for x in kept._kept[2].values()) / 2**30)  # type: ignore[union-attr]
+    assert Packed(Numbered(0), ()).gibibytes() == 0.0
+
+
+def test_targets_are_made_of_the_field_after_augmentation() -> None:
+    plain, encoded = (
+        StepLoader(
+            dataset=Numbered(4),
+            tasks=("seg", "depth"),
+            batch=2,
+            mean=(0.0,) * 3,
+            std=(1.0,) * 3,
+            shuffle=True,
+            augment=True,
+            encode=encode,
+        )
+        for encode in ({}, {"depth": torch.negative})
+    )
+    for (_, a), (_, b) in zip(plain, encoded, strict=True):
+        assert torch.equal(a["depth"], -b["depth"])
+        assert torch.equal(a["seg"], b["seg"])

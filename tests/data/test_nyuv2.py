@@ -13,7 +13,8 @@ from torch import Tensor
 from secateur.data.data import Data
 from secateur.data.loading import StepLoader
 from secateur.data.nyuv2 import CLASSES_13, CLASSES_40, nyuv2
-from secateur.data.nyuv2_files import ArrayFrames, FolderFrames, read_archive
+from secateur.data.nyuv2_archive import ArrayFrames, read_archive
+from secateur.data.nyuv2_layouts import Wanted, read_layout
 
 TASKS = ("seg", "normal", "depth")
 SPLITS = {"train": 6, "test": 3}
@@ -187,7 +188,7 @@ def test_wrong_contents_are_named(folder: Path) -> None:
     replace(seg, wrong)
     failing(folder, ValueError, "0003.png: label 13; with 13 classes labels are 0 to 12, or 255")
     replace(seg, kept[:6])
-    failing(folder, ValueError, "0003.png is 16x6 pixels, but the first frame's image is 16x12")
+    failing(folder, ValueError, "0003.png is 16x6 pixels, but the frame's image is 16x12")
     replace(seg, frame(3)["normal"])
     failing(folder, ValueError, "0003.png: shape .*seg must be one channel")
     replace(seg, kept)
@@ -239,10 +240,11 @@ def test_the_real_folder_and_its_fixture_agree(nyuv2_root: Path, nyuv2_mini_root
     path = nyuv2_mini_root / "nyuv2_mini.npz"
     with np.load(path) as file:
         names = [f"{i:04d}" for i in file["test_id"][:5]]
+    full = read_layout(Wanted(nyuv2_root, TASKS, (120, 160), 13), "folder")["test"]
+    listed = (nyuv2_root / "test.txt").read_text().split()
     small = ArrayFrames(path, "test", read_archive(path, TASKS, 13), TASKS, (60, 80), 13)
-    full = FolderFrames(nyuv2_root / "test", names, TASKS, (120, 160), 13)
-    for i in range(5):
-        a, b = full[i], small[i]
+    for i, name in enumerate(names):
+        a, b = full[listed.index(name)], small[i]
         assert torch.equal(a["seg"][::2, ::2], b["seg"])
         assert torch.equal(a["depth"][:, ::2, ::2], b["depth"])
         assert float((a["normal"][:, ::2, ::2] * b["normal"]).sum(0).min()) > 0.999

@@ -5,16 +5,36 @@ from collections.abc import Callable, Mapping
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
+from secateur.data.celebamask import celebamask, celebamask_frames
+from secateur.data.cityscapes import cityscapes, cityscapes_frames
 from secateur.data.data import Data
 from secateur.data.dense import dense_data
-from secateur.data.domains import domain_splits, domains
-from secateur.data.nyuv2 import nyuv2
-from secateur.data.rooms import room_frames, rooms
-
-__all__ = ["Data", "dense_data", "domains", "nyuv2", "rooms"]
+from secateur.data.domains import domains, domains_frames
+from secateur.data.hf_images import hf_images, hf_images_frames
+from secateur.data.nyuv2 import nyuv2, nyuv2_frames
+from secateur.data.rooms import rooms, rooms_frames
+from secateur.data.taskonomy import taskonomy, taskonomy_frames
 
 FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
-    "domains": domain_splits,
-    "rooms": room_frames,
+    "celebamask": celebamask_frames,
+    "cityscapes": cityscapes_frames,
+    "domains": domains_frames,
+    "hf_images": hf_images_frames,
+    "nyuv2": nyuv2_frames,
+    "rooms": rooms_frames,
+    "taskonomy": taskonomy_frames,
 }
-"""Data set to its samples by split, decoded when asked for; takes the arguments of the data set that concern the files."""
+"""Name of a data set to its samples in ``train``, ``val`` and ``test``, decoded when asked for; each takes those
+arguments of the function of that name that decide what is read."""
+
+__all__ = [
+    "Data",
+    "celebamask",
+    "cityscapes",
+    "dense_data",
+    "domains",
+    "hf_images",
+    "nyuv2",
+    "rooms",
+    "taskonomy",
+]

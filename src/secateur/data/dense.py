@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Literal
@@ -14,8 +14,9 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample, nearest
 from secateur.data.data import Data
-from secateur.data.loading import StepLoader
-from secateur.data.packing import Packed
+from secateur.data.fields import IGNORE
+from secateur.data.loading import Encode
+from secateur.data.making import TaskOf, make_data
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 from secateur.metrics import (
     CosineSimilarity,
@@ -29,8 +30,6 @@ from secateur.metrics import (
 from secateur.problem import Task
 
 Measures = Literal["adapmtl", "less_is_more"]
-IGNORE = 255
-"""The label that no loss and no metric counts."""
 
 
 def dense_data(
@@ -48,14 +47,17 @@ def dense_data(
     workers: int = 0,
     augment: bool = True,
     measures: Measures = "adapmtl",
+    others: Mapping[str, TaskOf] | None = None,
+    cache: float | None = None,
+    encode: Mapping[str, Encode] | None = None,
 ) -> Data:
-    """Three data sets of samples to the parts of a problem; each sample is decoded once and kept in memory.
+    """Three data sets of samples to the parts of a problem.
 
     Args:
         train: Shuffled each epoch, augmented if ``augment``.
         val: In order, as it is.
         test: In order, as it is.
-        tasks: Of seg, normal, depth, edge, keypoint.
+        tasks: Of seg, normal, depth, edge, keypoint, and ``others``.
         size: ``(height, width)`` of the samples.
         batch: Samples a batch, in training and in evaluation.
         seed: Of order and augmentation.
@@ -65,42 +67,32 @@ def dense_data(
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training samples at random.
         measures: Those of :func:`dense_tasks`.
+        others: More tasks, or other forms of the known ones: name to Task and the channels its head needs.
+        cache: As of :func:`~secateur.data.making.make_data`.
+        encode: As of :func:`~secateur.data.making.make_data`.
 
     Raises:
         ValueError: If a task is unknown or given twice, or a number is out of range.
     """
-    known = dense_tasks(len(classes), measures)
+    known = {**dense_tasks(len(classes), measures), **(others or {})}
     check_tasks(tasks, tuple(known))
-    chosen = {name: known[name][0] for name in tasks}
-
-    def loader(samples: Dataset[Sample], *, training: bool) -> StepLoader:
-        packed = samples if isinstance(samples, Packed) else Packed(samples, tuple(chosen))
-        return StepLoader(
-            dataset=packed,
-            tasks=tuple(chosen),
-            batch=batch,
-            mean=mean,
-            std=std,
-            seed=seed,
-            shuffle=training,
-            augment=training and augment,
-            workers=workers,
-        )
-
-    return Data(
-        tasks=chosen,
-        channels={name: known[name][1] for name in chosen},
-        train=loader(train, training=True),
-        val=loader(val, training=False),
-        test=loader(test, training=False),
-        classes={"seg": tuple(classes)} if "seg" in chosen else {},
-        mean=_three(mean),
-        std=_three(std),
+    return make_data(
+        {"train": train, "val": val, "test": test},
+        {name: known[name] for name in tasks},
         size=size,
+        batch=batch,
+        seed=seed,
+        classes={"seg": tuple(classes)} if "seg" in tasks else {},
+        mean=mean,
+        std=std,
+        workers=workers,
+        augment=augment,
+        cache=cache,
+        encode=encode,
     )
 
 
-def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, tuple[Task, int]]:
+def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, TaskOf]:
     """Every dense task by the field of a sample that it predicts, with the channels its head needs.
 
     Args:
@@ -169,14 +161,23 @@ def keypoint() -> Task:
     return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
 
 
-def segmentation_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy over the labelled pixels of the target at the prediction's resolution; 0 if there is none."""
+def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Mean cross-entropy over the labelled pixels of the target at the prediction's resolution; 0 if there is none.
+
+    Args:
+        prediction: Logits (N, classes, h, w).
+        target: Labels, int64 (N, H, W), 255 = ignore.
+        weights: Float (classes,): how much a pixel of each class counts in the mean; None counts all alike.
+    """
     classes = prediction.shape[1]
     labels = nearest(target, _grid(prediction)).flatten()  # (N h w)
-    logits = (
-        prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
-    )  # in 1-d the CUDA kernel is deterministic
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / _count(labels != IGNORE)
+    # in 1-d the CUDA kernel is deterministic
+    logits = prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
+    valid, weights = labels != IGNORE, None if weights is None else weights.to(logits)
+    total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
+    if weights is None:
+        return total / _count(valid)
+    return total / weights[labels.where(valid, 0)].where(valid, 0.0).sum().clamp(min=1e-12)
 
 
 def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -209,8 +210,3 @@ def _grid(prediction: Tensor) -> tuple[int, int]:
 
 def _count(valid: Tensor) -> Tensor:
     return valid.sum().clamp(min=1)
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue

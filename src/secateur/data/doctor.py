@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.classify import label_picture
+from secateur.data.labels import label_picture
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 
 IGNORE = 255

@@ -9,14 +9,14 @@ import numpy as np
 from torch.utils.data import Dataset, Subset
 
 from secateur.data.augment import Sample
-from secateur.data.classify import classification
 from secateur.data.data import Data
 from secateur.data.domain_files import Images, read_domains
 from secateur.data.domain_loading import DomainLoader
+from secateur.data.labels import classification
+from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD
 from secateur.data.packing import Packed
+from secateur.data.splitting import check_size
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of RGB over ImageNet, as is usual for these sets."""
 _SPLITS = ("train", "val", "test")
 
 
@@ -48,24 +48,24 @@ def domains(
         test_share: Share of each class's images to test on, drawn by the hash of the path, where the folder has no split.
         workers: Processes that load.
         augment: Zoom and mirror the training images at random.
-        cache: GiB of decoded images to keep in memory; what would take more is decoded anew each time.
+        cache: Memory for decoded images, GiB; if they need more, each is decoded and checked when it is used.
 
     Raises:
         FileNotFoundError: If root or a listed file is missing, or a domain has no images.
         ValueError: If a file is corrupt, a label has no class, or an argument is out of range.
     """
-    found = domain_frames(
+    found = domain_images(
         root=root, tasks=tasks, size=size, seed=seed, val_share=val_share, test_share=test_share
     )
     classes = {domain: part.classes for domain, part in found.items()}
-    taken = sum(len(part) for part in found.values()) * 3 * size[0] * size[1] / 2**30
+    packed = {domain: Packed(images, ("label",)) for domain, images in found.items()}
+    keep = sum(samples.gibibytes() for samples in packed.values()) <= cache
     parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in _SPLITS}
-    for domain, images in found.items():
-        samples: Dataset[Sample] = images
-        if taken <= cache:
-            samples = Packed(images, ("label",))
-            samples.fill()
-        for split, index in images.splits.items():
+    for domain, samples in packed.items():
+        samples.keep = keep
+        if keep:
+            samples.fill(max(2, workers))
+        for split, index in found[domain].splits.items():
             parts[split][domain] = Subset(samples, index)
 
     def loader(split: str) -> DomainLoader:
@@ -73,8 +73,8 @@ def domains(
         return DomainLoader(
             parts[split],
             batch,
-            MEAN,
-            STD,
+            PRETRAINED_MEAN,
+            PRETRAINED_STD,
             seed=seed,
             training=training,
             augment=training and augment,
@@ -82,19 +82,19 @@ def domains(
         )
 
     return Data(
-        tasks={domain: classification(names) for domain, names in classes.items()},
+        tasks={domain: classification(names)[0] for domain, names in classes.items()},
         channels={domain: len(names) for domain, names in classes.items()},
         train=loader("train"),
         val=loader("val"),
         test=loader("test"),
         classes=classes,
-        mean=MEAN,
-        std=STD,
+        mean=PRETRAINED_MEAN,
+        std=PRETRAINED_STD,
         size=size,
     )
 
 
-def domain_frames(
+def domain_images(
     *,
     root: str,
     tasks: Sequence[str] | None = None,
@@ -107,8 +107,7 @@ def domain_frames(
     for name, share in (("val_share", val_share), ("test_share", test_share)):
         if not 0 < share < 1:
             raise ValueError(f"{name}={share}; give a share between 0 and 1.")
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size={size}; give (height, width) in pixels, such as (64, 64).")
+    check_size(size)
     found = read_domains(Path(root), size, test_share)
     if tasks is not None:
         unknown = sorted(set(tasks) - set(found))
@@ -120,7 +119,7 @@ def domain_frames(
     return found
 
 
-def domain_splits(
+def domains_frames(
     *,
     root: str,
     tasks: Sequence[str] | None = None,
@@ -130,7 +129,7 @@ def domain_splits(
     test_share: float = 0.2,
 ) -> dict[str, Dataset[Sample]]:
     """``"<domain> <split>"`` to its samples, not yet decoded; arguments and errors as of :func:`domains`."""
-    found = domain_frames(
+    found = domain_images(
         root=root, tasks=tasks, size=size, seed=seed, val_share=val_share, test_share=test_share
     )
     return {f"{d} {s}": Subset(part, index) for d, part in found.items() for s, index in part.splits.items()}

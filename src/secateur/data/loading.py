@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any
 
@@ -17,6 +17,8 @@ from secateur.problem import Batch
 
 _ORDER, _VIEW = 0, 1  # keeps the draws of the order apart from those of the augmentation
 Draw = tuple[int, int]  # (step, place in the batch)
+Encode = Callable[[Tensor], Tensor]
+"""A batch of one field to the targets of its task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class StepLoader:
             is the data set's and the last batch is kept.
         augment: Random zoom and mirroring.
         workers: Processes that load; 0 loads in this one.
+        encode: Task to what makes its targets of its field, after augmentation; the field itself where left out.
 
     Raises:
         ValueError: If a number is out of range, or ``dataset`` does not fill one batch.
@@ -51,6 +54,7 @@ class StepLoader:
     shuffle: bool = False
     augment: bool = False
     workers: int = 0
+    encode: Mapping[str, Encode] = field(default_factory=dict[str, Encode])
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -91,7 +95,7 @@ class StepLoader:
         return DataLoader(
             Views(self.dataset, self.seed, self.augment),
             batch_sampler=_Steps(self, start, stop),
-            collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std)),
+            collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
             num_workers=self.workers,
             generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
         )
@@ -141,7 +145,9 @@ class _Collate:
     tasks: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    encode: Mapping[str, Encode]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
         images: Tensor = normalise(torch.stack([s["image"] for s in samples]), self.mean, self.std)
-        return images, {task: torch.stack([s[task] for s in samples]) for task in self.tasks}
+        targets = {task: torch.stack([s[task] for s in samples]) for task in self.tasks}
+        return images, {t: self.encode[t](x) if t in self.encode else x for t, x in targets.items()}

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from torch.utils.data import Subset
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import Dataset
 
+from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.dense import Measures, check_tasks, dense_data
-from secateur.data.nyuv2_files import ArrayFrames, FolderFrames, read_archive, read_list
-from secateur.data.packing import Packed
+from secateur.data.nyuv2_layouts import Layout, Wanted, read_layout
+from secateur.data.splitting import check_size, with_val
 
 TASKS = ("seg", "normal", "depth")
 MEAN, STD = (0.4852, 0.4169, 0.3984), (0.2797, 0.2862, 0.2994)
@@ -42,41 +45,48 @@ def nyuv2(
     seed: int = 0,
     val_count: int = 80,
     classes: Literal[13, 40] = 13,
+    layout: Layout | Literal["auto"] = "auto",
+    normals: Literal["decoded", "raw_uint8"] = "decoded",
     workers: int = 0,
     augment: bool = True,
     measures: Measures = "adapmtl",
+    cache: float = 4.0,
 ) -> Data:
     """NYU-v2, decoded into memory (about 270 kB a frame at 160x120) and checked before anything trains.
 
     Args:
-        root: Either a folder with ``train.txt``, ``test.txt`` and ``{train,test}/{rgb,depth,normal,seg13,seg40}/``,
-            or an ``.npz`` archive (or the folder of just one) with ``{train,test}_{rgb,depth_mm,normal_i8,seg13}``.
+        root: Of one of the layouts in docs/data.md.
         tasks: Of seg, normal, depth; only their files are read.
         size: ``(height, width)`` in pixels; frames of another size are resized, depth values stay.
         batch: Frames a batch.
         seed: Of the validation split, the order and the augmentation.
-        val_count: Training frames held out to choose settings on; they come from the scenes of training.
-        classes: 13 or 40 classes of seg.
+        val_count: Training frames held out to choose settings on, where the layout has no such split of its own; they
+            come from the scenes of training.
+        classes: 13 or 40 classes of seg. Layouts adashare and less_is_more have 40, mtan and parquet 13.
+        layout: What lies in root: ``folder`` or ``archive`` (ours), ``adashare``, ``mtan``, ``parquet`` (Hugging
+            Face's tanganke/nyuv2), ``less_is_more``; ``auto`` looks.
+        normals: ``decoded``: unit vectors. ``raw_uint8``: as the public code of AdaShare, DiSparse and AdapMTL has it,
+            the bytes of the PNG over their length, which is ``n + 1`` made a unit vector: angles come out 2 to 3 times
+            smaller, and compare with the published tables alone. Unlike that code, a mirrored normal is right.
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training frames at random.
         measures: Whose: of AdapMTL, or of Less is More (IoU by image, cosine similarity, mean absolute error).
+        cache: Memory for decoded frames, GiB; if they need more, each is decoded and checked when it is used.
 
     Raises:
         FileNotFoundError: If root, a list or a listed frame's file is missing or empty.
         ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
+        ImportError: If the layout is parquet and pyarrow is not installed.
     """
-    check_tasks(tasks, TASKS)
-    if classes not in (13, 40):
-        raise ValueError(f"classes={classes}; NYU-v2 is labelled with 13 or 40.")
-    if len(size) != 2 or min(size) < 1:
-        raise ValueError(f"size={size}; give (height, width) in pixels, such as (120, 160).")
-    train, test = _frames(Path(root), tuple(tasks), size, classes)
-    learn, held = _held_out(len(train), val_count, seed)
-    parts = [Packed(part, tasks) for part in (Subset(train, learn), Subset(train, held), test)]
-    for part in parts:
-        part.fill()
+    if normals not in ("decoded", "raw_uint8"):
+        raise ValueError(f"normals={normals!r}; choose decoded or raw_uint8.")
+    splits = nyuv2_frames(
+        root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
+    )
     return dense_data(
-        *parts,
+        splits["train"],
+        splits["val"],
+        splits["test"],
         tasks=tasks,
         size=size,
         batch=batch,
@@ -87,36 +97,37 @@ def nyuv2(
         workers=workers,
         augment=augment,
         measures=measures,
+        cache=cache,
+        encode={"normal": raw_normals} if normals == "raw_uint8" else None,
     )
 
 
-def _frames(
-    root: Path, tasks: tuple[str, ...], size: tuple[int, int], classes: int
-) -> list[FolderFrames] | list[ArrayFrames]:
-    """Training and test frames, by what lies in ``root``."""
-    if not root.exists():
-        raise FileNotFoundError(
-            f"root={str(root)!r} does not exist; give the folder that holds the NYU-v2 frames."
-        )
-    if root.is_dir() and (root / "train.txt").exists():
-        lists = {split: read_list(root, split, tasks, classes) for split in ("train", "test")}
-        return [FolderFrames(root / split, frames, tasks, size, classes) for split, frames in lists.items()]
-    archives = sorted(root.glob("*.npz")) if root.is_dir() else [root]
-    if len(archives) != 1 or archives[0].suffix != ".npz":
-        found = ", ".join(sorted(p.name for p in root.iterdir())[:8]) if root.is_dir() else "a file"
-        raise FileNotFoundError(
-            f"root={str(root)!r} holds no NYU-v2: there must be train.txt, test.txt, train/ and test/, or one .npz "
-            f"archive; found {found or 'nothing'}."
-        )
-    arrays = read_archive(archives[0], tasks, classes)
-    return [ArrayFrames(archives[0], split, arrays, tasks, size, classes) for split in ("train", "test")]
+def nyuv2_frames(
+    *,
+    root: str,
+    tasks: Sequence[str] = TASKS,
+    size: tuple[int, int] = (120, 160),
+    seed: int = 0,
+    val_count: int = 80,
+    classes: Literal[13, 40] = 13,
+    layout: Layout | Literal["auto"] = "auto",
+) -> dict[str, Dataset[Sample]]:
+    """The frames of NYU-v2 in ``train``, ``val`` and ``test``, decoded when asked for; arguments as of :func:`nyuv2`.
+
+    Raises:
+        FileNotFoundError: If root or a list is missing.
+        ValueError: If an argument is out of range, or a list is damaged.
+        ImportError: If the layout is parquet and pyarrow is not installed.
+    """
+    check_tasks(tasks, TASKS)
+    if classes not in (13, 40):
+        raise ValueError(f"classes={classes}; NYU-v2 is labelled with 13 or 40.")
+    check_size(size)
+    splits = read_layout(Wanted(Path(root), tuple(tasks), size, classes), layout)
+    return splits if "val" in splits else with_val(splits, val_count, seed)
 
 
-def _held_out(frames: int, val_count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Indices to learn from and, drawn by ``seed``, ``val_count`` held out; both ascending."""
-    if not 1 <= val_count < frames:
-        raise ValueError(
-            f"val_count={val_count}, but there are {frames} training frames; give between 1 and {frames - 1}."
-        )
-    order = np.random.default_rng((seed, frames)).permutation(frames)
-    return sorted(order[val_count:].tolist()), sorted(order[:val_count].tolist())
+def raw_normals(normal: Tensor) -> Tensor:
+    """Unit normals (N, 3, H, W) to their undecoded bytes over their length: ``n + 1`` made a unit vector; zero stays."""
+    valid = normal.abs().sum(1, keepdim=True) > 0
+    return torch.where(valid, F.normalize(normal + 1.0, dim=1), 0.0)

@@ -23,10 +23,11 @@ class Packed(Dataset[Sample]):
     Args:
         samples: A map-style data set of samples.
         fields: The fields to keep beside ``image``.
+        keep: False decodes at every use, with the same rounding: what comes back does not depend on ``keep``.
     """
 
-    def __init__(self, samples: Dataset[Sample], fields: Sequence[str]) -> None:
-        self._samples = samples
+    def __init__(self, samples: Dataset[Sample], fields: Sequence[str], *, keep: bool = True) -> None:
+        self._samples, self.keep = samples, keep
         self._fields = ("image", *fields)
         self._kept: list[Sample | None] = [None] * len(samples)  # pyright: ignore[reportArgumentType]
 
@@ -41,8 +42,17 @@ class Packed(Dataset[Sample]):
         """
         kept = self._kept[index]
         if kept is None:
-            kept = self._kept[index] = self._pack(index)
+            kept = self._pack(index)
+            if self.keep:
+                self._kept[index] = kept
         return {field: _unpacked(field, x) for field, x in kept.items()}
+
+    def gibibytes(self) -> float:
+        """Memory that all samples take once they are kept, taking the first for typical; GiB."""
+        if not len(self):
+            return 0.0
+        first = self._kept[0] or self._pack(0)
+        return len(self) * sum(x.nbytes for x in first.values()) / 2**30
 
     def fill(self, threads: int = 2) -> None:
         """Decodes all that is not yet decoded; errors come now, the one of the first sample first."""

@@ -99,13 +99,13 @@ def rooms(
         ValueError: If a task is unknown or a number is out of range.
     """
     check_tasks(tasks, TASKS)
-    parts = room_frames(
+    splits = rooms_frames(
         size=size, seed=seed, train_count=train_count, val_count=val_count, test_count=test_count
     )
     return dense_data(
-        parts["train"],
-        parts["val"],
-        parts["test"],
+        splits["train"],
+        splits["val"],
+        splits["test"],
         tasks=tasks,
         size=size,
         batch=batch,
@@ -118,15 +118,19 @@ def rooms(
     )
 
 
-def room_frames(
+def rooms_frames(
     *,
     size: tuple[int, int] = (48, 64),
     seed: int = 0,
     train_count: int = 2048,
     val_count: int = 64,
     test_count: int = 128,
-) -> dict[str, Rooms]:
-    """The scenes of train, val and test; arguments and errors as of :func:`rooms`."""
+) -> dict[str, Dataset[Sample]]:
+    """The scenes in ``train``, ``val`` and ``test``, drawn when asked for; arguments as of :func:`rooms`.
+
+    Raises:
+        ValueError: If a number is out of range.
+    """
     return {
         "train": Rooms(train_count, size, seed),
         "val": Rooms(val_count, size, seed, first=train_count),

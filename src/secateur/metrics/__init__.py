@@ -1,5 +1,7 @@
-"""Metrics of dense prediction tasks, right under any batching and on several processes, ΔT, and group sparsity."""
+"""Metrics of dense prediction and of whole images, right under any batching and on several processes, ΔT, and group sparsity."""
 
+from secateur.metrics.accuracy import Accuracy
+from secateur.metrics.cross_entropy import CrossEntropy
 from secateur.metrics.delta import DeltaT, delta_t
 from secateur.metrics.depth import DepthError
 from secateur.metrics.group_sparsity import GroupSparsity, group_sparsity
@@ -9,7 +11,9 @@ from secateur.metrics.normals import NormalAngle
 from secateur.metrics.segmentation import MeanIoU, PixelAccuracy
 
 __all__ = [
+    "Accuracy",
     "CosineSimilarity",
+    "CrossEntropy",
     "DeltaT",
     "DepthError",
     "GroupSparsity",

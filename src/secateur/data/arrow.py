@@ -1,0 +1,185 @@
+"""Parquet and Arrow files as the Hugging Face hub and ``datasets`` write them: opening them, and what their cells hold."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from secateur.data.fields import Array
+
+SPLITS = ("train", "validation", "valid", "val", "dev", "test")
+
+
+def open_file(path: Path) -> Any:
+    """A ``pyarrow.parquet.ParquetFile``, or for any other name the ``pyarrow.Table`` of an Arrow stream, memory-mapped.
+
+    Raises:
+        ImportError: If pyarrow is not installed; it says what to install.
+        FileNotFoundError: If the file is missing or empty.
+        ValueError: If it is corrupt.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        raise FileNotFoundError(f"{path} is missing or empty; copy it again.")
+    arrow = _pyarrow("pyarrow")
+    try:
+        if path.suffix == ".parquet":
+            return _pyarrow("pyarrow.parquet").ParquetFile(path, memory_map=True, pre_buffer=False)
+        return _pyarrow("pyarrow.ipc").open_stream(arrow.memory_map(str(path))).read_all()
+    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        raise ValueError(f"{path} is corrupt ({error}); copy it again.") from error
+
+
+def schema_of(opened: Any) -> Any:
+    """The columns of a file that :func:`open_file` has opened."""
+    return opened.schema_arrow if hasattr(opened, "schema_arrow") else opened.schema
+
+
+def check_columns(path: Path, opened: Any, columns: Sequence[str]) -> None:
+    """Raises ValueError if the open file lacks one of ``columns``; names those that it has."""
+    names = list(schema_of(opened).names)
+    lacking = [column for column in columns if column not in names]
+    if lacking:
+        raise ValueError(
+            f"{path} lacks the columns {lacking}; it has {names}. Name other columns, or other data."
+        )
+
+
+def values(files: Sequence[Path], column: str) -> list[Any]:
+    """All values of one column, file after file."""
+    found: list[Any] = []
+    for path in files:
+        opened = open_file(path)
+        check_columns(path, opened, [column])
+        table = opened.read([column], use_threads=False) if hasattr(opened, "schema_arrow") else opened
+        found += table.column(column).to_pylist()
+    return found
+
+
+def class_names(file: Path) -> dict[str, tuple[str, ...]]:
+    """The columns of Hugging Face's type ``ClassLabel``, with the names of their classes.
+
+    Raises:
+        ValueError: If the file's metadata, or those of ``dataset_info.json`` beside it, are damaged.
+    """
+    stored: Any = (schema_of(open_file(file)).metadata or {}).get(b"huggingface")
+    beside = file.parent / "dataset_info.json"
+    try:
+        about = (
+            json.loads(stored)["info"]
+            if stored
+            else json.loads(beside.read_text())
+            if beside.exists()
+            else {}
+        )
+        features = dict[str, Any](about.get("features") or {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{file}: its Hugging Face metadata are damaged ({error}); write it again."
+        ) from error
+    return {
+        name: tuple(kind["names"])
+        for name, kind in features.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" and kind.get("names")
+    }
+
+
+def files_by_split(root: Path) -> dict[str, list[Path]]:
+    """The Parquet files under ``root``, or what ``save_to_disk`` wrote there, by the name of their split.
+
+    A file belongs to the split that its name begins with, or else to that of the nearest folder so named, or else to
+    ``train``.
+
+    Raises:
+        FileNotFoundError: If there are none.
+    """
+    saved = sorted(root.rglob("state.json"))
+    found: dict[str, list[Path]] = {}
+    for path in saved or sorted(root.rglob("*.parquet")):
+        names = [path.name.split("-")[0].split(".")[0], *reversed(path.relative_to(root).parts[:-1])]
+        split = next((name for name in names if name in SPLITS), "train")
+        found.setdefault(split, []).extend(_data_files(path) if saved else [path])
+    if not found:
+        raise FileNotFoundError(
+            f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote; give the folder of one."
+        )
+    return found
+
+
+def has_files(root: Path) -> bool:
+    """Whether :func:`files_by_split` would find any."""
+    return root.is_dir() and any(next(root.rglob(name), None) for name in ("*.parquet", "state.json"))
+
+
+def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) -> list[Path]:
+    """The files of the first split of ``names`` that there is.
+
+    Raises:
+        FileNotFoundError: If there is none of them.
+    """
+    for name in names:
+        if name in files:
+            return files[name]
+    raise FileNotFoundError(
+        f"root={str(root)!r} holds no split {' or '.join(names)}, only {', '.join(files)}; copy the rest too."
+    )
+
+
+def decoded_image(content: Any, place: str) -> Array:
+    """The picture in a cell of Hugging Face's type ``Image``, as 8-bit RGB (H, W, 3).
+
+    Raises:
+        ValueError: If there is none, or it is corrupt.
+    """
+    content = content.get("bytes") if isinstance(content, dict) else content
+    try:
+        if not isinstance(content, bytes):
+            raise ValueError("it holds no encoded image")
+        with Image.open(io.BytesIO(content)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        raise ValueError(f"{place} is no image or corrupt ({error}); drop the row or copy again.") from error
+
+
+def _data_files(state: Path) -> list[Path]:
+    try:
+        return [state.parent / item["filename"] for item in json.loads(state.read_text())["_data_files"]]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{state} is damaged ({error}); save the data set again.") from error
+
+
+def cell(column: Any, index: int) -> Any:
+    """One value of a column: a number, text, bytes or a dict; nested lists become an array.
+
+    Raises:
+        ValueError: If nested lists are of different lengths, and so no array.
+    """
+    value = column[index]
+    value = getattr(value, "value", value) if hasattr(value.type, "storage_type") else value  # an extension
+    inner = getattr(value, "values", None)
+    if inner is None or not hasattr(value.type, "value_type"):
+        return value.as_py()
+    lengths = _pyarrow("pyarrow.compute").list_value_length
+    shape = [len(inner)]
+    while hasattr(inner.type, "value_type"):
+        found = set(lengths(inner).to_pylist())
+        if len(found) != 1:
+            raise ValueError("its lists are of different lengths")
+        shape.append(found.pop())
+        inner = inner.flatten()
+    return inner.to_numpy(zero_copy_only=False).reshape(shape).copy()  # the file's own memory is read-only
+
+
+def _pyarrow(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"Parquet and Arrow files are read with pyarrow: pip install 'secateur[parquet]' ({error})."
+        ) from error

@@ -1,0 +1,86 @@
+"""What lists the frames of a data set: text files, JSON files, numbered files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from secateur.data.frames import Frames, Reader
+
+
+def listed_names(source: Path, split: str) -> list[str]:
+    """The words in a text file.
+
+    Raises:
+        FileNotFoundError: If it is missing or empty.
+    """
+    names = source.read_text(encoding="utf-8").split() if source.exists() else []
+    if not names:
+        raise FileNotFoundError(f"{source} is missing or empty; it must name the {split} frames, one a line.")
+    return names
+
+
+def read_json(source: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it is no JSON.
+    """
+    if not source.exists():
+        raise FileNotFoundError(f"{source} is missing; it must list the frames. Copy the data again.")
+    try:
+        return json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{source} cannot be read as JSON ({error}); copy it again.") from error
+
+
+def listed_rows(source: Path, split: str, fields: int) -> list[list[str]]:
+    """The frames that a JSON file lists for ``split``: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
+
+    Raises:
+        FileNotFoundError: If the file is missing.
+        ValueError: If it is no such list.
+    """
+    content = read_json(source)
+    rows: Any = content.get(split) if isinstance(content, dict) else None
+    if not isinstance(rows, list) or not rows or not all(_paths(row, fields) for row in rows):
+        raise ValueError(
+            f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
+        )
+    return rows
+
+
+def numbered_frames(
+    folder: Path, kinds: Mapping[str, str], readers: Mapping[str, Reader], size: tuple[int, int]
+) -> Frames:
+    """The frames ``{folder}/{kind}/{i}.npy``, counted by those of the image.
+
+    Args:
+        folder: Of one split.
+        kinds: Field to the folder it lies in.
+        readers: As of :class:`~secateur.data.frames.Frames`.
+        size: As of :class:`~secateur.data.frames.Frames`.
+
+    Raises:
+        FileNotFoundError: If there is no image.
+        ValueError: If an image's name is no number.
+    """
+    source = folder / kinds["image"]
+    names = [path.stem for path in source.glob("*.npy")] if source.is_dir() else []
+    if not names:
+        raise FileNotFoundError(f"{source} holds no .npy files; it must hold one a frame, 0.npy and so on.")
+    wrong = [name for name in names if not name.isdigit()]
+    if wrong:
+        raise ValueError(f"{source / wrong[0]}.npy is no frame: its name must be a number; move it away.")
+    frames = [
+        {field: folder / kind / f"{name}.npy" for field, kind in kinds.items()}
+        for name in sorted(names, key=int)
+    ]
+    return Frames(frames, readers, size, source=source)
+
+
+def _paths(row: Any, fields: int) -> bool:
+    return isinstance(row, list) and len(row) >= fields and all(isinstance(path, str) for path in row)

@@ -1,0 +1,48 @@
+"""Which samples to learn from and which to hold out, drawn by the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch.utils.data import Dataset, Subset
+
+from secateur.data.augment import Sample
+
+
+def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tuple[list[int], list[int]]:
+    """Indices to learn from and, drawn by ``seed``, ``count`` held out; both ascending.
+
+    Raises:
+        ValueError: If ``count``, which is called ``name``, is below 1 or leaves nothing to learn from.
+    """
+    if not 1 <= count < samples:
+        raise ValueError(
+            f"{name}={count}, but there are {samples} training frames; give between 1 and {samples - 1}."
+        )
+    order = np.random.default_rng((seed, samples)).permutation(samples)
+    return sorted(order[count:].tolist()), sorted(order[:count].tolist())
+
+
+def with_val(splits: Mapping[str, Dataset[Sample]], val_count: int, seed: int) -> dict[str, Dataset[Sample]]:
+    """``splits`` with ``val``: ``val_count`` samples of ``train``, drawn by ``seed``, which leave it.
+
+    Raises:
+        ValueError: If ``val_count`` is below 1 or leaves nothing to learn from.
+    """
+    train = splits["train"]
+    learn, held = held_out(len(train), val_count, seed)  # pyright: ignore[reportArgumentType]
+    return {**splits, "train": Subset(train, learn), "val": Subset(train, held)}
+
+
+def shares(samples: int, parts: Sequence[float], seed: int) -> list[list[int]]:
+    """Indices, ascending, of one part for each of ``parts``: shares of the samples that add up to 1."""
+    order = np.random.default_rng((seed, samples)).permutation(samples)
+    ends = np.rint(np.cumsum(parts) * samples).astype(np.int64)
+    return [sorted(part.tolist()) for part in np.split(order, ends[:-1])]
+
+
+def check_size(size: tuple[int, int]) -> None:
+    """Raises ValueError unless ``size`` is ``(height, width)``, both at least 1."""
+    if len(size) != 2 or min(size) < 1:
+        raise ValueError(f"size={size}; give (height, width) in pixels, such as (120, 160).")

@@ -1,0 +1,232 @@
+"""Tiny-Taskonomy: indoor frames of 30 buildings with five tasks (Zamir et al. 2018; lists of AdaShare, Sun et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from secateur.data.augment import Sample
+from secateur.data.data import Data
+from secateur.data.dense import (
+    check_tasks,
+    dense_data,
+    edge,
+    keypoint,
+    masked_l1,
+    segmentation,
+    segmentation_loss,
+    surface_normal,
+)
+from secateur.data.fields import (
+    IGNORE,
+    Decode,
+    depth_field,
+    image_field,
+    label_field,
+    map_field,
+    normal_field,
+    plain_labels,
+)
+from secateur.data.frames import Frames, load, reader
+from secateur.data.lists import listed_rows
+from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, TaskOf
+from secateur.data.pictures import map_picture
+from secateur.data.splitting import check_size, with_val
+from secateur.metrics import CosineSimilarity, CrossEntropy, MapError
+from secateur.problem import Task
+
+TASKS = ("seg", "normal", "depth", "keypoint", "edge")
+# fmt: off
+CLASSES = (
+    "background", "bottle", "chair", "couch", "potted plant", "bed", "dining table", "toilet", "tv",
+    "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase",
+)
+# fmt: on
+_FOLDERS = {  # field to the task of Taskonomy, in the order of the lists
+    "image": "rgb",
+    "seg": "segmentsemantic",
+    "normal": "normal",
+    "depth": "depth_zbuffer",
+    "keypoint": "keypoints2d",
+    "edge": "edge_texture",
+}
+_UNIT, _FAR = 512.0, 64500  # steps a metre; from here on depth is invalid
+_DECODE: dict[str, Decode] = {
+    "image": image_field,
+    "seg": partial(label_field, table=plain_labels(17, first=1, ignored=(0, IGNORE))),
+    "normal": normal_field,
+    "depth": partial(depth_field, unit=_UNIT, below=_FAR),
+    "keypoint": partial(map_field, top=0.005),
+    "edge": partial(map_field, top=0.08),
+}
+
+
+def taskonomy(
+    *,
+    root: str,
+    tasks: Sequence[str] = TASKS,
+    size: tuple[int, int] = (256, 256),
+    batch: int = 16,
+    seed: int = 0,
+    val_count: int = 1000,
+    prior: bool = True,
+    workers: int = 0,
+    augment: bool = True,
+    cache: float = 4.0,
+) -> Data:
+    """Tiny-Taskonomy: segmentation, normals, depth, keypoints and edges of indoor frames.
+
+    Targets and metrics, each the error or similarity that AdaShare and AdapMTL report:
+
+    - ``seg``: 17 classes; unlabelled pixels are left out (the published code trains on them as class 0). Cross-entropy.
+    - ``normal``: unit vectors, invalid where depth is. Mean cosine similarity.
+    - ``depth``: ``log(1 + v) / log(65536)`` of the stored value v (512 a metre), -1 where v is 0 or from 64500 on; a zoom
+      divides the depth in metres. Mean absolute error of the encoded value.
+    - ``keypoint``, ``edge``: clipped at 0.005 and 0.08 and divided by it, in [0, 1]. Mean absolute error. The published
+      maps are ``2 x - 1`` of these, in [-1, 1]: their errors are twice ours.
+
+    Args:
+        root: Folder with ``taskonomy.json`` and the frames.
+        tasks: Of seg, normal, depth, keypoint, edge; only their files are read, and depth's for normal.
+        size: ``(height, width)`` in pixels; frames are resized to it.
+        batch: Frames a batch.
+        seed: Of the validation split, the order and the augmentation.
+        val_count: Training frames held out to choose settings on.
+        prior: Weigh the classes of seg by ``semseg_prior_factor.npy`` where root has it, in loss and metric.
+        workers: Processes that load; 0 loads in this one.
+        augment: Zoom and mirror the training frames at random.
+        cache: Memory for decoded frames, GiB; if they need more, each is decoded and checked when it is used.
+
+    Raises:
+        FileNotFoundError: If root, the list or a listed file is missing or empty.
+        ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
+    """
+    splits = taskonomy_frames(root=root, tasks=tasks, size=size, seed=seed, val_count=val_count)
+    weights = _prior(Path(root) / "semseg_prior_factor.npy") if prior and "seg" in tasks else None
+    return dense_data(
+        splits["train"],
+        splits["val"],
+        splits["test"],
+        tasks=tasks,
+        size=size,
+        batch=batch,
+        seed=seed,
+        classes=CLASSES,
+        mean=PRETRAINED_MEAN,
+        std=PRETRAINED_STD,
+        workers=workers,
+        augment=augment,
+        others=_tasks(weights),
+        cache=cache,
+        encode={"depth": encoded_depth},
+    )
+
+
+def taskonomy_frames(
+    *,
+    root: str,
+    tasks: Sequence[str] = TASKS,
+    size: tuple[int, int] = (256, 256),
+    seed: int = 0,
+    val_count: int = 1000,
+) -> dict[str, Dataset[Sample]]:
+    """The frames in ``train``, ``val`` and ``test``, decoded when asked for, depth in metres; arguments as of :func:`taskonomy`.
+
+    Raises:
+        FileNotFoundError: If root or the list is missing.
+        ValueError: If an argument is out of range, or the list is damaged.
+    """
+    check_tasks(tasks, TASKS)
+    check_size(size)
+    source = Path(root) / "taskonomy.json"
+    fields = [f for f in _FOLDERS if f in ("image", *tasks) or (f == "depth" and "normal" in tasks)]
+    readers = {f: reader(_DECODE[f]) for f in fields}
+    combine = partial(_masked, fields=("image", *tasks))
+
+    def split(name: str) -> Frames:
+        frames = _Listed(Path(root), listed_rows(source, name, len(_FOLDERS)), fields)
+        return Frames(frames, readers, size, source=source, combine=combine)
+
+    return with_val({name: split(name) for name in ("train", "test")}, val_count, seed)
+
+
+def encoded_depth(depth: Tensor) -> Tensor:
+    """Metres, 0 = invalid, to ``log(1 + 512 m) / log(65536)`` in [0, 1], -1 = invalid."""
+    return torch.where(depth > 0, torch.log1p(depth * _UNIT) / math.log(65536.0), -1.0)
+
+
+class _Listed(Sequence[Mapping[str, Path]]):
+    """Frames of a list, their paths made when asked for: a list of 1.6 million frames has ten million of them.
+
+    A listed ``building/task/file`` lies there, or in DiSparse's order: ``task/taskonomy/building/file``.
+    """
+
+    def __init__(self, root: Path, rows: Sequence[Sequence[str]], fields: Sequence[str]) -> None:
+        self.root, self.rows, self.fields = root, rows, fields
+        self.columns = {field: place for place, field in enumerate(_FOLDERS)}
+        first = rows[0][0].lstrip("/")
+        self.reordered = not (root / first).exists() and self._path(first, True).exists()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Mapping[str, Path]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        row = self.rows[index]
+        return {f: self._path(row[self.columns[f]].lstrip("/"), self.reordered) for f in self.fields}
+
+    def __iter__(self) -> Iterator[Mapping[str, Path]]:
+        return (self[index] for index in range(len(self)))
+
+    def _path(self, listed: str, reordered: bool) -> Path:
+        parts = listed.split("/")
+        if reordered and len(parts) == 3:
+            building, task, name = parts
+            return self.root / task / "taskonomy" / building / name
+        return self.root / listed
+
+
+def _masked(sample: Sample, fields: Sequence[str]) -> Sample:
+    """``sample`` with normals only where there is depth, and no field that was not asked for."""
+    kept = {field: sample[field] for field in fields}
+    if "normal" in kept:
+        kept["normal"] = kept["normal"] * (sample["depth"] > 0)
+    return kept
+
+
+def _tasks(weights: Tensor | None) -> dict[str, TaskOf]:
+    """The tasks by the measures of Tiny-Taskonomy."""
+    entropy = CrossEntropy(len(CLASSES), None if weights is None else weights.tolist(), IGNORE)
+    seg = replace(
+        segmentation(len(CLASSES)),
+        loss=partial(segmentation_loss, weights=weights),
+        metrics={"error": entropy},
+    )
+    depth = Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+    return {
+        "seg": (seg, len(CLASSES)),
+        "normal": (replace(surface_normal(), metrics={"cosine": CosineSimilarity()}), 3),
+        "depth": (depth, 1),
+        "keypoint": (keypoint(), 1),
+        "edge": (edge(), 1),
+    }
+
+
+def _prior(path: Path) -> Tensor | None:
+    """The weights of the classes, float (17,); None if there is no such file."""
+    if not path.exists():
+        return None
+    weights = load(path)
+    if weights.shape != (len(CLASSES),) or not bool((np.isfinite(weights) & (weights >= 0)).all()):
+        raise ValueError(
+            f"{path} must hold {len(CLASSES)} weights, none negative, but has shape {weights.shape}; copy it again "
+            "or give prior=false."
+        )
+    return torch.as_tensor(weights.astype(np.float32))

@@ -1,0 +1,77 @@
+"""What all data sets of frames share."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from secateur import data
+from secateur.data import FRAMES
+from secateur.data.frames import Frames, OnDisk, load
+from secateur.data.splitting import held_out, shares
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_take_the_arguments_of_their_data_set(name: str) -> None:
+    whole = inspect.signature(getattr(data, name)).parameters
+    part = inspect.signature(FRAMES[name]).parameters
+    assert name in data.__all__
+    assert {p: whole[p].default for p in part} == {p: found.default for p, found in part.items()}
+
+
+def constant(path: Path) -> Tensor:
+    height, width = map(int, path.read_text().split())
+    return torch.ones(3 if path.suffix == ".rgb" else 1, height, width)
+
+
+def frames(folder: Path, sizes: list[str]) -> Frames:
+    listed: list[dict[str, Path]] = []
+    for i, size in enumerate(sizes):
+        image, depth = folder / f"{i}.rgb", folder / f"{i}.depth"
+        image.write_text(size)
+        depth.write_text(size)
+        listed.append({"image": image, "depth": depth, "unread": folder / "nowhere"})
+    return Frames(listed, {"image": constant, "depth": constant}, (4, 6), source=folder / "list.txt")
+
+
+def test_frames_of_any_size_are_resized_but_the_fields_of_one_must_agree(tmp_path: Path) -> None:
+    found = frames(tmp_path, ["4 6", "8 12", "5 5"])
+    assert isinstance(found, OnDisk)
+    found.check()
+    assert [tuple(found[i]["depth"].shape) for i in range(3)] == [(1, 4, 6)] * 3
+    (tmp_path / "1.depth").write_text("8 11")
+    with pytest.raises(
+        ValueError, match=r"1.depth is 11x8 pixels, but the frame's image is 12x8; .* off .*list.txt"
+    ):
+        found[1]
+
+
+def test_missing_files_are_counted_without_opening_any(tmp_path: Path) -> None:
+    found = frames(tmp_path, ["no size"] * 5)
+    found.check()
+    for i in range(4):
+        (tmp_path / f"{i}.depth").unlink()
+    (tmp_path / "4.rgb").write_text("")
+    with pytest.raises(
+        FileNotFoundError, match=r"5 of the 10 files that .*list.txt .*0.depth, .*2.depth, \.\.\."
+    ):
+        found.check()
+    with pytest.raises(FileNotFoundError, match=r"list.txt lists no frames"):
+        frames(tmp_path, []).check()
+
+
+def test_a_missing_file_is_not_called_corrupt(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"x.npy is missing or empty"):
+        load(tmp_path / "x.npy")
+
+
+def test_shares_part_all_samples_by_seed() -> None:
+    parts = shares(11, (0.6, 0.2, 0.2), 0)
+    assert [len(part) for part in parts] == [7, 2, 2]
+    assert sorted(i for part in parts for i in part) == list(range(11))
+    assert parts == shares(11, (0.6, 0.2, 0.2), 0) != shares(11, (0.6, 0.2, 0.2), 1)
+    assert held_out(5, 2, 0) == held_out(5, 2, 0)
