@@ -34,7 +34,7 @@ METHODS: dict[str, Make] = {
     "soft_threshold": lambda d: SoftThreshold(d),
     "soft_threshold_one": lambda d: SoftThreshold(d, components="all"),
     "soft_threshold_two": lambda d: SoftThreshold(d, components="sharing"),
-    "soft_threshold_layer": lambda d: SoftThreshold(d, components="layer"),
+    "soft_threshold_owner": lambda d: SoftThreshold(d, components="owner", evenness=0.25, bound=0.4),
     "soft_threshold_published_gradient": lambda d: SoftThreshold(d, shrinkage="soft", straight_through=False),
     "soft_threshold_soft": lambda d: SoftThreshold(d, shrinkage="soft", allocation="common"),
     "soft_threshold_scale": lambda d: SoftThreshold(d, allocation="scale"),

@@ -33,6 +33,9 @@ def test_density_follows_the_schedule_at_every_step() -> None:
     for row in rows:
         share = min(max((row["step"] / 50 - 0.1) / 0.5, 0), 1)
         assert row["density"]["overall"] == pytest.approx(0.1 + 0.9 * (1 - share) ** 3, abs=0.0005)
+    layers = {"trunk.0", "trunk.4", "colour", "shade.0", "shade.2"}
+    assert rows[-1]["threshold"].keys() == layers
+    rows = fit(two_heads(), SoftThreshold(0.1, "owner"), steps=10, log_every=1).rows
     assert rows[-1]["threshold"].keys() == {"backbone", "colour", "shade"}
 
 

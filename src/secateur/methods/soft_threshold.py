@@ -1,4 +1,4 @@
-"""AdapMTL's thresholds per component, driven by a schedule to the exact density asked (ACM MM 2024, section 3)."""
+"""AdapMTL's thresholds, one for each layer or component, driven by a schedule to the exact density (ACM MM 2024, section 3)."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from secateur.sparsifier import Sparsifier
 from secateur.threshold import ExactThreshold, Form, Shrinkage, attach, bake, detach
 
 _EVERY = 10  # steps between two looks at costs and scales
-_BAND, _MEMORY, _RATE, _BOUND, _POWER = 0.2, 0.9, 0.25, 0.4, 0.5
+_BAND, _MEMORY, _POWER = 0.2, 0.9, 0.5
 
 
 class SoftThreshold(Sparsifier):
-    """Prunes with one threshold per component while training; the density follows a schedule exactly.
+    """Prunes with one threshold per layer, or per component, while training; the density follows a schedule exactly.
 
     Every step the common level α is set so that exactly the scheduled number of weights exceeds the threshold
     α_c = α·exp(u_c) of its component. At the end of the ramp the survivors' shrinkage is baked in, the mask is frozen,
@@ -29,13 +29,16 @@ class SoftThreshold(Sparsifier):
 
     Args:
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
-        components: Partition of the weights that share a threshold; see :func:`secateur.components.components`.
+        components: Partition of the weights that share a threshold; see :func:`secateur.components.components`. By layer
+            no narrow layer dies at extreme sparsity; ``"owner"``, backbone and heads, is AdapMTL's own.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
             each output channel scaled up for what it lost (ST-3).
         allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
             (:func:`secateur.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
             ``"common"``: none, one threshold for all.
+        evenness: For ``"cost"``: share of the log cost that is evened out, in [0, 1].
+        bound: For ``"cost"``: largest offset, of the log of a threshold.
         straight_through: Pruned weights keep receiving gradients until the freeze, so that they can come back
             (ST-3, arXiv 2212.01076). Otherwise AdapMTL's Eq. 4, no gradient below the threshold; soft only.
     """
@@ -43,10 +46,12 @@ class SoftThreshold(Sparsifier):
     def __init__(
         self,
         density: float = 0.1,
-        components: By = "owner",
+        components: By = "layer",
         ramp: tuple[float, float] = (0.1, 0.8),
         shrinkage: Form = "garrote",
         allocation: Literal["cost", "scale", "common"] = "cost",
+        evenness: float = 0.5,
+        bound: float = 1.0,
         straight_through: bool = True,
     ) -> None:
         self.density = check_density(density)
@@ -55,7 +60,12 @@ class SoftThreshold(Sparsifier):
             raise ValueError(
                 f"shrinkage {shrinkage!r} needs straight_through; choose shrinkage 'soft' for the published gradient."
             )
+        if not 0 <= evenness <= 1 or not bound >= 0:
+            raise ValueError(
+                f"evenness is {evenness} and bound {bound}; give evenness in [0, 1] and a bound of 0 or more."
+            )
         self.by: By = components
+        self.evenness, self.bound = evenness, bound
         self.ramp, self.allocation, self.straight_through = ramp, allocation, straight_through
         self.shrinkage: Form = shrinkage
         self.masks: Masks | None = None
@@ -145,7 +155,7 @@ class SoftThreshold(Sparsifier):
             old.copy_(torch.where(old.isfinite(), _MEMORY * old + (1 - _MEMORY) * cost, cost))
         if self.allocation == "cost":
             sizes = {c: sum(self._weights[n].numel() for n in names) for c, names in self._components.items()}
-            for component, offset in cost_offsets(self._cost, sizes, _RATE, _BOUND).items():
+            for component, offset in cost_offsets(self._cost, sizes, self.evenness, self.bound).items():
                 self._offset[component].copy_(offset.nan_to_num(0.0))
 
     def _scales(self) -> dict[str, Tensor | float]:

@@ -22,7 +22,7 @@ from secateur.report.read import RunRecord, read_run
 _HERE = Path(__file__).parent
 _CHARTS: tuple[tuple[str, str, Callable[[RunRecord, str], str]], ...] = (
     ("densities", "Density of each component", plots.densities),
-    ("thresholds", "Pruning threshold of each component", plots.thresholds),
+    ("thresholds", "Pruning thresholds", plots.thresholds),
     ("losses", "Training loss of each task", plots.losses),
     ("weights", "Weight of each task’s loss", plots.loss_weights),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
 from typing import Literal, cast
 
 import numpy as np
@@ -20,6 +21,7 @@ from secateur.report.svg import INK, MUTED, SERIES, end_labels, new_figure, plai
 
 Series = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # name -> steps, values
 _DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (7, 2, 2, 2), (10, 3), (4, 1, 1, 1))
+_MANY = 8  # thresholds that can be told apart in one plot
 _FLOOR = 1e-3  # densities below are drawn here on a logarithmic axis
 
 
@@ -53,9 +55,16 @@ def densities(record: RunRecord, slug: str) -> str:
 
 
 def thresholds(record: RunRecord, slug: str) -> str:
-    """Pruning threshold of each component."""
-    series = _series((row.step, row.threshold) for row in record.train)
-    return _lines(record, series, slug, "Pruning threshold of each component", fit_log=100)
+    """Pruning threshold of each component; of many, such as layers, the lowest, the median and the highest."""
+    rows = [(row.step, row.threshold) for row in record.train if row.threshold]
+    if rows and len(rows[-1][1]) > _MANY:
+        last = rows[-1][1]
+        low, high = min(last, key=last.__getitem__), max(last, key=last.__getitem__)
+        rows = [
+            (s, {f"lowest, {low}": t[low], "median": median(t.values()), f"highest, {high}": t[high]})
+            for s, t in rows
+        ]
+    return _lines(record, _series(rows), slug, "Pruning thresholds", fit_log=100)
 
 
 def layer_densities(record: RunRecord, slug: str) -> str:
