@@ -2,5 +2,6 @@
 
 from secateur.zoo.deeplab_resnet34 import deeplab_resnet34
 from secateur.zoo.resnetd50 import lim_resnetd50
+from secateur.zoo.video_captioner import video_captioner
 
-__all__ = ["deeplab_resnet34", "lim_resnetd50"]
+__all__ = ["deeplab_resnet34", "lim_resnetd50", "video_captioner"]
