@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,6 +18,7 @@ from secateur.cost import count_macs
 from secateur.export import Format, export
 from secateur.files import write_text
 from secateur.folder import RunFolder
+from secateur.problem import Input, one, sample_shape
 from secateur.run import make_problem
 from secateur.saving import load, manifest, save
 
@@ -47,7 +48,8 @@ def compact_run(path: Path, *, round_to: int = 1) -> tuple[Path, Compaction, dic
         for name, net in (("before", model), ("after", small))
     }
     written = save(small, folder.compact, manifest(folder.weights)["about"])
-    record = {"round_to": round_to, **sizes, "input": list(example.shape), "compaction": made.to_dict()}
+    shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
+    record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
     write_text(path / "compact.json", json.dumps(record, indent=1))
     return written, made, sizes
 
@@ -96,6 +98,8 @@ def bench_runs(
     reference, example = _trained(first)
     shape = parse_size(size)
     if shape is not None:
+        if not isinstance(example, Tensor) or example.dim() != 4:
+            raise ValueError(f"bench: size is {size!r}, but the input of {first} is no image; leave it out.")
         example = example.new_zeros(1, example.shape[1], *shape).normal_()
     candidates: dict[str, nn.Module] = {f"{first.name} (dense)" if against is None else first.name: reference}
     for path in paths:
@@ -103,15 +107,15 @@ def bench_runs(
     return bench(candidates, example, engines, threads=threads, repeats=repeats)
 
 
-def _trained(path: Path) -> tuple[nn.Module, Tensor]:
+def _trained(path: Path) -> tuple[nn.Module, Input]:
     folder = RunFolder(path)
     problem, data = make_problem(folder.read_config())
     load(problem.model, folder.weights)
     x, _ = next(iter(data.test))
-    return problem.model.eval(), cast(Tensor, x)[:1]
+    return problem.model.eval(), one(x)
 
 
-def _smallest(path: Path) -> tuple[nn.Module, Tensor]:
+def _smallest(path: Path) -> tuple[nn.Module, Input]:
     """The compacted network of a run, or where there is none yet, the trained one."""
     folder = RunFolder(path)
     if not folder.compact.exists():
@@ -119,4 +123,4 @@ def _smallest(path: Path) -> tuple[nn.Module, Tensor]:
     problem, data = make_problem(folder.read_config())
     load(problem.model, folder.compact)
     x, _ = next(iter(data.test))
-    return problem.model.eval(), cast(Tensor, x)[:1]
+    return problem.model.eval(), one(x)

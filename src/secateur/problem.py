@@ -27,12 +27,15 @@ class Task:
             ``higher_is_better``.
         weight: Constant factor of this task's loss.
         picture: ``(prediction or target of one image) -> (H, W, 3) uint8``, for reports; None shows none.
+        decode: ``(model in eval mode, x) -> prediction`` that the metrics see where it is not what the loss sees, such as
+            a caption said word by word; None gives both the model's own.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
     weight: float = 1.0
     picture: Callable[[Tensor], Tensor] | None = None
+    decode: Callable[[nn.Module, Input], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Problem:
 
     Args:
         model: ``model(x) -> {task: prediction}``. ``x`` is a tensor, or ``{task: x}`` when each task has an
-            input of its own; then the model returns predictions for the tasks it was given.
+            input of its own; then the model returns predictions for the tasks it was given. A mapping whose keys are
+            no tasks, such as ``{"input_ids": ..., "attention_mask": ...}``, is one input of several tensors for all tasks.
         tasks: Name to :class:`Task`.
         train: Re-iterable of ``(x, {task: target})``; a batch may lack some tasks.
         val: Batches to choose settings on.
@@ -113,6 +117,16 @@ def example(problem: Problem) -> Any:
     with preserved_rng():
         x, _ = next(iter(problem.train))
     return to_device(x, device)
+
+
+def one(x: Input) -> Input:
+    """The first sample of a batch, still with a batch dimension."""
+    return x[:1] if isinstance(x, Tensor) else {name: value[:1] for name, value in x.items()}
+
+
+def sample_shape(x: Input) -> Any:
+    """The shape of one sample, or of each of its tensors by name."""
+    return list(x.shape[1:]) if isinstance(x, Tensor) else {n: list(v.shape[1:]) for n, v in x.items()}
 
 
 def to_device(x: Any, device: torch.device) -> Any:

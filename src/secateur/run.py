@@ -28,7 +28,7 @@ from secateur.folder import RunFolder
 from secateur.ledger import Row
 from secateur.optimizer import adam
 from secateur.overlap import Overlap, overlap
-from secateur.problem import Problem
+from secateur.problem import Problem, one, sample_shape, to_device
 from secateur.samples import save_samples
 from secateur.saving import load, save
 from secateur.schedules import Schedule, constant, cosine, staircase
@@ -204,9 +204,10 @@ def _device(name: str) -> dict[str, Any]:
 
 def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
     x, _ = next(iter(data.test))
-    example = cast(torch.Tensor, x)[:1].to(next(problem.model.parameters()).device)
+    device = next(problem.model.parameters()).device
+    example = to_device(one(x), device)
     found = cost(problem.model, example, components(problem)).to_dict()
-    found["macs"]["input"] = list(example.shape[1:])
+    found["macs"]["input"] = sample_shape(example)
     packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
     return {
         "name": "",
@@ -219,7 +220,7 @@ def _report(config: Config, problem: Problem, data: Data, seconds: float, comman
         "seed": config["seed"],
         "steps": config["steps"],
         "command": command,
-        "hardware": _hardware(example.device),
+        "hardware": _hardware(device),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "train_seconds": round(seconds, 1),
     }

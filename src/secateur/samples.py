@@ -19,13 +19,13 @@ from secateur.problem import Problem, to_device
 def save_samples(problem: Problem, data: Data, path: Path, count: int = 6) -> Path:
     """Writes ``count`` evenly spaced test images with what the model makes of them, as uint8 pictures in an npz.
 
-    Keys: ``input/i``, ``<task>/truth/i``, ``<task>/prediction/i``, each (H, W, 3).
+    Keys: ``input/i``, ``<task>/truth/i``, ``<task>/prediction/i``, each (H, W, 3). Where the input is no image, none.
     """
     model, pictures = problem.model, dict[str, Any]()
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    for number, (image, targets) in enumerate(_spread(data, count)):
+    for number, (image, targets) in enumerate(_spread(data, count) if data.mean else ()):
         pictures[f"input/{number}"] = _denormalised(image, data)
         predictions = model(to_device(image[None], device))
         for task, target in targets.items():

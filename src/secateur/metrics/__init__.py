@@ -1,5 +1,6 @@
-"""Metrics of dense prediction tasks, right under any batching and on several processes, ΔT, and group sparsity."""
+"""Metrics of dense prediction tasks and of captions, right under any batching and on several processes, ΔT, and group sparsity."""
 
+from secateur.metrics.captions import CaptionScore
 from secateur.metrics.delta import DeltaT, delta_t
 from secateur.metrics.depth import DepthError
 from secateur.metrics.group_sparsity import GroupSparsity, group_sparsity
@@ -9,6 +10,7 @@ from secateur.metrics.normals import NormalAngle
 from secateur.metrics.segmentation import MeanIoU, PixelAccuracy
 
 __all__ = [
+    "CaptionScore",
     "CosineSimilarity",
     "DeltaT",
     "DepthError",

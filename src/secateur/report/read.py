@@ -27,7 +27,7 @@ class Density:
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds of one forward pass on an ``input`` (C, H, W); components map to (dense, sparse)."""
+    """Multiply-adds of one forward pass on an ``input`` (C, H, W), empty if it is several tensors; components map to (dense, sparse)."""
 
     dense: float
     sparse: float
@@ -149,7 +149,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
             components={
                 c: (_number(v["dense"]), _number(v["sparse"])) for c, v in macs["components"].items()
             },
-            input=tuple(int(n) for n in macs["input"]),
+            input=() if isinstance(macs["input"], dict) else tuple(int(n) for n in macs["input"]),
         ),
         "seed": int(report["seed"]),
         "steps": int(report["steps"]),
