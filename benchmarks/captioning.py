@@ -2,7 +2,7 @@
 
     python benchmarks/captioning.py --out runs/captioning
 
-Trains what is missing (one to two minutes a run on one core), then writes the raw figures to
+Trains what is missing (about a minute a run on one core), then writes the raw figures to
 docs/results/captioning.json and the table, with the published one of another network and corpus beside it, to
 docs/results/captioning.md. Finished runs are not trained again.
 """
@@ -21,7 +21,7 @@ from nyuv2_small import RESULTS, SEEDS, read, table
 
 DATA = ["--data", "stories", "--data.noise", "1.5", "--data.train_count", "4096"]
 MODEL = ["--model", "video_captioner", "--model.width", "64"]
-TRAINING = ["--steps", "1500", "--batch", "32", "--validate_every", "1500"]
+TRAINING = ["--steps", "800", "--batch", "32", "--validate_every", "800"]
 KEPT = ["--method.density", "0.2"]
 ARMS = {
     "dense": ["dense"],

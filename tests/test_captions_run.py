@@ -99,6 +99,11 @@ def test_a_smaller_network_says_the_same(runs: Path) -> None:
     assert evaluate(problem, "val").keys() == {"caption"}
 
 
+def test_a_size_is_refused_where_there_are_no_images(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["train", "dense", *SMALL, "--size", "48x64", "--out", str(tmp_path / "run")])
+    assert "leave --size out" in "".join(capsys.readouterr())
+
+
 def test_every_tensor_of_one_input_is_exported(runs: Path, tmp_path: Path) -> None:
     problem, data = make_problem(RunFolder(runs / "dense").read_config())
     x, _ = next(iter(data.test))

@@ -24,7 +24,8 @@ _PLACES = ("kitchen", "garden", "restaurant", "pan", "bowl", "oven", "wok", "pot
 _ROLES = {"subject": _SUBJECTS, "verb": _VERBS, "object": _OBJECTS, "place": _PLACES}
 _RARE = 0.25  # how often the other word stands for a verb
 _SEEN = 0.6  # how often a part of the scene is in view in a frame
-_LONG = 6  # frames from which an event is slow
+_LENGTHS = (3, 8)  # frames of an event
+_SLOW = 6  # frames from which an event is slow
 
 
 class Stories:
@@ -85,16 +86,16 @@ class Stories:
         said: list[str] = []
         for _ in range(int(rng.integers(1, 3))):
             verb, thing = int(rng.integers(len(_VERBS))), int(rng.integers(len(_OBJECTS)))
-            length = int(rng.integers(3, 9))
+            length = int(rng.integers(_LENGTHS[0], _LENGTHS[1] + 1))
             parts = {"subject": subject, "verb": verb, "object": thing, "place": place}
             seen = rng.random((length, len(parts))) < _SEEN
             vectors = np.stack([self._vectors[role][number] for role, number in parts.items()])
             frames.append(seen @ vectors + self.noise * rng.standard_normal((length, self.dim)))
             word = _VERBS[verb][int(rng.random() < _RARE)]
-            said.append(f"{'slowly ' if length >= _LONG else ''}{word} the {_OBJECTS[thing]}")
+            said.append(f"{'slowly ' if length >= _SLOW else ''}{word} the {_OBJECTS[thing]}")
         first, *then = said
-        where = f"in the {_PLACES[place]}"
-        caption = " and then ".join([f"the {_SUBJECTS[subject]} {first}", *then]) + f" {where}"
+        done = " and then ".join([f"the {_SUBJECTS[subject]} {first}", *then])
+        caption = f"{done} in the {_PLACES[place]}"
         return torch.from_numpy(np.concatenate(frames).astype(np.float32)), caption
 
 
@@ -127,4 +128,4 @@ def stories(
     test = Stories(test_count, dim, noise, seed, first=train_count + val_count)
     vocabulary = Vocabulary.of(train.caption(index) for index in range(train_count))
     splits = {"train": train, "val": val, "test": test}
-    return clip_data(splits, vocabulary, frames=2 * 8, batch=batch, seed=seed)
+    return clip_data(splits, vocabulary, frames=2 * _LENGTHS[1], batch=batch, seed=seed)
