@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from secateur import Problem, Task, compact, compaction, components, cost, load, save
+from secateur import GroupLasso, Problem, Task, compact, compaction, components, cost, fit, load, save
 from secateur.channels import find_channels
 from secateur.zoo import video_captioner
+from secateur.zoo.transformer import positions
 from secateur.zoo.video_captioner import VideoCaptioner
 
 
@@ -102,6 +103,23 @@ def test_dead_heads_and_hidden_units_are_removed(tmp_path: Path) -> None:
         given, expected = inputs(words), model(inputs(words))["caption"]
         assert float((less(given)["caption"] - expected).abs().max()) <= 1e-5 * float(expected.abs().max())
         assert torch.equal(again(given)["caption"], less(given)["caption"])
+
+
+def test_group_lasso_takes_heads_and_units_out() -> None:
+    x = inputs()
+    data = [(x, {"caption": torch.randint(0, 50, (2, 5))})]
+    problem = Problem(small(), {"caption": Task(torch.nn.functional.cross_entropy)}, data)
+    fit(problem, GroupLasso(density=0.6, groups="coupled", metric="euclidean"), steps=20)
+    less = compact(problem.model, x)
+    before, after = compaction(less).channels
+    assert before == 6 * 4 + 4 * 64
+    assert after < 0.9 * before
+
+
+def test_places_differ_in_half_precision() -> None:
+    half = positions(200, 32, torch.zeros(1, dtype=torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    assert torch.allclose(half.float(), positions(200, 32, torch.zeros(1)), atol=0.01)
 
 
 def test_a_head_is_one_channel() -> None:

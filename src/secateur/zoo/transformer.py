@@ -104,7 +104,8 @@ class DecoderLayer(nn.Module):
 
 def positions(length: int, width: int, like: Tensor) -> Tensor:
     """Sines and cosines of the place, (length, width), of the dtype and on the device of ``like``; for any length."""
-    place = torch.arange(length, device=like.device).to(like.dtype)[:, None]
-    rates = torch.arange(width // 2, device=like.device).to(like.dtype) * (-2 * math.log(1e4) / width)
+    wide = torch.promote_types(like.dtype, torch.float32)  # in half precision neighbours would look alike
+    place = torch.arange(length, device=like.device).to(wide)[:, None]
+    rates = torch.arange(width // 2, device=like.device).to(wide) * (-2 * math.log(1e4) / width)
     angle = place * rates.exp()
-    return torch.cat([angle.sin(), angle.cos()], -1)
+    return torch.cat([angle.sin(), angle.cos()], -1).to(like.dtype)
