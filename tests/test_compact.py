@@ -87,6 +87,30 @@ def test_attention_whose_code_fixes_its_sizes_is_pinned_and_said() -> None:
     assert any("normalises over all channels" in reason for reason in compaction(small).pinned)
 
 
+class Scaled(nn.Module):
+    """Tensors made in the forward pass."""
+
+    def __init__(self, table: list[float]) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(4, 8), nn.Linear(8, 3)
+        self.table = table
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(torch.relu(self.one(x)) * torch.tensor(self.table).to(x.dtype))
+
+
+@pytest.mark.parametrize("table", [[0.5], [1.0, 2.0] * 4])
+@torch.no_grad()
+def test_a_tensor_made_in_the_forward_pass_is_a_constant(table: list[float]) -> None:
+    model, x = Scaled(table), torch.randn(5, 4)
+    model.two.weight[:, :3] = 0
+    small = compact(model, x)
+    assert same(model(x), small(x))
+    assert small.one.out_features == (
+        5 if len(table) == 1 else 8
+    )  # that the user wrote out 8 numbers is respected
+
+
 def test_a_residual_stream_is_one_channel_wherever_it_is_read() -> None:
     """ResNet-18, by hand."""
     channels = find_channels(build("resnet18"), torch.zeros(1, 3, 64, 64))

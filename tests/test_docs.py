@@ -8,6 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
+import torch
 from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError
 
@@ -101,6 +102,28 @@ def test_the_program_of_fit_runs() -> None:
     }
     exec(compile(code.replace("epochs=30", "epochs=2"), "fit.md", "exec"), shown)
     assert shown["history"].attempts
+
+
+def test_the_examples_of_transformers_run() -> None:
+    first, second = blocks(ROOT / "docs" / "transformers.md", "python")
+    x = {
+        "input_ids": torch.randint(0, 100, (8, 6)),
+        "attention_mask": torch.ones(8, 6, dtype=torch.long),
+    }
+    train = [(x, {"topic": torch.randint(0, 3, (8,)), "mood": torch.randint(0, 2, (8,))})]
+    shown = {**vars(secateur), "cross_entropy": F.cross_entropy, "train": train, "example": x}
+    exec(compile(first, "transformers.md", "exec"), shown)
+    small = shown["small"].eval()
+    assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in shown["model"].parameters())
+    exec(compile(second, "transformers.md", "exec"), shown)
+    parts = secateur.components(shown["problem"], "kind")
+    assert secateur.density(shown["problem"].model, parts).overall == pytest.approx(0.2, abs=0.0005)
+
+
+def test_the_command_of_transformers_parses() -> None:
+    text = (ROOT / "docs" / "transformers.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"`secateur train ([^`]+)`", text)
+    parse(shlex.split(line))
 
 
 def test_the_method_of_ones_own_runs() -> None:

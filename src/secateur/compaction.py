@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import torch
@@ -12,6 +13,10 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 _ATTRIBUTE = "_secateur_compaction"
+_HEAD_COUNTS, _HEAD_SIZES = (
+    ("num_attention_heads", "num_heads", "n_heads"),
+    ("attention_head_size", "head_dim"),
+)
 
 
 @dataclass
@@ -160,6 +165,7 @@ def replace(model: nn.Module, path: str, new: nn.Module) -> None:
 @torch.no_grad()
 def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
     """Cuts parameters and buffers to the indices left along each axis, and tells their modules."""
+    owners = {child: module for module in model.modules() for child in module.children()}
     for module in model.modules():
         held = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
         for name, tensor in held.items():
@@ -169,6 +175,8 @@ def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
             for axis, indices in axes.items():
                 if tensor.shape[axis] != indices.numel():
                     _tell(module, name, axis, tensor.shape[axis], indices.numel())
+                    if axis == 0 and module in owners:
+                        _tell_heads(owners[module], tensor.shape[axis], indices.numel())
     done: set[int] = set()
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if name in kept and id(tensor) not in done:
@@ -186,6 +194,16 @@ def _names(model: nn.Module, tensor: Tensor) -> list[str]:
         *model.named_buffers(remove_duplicate=False),
     ]
     return [name for name, other in everything if other is tensor]
+
+
+def _tell_heads(owner: Any, before: int, after: int) -> None:
+    """Sets what the attention around a projection says about its heads; names as transformers has them."""
+    for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):
+        heads, width = getattr(owner, count, None), getattr(owner, size, None)
+        if isinstance(heads, int) and isinstance(width, int) and heads * width == before:
+            setattr(owner, count, after // width)
+            if getattr(owner, "all_head_size", None) == before:
+                owner.all_head_size = after
 
 
 def _tell(module: Any, name: str, axis: int, before: int, after: int) -> None:

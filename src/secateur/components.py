@@ -11,10 +11,11 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem
+from secateur.kinds import kinds
+from secateur.problem import Problem, example
 
 Components = dict[str, tuple[str, ...]]
-By = Literal["owner", "sharing", "layer", "block", "all"] | Mapping[str, Sequence[str]]
+By = Literal["owner", "sharing", "layer", "block", "kind", "all"] | Mapping[str, Sequence[str]]
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -40,7 +41,9 @@ def components(problem: Problem, by: By = "owner") -> Components:
         by: ``"owner"``: one component per set of tasks that a weight serves; what all tasks share is called
             ``backbone``, what one task owns bears its name, what some share is ``a+b``.
             ``"sharing"``: ``backbone`` (several owners) and ``heads`` (one). ``"block"``: the innermost module
-            around a layer that holds another one, such as a residual block. ``"layer"``: every weight. ``"all"``: one component.
+            around a layer that holds another one, such as a residual block or the attention of a transformer layer.
+            ``"kind"``: ``attention``, ``feed_forward`` (other linear layers) and ``convolution``, each over the whole network
+            (AdapMTL, Appendix C.3). ``"layer"``: every weight. ``"all"``: one component.
             A mapping ``{name: glob patterns}`` of parameter names says it by hand.
 
     Raises:
@@ -54,6 +57,7 @@ def components(problem: Problem, by: By = "owner") -> Components:
     if isinstance(by, Mapping):
         return _by_pattern(names, by)
     groups: dict[str, list[str]] = {}
+    of = kinds(problem.model, example(problem), prunable(problem.model)) if by == "kind" else {}
     for name in names:
         match by:
             case "owner":
@@ -64,6 +68,8 @@ def components(problem: Problem, by: By = "owner") -> Components:
                 key = name.rpartition(".")[0] or name
             case "block":
                 key = _block_name(names, name)
+            case "kind":
+                key = of[name]
             case "all":
                 key = "all"
         groups.setdefault(key, []).append(name)

@@ -174,10 +174,16 @@ def digest(config: Config) -> str:
 
 
 def build(kind: str, config: Config, **linked: Any) -> Any:
-    """Calls the part that ``config[kind]`` names with its options, and with those of ``linked`` that it takes."""
+    """Calls the part that ``config[kind]`` names with its options, and with those of ``linked`` that it takes.
+
+    Raises:
+        ValueError: If a size is given to data that have none, or the part refuses its options.
+    """
     options = dict(config[kind])
     target = part(kind, options.pop("name"))
     taken = _linked(kind, target)
+    if linked.get("size") is not None and "size" not in taken:
+        raise ValueError(f"size is given, but {kind} {config[kind]['name']!r} has none; leave --size out.")
     return target(**options, **{k: v for k, v in linked.items() if k in taken and v is not None})
 
 

@@ -18,7 +18,7 @@ from secateur.cost import count_macs
 from secateur.export import Format, export
 from secateur.files import write_text
 from secateur.folder import RunFolder
-from secateur.problem import Input, shapes, single
+from secateur.problem import Input, one, sample_shape
 from secateur.run import make_problem
 from secateur.saving import load, manifest, save
 
@@ -48,7 +48,8 @@ def compact_run(path: Path, *, round_to: int = 1) -> tuple[Path, Compaction, dic
         for name, net in (("before", model), ("after", small))
     }
     written = save(small, folder.compact, manifest(folder.weights)["about"])
-    record = {"round_to": round_to, **sizes, "input": shapes(example), "compaction": made.to_dict()}
+    shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
+    record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
     write_text(path / "compact.json", json.dumps(record, indent=1))
     return written, made, sizes
 
@@ -97,17 +98,19 @@ def bench_runs(
     reference, example = _trained(first)
     shape = parse_size(size)
     if shape is not None:
-        example = _resized(example, shape)
+        example = _resized(example, shape, first)
     candidates: dict[str, nn.Module] = {f"{first.name} (dense)" if against is None else first.name: reference}
     for path in paths:
         candidates[path.name] = _smallest(path)[0]
     return bench(candidates, example, engines, threads=threads, repeats=repeats)
 
 
-def _resized(x: Input, shape: tuple[int, int]) -> Input:
-    if isinstance(x, Tensor):
-        return x.new_zeros(1, x.shape[1], *shape).normal_()
-    return {task: part.new_zeros(1, part.shape[1], *shape).normal_() for task, part in x.items()}
+def _resized(x: Input, shape: tuple[int, int], run: Path) -> Input:
+    images = [x] if isinstance(x, Tensor) else list(x.values())
+    if any(image.dim() != 4 for image in images):
+        raise ValueError(f"bench: a size is given, but the input of {run} is no image; leave it out.")
+    made = [image.new_zeros(1, image.shape[1], *shape).normal_() for image in images]
+    return made[0] if isinstance(x, Tensor) else dict(zip(x, made, strict=True))
 
 
 def _trained(path: Path) -> tuple[nn.Module, Input]:
@@ -115,7 +118,7 @@ def _trained(path: Path) -> tuple[nn.Module, Input]:
     problem, data = make_problem(folder.read_config())
     load(problem.model, folder.weights)
     x, _ = next(iter(data.test))
-    return problem.model.eval(), single(x)
+    return problem.model.eval(), one(x)
 
 
 def _smallest(path: Path) -> tuple[nn.Module, Input]:
@@ -126,4 +129,4 @@ def _smallest(path: Path) -> tuple[nn.Module, Input]:
     problem, data = make_problem(folder.read_config())
     load(problem.model, folder.compact)
     x, _ = next(iter(data.test))
-    return problem.model.eval(), single(x)
+    return problem.model.eval(), one(x)

@@ -25,7 +25,7 @@ def evaluate(
 ) -> dict[str, dict[str, float]]:
     """Every metric of every task over one split: ``{task: {metric: value}}``.
 
-    The model runs in eval mode on the device it is on, and is left as it was: modes, BatchNorm statistics and the
+    The model runs in eval mode on the device it is on, a task with ``decode`` by means of that, and is left as it was: modes, BatchNorm statistics and the
     global random state do not change. Copies of the metrics do the counting. On several processes each evaluates
     its own batches, torchmetrics adds them up, and all of them must call this function.
 
@@ -58,8 +58,11 @@ def evaluate(
     try:
         with preserved_rng(), torch.no_grad():
             for x, targets in islice(batches, limit):
-                predictions = predict(model, to_device(x, device), targets, problem.tasks)
+                x = to_device(x, device)
+                predictions = predict(model, x, targets, problem.tasks)
                 for task, prediction in predictions.items():
+                    decode = problem.tasks[task].decode
+                    prediction = prediction if decode is None else decode(model, x)
                     collections[task].update(prediction.to(counting), to_device(targets[task], counting))
                     updates[task] += 1
     finally:

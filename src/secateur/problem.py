@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,12 +27,15 @@ class Task:
             ``higher_is_better``.
         weight: Constant factor of this task's loss.
         picture: ``(prediction or target of one image) -> (H, W, 3) uint8``, for reports; None shows none.
+        decode: ``(model in eval mode, x) -> prediction`` that the metrics see where it is not what the loss sees, such as
+            a caption said word by word; None gives both the model's own.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
     metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
     weight: float = 1.0
     picture: Callable[[Tensor], Tensor] | None = None
+    decode: Callable[[nn.Module, Input], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class Problem:
 
     Args:
         model: ``model(x) -> {task: prediction}``. ``x`` is a tensor, or ``{task: x}`` when each task has an
-            input of its own; then the model returns predictions for the tasks it was given.
+            input of its own; then the model returns predictions for the tasks it was given. A mapping whose keys are
+            no tasks, such as ``{"input_ids": ..., "attention_mask": ...}``, is one input of several tensors for all tasks.
         tasks: Name to :class:`Task`.
         train: Re-iterable of ``(x, {task: target})``; a batch may lack some tasks.
         val: Batches to choose settings on.
@@ -115,18 +119,19 @@ def example(problem: Problem) -> Any:
     return to_device(x, device)
 
 
-def single(x: Input) -> Input:
-    """The first sample of a batch, as a batch of one; of every task's input where each has its own."""
-    return x[:1] if isinstance(x, Tensor) else {task: part[:1] for task, part in x.items()}
+def apart(x: Input, tasks: Container[str]) -> bool:
+    """Whether each task has an input of its own: ``{task: x}``, and not one tensor or several for all tasks."""
+    return isinstance(x, Mapping) and all(name in tasks for name in x)
 
 
-def shapes(x: Input) -> list[int] | dict[str, list[int]]:
-    """Shape of one sample, or of each task's."""
-    return (
-        list(x.shape[1:])
-        if isinstance(x, Tensor)
-        else {task: list(part.shape[1:]) for task, part in x.items()}
-    )
+def one(x: Input) -> Input:
+    """The first sample of a batch, still with a batch dimension."""
+    return x[:1] if isinstance(x, Tensor) else {name: value[:1] for name, value in x.items()}
+
+
+def sample_shape(x: Input) -> Any:
+    """The shape of one sample, or of each of its tensors by name."""
+    return list(x.shape[1:]) if isinstance(x, Tensor) else {n: list(v.shape[1:]) for n, v in x.items()}
 
 
 def to_device(x: Any, device: torch.device) -> Any:
@@ -150,7 +155,7 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
     try:
         with preserved_rng(), torch.enable_grad():
             for x, targets in problem.train:
-                for part, named in _apart(x, targets, unseen):
+                for part, named in _one_by_one(x, targets, unseen):
                     predictions = predict(
                         model, to_device(part, device), to_device(named, device), problem.tasks
                     )
@@ -171,11 +176,11 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
     return {name: frozenset(tasks) for name, tasks in found.items()}
 
 
-def _apart(
+def _one_by_one(
     x: Input, targets: Mapping[str, Tensor], tasks: set[str]
 ) -> list[tuple[Input, Mapping[str, Tensor]]]:
     """Each task's own input by itself, so that inputs mixed in one batch do not make one task depend on another's."""
-    if isinstance(x, Tensor):
+    if isinstance(x, Tensor) or not apart(x, {*targets, *tasks}):
         return [(x, targets)]
     return [({task: x[task]}, {task: targets[task]}) for task in targets if task in tasks and task in x]
 

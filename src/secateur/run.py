@@ -28,7 +28,7 @@ from secateur.folder import RunFolder
 from secateur.ledger import Row
 from secateur.optimizer import adam
 from secateur.overlap import Overlap, overlap
-from secateur.problem import Problem, single, to_device
+from secateur.problem import Problem, apart, one, sample_shape, to_device
 from secateur.samples import save_samples
 from secateur.saving import load, save
 from secateur.schedules import Schedule, constant, cosine, staircase
@@ -204,10 +204,10 @@ def _device(name: str) -> dict[str, Any]:
 
 def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
     x, _ = next(iter(data.test))
-    example = to_device(single(x), device := next(problem.model.parameters()).device)
+    example = to_device(one(x), device := next(problem.model.parameters()).device)
     found = cost(problem.model, example, components(problem)).to_dict()
-    inputs = [example] if isinstance(example, torch.Tensor) else list(example.values())
-    found["macs"] |= {"input": list(inputs[0].shape[1:]), "images": len(inputs)}
+    inputs = list(example.values()) if apart(example, problem.tasks) else [example]
+    found["macs"] |= {"input": sample_shape(inputs[0]), "images": len(inputs)}
     packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
     return {
         "name": "",

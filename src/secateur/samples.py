@@ -22,13 +22,13 @@ def save_samples(problem: Problem, data: Data, path: Path, count: int = 6) -> Pa
 
     Where each task has images of its own, the tasks take turns.
 
-    Keys: ``input/i``, ``<task>/truth/i``, ``<task>/prediction/i``, each (H, W, 3).
+    Keys: ``input/i``, ``<task>/truth/i``, ``<task>/prediction/i``, each (H, W, 3). Where the input is no image, none.
     """
     model, pictures = problem.model, dict[str, Any]()
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    for number, (x, targets) in enumerate(_spread(data, count)):
+    for number, (x, targets) in enumerate(_spread(data, count) if data.mean else ()):
         image = x if isinstance(x, Tensor) else next(iter(x.values()))
         pictures[f"input/{number}"] = _denormalised(image[0], data)
         predictions = model(to_device(x, device))

@@ -18,6 +18,9 @@ def fixed_values(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> tuple[di
     for node in nodes:
         if node.op == "buffer" and node.target in state:
             fixed[node] = state[node.target].detach().cpu()
+        elif node.value is not None:
+            fixed[node] = node.value
+            free.add(node)
         elif node.call is None or node.op == "getitem":
             continue
         elif node.op in CREATIONS or (node.inputs and all(read in fixed for read in node.inputs)):

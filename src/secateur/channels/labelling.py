@@ -42,6 +42,8 @@ class Labelling:
             count = 1
             for size in node.shape:
                 count *= size
+            if node in self.fixed and self.fixed[node].dtype in (torch.int32, torch.int64):
+                return full(NEUTRAL, node.shape, torch.int64)  # a table of places, such as position_ids
             if count > _ATOMS or node.target in {name for name, _ in self.axes}:
                 self.of[node] = full(PINNED, node.shape, torch.int64)
                 self.pin_weight(node, "is used in several ways")

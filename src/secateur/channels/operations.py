@@ -60,6 +60,10 @@ CONVOLUTIONS = frozenset({
 PRODUCTS = frozenset({
     "addmm", "bmm", "matmul", "mm",
 })
+# They check, and give nothing.
+CHECKS = frozenset({
+    "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size",
+})
 BATCH_NORMS = frozenset({
     "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
 })

@@ -34,6 +34,10 @@ def _input(flow: Labelling, node: Node) -> Tensor:
     return full(PINNED, node.shape, torch.int64)
 
 
+def _check(flow: Labelling, node: Node) -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
 def _output(flow: Labelling, node: Node) -> Tensor:
     for read in node.inputs:
         flow.pin(flow.read(read), "an output of the network")
@@ -216,6 +220,7 @@ def _squeezed(x: Tensor, axes: list[int]) -> Tensor:
 _RULES: list[tuple[frozenset[str], Rule]] = [
     (frozenset({"input"}), _input),
     (frozenset({"output"}), _output),
+    (ops.CHECKS, _check),
     (ops.POINTWISE | ops.DECISIONS, _pointwise),
     (ops.CONVOLUTIONS, convolution_rule),
     (ops.PRODUCTS | {"linear"}, product_rule),

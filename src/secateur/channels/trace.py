@@ -17,6 +17,12 @@ from torch.export.graph_signature import InputKind
 from secateur.problem import Input
 from secateur.rng import preserved_rng
 
+_ENDS = {
+    InputKind.PARAMETER: "parameter",
+    InputKind.USER_INPUT: "input",
+    InputKind.CONSTANT_TENSOR: "constant",
+}
+
 
 @dataclass(eq=False)
 class Node:
@@ -24,7 +30,8 @@ class Node:
 
     Args:
         name: Unique in the trace.
-        op: ATen name without overload, such as ``conv2d``; ``input``, ``parameter``, ``buffer`` or ``output`` for the ends.
+        op: ATen name without overload, such as ``conv2d``; ``input``, ``parameter``, ``buffer``, ``constant`` or ``output`` for
+            the ends.
         call: The operation; None for the ends.
         args: Literals, and nodes where tensors go in.
         kwargs: The same by name.
@@ -32,6 +39,7 @@ class Node:
         owner: Path of the innermost module that does it.
         source: The line of the user's code that does it.
         target: Name in the model's state, for parameters and buffers.
+        value: Of a constant, such as ``torch.tensor(0.5)`` in the forward pass.
     """
 
     name: str
@@ -43,6 +51,7 @@ class Node:
     owner: str = ""
     source: str = ""
     target: str = ""
+    value: Tensor | None = None
 
     @property
     def inputs(self) -> list[Node]:
@@ -107,8 +116,10 @@ def _read(program: ExportedProgram) -> Iterator[Node]:
         owner, source = _origin(node)
         if node.op == "placeholder":
             spec = specs[node.name]
-            kind = {InputKind.PARAMETER: "parameter", InputKind.USER_INPUT: "input"}.get(spec.kind, "buffer")
+            kind = _ENDS.get(spec.kind, "buffer")
             new = Node(node.name, kind, shape=_shape(node), target=spec.target or "")
+            if kind == "constant":
+                new.value, new.target = cast(Tensor, program.constants[new.target]).detach().cpu(), ""
         elif node.op == "output":
             new = Node("output", "output", args=_replaced(node.args, made.__getitem__))
         else:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
+from secateur.data.captions import captions
 from secateur.data.celebamask import celebamask, celebamask_frames
 from secateur.data.cityscapes import cityscapes, cityscapes_frames
 from secateur.data.data import Data
@@ -13,6 +14,7 @@ from secateur.data.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.nyuv2 import nyuv2, nyuv2_frames
 from secateur.data.rooms import rooms, rooms_frames
+from secateur.data.stories import stories
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
 
 FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
@@ -29,6 +31,7 @@ arguments of the function of that name that decide what is read."""
 
 __all__ = [
     "Data",
+    "captions",
     "celebamask",
     "cityscapes",
     "dense_data",
@@ -36,5 +39,6 @@ __all__ = [
     "hf_images",
     "nyuv2",
     "rooms",
+    "stories",
     "taskonomy",
 ]

@@ -19,9 +19,9 @@ class Data:
         val: Batches to choose settings on, held out of the training split by seed.
         test: Batches for the final figures.
         classes: Task to class names, for the tasks that have classes.
-        mean: Per-channel mean subtracted from RGB in [0, 1].
-        std: Per-channel standard deviation divided by.
-        size: ``(height, width)`` of the images, pixels.
+        mean: Per-channel mean subtracted from RGB in [0, 1]; empty where the input is no image.
+        std: Per-channel standard deviation divided by; empty likewise.
+        size: ``(height, width)`` of the images, pixels; empty likewise.
     """
 
     tasks: Mapping[str, Task]
@@ -30,6 +30,6 @@ class Data:
     val: Iterable[Batch]
     test: Iterable[Batch]
     classes: Mapping[str, tuple[str, ...]]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    size: tuple[int, int]
+    mean: tuple[float, float, float] | tuple[()] = ()
+    std: tuple[float, float, float] | tuple[()] = ()
+    size: tuple[int, int] | tuple[()] = ()

@@ -57,7 +57,8 @@ def export(
 
     Args:
         model: ``model(x) -> {task: prediction}``.
-        example: What it takes, (N, C, ...) or ``{task: (N, C, ...)}`` when each task has its own input.
+        example: What it takes, (N, C, ...), or ``{task: (N, C, ...)}`` when each task has its own input; any other
+            mapping is one input of several tensors.
         path: The file; OpenVINO puts a ``.bin`` beside its ``.xml``.
         format: None reads it off the suffix: ``.onnx``, ``.xml``, ``.pte`` or ``.pt2``.
         tasks: Which to keep, in this order; heads that only the others need are left out. None keeps all.

@@ -21,7 +21,8 @@ class Network:
     Args:
         module: Tensors in the order of ``inputs`` to a tuple of predictions in the order of ``tasks``.
         tasks: Names of the predictions.
-        inputs: Name of each input in the file to the task it is for, None when one input serves all.
+        inputs: Name of each input in the file to the task it is for, or its name in the mapping that serves all tasks;
+            None when it is one tensor.
         example: A tensor per input.
     """
 
@@ -69,7 +70,11 @@ def network(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Ne
     if isinstance(example, Tensor):
         inputs: dict[str, str | None] = {_free("input", chosen): None}
     else:
-        inputs = {_free(f"input_{task}", chosen): task for task in example if task in chosen}
+        apart = set(example) <= set(
+            found
+        )  # an input for each task; otherwise several tensors for all of them
+        names = [name for name in example if name in chosen] if apart else list(example)
+        inputs = {_free(f"input_{name}" if apart else name, chosen): name for name in names}
     made = Network(_Tuple(copied, chosen, tuple(inputs.values())), chosen, inputs, ())
     return Network(made.module, chosen, inputs, made.listed(example))
 

@@ -1,6 +1,7 @@
-"""Metrics of dense prediction and of whole images, right under any batching and on several processes, ΔT, and group sparsity."""
+"""Metrics of dense prediction, of whole images and of captions, right under any batching and on several processes, ΔT, and group sparsity."""
 
 from secateur.metrics.accuracy import Accuracy
+from secateur.metrics.captions import CaptionScore
 from secateur.metrics.cross_entropy import CrossEntropy
 from secateur.metrics.delta import DeltaT, delta_t
 from secateur.metrics.depth import DepthError
@@ -12,6 +13,7 @@ from secateur.metrics.segmentation import MeanIoU, PixelAccuracy
 
 __all__ = [
     "Accuracy",
+    "CaptionScore",
     "CosineSimilarity",
     "CrossEntropy",
     "DeltaT",

@@ -27,7 +27,10 @@ class Density:
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-adds of one forward pass on ``images`` inputs (C, H, W), one a task; components map to (dense, sparse)."""
+    """Multiply-adds of one forward pass, (dense, sparse) for each component.
+
+    The pass is on ``images`` inputs (C, H, W), one a task; empty where an input is several tensors.
+    """
 
     dense: float
     sparse: float
@@ -150,7 +153,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
             components={
                 c: (_number(v["dense"]), _number(v["sparse"])) for c, v in macs["components"].items()
             },
-            input=tuple(int(n) for n in macs["input"]),
+            input=() if isinstance(macs["input"], dict) else tuple(int(n) for n in macs["input"]),
             images=int(macs.get("images", 1)),
         ),
         "seed": int(report["seed"]),

@@ -178,11 +178,12 @@ def subline(comparison: Comparison) -> str:
     ]
     group = max(known, key=lambda item: item[1])[0] if known else pruned[0]
     params, macs = group.first.params, group.first.macs
-    size = " × ".join(str(n) for n in macs.input[1:])
     each = f" for each of {macs.images} tasks" if macs.images > 1 else ""
+    image = len(macs.input) == 3
+    size = f"an input of {' × '.join(str(n) for n in macs.input[1:])} pixels" if image else "one sample"
     return (
         f"{group.label} keeps {count(params['nonzero'])} of {count(params['total'])} parameters and "
-        f"{count(macs.sparse)} of {count(macs.dense)} multiply-adds on an input of {size} pixels{each}."
+        f"{count(macs.sparse)} of {count(macs.dense)} multiply-adds on {size}{each}."
     )
 
 

@@ -3,6 +3,8 @@
 from secateur.zoo.deeplab_resnet34 import deeplab_resnet34
 from secateur.zoo.resnetd50 import lim_resnetd50
 from secateur.zoo.shared_backbones import independent, mobilenetv2_aspp, separate_bottom, shared_bottom
+from secateur.zoo.transformer_encoder import transformer_encoder
+from secateur.zoo.video_captioner import video_captioner
 
 __all__ = [
     "deeplab_resnet34",
@@ -11,4 +13,6 @@ __all__ = [
     "mobilenetv2_aspp",
     "separate_bottom",
     "shared_bottom",
+    "transformer_encoder",
+    "video_captioner",
 ]

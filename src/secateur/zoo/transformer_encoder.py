@@ -1,0 +1,92 @@
+"""Any encoder of Hugging Face's transformers with a head for each task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from secateur.problem import Input
+
+Pool = Literal["first", "mean", "none"]
+
+
+class TransformerEncoder(nn.Module):
+    """An encoder, and a linear head for each task on what it gives.
+
+    Args:
+        encoder: Module of transformers that returns ``last_hidden_state``.
+        tasks: Task to the number of its outputs.
+        width: Channels of the hidden state.
+        pool: What a head sees: the first place, the mean over places that are not masked, or each place.
+    """
+
+    def __init__(self, encoder: nn.Module, tasks: Mapping[str, int], width: int, pool: Pool) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = nn.ModuleDict({task: nn.Linear(width, outputs) for task, outputs in tasks.items()})
+        self.pool: Pool = pool
+
+    def forward(self, x: Input) -> dict[str, Tensor]:
+        """The encoder's main input, such as token ids (N, T) or pixels (N, 3, H, W), or its inputs by name.
+
+        Returns:
+            ``{task: (N, outputs)}``; with each place for itself ``{task: (N, outputs, T)}``.
+        """
+        found: Any = self.encoder(**x) if isinstance(x, Mapping) else self.encoder(x)
+        hidden: Tensor = found.last_hidden_state  # (N, T, width)
+        if self.pool == "first":
+            hidden = hidden[:, 0]
+        elif self.pool == "mean":
+            mask = x.get("attention_mask") if isinstance(x, Mapping) else None
+            weight = torch.ones_like(hidden[..., 0]) if mask is None else mask.to(hidden.dtype)
+            hidden = (hidden * weight[..., None]).sum(1) / weight.sum(1, keepdim=True)
+        outputs = {task: head(hidden) for task, head in self.heads.items()}
+        return {t: y.transpose(1, 2) if self.pool == "none" else y for t, y in outputs.items()}
+
+
+def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "first") -> TransformerEncoder:
+    """An encoder of transformers with fresh weights, built from its configuration; nothing is downloaded.
+
+    Its pooler is left out, since no task reads it. BERT, RoBERTa, DistilBERT and ViT are tested: whole attention heads
+    and hidden units can be removed from them.
+
+    Args:
+        tasks: Task to the number of its outputs.
+        config: A configuration such as ``BertConfig(hidden_size=128)``, or the same as a mapping with its ``model_type``:
+            ``{"model_type": "bert", "hidden_size": 128}``.
+        pool: What a head sees: ``first`` place, ``mean`` over places that are not masked, or ``none``: each place.
+
+    Raises:
+        ValueError: If there is no task, or the configuration or ``pool`` is unknown.
+        ImportError: If transformers is not installed; it says what to install.
+    """
+    try:
+        from transformers import AutoConfig, AutoModel
+    except ImportError as error:
+        raise ImportError(
+            f"transformer_encoder needs transformers: pip install 'secateur[transformers]' ({error})."
+        ) from error
+    if not tasks or min(tasks.values()) < 1:
+        raise ValueError(
+            f"transformer_encoder: tasks is {dict(tasks)}; give {{task: outputs}} with at least 1 output each."
+        )
+    if pool not in get_args(Pool):
+        raise ValueError(f"transformer_encoder: pool is {pool!r}; choose one of {list(get_args(Pool))}.")
+    made: Any = config
+    if isinstance(config, Mapping):
+        settings: dict[str, Any] = dict(config)
+        kind = settings.pop("model_type", None)
+        try:
+            made = AutoConfig.for_model(kind, **settings)
+        except ValueError as error:
+            raise ValueError(
+                f"transformer_encoder: config has model_type {kind!r}, which transformers does not know; "
+                "give one of its names, such as bert, roberta, distilbert or vit."
+            ) from error
+    encoder: Any = AutoModel.from_config(made)
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+    return TransformerEncoder(encoder, tasks, made.hidden_size, pool)
