@@ -23,7 +23,7 @@ from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import own_parameters, split_at
 
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
-SMALL = ["--batch", "16", "--steps", "400", "--validate_every", "400", "--model.width", "0.25"]
+SMALL = ["--batch", "16", "--steps", "300", "--validate_every", "300", "--model.width", "0.25"]
 PRECISION = {"resnet18": "bf16-mixed", "mobilenet_v2": "32-true"}  # what is faster on the processor at hand
 SPLITS = {  # of separate bottoms, of shared bottoms
     "resnet18": (["layer1", "layer2", "layer3", "layer4"], ["layer4_1", "layer4", "layer3"]),
