@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,7 @@ def test_every_problem_is_named_with_its_place() -> None:
         "train 5: depth holds NaN",
     ):
         assert words in said
-    assert "the same image is in train too" in found["test"].problems[0]
+    assert "the same input is in train too" in found["test"].problems[0]
 
 
 def test_a_class_that_training_never_shows_is_named() -> None:
@@ -135,3 +136,25 @@ def test_asked_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 1
     assert main(["doctor", "--data", "imagenet"]) == 1
     assert "imagenet: no such data set" in capsys.readouterr().err
+
+
+def test_clips_with_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "features").mkdir()
+    listed = {}
+    for number, split in enumerate(("train", "val", "test")):
+        names = [f"{split}{i}" for i in range(3)]
+        for i, name in enumerate(names):
+            np.save(
+                tmp_path / "features" / f"{name}.npy", np.random.default_rng(9 * number + i).random((5, 4))
+            )
+        listed[split] = [{"clip": name, "caption": "a man cuts an onion"} for name in names]
+    (tmp_path / "captions.json").write_text(json.dumps(listed))
+    argv = ["doctor", "--data", "captions", "--data.root", str(tmp_path), "--out", str(tmp_path / "x.png")]
+    assert main(argv) == 0
+    assert "5 to 5" in capsys.readouterr().out
+    (tmp_path / "features" / "val1.npy").unlink()
+    np.save(tmp_path / "features" / "test0.npy", np.random.default_rng(0).random((5, 4)))
+    assert main(argv) == 1
+    said = capsys.readouterr().out
+    assert "val1.npy" in said
+    assert "test 0: the same input is in train too" in said

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.captions import captions
+from secateur.data.captions import captions, captions_frames
 from secateur.data.celebamask import celebamask, celebamask_frames
 from secateur.data.cityscapes import cityscapes, cityscapes_frames
 from secateur.data.data import Data
@@ -18,6 +18,7 @@ from secateur.data.stories import stories
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
 
 FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
+    "captions": captions_frames,
     "celebamask": celebamask_frames,
     "cityscapes": cityscapes_frames,
     "domains": domains_frames,

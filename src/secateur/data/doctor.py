@@ -35,6 +35,7 @@ _PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {
     "seg": segmentation_picture,
     "normal": normal_picture,
     "depth": depth_picture,
+    "features": lambda x: map_picture(((x - x.min()) / (x.max() - x.min()).clamp(min=1e-12))[None]),
 }
 
 
@@ -80,11 +81,11 @@ def examine(splits: Mapping[str, Dataset[Sample]], threads: int = 2) -> dict[str
                 split.problems.append(f"{name} {index}: {error}")
                 continue
             _count(split, sample, f"{name} {index}")
-            mark = hashlib.sha256((sample["image"] * 255).byte().numpy().tobytes()).digest()
+            mark = hashlib.sha256(_input(sample).numpy().tobytes()).digest()
             other = seen.setdefault(mark, name)
             if other.split()[-1] != name.split()[-1]:
                 split.problems.append(
-                    f"{name} {index}: the same image is in {other} too; figures on it would be too good. Take one of them out."
+                    f"{name} {index}: the same input is in {other} too; figures on it would be too good. Take one of them out."
                 )
         for key, counts in split.classes.items() if name.endswith("train") else ():
             absent = sorted(set(range(max(counts, default=0))) - set(counts))
@@ -98,7 +99,8 @@ def picture(found: Mapping[str, Split], path: Path) -> Path:
     rows: list[Tensor] = []
     for split in found.values():
         for key in split.shown[0] if split.shown else ():
-            tiles = [_tile(key, sample[key], sample["image"].shape[-2:]) for sample in split.shown]
+            size = _input(split.shown[0]).shape[-2:]
+            tiles = [_tile(key, sample[key], size) for sample in split.shown]
             tiles += [torch.zeros_like(tiles[0])] * (_SHOWN - len(tiles))
             rows.append(torch.cat(tiles, 1))
     if not rows:
@@ -125,12 +127,12 @@ def _read(samples: Dataset[Sample], threads: int) -> Iterator[tuple[int, Sample 
 
 
 def _count(split: Split, sample: Sample, where: str) -> None:
-    image = sample["image"]
+    image = _input(sample)
     split.sizes[(image.shape[-2], image.shape[-1])] += 1
-    if float(image.std()) < _ALIKE:
+    if "image" in sample and float(image.std()) < _ALIKE:
         split.problems.append(f"{where}: the image is of one colour.")
     for key, x in sample.items():
-        if key == "image":
+        if x is image:
             continue
         if x.is_floating_point() and not bool(x.isfinite().all()):
             split.problems.append(f"{where}: {key} holds NaN or infinite values.")
@@ -142,7 +144,7 @@ def _count(split: Split, sample: Sample, where: str) -> None:
         before = split.invalid.get(key, 0.0)
         split.invalid[key] = before + (share - before) / (split.samples + 1)
         valid = x[..., ~invalid] if key == "normal" else x[~invalid]
-        if key == "seg" or not x.dim():
+        if not x.is_floating_point():
             counts = torch.bincount(valid.flatten().long()) if valid.numel() else torch.zeros(0)
             own = split.classes.setdefault(key, Counter())
             own.update({label: int(n) for label, n in enumerate(counts.tolist()) if n})
@@ -152,6 +154,11 @@ def _count(split: Split, sample: Sample, where: str) -> None:
     split.samples += 1
     if len(split.shown) < _SHOWN:
         split.shown.append(sample)
+
+
+def _input(sample: Sample) -> Tensor:
+    """The image, or the features of a clip."""
+    return sample["image"] if "image" in sample else sample["features"]
 
 
 def _tile(key: str, x: Tensor, size: Sequence[int]) -> Tensor:
