@@ -1,4 +1,4 @@
-"""NYU-v2 at a small width on a CPU: dense, AdapMTL, its ablations and gradual magnitude pruning at 90 %, three seeds.
+"""NYU-v2 at a small width on a CPU: dense, AdapMTL by component, its ablations and gradual magnitude pruning at 90 %, three seeds.
 
     python benchmarks/nyuv2_small.py --root data/nyuv2_160x120 --out runs/nyuv2_small
 
@@ -35,9 +35,9 @@ SMALL = [
 ]
 ARMS = {
     "dense": ["dense"],
-    "adapmtl": ["adapmtl", "--method.density", "0.1"],
+    "adapmtl": ["adapmtl_per_component", "--method.density", "0.1"],
     "adapmtl_one_threshold": ["adapmtl_one_threshold", "--method.density", "0.1"],
-    "adapmtl_scale": ["adapmtl", "--method.density", "0.1", "--method.allocation", "scale"],
+    "adapmtl_scale": ["adapmtl_per_component", "--method.density", "0.1", "--method.allocation", "scale"],
     "magnitude": ["magnitude", "--method.density", "0.1"],
 }
 SEEDS = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""Threshold rules at 90 % on NYU-v2, ranked on the validation split: what makes `adapmtl` the default.
+"""Threshold rules at 90 % on NYU-v2, ranked on the validation split: what makes `adapmtl_per_component` what it is.
 
     python benchmarks/threshold_rules.py --root data/nyuv2_160x120 --out runs/nyuv2_small
 
@@ -20,13 +20,13 @@ ONE = ["adapmtl_one_threshold", "--method.density", "0.1"]
 SOFT, EARLY = ["--method.shrinkage", "soft"], ["--method.ramp", "[0.1,0.6]"]
 RULES = {
     "dense": ("dense", ARMS["dense"]),
-    "adapmtl": ("garrote, offsets by cost, ramp to 80 % (the default)", ARMS["adapmtl"]),
+    "adapmtl": ("garrote, offsets by cost, ramp to 80 % (`adapmtl_per_component`)", ARMS["adapmtl"]),
     "adapmtl_scale": ("garrote, offsets by scale, ramp to 80 %", ARMS["adapmtl_scale"]),
     "adapmtl_per_layer": (
         "garrote, offsets by cost per layer, ramp to 80 %",
-        ["adapmtl_per_layer", *ONE[1:]],
+        ["adapmtl_per_component", *ONE[1:], "--method.components", "layer"],
     ),
-    "adapmtl_soft": ("soft, offsets by cost, ramp to 80 %", ["adapmtl", *ONE[1:], *SOFT]),
+    "adapmtl_soft": ("soft, offsets by cost, ramp to 80 %", ["adapmtl_per_component", *ONE[1:], *SOFT]),
     "adapmtl_one_threshold": ("garrote, one threshold, ramp to 80 %", ARMS["adapmtl_one_threshold"]),
     "one_garrote_early": ("garrote, one threshold, ramp to 60 %", [*ONE, *EARLY]),
     "one_soft": ("soft, one threshold, ramp to 80 %", [*ONE, *SOFT]),
@@ -36,7 +36,10 @@ RULES = {
         [*ONE, *SOFT, "--method.straight_through", "false"],
     ),
     "magnitude": ("gradual magnitude, ramp to 60 %", ARMS["magnitude"]),
-    "adapmtl_equal_weights": ("the default rule, tasks weighed equally", ["adapmtl_equal_weights", *ONE[1:]]),
+    "adapmtl_equal_weights": (
+        "`adapmtl_per_component`, tasks weighed equally",
+        ["adapmtl_per_component", *ONE[1:], "--weighting", "Equal"],
+    ),
     "dense_equal_weights": ("dense, tasks weighed equally", ["dense_equal_weights"]),
 }
 
