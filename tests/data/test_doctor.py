@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -12,8 +13,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+import secateur.data
 from domain_folders import folders
 from secateur.cli import main
+from secateur.config import part
+from secateur.data import FRAMES
 from secateur.data.augment import Sample
 from secateur.data.doctor import examine, picture
 
@@ -158,3 +162,16 @@ def test_clips_with_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     said = capsys.readouterr().out
     assert "val1.npy" in said
     assert "test 0: the same input is in train too" in said
+
+
+@pytest.mark.parametrize("name", sorted(FRAMES))
+def test_every_data_set_can_be_examined(name: str) -> None:
+    public = inspect.signature(part("data", name)).parameters
+    own = inspect.signature(FRAMES[name]).parameters
+    assert set(own) <= set(public), "doctor hands over the options of the data set"
+    assert all(p.kind is p.KEYWORD_ONLY for p in own.values())
+
+
+def test_every_data_set_of_files_is_known_to_the_doctor() -> None:
+    generated = {"Data", "dense_data", "stories"}
+    assert set(secateur.data.__all__) - generated == set(FRAMES)
