@@ -7,10 +7,12 @@ import io
 import json
 import math
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from secateur.metrics.seeds import differs, stat
+from secateur.report.svg import standalone
 from secateur.study import Cell, Column, Results, collect
 from secateur.study.page import curve, headline, page
 from secateur.study.table import plain, text, to_csv, to_dict, to_latex, to_markdown
@@ -130,6 +132,9 @@ def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
     assert drawn.startswith("<svg")
     assert "98.0" in drawn
     assert "lth" in drawn
+    alone = standalone(drawn)
+    assert "var(--" not in alone
+    assert ElementTree.fromstring(alone).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 def test_a_reference_that_scores_nothing_gives_no_delta(tmp_path: Path) -> None:

@@ -83,6 +83,15 @@ def to_svg(figure: Figure, slug: str, title: str) -> str:
     return head + _themed(_own_ids(body[body.index(">") + 1 :], slug))
 
 
+def standalone(svg: str) -> str:
+    """An inline SVG as a file of its own: colours in place of page variables, on white."""
+    for colour, name in _VARIABLES.items():
+        svg = svg.replace(f"var(--{name})", colour)
+    svg = svg.replace("var(--sans)", "sans-serif")
+    head = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+    return head + svg.removeprefix("<svg ").replace('style="', 'style="background: #fff; ', 1) + "\n"
+
+
 def _own_ids(body: str, slug: str) -> str:
     """Ids that something refers to get the prefix ``slug``; the others go."""
     body = body.replace("xlink:href=", "href=")

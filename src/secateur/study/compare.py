@@ -8,9 +8,10 @@ from pathlib import Path
 
 from secateur.files import write_text
 from secateur.folder import RunFolder
+from secateur.report.svg import standalone
 from secateur.study import table
 from secateur.study.cells import Cell, grid
-from secateur.study.page import page
+from secateur.study.page import curve, page
 from secateur.study.results import Results, collect
 from secateur.study.running import run
 
@@ -103,3 +104,5 @@ def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> 
     write_text(out / "table.md", table.to_markdown(results))
     write_text(out / "table.tex", table.to_latex(results))
     write_text(out / "table.html", page(results, command))
+    if drawn := curve(results):
+        write_text(out / "curve.svg", standalone(drawn))
