@@ -27,7 +27,7 @@ ARMS = {
     "dense": ["dense"],
     "snip": ["snip", *KEPT],
     "disparse": ["disparse", *KEPT],
-    "adapmtl": ["adapmtl", *KEPT, "--method.components", "kind"],
+    "adapmtl": ["adapmtl_per_component", *KEPT, "--method.components", "kind"],
 }
 PUBLISHED = """\
 | published: VideoBERT on YouCook II, 80 % (AdapMTL, ACM MM 2024, Table 9) | dense | snip | disparse | adapmtl |
