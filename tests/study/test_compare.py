@@ -52,7 +52,9 @@ def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> 
         ("magnitude", 0.5),
         ("magnitude", 0.25),
     ]
-    drawn = "over sparsity" in (folder / "table.html").read_text(encoding="utf-8")  # not where a metric has no value
+    drawn = "over sparsity" in (folder / "table.html").read_text(
+        encoding="utf-8"
+    )  # not where a metric has no value
     assert (folder / "curve.svg").exists() == drawn
 
 
