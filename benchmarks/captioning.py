@@ -9,15 +9,13 @@ docs/results/captioning.md. Finished runs are not trained again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from nyuv2_small import RESULTS, SEEDS, read, table
+from nyuv2_small import SEEDS, arguments, read, table, write
 
 DATA = ["--data", "stories", "--data.noise", "1.5", "--data.train_count", "4096"]
 MODEL = ["--model", "video_captioner", "--model.width", "64"]
@@ -52,22 +50,13 @@ def train(out: Path, arm: str, seed: int) -> None:
 
 def main() -> None:
     """Trains, then writes the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/captioning"))
-    parser.add_argument("--workers", type=int, default=1, help="runs side by side")
-    options = parser.parse_args()
+    options = arguments(__doc__, "runs/captioning", workers=1).parse_args()
     with ThreadPoolExecutor(options.workers) as pool:
         for chosen in (["dense"], [arm for arm in ARMS if arm != "dense"]):
             jobs = [(arm, seed) for seed in SEEDS for arm in chosen]
             list(pool.map(lambda job: train(options.out, *job), jobs))
     runs = {arm: [read(options.out / f"{arm}-{seed}") for seed in SEEDS] for arm in ARMS}
-    made = f"{table(runs)}\n\n{PUBLISHED}\n"
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "captioning.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "captioning.md").write_text(made, encoding="utf-8")
-    print(made)
+    write("captioning", runs, f"{table(runs)}\n\n{PUBLISHED}")
 
 
 if __name__ == "__main__":

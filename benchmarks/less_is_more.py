@@ -8,12 +8,10 @@ of the first seed against their dense reference, and writes docs/results/less_is
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from nyuv2_small import RESULTS, SEEDS, read, spread, table, train_all
+from nyuv2_small import SEEDS, arguments, read, spread, table, train_all, write
 from secateur.deploy import bench_runs, compact_run
 from secateur.folder import RunFolder
 from secateur.metrics import group_sparsity
@@ -72,22 +70,12 @@ def rows(runs: dict[str, list[dict[str, Any]]], speed: dict[str, Any]) -> str:
 
 def main() -> None:
     """Trains, compacts, times, then writes the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", required=True, help="folder of NYU-v2")
-    parser.add_argument("--out", type=Path, default=Path("runs/less_is_more"))
-    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
-    options = parser.parse_args()
+    options = arguments(__doc__, "runs/less_is_more", "NYU-v2").parse_args()
     train_all(ARMS, options.root, options.out, options.workers)
     runs = {arm: [figures(options.out / f"{arm}-{seed}") for seed in SEEDS] for arm in ARMS}
     pruned = [options.out / f"{arm}-0" for arm in ARMS if arm != "dense"]
     speed = bench_runs(pruned, ENGINES, against=options.out / "dense-0", size=SIZE).to_dict()
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    made = {"runs": runs, "speed": speed}
-    (RESULTS / "less_is_more.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "less_is_more.md").write_text(rows(runs, speed) + "\n", encoding="utf-8")
-    print(rows(runs, speed))
+    write("less_is_more", {"runs": runs, "speed": speed}, rows(runs, speed))
 
 
 if __name__ == "__main__":

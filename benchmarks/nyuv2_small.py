@@ -97,21 +97,32 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def arguments(
+    about: str | None, out: str, root: str | None = None, workers: int = 2
+) -> argparse.ArgumentParser:
+    """The options of a benchmark that trains: ``--root`` where it needs files, ``--out``, ``--workers``."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if root is not None:
+        parser.add_argument("--root", required=True, help=f"folder of {root}")
+    parser.add_argument("--out", type=Path, default=Path(out), help="of the runs")
+    parser.add_argument("--workers", type=int, default=workers, help="runs side by side")
+    return parser
+
+
+def write(name: str, raw: Any, text: str) -> None:
+    """The raw figures and the table that the documentation shows, which is printed too."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+    (RESULTS / f"{name}.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
 def main() -> None:
     """Trains, then writes the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", required=True, help="folder of NYU-v2")
-    parser.add_argument("--out", type=Path, default=Path("runs/nyuv2_small"))
-    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
-    options = parser.parse_args()
+    options = arguments(__doc__, "runs/nyuv2_small", "NYU-v2").parse_args()
     train_all(ARMS, options.root, options.out, options.workers)
     runs = {arm: [read(options.out / f"{arm}-{seed}") for seed in SEEDS] for arm in ARMS}
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / "nyuv2_small.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "nyuv2_small.md").write_text(table(runs) + "\n", encoding="utf-8")
-    print(table(runs))
+    write("nyuv2_small", runs, table(runs))
 
 
 if __name__ == "__main__":

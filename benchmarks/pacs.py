@@ -2,14 +2,13 @@
 
     python benchmarks/pacs.py --root data/pacs_64 --out runs/pacs
 
-For two backbones: separate bottoms and shared bottoms at every split, independent networks; then the pattern with the best
+For each backbone: separate bottoms and shared bottoms at every split, independent networks; then the pattern with the best
 validation accuracy pruned to 90 % with AdapMTL and DiSparse. Trains what is missing (about a minute a run on one core), then
-writes docs/results/pacs.json, pacs.md and pacs.svg. Finished runs are not trained again.
+writes docs/results/pacs_{backbone}.json, .md and .svg. Finished runs are not trained again.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from nyuv2_small import RESULTS, SEEDS, spread
+from nyuv2_small import RESULTS, SEEDS, arguments, spread, write
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import own_parameters, split_at
 
@@ -111,72 +110,50 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def figure(found: dict[str, Any], backbones: tuple[str, ...], path: Path) -> None:
-    """Accuracy against the share of parameters that are a task's own, a panel for each backbone."""
+def figure(found: dict[str, Any], backbone: str, path: Path) -> None:
+    """Accuracy against the share of parameters that are a task's own."""
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(
-        1,
-        len(backbones),
-        figsize=(1 + 4.5 * len(backbones), 3.8),
-        sharey=True,
-        squeeze=False,
-        layout="constrained",
-    )
-    for panel, backbone in zip(panels[0], backbones, strict=True):
-        whole = own((backbone, "independent", ""))
-        for pattern, mark in (("separate_bottom", "o"), ("shared_bottom", "s"), ("independent", "*")):
-            rows = [(row["own"] / whole, [mean(r["test"]) for r in row["runs"]]) for name, row in found.items() if name.startswith(f"{backbone}/{pattern}") and row["recipe"] == "dense"]  # fmt: skip
-            rows.sort()
-            middle = [sum(values) / len(values) for _, values in rows]
-            low = [m - min(values) for m, (_, values) in zip(middle, rows, strict=True)]
-            high = [max(values) - m for m, (_, values) in zip(middle, rows, strict=True)]
-            panel.errorbar(
-                [x for x, _ in rows], middle, [low, high], marker=mark, label=pattern.replace("_", " ")
-            )
-        panel.set(title=backbone, xlabel="own share of the backbone's parameters")
-        panel.set_xscale("symlog", linthresh=0.01)
-        panel.set_xlim(-0.001, 1.3)
-    panels[0][0].set_ylabel("test accuracy, mean of domains (%)")
-    panels[0][0].legend()
+    figure, panel = pyplot.subplots(figsize=(5.5, 3.8), layout="constrained")
+    whole = own((backbone, "independent", ""))
+    for pattern, mark in (("separate_bottom", "o"), ("shared_bottom", "s"), ("independent", "*")):
+        rows = [(row["own"] / whole, [mean(r["test"]) for r in row["runs"]]) for name, row in found.items() if name.startswith(f"{backbone}/{pattern}") and row["recipe"] == "dense"]  # fmt: skip
+        rows.sort()
+        middle = [sum(values) / len(values) for _, values in rows]
+        low = [m - min(values) for m, (_, values) in zip(middle, rows, strict=True)]
+        high = [max(values) - m for m, (_, values) in zip(middle, rows, strict=True)]
+        label = pattern.replace("_", " ")
+        panel.errorbar([x for x, _ in rows], middle, [low, high], marker=mark, label=label)
+    panel.set(title=backbone, xlabel="own share of the backbone's parameters")
+    panel.set_ylabel("test accuracy, mean of domains (%)")
+    panel.set_xscale("symlog", linthresh=0.01)
+    panel.set_xlim(-0.001, 1.3)
+    panel.legend()
     figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     """Trains, then writes the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", required=True, help="folder of PACS")
-    parser.add_argument("--out", type=Path, default=Path("runs/pacs"))
-    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
+    parser = arguments(__doc__, "runs/pacs", "PACS")
     parser.add_argument("--backbones", nargs="+", choices=tuple(SPLITS), default=tuple(SPLITS), help="which")
     options = parser.parse_args()
-    backbones = tuple(options.backbones)
-    found: dict[str, Any] = {}
 
     def together(jobs: list[tuple[Any, ...]]) -> None:
         with ThreadPoolExecutor(options.workers) as pool:
             list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
 
-    def collect(name: str, recipe: str, arm: Arm) -> None:
+    def collect(recipe: str, arm: Arm) -> dict[str, Any]:
         runs = [read(folder(options.out, recipe, arm, seed)) for seed in SEEDS]
-        found[name] = {"recipe": recipe, "own": own(arm), "runs": runs}
+        return {"recipe": recipe, "own": own(arm), "runs": runs}
 
-    every = [arm for backbone in backbones for arm in arms(backbone)]
-    for backbone in backbones:
+    for backbone in options.backbones:
         together([("dense", arm, seed) for seed in SEEDS for arm in arms(backbone)])
-    for arm in every:
-        collect("/".join(arm), "dense", arm)
-    chosen = [best(found, backbone) for backbone in backbones]
-    together([(r, arm, seed, "--method.density", "0.1") for arm in chosen for r in PRUNED for seed in SEEDS])
-    for arm in chosen:
-        for recipe in PRUNED:
-            collect(f"{'/'.join(arm)}, {recipe} at 90 %", recipe, arm)
-    (RESULTS / "pacs.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "pacs.md").write_text(table(found) + "\n", encoding="utf-8")
-    figure(found, backbones, RESULTS / "pacs.svg")
-    print(table(found))
+        found = {"/".join(arm): collect("dense", arm) for arm in arms(backbone)}
+        chosen = best(found, backbone)
+        together([(r, chosen, seed, "--method.density", "0.1") for r in PRUNED for seed in SEEDS])
+        found |= {f"{'/'.join(chosen)}, {r} at 90 %": collect(r, chosen) for r in PRUNED}
+        write(f"pacs_{backbone}", found, table(found))
+        figure(found, backbone, RESULTS / f"pacs_{backbone}.svg")
 
 
 if __name__ == "__main__":

@@ -8,12 +8,10 @@ docs/results/threshold_rules.json and the ranking to docs/results/threshold_rule
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from nyuv2_small import ARMS, RESULTS, SEEDS, read, spread, train_all
+from nyuv2_small import ARMS, SEEDS, arguments, read, spread, train_all, write
 from secateur.metrics import delta_t
 
 ONE = ["adapmtl_one_threshold", "--method.density", "0.1"]
@@ -89,20 +87,11 @@ def table(found: dict[str, list[dict[str, Any]]]) -> str:
 
 def main() -> None:
     """Trains, then writes the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--root", required=True, help="folder of NYU-v2")
-    parser.add_argument("--out", type=Path, default=Path("runs/nyuv2_small"))
-    parser.add_argument("--workers", type=int, default=2, help="runs side by side")
-    options = parser.parse_args()
-    train_all(
-        {arm: command for arm, (_, command) in RULES.items()}, options.root, options.out, options.workers
-    )
+    options = arguments(__doc__, "runs/nyuv2_small", "NYU-v2").parse_args()
+    commands = {arm: command for arm, (_, command) in RULES.items()}
+    train_all(commands, options.root, options.out, options.workers)
     found = validation(options.out)
-    (RESULTS / "threshold_rules.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    (RESULTS / "threshold_rules.md").write_text(table(found) + "\n", encoding="utf-8")
-    print(table(found))
+    write("threshold_rules", found, table(found))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from secateur.components import prunable
 from secateur.masks import Masks
 from secateur.problem import Problem
 from secateur.schedules import check_density
+from secateur.scores import Scores, magnitude
 from secateur.sparsifier import Sparsifier
 
 
@@ -59,6 +61,40 @@ class Masked(Sparsifier):
     def at_step(self, share: float) -> int:
         """The step, counted from 1, at which ``share`` of the steps is done; 0 is before the first."""
         return round(share * self.steps)
+
+
+class AtOnce(Masked):
+    """Prunes once, at a share of the steps; a subclass says by what scores, and which of them stay.
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        at: Share of the steps at which it happens; 0 is before training.
+    """
+
+    def __init__(self, density: float, at: float) -> None:
+        super().__init__(density)
+        self.at = check_share("at", at)
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prunes, if it is to happen before training."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(magnitude(self.weights))  # raises now what could not be reached later
+            if self.at_step(self.at) == 0:
+                self.masks.replace_(self._select(self._scores()), None)
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Prunes, when its time has come."""
+        if self.density < 1.0 and step == self.at_step(self.at):
+            self.masks.replace_(self._select(self._scores()), optimizer)
+
+    @abstractmethod
+    def _scores(self) -> Scores:
+        """The higher the more a weight is worth."""
+
+    @abstractmethod
+    def _select(self, found: Scores) -> Scores:
+        """True where a weight stays."""
 
 
 def check_share(name: str, value: float) -> float:

@@ -24,6 +24,7 @@ from secateur.data.dense import (
     segmentation_loss,
     surface_normal,
 )
+from secateur.data.making import Loading
 from secateur.data.pictures import (
     DARK,
     depth_picture,
@@ -61,13 +62,9 @@ class Pattern(Dataset[Sample]):
 
 def data(tasks: tuple[str, ...]):
     return dense_data(
-        Pattern(),
-        Pattern(),
-        Pattern(),
-        tasks=tasks,
-        size=(8, 12),
-        batch=2,
-        seed=0,
+        {split: Pattern() for split in ("train", "val", "test")},
+        tasks,
+        Loading((8, 12), batch=2, seed=0),
         classes=("a", "b", "c", "d"),
         mean=(0.5, 0.5, 0.5),
         std=(0.2, 0.2, 0.2),

@@ -135,7 +135,7 @@ def test_bad_input(tmp_path: Path) -> None:
         domains(root=str(root), tasks=["clipart"])
     with pytest.raises(ValueError, match=r"test_share=1\.5"):
         domains(root=str(root), test_share=1.5)
-    with pytest.raises(ValueError, match=r"do not fill one batch of 64"):
+    with pytest.raises(ValueError, match=r"Domain 'photo'.* do not fill one batch of 64"):
         domains(root=str(root), batch=64)
     broken = root / "photo" / "cat" / "3.png"
     broken.write_bytes(broken.read_bytes()[:40])

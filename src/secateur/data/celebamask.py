@@ -13,7 +13,7 @@ from secateur.data.data import Data
 from secateur.data.dense import Measures, check_tasks, dense_data
 from secateur.data.labels import binary
 from secateur.data.lists import read_json
-from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD
+from secateur.data.making import Loading
 from secateur.data.splitting import check_size, shares
 
 CLASSES = ("background", "hair", "skin")
@@ -59,21 +59,12 @@ def celebamask(
     """
     splits = celebamask_frames(root=root, tasks=tasks, size=size, seed=seed, split=split)
     return dense_data(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        tasks=tasks,
-        size=size,
-        batch=batch,
-        seed=seed,
+        splits,
+        tasks,
+        Loading(size, batch, seed, workers, augment, cache),
         classes=CLASSES,
-        mean=PRETRAINED_MEAN,
-        std=PRETRAINED_STD,
-        workers=workers,
-        augment=augment,
         measures=measures,
         others={task: binary() for task in tasks if task != "seg"},
-        cache=cache,
     )
 
 

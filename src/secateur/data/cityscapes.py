@@ -27,7 +27,7 @@ from secateur.data.fields import (
 )
 from secateur.data.frames import Frames, Reader, reader
 from secateur.data.lists import numbered_frames
-from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD
+from secateur.data.making import Loading
 from secateur.data.pictures import map_picture
 from secateur.data.splitting import check_size, with_val
 from secateur.metrics import DepthError
@@ -90,20 +90,11 @@ def cityscapes(
     metrics = {"abs": DepthError(statistic="abs"), "rel": DepthError(statistic="rel")}
     depth = Task(partial(masked_l1, above=0.0), metrics, picture=_picture)
     return dense_data(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        tasks=tasks,
-        size=size,
-        batch=batch,
-        seed=seed,
+        splits,
+        tasks,
+        Loading(size, batch, seed, workers, augment, cache),
         classes=CLASSES_7 if classes == 7 else CLASSES_19,
-        mean=PRETRAINED_MEAN,
-        std=PRETRAINED_STD,
-        workers=workers,
-        augment=augment,
         others={"depth": (depth, 1)},
-        cache=cache,
         encode={"depth": inverse},
     )
 

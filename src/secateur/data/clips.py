@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import count, islice
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from secateur.data.data import Data
+from secateur.data.order import Epochs, Resumable, numbered
 from secateur.data.vocabulary import Vocabulary
 from secateur.metrics.captions import CaptionScore
 from secateur.problem import Batch, Input, Task
 
-_ORDER = 0  # as of the images' loader
 TASK = "caption"
 
 
@@ -37,7 +35,7 @@ class Clips(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClipLoader:
+class ClipLoader(Resumable):
     """Batches ``({"features", "mask", "words"}, {"caption": target})``; batch k is a function of (seed, k) alone.
 
     ``features`` (N, F, dim) float, filled up with zeros; ``mask`` (N, F) bool, True at real frames; ``words`` (N, T)
@@ -51,7 +49,7 @@ class ClipLoader:
         length: T, at least one more than the pieces of the longest caption.
         batch: Clips a batch.
         seed: Not negative.
-        shuffle: A new order each epoch, and the last batch is dropped where it is not full.
+        shuffle: As of :class:`~secateur.data.order.Epochs`.
 
     Raises:
         ValueError: If a number is out of range, or the clips do not fill one batch.
@@ -66,44 +64,21 @@ class ClipLoader:
     shuffle: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch", self.batch, 1),
-            ("seed", self.seed, 0),
-            ("frames", self.frames, 1),
-        ):
-            if value < least:
-                raise ValueError(f"ClipLoader: {name}={value}; it must be at least {least}.")
-        if len(self) == 0:
-            raise ValueError(
-                f"ClipLoader: the {len(self.clips)} clips do not fill one batch of {self.batch}; lower batch or add clips."
-            )
+        if self.frames < 1:
+            raise ValueError(f"frames={self.frames}; it must be at least 1.")
+        _ = self._epochs  # raises what is wrong with it
+
+    @cached_property
+    def _epochs(self) -> Epochs:
+        return Epochs(len(self.clips), self.batch, self.seed, self.shuffle)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return len(self.clips) // self.batch if self.shuffle else -(-len(self.clips) // self.batch)
+        return len(self._epochs)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """The first epoch, batches 0 to len - 1; the same each time."""
-        return islice(self.from_step(0), len(self))
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches ``step``, ``step + 1`` and so on without end; step k lies in epoch ``k // len(self)``.
-
-        Raises:
-            ValueError: If ``step`` is negative.
-        """
-        if step < 0:
-            raise ValueError(f"from_step: step={step}; it must not be negative.")
-        return self._batches(step)
-
-    def _batches(self, start: int) -> Iterator[Batch]:
-        order, known = np.arange(len(self.clips)), -1
-        for step in count(start):
-            epoch, place = divmod(step, len(self))
-            if self.shuffle and epoch != known:
-                order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(len(self.clips))
-                known = epoch
-            yield self._batch([int(i) for i in order[place * self.batch : (place + 1) * self.batch]])
+    def _batches(self, start: int, stop: int | None) -> Iterator[Batch]:
+        for _, chosen in self._epochs.batches(numbered(start, stop)):
+            yield self._batch(chosen)
 
     def _batch(self, chosen: list[int]) -> Batch:
         vocabulary = self.vocabulary

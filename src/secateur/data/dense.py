@@ -16,7 +16,7 @@ from secateur.data.augment import Sample, nearest
 from secateur.data.data import Data
 from secateur.data.fields import IGNORE
 from secateur.data.loading import Encode
-from secateur.data.making import TaskOf, make_data
+from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, Loading, TaskOf, make_data
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 from secateur.metrics import (
     CosineSimilarity,
@@ -33,63 +33,38 @@ Measures = Literal["adapmtl", "less_is_more"]
 
 
 def dense_data(
-    train: Dataset[Sample],
-    val: Dataset[Sample],
-    test: Dataset[Sample],
-    *,
+    splits: Mapping[str, Dataset[Sample]],
     tasks: Sequence[str],
-    size: tuple[int, int],
-    batch: int,
-    seed: int,
+    loading: Loading,
+    *,
     classes: Sequence[str],
-    mean: Sequence[float],
-    std: Sequence[float],
-    workers: int = 0,
-    augment: bool = True,
+    mean: tuple[float, float, float] = PRETRAINED_MEAN,
+    std: tuple[float, float, float] = PRETRAINED_STD,
     measures: Measures = "adapmtl",
     others: Mapping[str, TaskOf] | None = None,
-    cache: float | None = None,
     encode: Mapping[str, Encode] | None = None,
 ) -> Data:
-    """Three data sets of samples to the parts of a problem.
+    """Samples to the parts of a problem; arguments that are not here as of :func:`~secateur.data.making.make_data`.
 
     Args:
-        train: Shuffled each epoch, augmented if ``augment``.
-        val: In order, as it is.
-        test: In order, as it is.
+        splits: ``train``, ``val`` and ``test``.
         tasks: Of seg, normal, depth, edge, keypoint, and ``others``.
-        size: ``(height, width)`` of the samples.
-        batch: Samples a batch, in training and in evaluation.
-        seed: Of order and augmentation.
+        loading: How.
         classes: Names of the classes of seg.
         mean: Of RGB in [0, 1].
         std: Of RGB in [0, 1].
-        workers: Processes that load; 0 loads in this one.
-        augment: Zoom and mirror the training samples at random.
         measures: Those of :func:`dense_tasks`.
         others: More tasks, or other forms of the known ones: name to Task and the channels its head needs.
-        cache: As of :func:`~secateur.data.making.make_data`.
-        encode: As of :func:`~secateur.data.making.make_data`.
+        encode: Task to what makes its targets of its field, after augmentation.
 
     Raises:
         ValueError: If a task is unknown or given twice, or a number is out of range.
     """
     known = {**dense_tasks(len(classes), measures), **(others or {})}
     check_tasks(tasks, tuple(known))
-    return make_data(
-        {"train": train, "val": val, "test": test},
-        {name: known[name] for name in tasks},
-        size=size,
-        batch=batch,
-        seed=seed,
-        classes={"seg": tuple(classes)} if "seg" in tasks else {},
-        mean=mean,
-        std=std,
-        workers=workers,
-        augment=augment,
-        cache=cache,
-        encode=encode,
-    )
+    names = {"seg": tuple(classes)} if "seg" in tasks else {}
+    chosen = {name: known[name] for name in tasks}
+    return make_data(splits, chosen, loading, classes=names, mean=mean, std=std, encode=encode)
 
 
 def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, TaskOf]:

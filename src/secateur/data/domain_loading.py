@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import count, islice, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from secateur.data.augment import Sample, normalise
-from secateur.data.loading import Draw, StepLoader, Views, drawn
+from secateur.data.loading import Draw, Views, check_workers, length
+from secateur.data.order import Epochs, Resumable, numbered
 from secateur.problem import Batch
 
 Place = tuple[int, int, Draw]  # domain, index in it, draw
 
 
-class DomainLoader:
+class DomainLoader(Resumable):
     """``({domain: images}, {domain: labels})``, in training ``batch`` of every domain in every batch.
 
     Each domain has its own epochs and its own order. In evaluation a domain that has run out is absent from the batch.
@@ -47,45 +48,27 @@ class DomainLoader:
         augment: bool = False,
         workers: int = 0,
     ) -> None:
+        check_workers(workers)
         self._names, self._workers, self._training = tuple(datasets), workers, training
         self._mean, self._std = tuple(mean), tuple(std)
-        self._parts = [
-            StepLoader(
-                dataset=dataset,
-                tasks=("label",),
-                batch=batch,
-                mean=mean,
-                std=std,
-                seed=seed + 7919 * number,
-                shuffle=training,
-                augment=augment,
-            )
-            for number, dataset in enumerate(datasets.values())
-        ]
+        self._epochs: list[Epochs] = []
+        self._views: list[Views] = []
+        for number, (name, dataset) in enumerate(datasets.items()):
+            own = seed + 7919 * number
+            try:
+                self._epochs.append(Epochs(length(dataset), batch, own, training))
+            except ValueError as error:
+                raise ValueError(f"Domain {name!r}: {error}") from error
+            self._views.append(Views(dataset, own, augment))
 
     def __len__(self) -> int:
         """Batches until the largest domain has been seen once."""
-        return max(len(part) for part in self._parts)
+        return max(map(len, self._epochs))
 
-    def __iter__(self) -> Iterator[Batch]:
-        """Batches 0 to len - 1; the same each time."""
-        return iter(self._loader(0, len(self)))
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches ``step``, ``step + 1`` and so on without end.
-
-        Raises:
-            ValueError: If ``step`` is negative.
-        """
-        if step < 0:
-            raise ValueError(f"from_step: step={step}; it must not be negative.")
-        return iter(self._loader(step, None))
-
-    def _loader(self, start: int, stop: int | None) -> DataLoader[Any]:
-        views = [Views(part.dataset, part.seed, part.augment) for part in self._parts]
+    def _batches(self, start: int, stop: int | None) -> DataLoader[Any]:
         return DataLoader(
-            _Together(views),
-            batch_sampler=_Steps(self._parts, start, stop, self._training),
+            _Together(self._views),
+            batch_sampler=_Steps(self._epochs, start, stop, self._training),
             collate_fn=self._collate,
             num_workers=self._workers,
             generator=torch.Generator(),
@@ -116,16 +99,15 @@ class _Together(Dataset[tuple[int, Sample]]):
 class _Steps(Sampler[list[Place]]):
     """For each step the places of all domains' samples."""
 
-    def __init__(self, parts: Sequence[StepLoader], start: int, stop: int | None, endless: bool) -> None:
-        self.parts, self.start, self.stop, self.endless = parts, start, stop, endless
+    def __init__(self, epochs: Sequence[Epochs], start: int, stop: int | None, endless: bool) -> None:
+        self.epochs, self.start, self.stop, self.endless = epochs, start, stop, endless
 
     def __iter__(self) -> Iterator[list[Place]]:
-        length = None if self.stop is None else self.stop - self.start
-        if self.endless:
-            draws = [drawn(part, count(self.start)) for part in self.parts]
-            steps: Iterator[Any] = zip(*draws, strict=False)
-        else:
-            draws = [drawn(part, range(self.start, len(part))) for part in self.parts]
-            steps = zip_longest(*draws, fillvalue=())
-        for step in islice(steps, length):
-            yield [(domain, *place) for domain, places in enumerate(step) for place in places]
+        ends = [self.stop if self.endless else len(own) for own in self.epochs]
+        parts = [own.batches(numbered(self.start, end)) for own, end in zip(self.epochs, ends, strict=True)]
+        for found in zip_longest(*parts, fillvalue=(0, ())):
+            yield [
+                (domain, index, (step, i))
+                for domain, (step, chosen) in enumerate(found)
+                for i, index in enumerate(chosen)
+            ]

@@ -17,7 +17,7 @@ from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.fields import image_field
 from secateur.data.labels import NONE, classification
-from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, make_data
+from secateur.data.making import Loading, make_data
 from secateur.data.rows import RowFrames
 from secateur.data.splitting import check_size, held_out, with_val
 
@@ -66,15 +66,8 @@ def hf_images(
     return make_data(
         splits,
         {task: classification(names) for task, names in found.names.items()},
-        size=size,
-        batch=batch,
-        seed=seed,
+        Loading(size, batch, seed, workers, augment, cache),
         classes=found.names,
-        mean=PRETRAINED_MEAN,
-        std=PRETRAINED_STD,
-        workers=workers,
-        augment=augment,
-        cache=cache,
     )
 
 

@@ -1,10 +1,10 @@
-"""Loaders whose batch k is a function of the seed and k alone, so that training resumes at any step."""
+"""Loaders of samples: augmented, normalised, in batches that can begin at any step."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import count, islice
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from secateur.data.augment import Sample, normalise, random_view
+from secateur.data.order import Epochs, Resumable, numbered
 from secateur.problem import Batch
 
-_ORDER, _VIEW = 0, 1  # keeps the draws of the order apart from those of the augmentation
+_VIEW = 1  # keeps these draws apart from those of the order
 Draw = tuple[int, int]  # (step, place in the batch)
 Encode = Callable[[Tensor], Tensor]
 """A batch of one field to the targets of its task."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepLoader:
+class StepLoader(Resumable):
     """Batches ``(image, {task: target})`` of a data set of samples.
 
     Sample i of batch k is augmented by draws seeded by (seed, k, i), and the order of an epoch by (seed, epoch);
@@ -35,8 +36,7 @@ class StepLoader:
         mean: Subtracted from each channel of the image.
         std: Divided by.
         seed: Not negative.
-        shuffle: A new order each epoch, and the last batch is dropped where it is not full; otherwise the order
-            is the data set's and the last batch is kept.
+        shuffle: As of :class:`~secateur.data.order.Epochs`.
         augment: Random zoom and mirroring.
         workers: Processes that load; 0 loads in this one.
         encode: Task to what makes its targets of its field, after augmentation; the field itself where left out.
@@ -57,71 +57,48 @@ class StepLoader:
     encode: Mapping[str, Encode] = field(default_factory=dict[str, Encode])
 
     def __post_init__(self) -> None:
-        for name, value, least in (
-            ("batch", self.batch, 1),
-            ("seed", self.seed, 0),
-            ("workers", self.workers, 0),
-        ):
-            if value < least:
-                raise ValueError(f"StepLoader: {name}={value}; it must be at least {least}.")
-        if len(self) == 0:
-            raise ValueError(
-                f"StepLoader: the {self._samples} samples do not fill one batch of {self.batch}; lower batch or add samples."
-            )
+        check_workers(self.workers)
+        _ = self.epochs  # raises what is wrong with it
+
+    @cached_property
+    def epochs(self) -> Epochs:
+        """The order of the samples."""
+        return Epochs(length(self.dataset), self.batch, self.seed, self.shuffle)
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        return self._samples // self.batch if self.shuffle else -(-self._samples // self.batch)
+        return len(self.epochs)
 
-    def __iter__(self) -> Iterator[Batch]:
-        """The first epoch, batches 0 to len - 1; the same each time."""
-        return iter(self._loader(0, len(self)))
-
-    def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches ``step``, ``step + 1`` and so on without end; step k lies in epoch ``k // len(self)``.
-
-        Raises:
-            ValueError: If ``step`` is negative.
-        """
-        if step < 0:
-            raise ValueError(f"from_step: step={step}; it must not be negative.")
-        return iter(self._loader(step, None))
-
-    @property
-    def _samples(self) -> int:
-        return len(self.dataset)  # pyright: ignore[reportArgumentType]
-
-    def _loader(self, start: int, stop: int | None) -> DataLoader[Any]:
+    def _batches(self, start: int, stop: int | None) -> DataLoader[Any]:
         return DataLoader(
             Views(self.dataset, self.seed, self.augment),
-            batch_sampler=_Steps(self, start, stop),
+            batch_sampler=_Steps(self.epochs, start, stop),
             collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
             num_workers=self.workers,
             generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
         )
 
 
+def check_workers(workers: int) -> None:
+    """Raises ValueError if the number is negative."""
+    if workers < 0:
+        raise ValueError(f"workers={workers}; it must be at least 0.")
+
+
+def length(dataset: Dataset[Sample]) -> int:
+    """Samples in a map-style data set."""
+    return len(dataset)  # pyright: ignore[reportArgumentType]
+
+
 class _Steps(Sampler[list[tuple[int, Draw]]]):
     """The batches of the steps in [start, stop)."""
 
-    def __init__(self, loader: StepLoader, start: int, stop: int | None) -> None:
-        self.loader, self.start, self.stop = loader, start, stop
+    def __init__(self, epochs: Epochs, start: int, stop: int | None) -> None:
+        self.epochs, self.start, self.stop = epochs, start, stop
 
     def __iter__(self) -> Iterator[list[tuple[int, Draw]]]:
-        steps = islice(count(self.start), None if self.stop is None else self.stop - self.start)
-        return drawn(self.loader, steps)
-
-
-def drawn(loader: StepLoader, steps: Iterable[int]) -> Iterator[list[tuple[int, Draw]]]:
-    """For each of ``steps``, ascending, a batch of (index of the sample, draw)."""
-    samples, epoch_length = len(loader.dataset), len(loader)  # pyright: ignore[reportArgumentType]
-    order, known = np.arange(samples), -1
-    for step in steps:
-        epoch, place = divmod(step, epoch_length)
-        if loader.shuffle and epoch != known:
-            order, known = np.random.default_rng((loader.seed, _ORDER, epoch)).permutation(samples), epoch
-        chosen = order[place * loader.batch : (place + 1) * loader.batch]
-        yield [(int(index), (step, i)) for i, index in enumerate(chosen)]
+        for step, chosen in self.epochs.batches(numbered(self.start, self.stop)):
+            yield [(index, (step, i)) for i, index in enumerate(chosen)]
 
 
 class Views(Dataset[Sample]):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from torch.utils.data import Dataset, Subset
 
@@ -21,42 +22,54 @@ PRETRAINED_MEAN, PRETRAINED_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of RGB over ImageNet, which pretrained backbones expect."""
 
 
+@dataclass(frozen=True)
+class Loading:
+    """How samples are loaded.
+
+    Args:
+        size: ``(height, width)`` of the samples.
+        batch: Samples a batch, in training and in evaluation.
+        seed: Of order and augmentation.
+        workers: Processes that load; 0 loads in this one.
+        augment: Zoom and mirror the training samples at random.
+        cache: Memory for decoded samples, GiB. If all fit, they are decoded now, so that every error comes now;
+            otherwise each is decoded at every use. None: each is decoded at its first use and kept.
+    """
+
+    size: tuple[int, int]
+    batch: int
+    seed: int
+    workers: int = 0
+    augment: bool = True
+    cache: float | None = None
+
+
 def make_data(
     splits: Mapping[str, Dataset[Sample]],
     tasks: Mapping[str, TaskOf],
+    loading: Loading,
     *,
-    size: tuple[int, int],
-    batch: int,
-    seed: int,
     classes: Mapping[str, tuple[str, ...]],
-    mean: Sequence[float],
-    std: Sequence[float],
-    workers: int = 0,
-    augment: bool = True,
-    cache: float | None = None,
+    mean: tuple[float, float, float] = PRETRAINED_MEAN,
+    std: tuple[float, float, float] = PRETRAINED_STD,
     encode: Mapping[str, Encode] | None = None,
 ) -> Data:
     """Samples and tasks to the parts of a problem.
 
     Args:
-        splits: ``train`` (shuffled each epoch, augmented if ``augment``), ``val`` and ``test`` (in order, as they are).
+        splits: ``train`` (shuffled each epoch, augmented), ``val`` and ``test`` (in order, as they are).
         tasks: By the field of a sample that each predicts.
-        size: ``(height, width)`` of the samples.
-        batch: Samples a batch, in training and in evaluation.
-        seed: Of order and augmentation.
+        loading: How.
         classes: Task to class names, for the tasks that have classes.
         mean: Of RGB in [0, 1].
         std: Of RGB in [0, 1].
-        workers: Processes that load; 0 loads in this one.
-        augment: Zoom and mirror the training samples at random.
-        cache: Memory for decoded samples, GiB. If all fit, they are decoded now, so that every error comes now;
-            otherwise each is decoded at every use. None: each is decoded at its first use and kept.
         encode: Task to what makes its targets of its field, after augmentation.
 
     Raises:
         FileNotFoundError: If a file is missing or empty.
         ValueError: If a sample is damaged, or a number is out of range.
     """
+    cache = loading.cache
     if cache is not None and not cache >= 0:
         raise ValueError(f"cache={cache}; give the memory for decoded samples in GiB, 0 or more.")
     sources = {id(source): source for source in map(_source, splits.values())}
@@ -75,20 +88,20 @@ def make_data(
         for samples in packed.values():
             samples.keep = keep
             if keep:
-                samples.fill(max(2, workers))
+                samples.fill(max(2, loading.workers))
 
     def loader(name: str) -> StepLoader:
         training = name == "train"
         return StepLoader(
             dataset=packed[name],
             tasks=tuple(tasks),
-            batch=batch,
+            batch=loading.batch,
             mean=mean,
             std=std,
-            seed=seed,
+            seed=loading.seed,
             shuffle=training,
-            augment=training and augment,
-            workers=workers,
+            augment=training and loading.augment,
+            workers=loading.workers,
             encode=encode or {},
         )
 
@@ -99,16 +112,11 @@ def make_data(
         val=loader("val"),
         test=loader("test"),
         classes=classes,
-        mean=_three(mean),
-        std=_three(std),
-        size=size,
+        mean=mean,
+        std=std,
+        size=loading.size,
     )
 
 
 def _source(samples: Dataset[Sample]) -> Dataset[Sample]:
     return _source(samples.dataset) if isinstance(samples, Subset) else samples
-
-
-def _three(values: Sequence[float]) -> tuple[float, float, float]:
-    red, green, blue = values
-    return red, green, blue

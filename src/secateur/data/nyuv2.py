@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.dense import Measures, check_tasks, dense_data
+from secateur.data.making import Loading
 from secateur.data.nyuv2_layouts import Layout, Wanted, read_layout
 from secateur.data.splitting import check_size, with_val
 
@@ -84,20 +85,13 @@ def nyuv2(
         root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
     )
     return dense_data(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        tasks=tasks,
-        size=size,
-        batch=batch,
-        seed=seed,
+        splits,
+        tasks,
+        Loading(size, batch, seed, workers, augment, cache),
         classes=CLASSES_13 if classes == 13 else CLASSES_40,
         mean=MEAN,
         std=STD,
-        workers=workers,
-        augment=augment,
         measures=measures,
-        cache=cache,
         encode={"normal": raw_normals} if normals == "raw_uint8" else None,
     )
 

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.dense import Measures, check_tasks, dense_data
+from secateur.data.making import Loading
 from secateur.data.rooms_parts import CLASSES
 from secateur.data.rooms_render import render
 from secateur.data.rooms_scene import layout
@@ -103,17 +104,12 @@ def rooms(
         size=size, seed=seed, train_count=train_count, val_count=val_count, test_count=test_count
     )
     return dense_data(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        tasks=tasks,
-        size=size,
-        batch=batch,
-        seed=seed,
+        splits,
+        tasks,
+        Loading(size, batch, seed, workers),
         classes=CLASSES,
         mean=MEAN,
         std=STD,
-        workers=workers,
         measures=measures,
     )
 

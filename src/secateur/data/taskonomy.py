@@ -37,7 +37,7 @@ from secateur.data.fields import (
 )
 from secateur.data.frames import Frames, load, reader
 from secateur.data.lists import listed_rows
-from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, TaskOf
+from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
 from secateur.data.splitting import check_size, with_val
 from secateur.metrics import CosineSimilarity, CrossEntropy, MapError
@@ -112,20 +112,11 @@ def taskonomy(
     splits = taskonomy_frames(root=root, tasks=tasks, size=size, seed=seed, val_count=val_count)
     weights = _prior(Path(root) / "semseg_prior_factor.npy") if prior and "seg" in tasks else None
     return dense_data(
-        splits["train"],
-        splits["val"],
-        splits["test"],
-        tasks=tasks,
-        size=size,
-        batch=batch,
-        seed=seed,
+        splits,
+        tasks,
+        Loading(size, batch, seed, workers, augment, cache),
         classes=CLASSES,
-        mean=PRETRAINED_MEAN,
-        std=PRETRAINED_STD,
-        workers=workers,
-        augment=augment,
         others=_tasks(weights),
-        cache=cache,
         encode={"depth": encoded_depth},
     )
 

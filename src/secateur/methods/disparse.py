@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch.optim import Optimizer
-
 from secateur import scores
-from secateur.masked import Masked, check_share
+from secateur.masked import AtOnce
 from secateur.pattern import Pattern
-from secateur.problem import Problem
 from secateur.selection import select
 
 
-class DiSparse(Masked):
+class DiSparse(AtOnce):
     """Each task scores the weights that it owns and keeps the same share of them; a weight goes if all its owners let it go.
 
     Who owns what is read off the autograd graph, so any sharing of layers will do. The keep ratio of the tasks is the one
@@ -48,31 +45,17 @@ class DiSparse(Masked):
         seed: int = 0,
         at_least: int = 1,
     ) -> None:
-        super().__init__(density)
+        super().__init__(density, at)
         if score not in ("snip", "magnitude", "taylor"):
             raise ValueError(f"score is {score!r}; choose 'snip', 'magnitude' or 'taylor'.")
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
         self.score: Literal["snip", "magnitude", "taylor"] = score
         self.batches = batches
-        self.at = check_share("at", at)
         self.redraw = redraw
         self.pattern = Pattern.parse(pattern)
         self.seed = seed
         self.at_least = at_least
-
-    def start(self, problem: Problem, steps: int) -> None:
-        """Prunes, if it is to happen before training."""
-        super().start(problem, steps)
-        if self.density < 1.0:
-            self._select(scores.magnitude(self.weights))  # raises now what could not be reached later
-            if self.at_step(self.at) == 0:
-                self.masks.replace_(self._select(self._scores()), None)
-
-    def after_step(self, step: int, optimizer: Optimizer) -> None:
-        """Prunes, when its time has come."""
-        if self.density < 1.0 and step == self.at_step(self.at):
-            self.masks.replace_(self._select(self._scores()), optimizer)
 
     def _scores(self) -> scores.Scores:
         with scores.redrawn(self.weights if self.redraw else {}, self.seed):

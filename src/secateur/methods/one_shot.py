@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch.optim import Optimizer
-
 from secateur import scores
 from secateur.components import components
 from secateur.distribution import Distribution
-from secateur.masked import Masked, check_share
+from secateur.masked import AtOnce
 from secateur.pattern import Pattern
-from secateur.problem import Problem
 from secateur.selection import select
 
 
-class OneShot(Masked):
+class OneShot(AtOnce):
     """Scores all weights once, keeps the best, and trains on with that mask.
 
     Args:
@@ -46,7 +43,7 @@ class OneShot(Masked):
         seed: int = 0,
         at_least: int = 1,
     ) -> None:
-        super().__init__(density)
+        super().__init__(density, at)
         if score not in ("snip", "taylor", "magnitude", "random"):
             raise ValueError(f"score is {score!r}; choose 'snip', 'taylor', 'magnitude' or 'random'.")
         if batches < 1:
@@ -55,23 +52,9 @@ class OneShot(Masked):
         self.distribution: Distribution = distribution
         self.pattern = Pattern.parse(pattern)
         self.batches = batches
-        self.at = check_share("at", at)
         self.redraw = redraw
         self.seed = seed
         self.at_least = at_least
-
-    def start(self, problem: Problem, steps: int) -> None:
-        """Prunes, if it is to happen before training."""
-        super().start(problem, steps)
-        if self.density < 1.0:
-            self._select(scores.magnitude(self.weights))  # raises now what could not be reached later
-            if self.at_step(self.at) == 0:
-                self.masks.replace_(self._select(self._scores()), None)
-
-    def after_step(self, step: int, optimizer: Optimizer) -> None:
-        """Prunes, when its time has come."""
-        if self.density < 1.0 and step == self.at_step(self.at):
-            self.masks.replace_(self._select(self._scores()), optimizer)
 
     def _scores(self) -> scores.Scores:
         match self.score:

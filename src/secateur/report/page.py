@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from secateur.report import plots, tables
@@ -18,6 +17,7 @@ from secateur.report.formats import duration, whole
 from secateur.report.overlap import OverlapTable, overlap_table
 from secateur.report.pictures import Sheet, sheets
 from secateur.report.read import RunRecord, read_run
+from secateur.report.templates import template
 
 _HERE = Path(__file__).parent
 _CHARTS: tuple[tuple[str, str, Callable[[RunRecord, str], str]], ...] = (
@@ -76,14 +76,7 @@ def report(folders: Sequence[Path], out: Path) -> Path:
 def render(records: Sequence[RunRecord]) -> str:
     """The page as HTML text."""
     comparison = compare(records)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("template.html.j2").render(
+    return template(_HERE / "template.html.j2").render(
         title=" · ".join(group.label for group in comparison.groups),
         style=Markup((_HERE / "style.css").read_text(encoding="utf-8")),
         headline=tables.headline(comparison),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from secateur.metrics.seeds import stat
 from secateur.report.formats import listing, percent, points
 from secateur.report.svg import MUTED, RULE, SERIES, end_labels, new_figure, to_svg
+from secateur.report.templates import template
 from secateur.study.results import Arm, Column, Results
 from secateur.study.table import label, note, text
 
@@ -22,13 +22,6 @@ _STEPS = Column("cost", "steps", "", "count")
 
 def page(results: Results, command: str) -> str:
     """A self-contained HTML page."""
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     groups = list(dict.fromkeys(column.group for column in results.columns))
     rows = [
         {
@@ -39,7 +32,7 @@ def page(results: Results, command: str) -> str:
         }
         for arm in results.arms
     ]
-    return environment.get_template("page.html.j2").render(
+    return template(_HERE / "page.html.j2").render(
         style=Markup((_HERE.parent / "report" / "style.css").read_text(encoding="utf-8")),
         headline=headline(results),
         groups=[(group, [c for c in results.columns if c.group == group]) for group in groups],
