@@ -50,11 +50,16 @@ def cost_offsets(
 ) -> dict[str, Tensor]:
     """u_c = clip(−rate·(λ_c − λ̄), ±bound): where a weight at the threshold is worth more, the threshold is lower.
 
+    A component whose cost is not known yet, or never will be because no task reaches it, has no offset and no say in λ̄.
+
     Args:
-        costs: Component to λ_c, the smoothed :func:`marginal_cost`.
+        costs: Component to λ_c, the smoothed :func:`marginal_cost`; NaN if not known.
         sizes: Component to its number of weights, which λ̄ is weighted by.
         rate: Share of the log cost that is evened out; 1 would even it out wholly.
         bound: Largest offset.
     """
-    mean = sum(sizes[c] * cost for c, cost in costs.items()) / sum(sizes.values())
-    return {c: (rate * (mean - cost)).clamp(-bound, bound) for c, cost in costs.items()}
+    known = {c: cost.isfinite() for c, cost in costs.items()}
+    total = sum(sizes[c] * torch.where(known[c], cost, 0.0) for c, cost in costs.items())
+    mean = total / sum(sizes[c] * known[c] for c in costs)
+    offsets = {c: (rate * (mean - cost)).clamp(-bound, bound) for c, cost in costs.items()}
+    return {c: torch.where(known[c], offset, 0.0) for c, offset in offsets.items()}

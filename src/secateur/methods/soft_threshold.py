@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -84,6 +85,7 @@ class SoftThreshold(Sparsifier):
         self._cost = {
             c: torch.full((), torch.nan, dtype=dtype, device=first.device) for c in self._components
         }
+        self._due: list[str] = []
         self._find = ExactThreshold(sum(p.numel() for p in self._weights.values()))
         if self.density < 1.0:
             for name in self._weights:
@@ -101,8 +103,8 @@ class SoftThreshold(Sparsifier):
         if self.density == 1.0 or self.masks is not None:
             return
         density = cubic_density(step / self._steps, self.density, *self.ramp)
-        if density < 1.0 and step % _EVERY == 0:
-            self._allocate()
+        if density < 1.0:
+            self._allocate(step)
         if step >= max(1, round(self.ramp[1] * self._steps)):
             self._freeze(optimizer)
         elif density < 1.0:
@@ -126,37 +128,46 @@ class SoftThreshold(Sparsifier):
     def state_dict(self) -> dict[str, Any]:
         """Thresholds, offsets, costs and, after the freeze, the mask."""
         masks = None if self.masks is None else self.masks.masks
-        return {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "masks": masks}
+        found = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost}
+        return {**found, "due": list(self._due), "masks": masks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the thresholds or the frozen mask."""
         for own, saved in ((self._alpha, "alpha"), (self._offset, "offset"), (self._cost, "cost")):
             for component, value in own.items():
                 value.copy_(state[saved][component])
+        self._due = list(state["due"])
         if state["masks"] is not None:
             for name in self._weights:
                 detach(self._model, name)
             self.masks = Masks(self._weights, state["masks"])
 
-    def _allocate(self) -> None:
-        """Sets the offsets u_c; nothing is read back to the host."""
+    def _allocate(self, step: int) -> None:
+        """Sets the offsets u_c at every so many steps; nothing is read back to the host."""
         if self.allocation == "common" or len(self._components) == 1:
             return
-        for component, names in self._components.items():
-            weights = [self._weights[name] for name in names]
-            if self.allocation == "scale":
+        if step % _EVERY == 0:
+            self._due = list(self._components)
+        own = {c: [self._weights[name] for name in self._components[c]] for c in self._due}
+        if self.allocation == "scale":
+            self._due = []
+            for component, weights in own.items():
                 self._offset[component].copy_(scale_offset(weights, _POWER))
-                continue
-            cost, old = (
-                marginal_cost(weights, [w.grad for w in weights], self._alpha[component], _BAND),
-                self._cost[component],
-            )
+        else:
+            self._look({c: found for c, found in own.items() if any(w.grad is not None for w in found)})
+
+    def _look(self, reached: Mapping[str, list[nn.Parameter]]) -> None:
+        """Costs and offsets of components with gradients; what a batch without its task has left out stays due."""
+        for component, weights in reached.items():
+            cost = marginal_cost(weights, [w.grad for w in weights], self._alpha[component], _BAND)
+            old = self._cost[component]
             cost = torch.where(cost.isfinite(), cost, old)  # nothing in the band: what was known stands
             old.copy_(torch.where(old.isfinite(), _MEMORY * old + (1 - _MEMORY) * cost, cost))
-        if self.allocation == "cost":
+        if reached:
+            self._due = [component for component in self._due if component not in reached]
             sizes = {c: sum(self._weights[n].numel() for n in names) for c, names in self._components.items()}
             for component, offset in cost_offsets(self._cost, sizes, self.evenness, self.bound).items():
-                self._offset[component].copy_(offset.nan_to_num(0.0))
+                self._offset[component].copy_(offset)
 
     def _scales(self) -> dict[str, Tensor | float]:
         """The factor exp(u_c) of each weight's threshold."""
