@@ -25,7 +25,8 @@ ARMS = {
     "dense": ["dense"],
     "snip": ["snip", *KEPT],
     "disparse": ["disparse", *KEPT],
-    "adapmtl": ["adapmtl_per_component", *KEPT, "--method.components", "kind"],
+    "adapmtl": ["adapmtl", *KEPT],
+    "adapmtl_by_kind": ["adapmtl_per_component", *KEPT, "--method.components", "kind"],
 }
 PUBLISHED = """\
 | published: VideoBERT on YouCook II, 80 % (AdapMTL, ACM MM 2024, Table 9) | dense | snip | disparse | adapmtl |

@@ -165,6 +165,10 @@ def test_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         transformer_encoder({}, {"model_type": "bert"})
     with pytest.raises(ValueError, match="pool is"):
         transformer_encoder(TASKS, {"model_type": "bert"}, "last")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"config has \['hiden_size'\], which BertConfig does not know"):
+        transformer_encoder(TASKS, {"model_type": "bert", "hiden_size": 32})
+    with pytest.raises(ValueError, match="CLIPConfig has no hidden_size"):
+        transformer_encoder(TASKS, {"model_type": "clip"})
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"secateur\[transformers\]"):
         transformer_encoder(TASKS, {"model_type": "bert"})

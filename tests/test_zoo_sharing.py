@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from secateur import DiSparse, Problem, SoftThreshold, Task, compact, components, density, fit
 from secateur.cost import count_macs
+from secateur.problem import example
+from secateur.recalibration import recalibrate
 from secateur.zoo import independent, mobilenetv2_aspp, separate_bottom, shared_bottom
 from secateur.zoo.blocks import blocks
-from secateur.zoo.sharing import TaskNorm, match_budget, own_parameters, split_at
+from secateur.zoo.sharing import HardSharing, TaskNorm, match_budget, own_parameters
 from test_compact import kill
 
 DOMAINS = {"photo": 3, "sketch": 4}
-FAMILIES = [
-    "alexnet", "vgg11_bn", "squeezenet1_0", "densenet121", "googlenet", "resnet18", "resnext50_32x4d", "mobilenet_v2",
-    "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny",
-    "swin_t", "vit_b_16", "maxvit_t",
-]  # fmt: skip
 
 
 def parameters(model: nn.Module) -> int:
@@ -38,39 +36,6 @@ def problem(model: nn.Module) -> Problem:
     labels = {task: torch.randint(0, n, (4,), generator=draw) for task, n in DOMAINS.items()}
     task = Task(lambda p, t: nn.functional.cross_entropy(p, t))
     return Problem(model, dict.fromkeys(DOMAINS, task), [(images(), labels)] * 2)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_any_classification_network_is_a_chain_of_its_own_features(name: str) -> None:
-    torch.manual_seed(0)
-    chain, channels = blocks(name)
-    torch.manual_seed(0)
-    extra = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
-    whole = torchvision.models.get_model(name, weights=None, **extra).eval()
-    x = torch.randn(1, 3, 224, 224)
-    seen: list[Tensor] = []
-    tapped = {
-        "vit_b_16": "encoder",
-        "mnasnet0_5": "layers",
-        "shufflenet_v2_x0_5": "conv5",
-        "maxvit_t": "blocks.3",
-    }
-    if name in tapped or name in ("mobilenet_v2", "squeezenet1_0", "densenet121"):
-        layer = whole.get_submodule(tapped.get(name, "features"))
-        layer.register_forward_hook(lambda _, __, out: seen.append(out))
-    else:
-        pool = next(m for m in whole.children() if isinstance(m, nn.AdaptiveAvgPool2d))
-        pool.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    with torch.no_grad():
-        whole(x)
-        y = x
-        for block in chain.values():
-            y = block.eval()(y)
-    expected = seen[0].relu() if name == "densenet121" else seen[0]
-    if name == "vit_b_16":
-        expected = expected[:, 1:].transpose(1, 2).unflatten(2, (14, 14))
-    assert y.shape[1] == channels
-    torch.testing.assert_close(y, expected)
 
 
 def test_mobilenet_with_aspp_heads_is_the_published_network() -> None:
@@ -97,21 +62,6 @@ def test_owners_follow_the_pattern(norm: str) -> None:
             assert tasks == {own}, name
     assert set(components(problem(model))) == {"backbone", *DOMAINS}
     assert not components(problem(independent(DOMAINS, "resnet18", width=0.125))).get("backbone")
-
-
-def test_a_split_names_a_block_a_stage_or_a_number() -> None:
-    chain, _ = blocks("resnet18", 0.125)
-    assert list(chain)[:3] == ["stem", "layer1_0", "layer1_1"]
-    assert (
-        split_at(chain, "layer2")
-        == split_at(chain, "layer2_0")
-        == split_at(chain, 3)
-        == split_at(chain, "3")
-        == 3
-    )
-    for wrong in ("layer9", 99, "99"):
-        with pytest.raises(ValueError, match="layer1_0"):
-            split_at(chain, wrong)
 
 
 @pytest.mark.parametrize("norm", ["shared", "separate"])
@@ -151,6 +101,27 @@ def test_shared_norms_see_all_images_as_one_batch() -> None:
     torch.testing.assert_close(model(x)["photo"], alone_out)
 
 
+def test_independent_networks_shrink_each_by_itself() -> None:
+    torch.manual_seed(0)
+    model = independent(DOMAINS, "resnet18", width=0.25).eval()
+    kill(model)
+    x = images(1)
+    small = compact(model, x)
+    assert parameters(small) < 0.7 * parameters(model)
+    with torch.no_grad():
+        for task, value in model(x).items():
+            torch.testing.assert_close(small(x)[task], value, rtol=1e-4, atol=1e-5)
+
+
+def test_compact_wants_an_input_for_every_task() -> None:
+    model = separate_bottom(DOMAINS, "resnet18", "layer2", width=0.125).eval()
+    with pytest.raises(
+        ValueError,
+        match=r"inputs for \['photo'\] alone, own\.sketch\.stem\.0\.weight and .* input for every task",
+    ):
+        compact(model, {"photo": images(1)["photo"]})
+
+
 def test_one_image_for_all_tasks_goes_through_a_shared_bottom_once() -> None:
     model = shared_bottom({"a": 2, "b": 2}, "resnet18", width=0.125).eval()
     calls: list[int] = []
@@ -188,19 +159,56 @@ def test_dead_channels_are_removed(pattern: type, norm: str) -> None:
             torch.testing.assert_close(small(x)[task], value, rtol=1e-4, atol=1e-5)
 
 
-def test_pretrained_weights_of_the_user_are_loaded(tmp_path) -> None:
+@pytest.mark.parametrize("pattern", [separate_bottom, shared_bottom])
+def test_recalibration_counts_the_images_of_all_tasks_as_one_batch(
+    pattern: Callable[..., HardSharing],
+) -> None:
     torch.manual_seed(0)
-    whole = torchvision.models.resnet18(weights=None)
-    path = tmp_path / "resnet18.pth"
-    torch.save(whole.state_dict(), path)
-    model = separate_bottom(DOMAINS, "resnet18", "layer2", weights=str(path))
-    for task in DOMAINS:
-        assert torch.equal(model.own[task].stem[0].weight, whole.conv1.weight)
-    assert torch.equal(model.shared.layer4_1.conv2.weight, whole.layer4[1].conv2.weight)
-    with pytest.raises(ValueError, match="not of this network"):
-        separate_bottom(DOMAINS, "resnet34", "layer2", weights=str(path))
-    with pytest.raises(FileNotFoundError, match="no file"):
-        separate_bottom(DOMAINS, "resnet18", "layer2", weights=str(tmp_path / "none.pth"))
+    own = problem(pattern(DOMAINS, "resnet18", "layer2", width=0.125).train())
+    x, labels = own.train[0]
+    x = {"photo": x["photo"] + 3.0, "sketch": x["sketch"] - 3.0}
+    own = dataclasses.replace(own, train=[(x, labels)])
+    trained = copy.deepcopy(own.model)
+    for module in trained.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = None
+    trained(x)
+    recalibrate(own, 1)
+    for name, value in own.model.shared.named_buffers():
+        torch.testing.assert_close(value, trained.shared.get_buffer(name))
+
+
+class Mixes(nn.Module):
+    """Runs all inputs through its shared layer as one batch, whatever the mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Linear(4, 4)
+        self.own = nn.ModuleDict({task: nn.Linear(4, 4) for task in "abc"})
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        mixed = self.shared(torch.cat([self.own[task](value) for task, value in x.items()]))
+        return dict(zip(x, mixed.split([len(value) for value in x.values()]), strict=True))
+
+
+@pytest.mark.parametrize("labelled", ["abc", "a"])
+def test_inputs_that_are_mixed_in_a_batch_do_not_make_tasks_own_each_other(labelled: str) -> None:
+    x, y = {task: torch.randn(2, 4) for task in "abc"}, {task: torch.randn(2, 4) for task in "abc"}
+    data = [(x, {task: y[task] for task in labelled}), (x, y)]
+    owners = Problem(Mixes(), dict.fromkeys("abc", Task(nn.functional.mse_loss)), data).owners
+    assert owners == {
+        name: frozenset("abc") if name.startswith("shared") else frozenset(name.split(".")[1])
+        for name in owners
+    }
+
+
+def test_the_example_of_a_problem_has_every_task_that_comes() -> None:
+    whole = problem(separate_bottom(DOMAINS, "resnet18", "layer2", width=0.125))
+    x, labels = whole.train[0]
+    apart = [({task: x[task]}, {task: labels[task]}) for task in DOMAINS]
+    turns = dataclasses.replace(whole, train=apart)
+    assert {task: value.shape for task, value in example(turns).items()} == {t: v.shape for t, v in x.items()}
+    assert components(turns, "kind") == components(whole, "kind")
 
 
 def test_dense_heads_on_any_backbone() -> None:
@@ -219,3 +227,17 @@ def test_bad_arguments() -> None:
         separate_bottom({}, "resnet18")
     with pytest.raises(ValueError, match="width is 2"):
         separate_bottom(DOMAINS, "resnet18", width=2.0)
+    with pytest.raises(ValueError, match=r"'resnext50_32x4d' cannot be had at width 0\.1"):
+        separate_bottom(DOMAINS, "resnext50_32x4d", width=0.1)
+    with pytest.raises(ValueError, match="head is 'linear'; choose one of"):
+        separate_bottom(DOMAINS, "resnet18", width=0.125, head="linear")
+    with pytest.raises(ValueError, match="norm is 'per_domain'; choose one of"):
+        separate_bottom(DOMAINS, "resnet18", width=0.125, norm="per_domain")
+    for name in ("values", "a.b"):
+        with pytest.raises(ValueError, match=f"task is called '{name}'"):
+            independent({name: 2}, "resnet18", width=0.125)
+    model = separate_bottom(DOMAINS, "resnet18", width=0.125)
+    with pytest.raises(ValueError, match=r"images for \['foto'\]; the network's tasks are"):
+        model({"foto": torch.zeros(1, 3, 32, 32)})
+    with pytest.raises(ValueError, match="images of one size"):
+        model({"photo": torch.zeros(2, 3, 32, 32), "sketch": torch.zeros(2, 3, 64, 64)})

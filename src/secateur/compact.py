@@ -19,6 +19,7 @@ from secateur.channels.needs import Needs, needed
 from secateur.channels.values import constant_values
 from secateur.compaction import Compaction, cut, record
 from secateur.problem import Input
+from secateur.rng import preserved_rng
 from secateur.verify import check_same
 
 _TRIES = 100
@@ -47,7 +48,8 @@ def compact(
         tolerance: Largest difference of an output, computed in float64, relative to its largest value.
 
     Raises:
-        ValueError: If the model cannot be traced, or the copy does not compute the same; the message names the layer.
+        ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
+            message names the layer.
     """
     if round_to < 1:
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
@@ -78,6 +80,7 @@ def _compacted(
 ) -> tuple[nn.Module, Compaction]:
     small = copy.deepcopy(model)
     channels = find_channels(small, example, pinned)
+    _check_reached(small, example, channels)
     state = {**dict(small.named_parameters()), **dict(small.named_buffers())}
     strength = _strength(channels, state)
     fixed, _ = fixed_values(channels.nodes, state)
@@ -109,6 +112,23 @@ def _compacted(
         (channels.count, int(keep.sum())),
     )
     return small, made
+
+
+def _check_reached(model: nn.Module, example: Input, channels: Channels) -> None:
+    """Where each task has an input of its own, a task left out would keep layers that no longer fit the shared ones."""
+    if isinstance(example, Tensor):
+        return
+    with torch.no_grad(), preserved_rng():
+        outputs: Any = copy.deepcopy(model).eval()(example)
+    if not isinstance(outputs, Mapping) or set(outputs) != set(example):
+        return
+    reached = {name for name, _ in channels.axes}
+    left = [name for name, p in model.named_parameters() if p.dim() > 1 and name not in reached]
+    if left:
+        raise ValueError(
+            f"compact: with inputs for {sorted(example)} alone, {left[0]} and {len(left) - 1} more weights are not reached; "
+            "give an input for every task of the network."
+        )
 
 
 def _strength(channels: Channels, state: Mapping[str, Tensor]) -> Tensor:

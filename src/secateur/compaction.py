@@ -200,7 +200,9 @@ def _tell_heads(owner: Any, before: int, after: int) -> None:
     """Sets what the attention around a projection says about its heads; names as transformers has them."""
     for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):
         heads, width = getattr(owner, count, None), getattr(owner, size, None)
-        if isinstance(heads, int) and isinstance(width, int) and heads * width == before:
+        if not (isinstance(heads, int) and isinstance(width, int)) or heads * width != before:
+            continue
+        if after % width == 0:  # heads go whole; hidden units, of which there may be as many, one by one
             setattr(owner, count, after // width)
             if getattr(owner, "all_head_size", None) == before:
                 owner.all_head_size = after

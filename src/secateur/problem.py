@@ -112,11 +112,20 @@ def predict(
 
 
 def example(problem: Problem) -> Any:
-    """The first training input, on the model's device; random state is left as it was."""
+    """The first training input, on the model's device; random state is left as it was.
+
+    Where each task has an input of its own: the first of every task, out of as many batches as that takes.
+    """
     device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+    found: dict[str, Tensor] = {}
     with preserved_rng():
-        x, _ = next(iter(problem.train))
-    return to_device(x, device)
+        for x, _ in problem.train:
+            if isinstance(x, Tensor) or not apart(x, problem.tasks):
+                return to_device(x, device)
+            found = {**x, **found}
+            if len(found) == len(problem.tasks):
+                break
+    return to_device({task: found[task] for task in problem.tasks if task in found}, device)
 
 
 def apart(x: Input, tasks: Container[str]) -> bool:
@@ -155,7 +164,7 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
     try:
         with preserved_rng(), torch.enable_grad():
             for x, targets in problem.train:
-                for part, named in _one_by_one(x, targets, unseen):
+                for part, named in _one_by_one(x, targets, problem.tasks, unseen):
                     predictions = predict(
                         model, to_device(part, device), to_device(named, device), problem.tasks
                     )
@@ -177,12 +186,12 @@ def _owners(problem: Problem) -> dict[str, frozenset[str]]:
 
 
 def _one_by_one(
-    x: Input, targets: Mapping[str, Tensor], tasks: set[str]
+    x: Input, targets: Mapping[str, Tensor], tasks: Container[str], unseen: set[str]
 ) -> list[tuple[Input, Mapping[str, Tensor]]]:
     """Each task's own input by itself, so that inputs mixed in one batch do not make one task depend on another's."""
-    if isinstance(x, Tensor) or not apart(x, {*targets, *tasks}):
+    if isinstance(x, Tensor) or not apart(x, tasks):
         return [(x, targets)]
-    return [({task: x[task]}, {task: targets[task]}) for task in targets if task in tasks and task in x]
+    return [({task: x[task]}, {task: targets[task]}) for task in targets if task in unseen and task in x]
 
 
 def _leaves(output: Tensor) -> list[Tensor]:

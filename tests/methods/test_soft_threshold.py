@@ -19,7 +19,12 @@ class WithSpare(TwoHeads):
         self.spare = nn.Linear(4, 4)
 
 
-LAYERS = {"trunk.0", "trunk.4", "colour", "shade.0"}  # shade.2 has 8 weights, which may never be near the threshold
+LAYERS = {
+    "trunk.0",
+    "trunk.4",
+    "colour",
+    "shade.0",
+}  # shade.2 has 8 weights, which may never be near the threshold
 
 
 def with_offset(method: SoftThreshold) -> set[str]:

@@ -111,6 +111,10 @@ def test_batches_of_any_size_and_length_count_alike(statistic: Statistic) -> Non
 def test_logits_and_unknown_statistics_are_refused() -> None:
     with pytest.raises(ValueError, match="decode"):
         CaptionScore("bleu4", text).update(torch.zeros(2, 9, 4), torch.zeros(2, 4).long())
+    filled = torch.tensor([[1, 2, -100, -100]])
+    for said, truth, name in ((filled, filled.abs(), "prediction"), (filled.abs(), filled, "target")):
+        with pytest.raises(ValueError, match=f"{name} holds -100, which is no piece"):
+            CaptionScore("cider", text).update(said, truth)
     with pytest.raises(ValueError, match="choose one of"):
         CaptionScore("bleu5", text)  # type: ignore[arg-type]
 

@@ -64,13 +64,17 @@ class CaptionScore(Metric):
             target: (N, S) int64 pieces of the reference.
 
         Raises:
-            ValueError: If these are not numbers of pieces, such as the logits of a task without ``decode``.
+            ValueError: If these are not numbers of pieces, such as the logits of a task without ``decode``, or negative.
         """
         for name, value in (("prediction", prediction), ("target", target)):
             if value.dim() != 2 or value.is_floating_point() or len(value) != len(target):
                 raise ValueError(
                     f"{name} is {value.dtype} {tuple(value.shape)}; give int64 (N, pieces). "
                     "A model that gives logits needs Task(..., decode=...)."
+                )
+            if bool((value < 0).any()):
+                raise ValueError(
+                    f"{name} holds {int(value.min())}, which is no piece; fill captions up with a piece that ``text`` leaves out."
                 )
         assert isinstance(self.said, list)
         assert isinstance(self.truth, list)

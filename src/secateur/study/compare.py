@@ -104,5 +104,8 @@ def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> 
     write_text(out / "table.md", table.to_markdown(results))
     write_text(out / "table.tex", table.to_latex(results))
     write_text(out / "table.html", page(results, command))
-    if drawn := curve(results):
+    drawn = curve(results)
+    if drawn:
         write_text(out / "curve.svg", standalone(drawn))
+    else:
+        (out / "curve.svg").unlink(missing_ok=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from torch import Tensor, nn
 from secateur.zoo.narrow import narrow
 
 Blocks = dict[str, nn.Module]
-_SIDE = 224  # of the image that a chain is tried on; what every network of torchvision takes
+_SIDE = 224  # of the image that a chain is tried on, where the network does not say itself
+
+
+_OLD_DENSENET = re.compile(r"^(features\.denseblock\d+\.denselayer\d+\.(?:norm|relu|conv))\.([12]\.\w+)$")
 
 
 def blocks(name: str, width: float = 1.0, weights: str | None = None, **options: Any) -> tuple[Blocks, int]:
@@ -36,18 +40,26 @@ def blocks(name: str, width: float = 1.0, weights: str | None = None, **options:
         raise ValueError(
             f"backbone {name!r}: torchvision has no such classification network; see torchvision.models.list_models()."
         )
-    network: nn.Module = torchvision.models.get_model(name, weights=None, **_quiet(name), **options)
+    try:
+        network: nn.Module = torchvision.models.get_model(name, weights=None, **{**_quiet(name), **options})
+    except TypeError as error:
+        raise ValueError(f"backbone {name!r} does not take options={options}: {error}.") from error
     if weights is not None:
         _load(network, weights)
     if width != 1.0:
-        narrow(network, width)
+        try:
+            narrow(network, width)
+        except ValueError as error:
+            raise ValueError(
+                f"backbone {name!r} cannot be had at width {width}: {error}. Give another, such as 0.5 or 1."
+            ) from error
     found = dict(_chain(network))
     if not found:
         raise ValueError(
             f"backbone {name!r} is no chain of blocks; choose one of the families of ResNet, MobileNet, EfficientNet, "
             "RegNet, ConvNeXt, DenseNet, Swin or ViT."
         )
-    return found, _channels(name, found, width)
+    return found, _channels(name, found, width, getattr(network, "image_size", _SIDE))
 
 
 def _quiet(name: str) -> dict[str, Any]:
@@ -92,11 +104,24 @@ def _load(network: nn.Module, weights: str) -> None:
         raise FileNotFoundError(
             f"weights={weights!r} is no file; give one with the network's state dict, or leave it out to begin at random."
         )
-    state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever the bytes lead it to
+        raise ValueError(f"{weights} cannot be read ({error}); give a file that torch.save wrote.") from error
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{weights} holds no state dict; save network.state_dict() with torch.save.")
+    state = {_OLD_DENSENET.sub(r"\1\2", n): v for n, v in state.items()}
     head = {
         n for n, _ in network.named_parameters() if n.split(".")[0] in ("fc", "classifier", "heads", "head")
     }
     kept = {n: v for n, v in state.items() if n not in head and not n.startswith(("aux", "AuxLogits"))}
+    shapes = {n: tuple(v.shape) for n, v in network.state_dict().items()}
+    other = [n for n, v in kept.items() if n in shapes and tuple(v.shape) != shapes[n]]
+    if other:
+        raise ValueError(
+            f"{weights} is not of this network: {other[0]} is {tuple(kept[other[0]].shape)}, not {shapes[other[0]]}; "
+            "give the state dict that torchvision saves for it."
+        )
     missing, unexpected = network.load_state_dict(kept, strict=False)
     lacking = sorted(set(missing) - head)
     if lacking or unexpected:
@@ -106,11 +131,11 @@ def _load(network: nn.Module, weights: str) -> None:
         )
 
 
-def _channels(name: str, found: Blocks, width: float) -> int:
+def _channels(name: str, found: Blocks, width: float, side: int) -> int:
     training = {m: m.training for block in found.values() for m in block.modules()}
     try:
         with torch.no_grad():
-            x = torch.zeros(1, 3, _SIDE, _SIDE)
+            x = torch.zeros(1, 3, side, side)
             for block in found.values():
                 x = block.eval()(x)
     except RuntimeError as error:
@@ -130,9 +155,19 @@ class _Embed(nn.Module):
         super().__init__()
         self.project, self.token = vit.conv_proj, vit.class_token
         self.positions, self.dropout = vit.encoder.pos_embedding, vit.encoder.dropout
+        self.side: int = vit.image_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) -> (N, 1 + patches, D)."""
+        """(N, 3, H, W) -> (N, 1 + patches, D).
+
+        Raises:
+            ValueError: If the image is not of the size that the positions are for.
+        """
+        if tuple(x.shape[-2:]) != (self.side, self.side):
+            raise ValueError(
+                f"The images are {x.shape[-2]}x{x.shape[-1]}; this ViT takes {self.side}x{self.side}. Give images of that size, or "
+                "options={'image_size': ...}."
+            )
         patches = self.project(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(len(x), -1, -1), patches], 1)
         return self.dropout(tokens + self.positions)

@@ -13,7 +13,8 @@ _IMAGE = 3
 def narrow(network: nn.Module, width: float) -> None:
     """Multiplies every channel count of ``network`` by ``width``, in place; the image keeps its three channels.
 
-    The first rows and columns of each weight stay, scaled as an initialisation by fan would be.
+    The first rows and columns of each weight stay, and so do the first running statistics; those of a convolution are scaled
+    as an initialisation by fan would be.
 
     Args:
         network: Of Conv2d, BatchNorm and Linear layers.
@@ -32,6 +33,8 @@ def narrow(network: nn.Module, width: float) -> None:
         elif isinstance(module, _BatchNorm):
             made = type(module)(_scaled(module.num_features, width), module.eps, module.momentum)
             made.weight, made.bias = (_share(p, (made.num_features,)) for p in (module.weight, module.bias))
+            for statistic in ("running_mean", "running_var"):
+                getattr(made, statistic).copy_(getattr(module, statistic)[: made.num_features])
         elif list(module.parameters(recurse=False)):
             raise ValueError(
                 f"width {width}: {name} is a {type(module).__name__}, which cannot be made narrower; give width 1."
@@ -44,10 +47,11 @@ def narrow(network: nn.Module, width: float) -> None:
 
 def _linear(module: nn.Linear, width: float) -> nn.Linear:
     shape = _scaled(module.out_features, width), _scaled(module.in_features, width)
-    made = nn.Linear(shape[1], shape[0], "bias" in dict(module.named_parameters()))
+    bias = dict(module.named_parameters()).get("bias")
+    made = nn.Linear(shape[1], shape[0], bias is not None)
     made.weight = _share(module.weight, shape)
-    if "bias" in dict(made.named_parameters()):
-        made.bias = _share(module.bias, shape[:1])
+    if bias is not None:
+        made.bias = _share(bias, shape[:1])
     return made
 
 
@@ -64,6 +68,7 @@ def _convolution(module: nn.Conv2d, width: float) -> nn.Conv2d:
         (module.dilation[0], module.dilation[1]),
         inputs if depthwise else module.groups,
         module.bias is not None,
+        module.padding_mode,
     )
     made.weight = _share(module.weight, tuple(made.weight.shape), (module.out_channels / outputs) ** 0.5)
     if module.bias is not None:

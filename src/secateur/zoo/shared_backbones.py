@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import nn
 
@@ -19,6 +19,7 @@ def separate_bottom(
     tasks: Mapping[str, int],
     backbone: str = "resnet18",
     split: str = "layer2",
+    *,
     width: float = 1.0,
     norm: Norm = "shared",
     head: Head = "classifier",
@@ -49,6 +50,7 @@ def shared_bottom(
     tasks: Mapping[str, int],
     backbone: str = "resnet18",
     split: str | None = None,
+    *,
     budget_of: str | None = None,
     width: float = 1.0,
     norm: Norm = "shared",
@@ -87,6 +89,7 @@ def shared_bottom(
 def independent(
     tasks: Mapping[str, int],
     backbone: str = "resnet18",
+    *,
     width: float = 1.0,
     head: Head = "classifier",
     weights: str | None = None,
@@ -107,7 +110,7 @@ def independent(
         FileNotFoundError: If ``weights`` is no file.
     """
     make, channels = _maker(backbone, width, weights, options)
-    return _own_all(make, _heads(tasks, channels, width, head))
+    return HardSharing(make, _heads(tasks, channels, width, head), len(make()), "bottom")
 
 
 def mobilenetv2_aspp(tasks: Mapping[str, int], width: float = 1.0, weights: str | None = None) -> HardSharing:
@@ -124,7 +127,7 @@ def mobilenetv2_aspp(tasks: Mapping[str, int], width: float = 1.0, weights: str 
         ValueError: If the width is out of range or the file is of another network.
         FileNotFoundError: If ``weights`` is no file.
     """
-    return shared_bottom(tasks, "mobilenet_v2", None, None, width, "shared", "aspp", weights)
+    return shared_bottom(tasks, "mobilenet_v2", width=width, head="aspp", weights=weights)
 
 
 def _maker(
@@ -136,13 +139,11 @@ def _maker(
     return make, blocks(backbone, width, None, **(options or {}))[1]
 
 
-def _own_all(make: Callable[[], Blocks], heads: Mapping[str, nn.Module]) -> HardSharing:
-    return HardSharing(make, heads, len(make()), "bottom")
-
-
 def _heads(tasks: Mapping[str, int], channels: int, width: float, head: Head) -> dict[str, nn.Module]:
     if not tasks or min(tasks.values()) < 1:
         raise ValueError(f"tasks is {dict(tasks)}; give {{task: outputs}} with at least 1 output each.")
+    if head not in get_args(Head):
+        raise ValueError(f"head is {head!r}; choose one of {list(get_args(Head))}.")
     if head == "classifier":
         return {
             task: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class HardSharing(nn.Module):
             statistics are those of all; or ``"separate"``, for each task, with statistics of its images alone.
 
     Raises:
-        ValueError: If ``split`` is not a number of blocks of the chain.
+        ValueError: If ``split`` is not a number of blocks of the chain, or ``own``, ``norm`` or the name of a task cannot be.
     """
 
     def __init__(
@@ -45,6 +45,14 @@ class HardSharing(nn.Module):
         norm: Norm = "shared",
     ) -> None:
         super().__init__()
+        for name, value, known in (("own", own, get_args(Side)), ("norm", norm, get_args(Norm))):
+            if value not in known:
+                raise ValueError(f"{name} is {value!r}; choose one of {list(known)}.")
+        for task in heads:
+            if not task or "." in task or hasattr(nn.ModuleDict, task):
+                raise ValueError(
+                    f"A task is called {task!r}, which no part of a module can be called; rename it."
+                )
         blocks = make()
         if not 0 <= split <= len(blocks):
             raise ValueError(f"split is {split}; the backbone has the blocks {list(blocks)}.")
@@ -66,11 +74,18 @@ class HardSharing(nn.Module):
         self._together = norm == "shared" and len(self.shared) > 0
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """``{task: (N_t, 3, H, W)}``, or one image batch for all tasks -> ``{task: prediction}``."""
+        """``{task: (N_t, 3, H, W)}``, or one image batch for all tasks -> ``{task: prediction}``.
+
+        Raises:
+            ValueError: If there are images for a task without a head.
+        """
         if isinstance(x, Tensor) and self._together and not self._bottom:  # computed once for all
             shared = self.shared(x)
             return {task: head(self.own[task](shared)) for task, head in self.heads.items()}
         images = dict.fromkeys(self.heads, x) if isinstance(x, Tensor) else x
+        unknown = sorted(set(images) - set(self.heads))
+        if unknown:
+            raise ValueError(f"There are images for {unknown}; the network's tasks are {list(self.heads)}.")
         if self._bottom:
             features = self._through_shared({task: self.own[task](image) for task, image in images.items()})
         else:
@@ -79,10 +94,20 @@ class HardSharing(nn.Module):
         return {task: self.heads[task](feature) for task, feature in features.items()}
 
     def _through_shared(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        if self._together and self.training and len(x) > 1:
+        if self._together and len(x) > 1 and self._counting():
+            shapes = {task: tuple(part.shape[1:]) for task, part in x.items()}
+            if len(set(shapes.values())) > 1:
+                raise ValueError(
+                    f"Shared BatchNorm takes the images of all tasks as one batch, but here they are {shapes}; give images "
+                    "of one size, or norm='separate'."
+                )
             mixed = self.shared(torch.cat(list(x.values())))
             return dict(zip(x, mixed.split([len(part) for part in x.values()]), strict=True))
         return {task: self._for_task(task)(part) for task, part in x.items()}
+
+    def _counting(self) -> bool:
+        """Whether a BatchNorm takes its statistics from this batch, which is then that of all tasks."""
+        return any(m.training for m in self.shared.modules() if isinstance(m, _BatchNorm))
 
     def _for_task(self, task: str) -> nn.Module:
         for module in self.shared.modules():

@@ -80,12 +80,23 @@ def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "fir
         settings: dict[str, Any] = dict(config)
         kind = settings.pop("model_type", None)
         try:
+            known: Any = AutoConfig.for_model(kind)
             made = AutoConfig.for_model(kind, **settings)
         except ValueError as error:
             raise ValueError(
                 f"transformer_encoder: config has model_type {kind!r}, which transformers does not know; "
                 "give one of its names, such as bert, roberta, distilbert or vit."
             ) from error
+        unknown = [key for key in settings if not hasattr(known, key) and key != "attn_implementation"]
+        if unknown:
+            raise ValueError(
+                f"transformer_encoder: config has {unknown}, which {type(known).__name__} does not know; see its documentation."
+            )
+    if not isinstance(getattr(made, "hidden_size", None), int):
+        raise ValueError(
+            f"transformer_encoder: {type(made).__name__} has no hidden_size, so it is not of one encoder; give that of an "
+            "encoder such as bert or vit."
+        )
     encoder: Any = AutoModel.from_config(made)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
