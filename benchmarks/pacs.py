@@ -4,11 +4,13 @@
 
 For each backbone: separate bottoms and shared bottoms at every split, independent networks; then the pattern with the best
 validation accuracy pruned to 90 % with AdapMTL and DiSparse. Trains what is missing (about a minute a run on one core), then
-writes docs/results/pacs_{backbone}.json, .md and .svg. Finished runs are not trained again.
+writes docs/results/pacs_{backbone}.json, .md and .svg. Finished runs are not trained again, nor is
+what these files hold already; take a row out of the .json to have it measured anew.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -40,13 +42,14 @@ def arms(backbone: str) -> list[Arm]:
     return found + [(backbone, "shared_bottom", split) for split in shared]
 
 
-def train(root: str, out: Path, recipe: str, arm: Arm, seed: int, *options: str) -> None:
+def train(root: str, out: Path, recipe: str, arm: Arm, seed: int) -> None:
     """One run, on one thread; returns at once if it is finished."""
     backbone, pattern, split = arm
     command = ["train", recipe, "--data", "domains", "--data.root", root, *SMALL]
     command += ["--model", pattern, "--model.backbone", backbone, "--precision", PRECISION[backbone]]
     command += ["--model.split", split] if split else []
-    command += ["--seed", str(seed), "--out", str(folder(out, recipe, arm, seed)), *options]
+    command += [] if recipe == "dense" else ["--method.density", "0.1"]
+    command += ["--seed", str(seed), "--out", str(folder(out, recipe, arm, seed))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [sys.executable, "-m", "secateur", *command], env=environment, check=True, stdout=subprocess.DEVNULL
@@ -138,22 +141,25 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", choices=tuple(SPLITS), default=tuple(SPLITS), help="which")
     options = parser.parse_args()
 
-    def together(jobs: list[tuple[Any, ...]]) -> None:
-        with ThreadPoolExecutor(options.workers) as pool:
-            list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
-
-    def collect(recipe: str, arm: Arm) -> dict[str, Any]:
-        runs = [read(folder(options.out, recipe, arm, seed)) for seed in SEEDS]
-        return {"recipe": recipe, "own": own(arm), "runs": runs}
-
     for backbone in options.backbones:
-        together([("dense", arm, seed) for seed in SEEDS for arm in arms(backbone)])
-        found = {"/".join(arm): collect("dense", arm) for arm in arms(backbone)}
+        path = RESULTS / f"pacs_{backbone}.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        run(found, {"/".join(arm): ("dense", arm) for arm in arms(backbone)}, options)
         chosen = best(found, backbone)
-        together([(r, chosen, seed, "--method.density", "0.1") for r in PRUNED for seed in SEEDS])
-        found |= {f"{'/'.join(chosen)}, {r} at 90 %": collect(r, chosen) for r in PRUNED}
+        run(found, {f"{'/'.join(chosen)}, {r} at 90 %": (r, chosen) for r in PRUNED}, options)
         write(f"pacs_{backbone}", found, table(found))
         figure(found, backbone, RESULTS / f"pacs_{backbone}.svg")
+
+
+def run(found: dict[str, Any], wanted: dict[str, tuple[str, Arm]], options: argparse.Namespace) -> None:
+    """Trains what is not in ``found`` yet, and puts it there."""
+    missing = {name: what for name, what in wanted.items() if name not in found}
+    jobs = [(*what, seed) for seed in SEEDS for what in missing.values()]
+    with ThreadPoolExecutor(options.workers) as pool:
+        list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
+    for name, (recipe, arm) in missing.items():
+        runs = [read(folder(options.out, recipe, arm, seed)) for seed in SEEDS]
+        found[name] = {"recipe": recipe, "own": own(arm), "runs": runs}
 
 
 if __name__ == "__main__":
