@@ -11,7 +11,8 @@ from torch import Tensor
 
 from secateur import data
 from secateur.data import FRAMES
-from secateur.data.frames import Frames, OnDisk, load
+from secateur.data.frames import Frames, OnDisk
+from secateur.data.reading import load
 from secateur.data.splitting import held_out, shares
 
 

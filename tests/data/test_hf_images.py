@@ -172,7 +172,7 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     pq.write_table(table([7], legs=[-2]), path)
     failing(ValueError, "column 'legs' holds -2")
     pq.write_table(table([7], image=[{"bytes": b"no image", "path": None}]), path)
-    failing(ValueError, "row 0, image is no image or corrupt")
+    failing(ValueError, "row 0, image is corrupt or no image")
     pq.write_table(table([7], image=[{"bytes": None, "path": "x.png"}]), path)
     failing(ValueError, "it holds no encoded image")
     path.write_bytes(kept[:100])

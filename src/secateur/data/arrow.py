@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from secateur.data.fields import Array
+from secateur.data.reading import rgb
 
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 
@@ -138,13 +136,9 @@ def decoded_image(content: Any, place: str) -> Array:
         ValueError: If there is none, or it is corrupt.
     """
     content = content.get("bytes") if isinstance(content, dict) else content
-    try:
-        if not isinstance(content, bytes):
-            raise ValueError("it holds no encoded image")
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise ValueError(f"{place} is no image or corrupt ({error}); drop the row or copy again.") from error
+    if not isinstance(content, bytes):
+        raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
+    return rgb(io.BytesIO(content), place)
 
 
 def _data_files(state: Path) -> list[Path]:

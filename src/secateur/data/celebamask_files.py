@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample, nearest, resize
 from secateur.data.fields import image_field, label_field, plain_labels
-from secateur.data.frames import check_files, load, reader
+from secateur.data.frames import check_files, reader
+from secateur.data.reading import load, read_text
 
 _IMAGES, _PARTS, _MERGED = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno", "CelebA-HQ-segmask"
 _PER_FOLDER = 2000  # faces
 
 
+@dataclass(frozen=True)
 class Attributes:
     """The attributes of all faces.
 
@@ -27,8 +30,9 @@ class Attributes:
         faces: Number of a face to its attributes, 0 or 1.
     """
 
-    def __init__(self, source: Path, names: Sequence[str], faces: Mapping[int, Sequence[int]]) -> None:
-        self.source, self.names, self.faces = source, list(names), faces
+    source: Path
+    names: Sequence[str]
+    faces: Mapping[int, Sequence[int]]
 
 
 def read_attributes(source: Path) -> Attributes:
@@ -40,7 +44,7 @@ def read_attributes(source: Path) -> Attributes:
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} is missing; root must be the folder CelebAMask-HQ as downloaded.")
-    lines = source.read_text(encoding="utf-8").splitlines()
+    lines = read_text(source).splitlines()
     names, faces = lines[1].split() if len(lines) > 1 else [], dict[int, Sequence[int]]()
     for number, line in enumerate(lines[2:], 3):
         first, *values = line.split() or [""]

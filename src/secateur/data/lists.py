@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.frames import Frames, Reader
+from secateur.data.reading import read_text
 
 
 def listed_names(source: Path, split: str) -> list[str]:
@@ -15,25 +16,30 @@ def listed_names(source: Path, split: str) -> list[str]:
 
     Raises:
         FileNotFoundError: If it is missing or empty.
+        ValueError: If it is not of UTF-8.
     """
-    names = source.read_text(encoding="utf-8").split() if source.exists() else []
+    names = read_text(source).split() if source.exists() else []
     if not names:
         raise FileNotFoundError(f"{source} is missing or empty; it must name the {split} frames, one a line.")
     return names
 
 
-def read_json(source: Path) -> Any:
+def read_json(source: Path, holds: str = "it must list the frames") -> Any:
     """The content of a JSON file.
+
+    Args:
+        source: The file.
+        holds: What it is for, in the error when it is missing.
 
     Raises:
         FileNotFoundError: If it is missing.
         ValueError: If it is no JSON.
     """
-    if not source.exists():
-        raise FileNotFoundError(f"{source} is missing; it must list the frames. Copy the data again.")
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is missing; {holds}. Copy the data again.")
     try:
-        return json.loads(source.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return json.loads(read_text(source))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{source} cannot be read as JSON ({error}); copy it again.") from error
 
 

@@ -35,10 +35,11 @@ from secateur.data.fields import (
     normal_field,
     plain_labels,
 )
-from secateur.data.frames import Frames, load, reader
+from secateur.data.frames import Frames, reader
 from secateur.data.lists import listed_rows
 from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
+from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
 from secateur.metrics import CosineSimilarity, CrossEntropy, MapError
 from secateur.problem import Task
