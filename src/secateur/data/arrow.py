@@ -91,22 +91,28 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
 def files_by_split(root: Path) -> dict[str, list[Path]]:
     """The Parquet files under ``root``, or what ``save_to_disk`` wrote there, by the name of their split.
 
-    A file belongs to the split that its name begins with, or else to that of the nearest folder so named, or else to
-    ``train``.
+    A file belongs to the split that its name begins with, or else to that of the nearest folder so named. Where that tells
+    none of them, all are ``train``.
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If it tells some of them alone: the others might be of any split.
     """
     saved = sorted(root.rglob("state.json"))
-    found: dict[str, list[Path]] = {}
-    for path in saved or sorted(root.rglob("*.parquet")):
-        names = [path.name.split("-")[0].split(".")[0], *reversed(path.relative_to(root).parts[:-1])]
-        split = next((name for name in names if name in SPLITS), "train")
-        found.setdefault(split, []).extend(_data_files(path) if saved else [path])
-    if not found:
+    of = {path: _split(path.relative_to(root)) for path in saved or sorted(root.rglob("*.parquet"))}
+    if not of:
         raise FileNotFoundError(
             f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote; give the folder of one."
         )
+    unknown = [path for path, split in of.items() if split is None]
+    if unknown and len(unknown) < len(of):
+        raise ValueError(
+            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(SPLITS)}; rename it, or "
+            "move it away."
+        )
+    found: dict[str, list[Path]] = {}
+    for path, split in of.items():
+        found.setdefault(split or "train", []).extend(_data_files(path) if saved else [path])
     return found
 
 
@@ -139,6 +145,11 @@ def decoded_image(content: Any, place: str) -> Array:
     if not isinstance(content, bytes):
         raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
     return rgb(io.BytesIO(content), place)
+
+
+def _split(path: Path) -> str | None:
+    names = [path.name.split("-")[0].split(".")[0], *reversed(path.parts[:-1])]
+    return next((name for name in names if name in SPLITS), None)
 
 
 def _data_files(state: Path) -> list[Path]:
