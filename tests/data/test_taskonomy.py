@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from secateur.data import lists
 from secateur.data.taskonomy import CLASSES, TASKS, taskonomy, taskonomy_frames
 
 H, W = 12, 16
@@ -47,6 +48,7 @@ def written(root: Path, reordered: bool = False) -> Path:
             Image.fromarray(stored(number)[task]).save(path)
         lists["train" if number < 4 else "test"].append(row)
     (root / "taskonomy.json").write_text(json.dumps(lists))
+    np.save(root / "semseg_prior_factor.npy", np.ones(17))
     return root
 
 
@@ -87,6 +89,22 @@ def test_frames_hold_depth_in_metres_and_only_what_was_asked_for(tmp_path: Path)
     assert set(only["test"][0]) == {"image", "normal"}
 
 
+def test_the_list_is_read_once_and_kept_without_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        lists, "read_json", lambda source: read.append(source) or json.loads(source.read_text())
+    )
+    splits = taskonomy_frames(root=str(written(tmp_path)), tasks=("seg",), val_count=1)
+    assert read == [tmp_path / "taskonomy.json"]
+    columns = splits["test"].frames.columns  # type: ignore[attr-defined]
+    assert {f: (array.dtype.kind, len(array)) for f, array in columns.items()} == {
+        "image": ("S", 2),
+        "seg": ("S", 2),
+    }
+
+
 def test_metrics_are_the_published_ones_and_losses_finite(tmp_path: Path) -> None:
     data = taskonomy(root=str(written(tmp_path)), **SETTINGS)
     assert {task: list(found.metrics) for task, found in data.tasks.items()} == {
@@ -115,11 +133,23 @@ def test_the_prior_weighs_loss_and_metric(tmp_path: Path) -> None:
     assert float(seg.metrics["error"].compute()) == pytest.approx(float(expected), rel=1e-5)
     torch.testing.assert_close(plain.loss(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
     assert float(seg.loss(logits, torch.full_like(labels, 255))) == 0.0
-    np.save(tmp_path / "semseg_prior_factor.npy", weights[:5])
-    with pytest.raises(
-        ValueError, match=r"semseg_prior_factor.npy must hold 17 weights.*\(5,\).*prior=false"
+    path = tmp_path / "semseg_prior_factor.npy"
+    for wrong, kind in (
+        (weights[:5], r"float64 of shape \(5,\)"),
+        (np.zeros(17), "float64"),
+        (np.full(17, np.inf), "float64"),
+        (np.array(["1"] * 17), "<U1"),
     ):
+        np.save(path, wrong)
+        with pytest.raises(ValueError, match=rf"factor.npy must hold 17 weights.* is {kind}.*prior=false"):
+            taskonomy(**settings)
+        with pytest.raises(ValueError, match=r"factor.npy must hold 17 weights"):
+            taskonomy_frames(root=str(tmp_path), tasks=("seg",), val_count=1)  # the doctor reads these
+        assert taskonomy_frames(root=str(tmp_path), tasks=("depth",), val_count=1)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"semseg_prior_factor.npy is missing; .*prior=false"):
         taskonomy(**settings)
+    assert taskonomy(**settings, prior=False)
 
 
 def test_a_copy_that_is_broken(tmp_path: Path) -> None:

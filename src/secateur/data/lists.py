@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,20 +43,22 @@ def read_json(source: Path, holds: str = "it must list the frames") -> Any:
         raise ValueError(f"{source} cannot be read as JSON ({error}); copy it again.") from error
 
 
-def listed_rows(source: Path, split: str, fields: int) -> list[list[str]]:
-    """The frames that a JSON file lists for ``split``: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
+def listed_rows(source: Path, splits: Sequence[str], fields: int) -> dict[str, list[list[str]]]:
+    """The frames that a JSON file lists for each split: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
 
     Raises:
         FileNotFoundError: If the file is missing.
         ValueError: If it is no such list.
     """
-    content = read_json(source)
-    rows: Any = content.get(split) if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows or not all(_paths(row, fields) for row in rows):
-        raise ValueError(
-            f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
-        )
-    return rows
+    content, found = read_json(source), dict[str, list[list[str]]]()
+    for split in splits:
+        rows: Any = content.get(split) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not rows or not all(_paths(row, fields) for row in rows):
+            raise ValueError(
+                f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
+            )
+        found[split] = rows
+    return found
 
 
 def numbered_frames(

@@ -113,7 +113,13 @@ def _folder(wanted: Wanted) -> Splits:
 
 def _archive(wanted: Wanted) -> Splits:
     """One ``.npz`` with ``{train,test}_{rgb,depth_mm,normal_i8,segN}``."""
-    (path,) = _archives(wanted.root) or [wanted.root]
+    paths = _archives(wanted.root)
+    if len(paths) != 1:
+        raise ValueError(
+            f"root={str(wanted.root)!r} holds {len(paths)} .npz archives{_named(paths)}; layout 'archive' needs one. Give its "
+            "own path as root."
+        )
+    path = paths[0]
     arrays = read_archive(path, wanted.tasks, wanted.classes)
     return {
         split: ArrayFrames(path, split, arrays, wanted.tasks, wanted.size, wanted.classes)
@@ -127,14 +133,11 @@ def _adashare(wanted: Wanted) -> Splits:
     found = readers(wanted.fields, plain_labels(40), metre_field)
     place = {"image": 0, "seg": 1, "normal": 2, "depth": 3}
 
-    def split(name: str) -> Frames:
-        frames = [
-            {f: wanted.root / row[place[f]].lstrip("/") for f in wanted.fields}
-            for row in listed_rows(source, name, 4)
-        ]
+    def split(rows: list[list[str]]) -> Frames:
+        frames = [{f: wanted.root / row[place[f]].lstrip("/") for f in wanted.fields} for row in rows]
         return Frames(frames, found, wanted.size, source=source)
 
-    return {name: split(name) for name in ("train", "test")}
+    return {name: split(rows) for name, rows in listed_rows(source, ("train", "test"), 4).items()}
 
 
 def _mtan(wanted: Wanted) -> Splits:
@@ -204,6 +207,12 @@ def _turned(array: Array, place: str, decode: Decode) -> Tensor:
     if array.ndim != 3:
         raise ValueError(f"{place}: shape {array.shape}; it must be (channels, height, width).")
     return decode(array.transpose(1, 2, 0), place)
+
+
+def _named(paths: list[Path]) -> str:
+    return (
+        f": {', '.join(path.name for path in paths[:3])}{', ...' if len(paths) > 3 else ''}" if paths else ""
+    )
 
 
 def _archives(root: Path) -> list[Path]:
