@@ -126,9 +126,20 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     skin.write_bytes(kept)
     Image.fromarray(np.zeros((4, 8), np.uint8)).save(hair)
     failing(ValueError, "00004_hair.png is 8x4 pixels, but the mask of skin is 8x8")
+    for path in (skin, hair):
+        Image.fromarray(np.zeros((4, 8), np.uint8)).save(path)
+    failing(ValueError, "00004_skin.png is 8x4 pixels, but the image is 16x16, of another shape")
+    skin.write_bytes(kept)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(hair)
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
     failing(ValueError, r"4.jpg: shape .16, 16.; image must be 8-bit RGB")
+    hairs = {path: path.read_bytes() for path in tmp_path.rglob("*_hair.png")}
+    for path in hairs:
+        path.unlink()
+    failing(FileNotFoundError, "not one of the 10 faces has a mask of hair, .*_hair.png .* leave seg out")
+    assert celebamask_frames(root=str(tmp_path), tasks=("Male",))
+    for path, content in hairs.items():
+        path.write_bytes(content)
     source = tmp_path / "CelebAMask-HQ-attribute-anno.txt"
     text = source.read_text()
     source.write_text(text.replace("4.jpg  -1", "4.jpg  0"))
@@ -139,3 +150,5 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     failing(ValueError, "says that it has 10 faces, but has 8; copy it again")
     source.write_text("")
     failing(ValueError, "says that it has no faces")
+    source.write_bytes(b"\xff\xfe")
+    failing(ValueError, "anno.txt is no UTF-8 text")

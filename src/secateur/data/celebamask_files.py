@@ -86,13 +86,16 @@ class Faces(Dataset[Sample]):
 
         Raises:
             FileNotFoundError: If its image, or its mask of skin, is missing or empty; names it.
-            ValueError: If a file is corrupt or of the wrong kind; names it.
+            ValueError: If a file is corrupt or of the wrong kind, or a mask of another shape than the image; names it.
         """
         number = self.numbers[index]
-        sample = dict(resize({"image": reader(image_field)(self._image(number))}, self.size))
+        image = reader(image_field)(self._image(number))
+        sample = dict(resize({"image": image}, self.size))
         for task in self.tasks:
             if task == "seg":
-                sample[task] = nearest(self._mask(number), self.size)
+                mask = self._mask(number)
+                self._check_shape(number, mask, image)
+                sample[task] = nearest(mask, self.size)
             else:
                 label = self.table.faces[number][self.table.names.index(task)]
                 sample[task] = torch.tensor(label)
@@ -101,6 +104,18 @@ class Faces(Dataset[Sample]):
     def check(self) -> None:
         """Raises FileNotFoundError if images or masks are missing or empty; counts them, names the first."""
         check_files(self._files(), self.table.source)
+
+    def has_hair(self) -> bool:
+        """Whether masks of hair are there: of one face at least, for many have none."""
+        return self.merged or any(self._part(number, "hair").exists() for number in self.numbers)
+
+    def _check_shape(self, number: int, mask: Tensor, image: Tensor) -> None:
+        (h, w), (height, width) = mask.shape, image.shape[-2:]
+        if h * width != w * height:
+            path = self._merged(number) if self.merged else self._part(number, "skin")
+            raise ValueError(
+                f"{path} is {w}x{h} pixels, but the image is {width}x{height}, of another shape; copy both again."
+            )
 
     def _files(self) -> Iterator[Path]:
         for number in self.numbers:
