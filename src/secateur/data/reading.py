@@ -31,7 +31,7 @@ def load(path: Path) -> Array:
     """
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
+            return load_npy(path)
         with Image.open(path) as image:
             return np.asarray(image)
     except Exception as error:  # a flipped bit makes decoders raise what they like
@@ -42,6 +42,14 @@ def load(path: Path) -> Array:
         raise ValueError(
             f"{path} is corrupt ({error}); copy it again or take the frame off the list."
         ) from error
+
+
+def load_npy(path: Path, mapped: bool = False) -> Array:
+    """The array in a ``.npy`` file, left on disk if ``mapped``; raises whatever numpy raises."""
+    found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise ValueError("it is an archive of arrays")
+    return found
 
 
 def load_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
