@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from miniatures.captions import written
 from problems import equal, weights
 from secateur import (
     AdaptiveWeighting,
@@ -153,20 +153,6 @@ def test_methods_prune_the_captioner_and_resume(make, tmp_path: Path) -> None:
     resumed = small()
     go(resumed, make())
     assert equal(weights(straight), weights(resumed))
-
-
-def written(root: Path, **changed) -> Path:
-    (root / "features").mkdir(parents=True)
-    draw = np.random.default_rng(0)
-    for number in range(6):
-        np.save(
-            root / "features" / f"clip{number}.npy", draw.standard_normal((4 + number, 8)).astype(np.float16)
-        )
-    said = ["The girl peels onions.", "A boy peels carrots", "the girl peels beans", "the boy cuts onions"]
-    entry = [{"clip": f"clip{n}", "caption": said[n % 4]} for n in range(6)]
-    found = {"train": entry[:4], "val": entry[4:5], "test": entry[5:], **changed}
-    (root / "captions.json").write_text(json.dumps(found))
-    return root
 
 
 def test_files(tmp_path: Path) -> None:
