@@ -24,6 +24,8 @@ def test_frames_take_the_arguments_of_their_data_set(name: str) -> None:
     whole = inspect.signature(getattr(data, name)).parameters
     part = inspect.signature(FRAMES[name]).parameters
     assert name in data.__all__
+    assert all(p.kind is p.KEYWORD_ONLY for p in part.values())
+    assert set(part) <= set(whole), "doctor hands over the options of the data set"
     assert {p: whole[p].default for p in part} == {p: found.default for p, found in part.items()}
 
 

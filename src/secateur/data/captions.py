@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.clips import clip_data
+from secateur.data.clips import ClipSamples, clip_data
 from secateur.data.data import Data
 from secateur.data.fields import Array
 from secateur.data.lists import read_json
@@ -95,21 +95,6 @@ def captions(
     return clip_data(
         splits, known, frames=longest if frames is None else min(frames, longest), batch=batch, seed=seed
     )
-
-
-class ClipSamples(Dataset[Sample]):
-    """Clips as samples: ``features`` (frames, dim) and ``words``, how many the caption has."""
-
-    def __init__(self, clips: ClipFiles) -> None:
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Sample:
-        """One clip; ValueError or OSError, naming the file, if it cannot be read."""
-        said = float(len(words(self.clips.caption(index))))
-        return {"features": self.clips.features(index), "words": torch.tensor(said)}
 
 
 def captions_frames(*, root: str) -> dict[str, Dataset[Sample]]:
