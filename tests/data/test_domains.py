@@ -15,6 +15,7 @@ from PIL import Image
 from domain_folders import CLASSES, COUNT, folders, picture
 from secateur.data import domains
 from secateur.data.domains import domain_images
+from secateur.data.reading import load
 
 PACS = Path(__file__).parents[3] / "shared" / "data" / "pacs_64"
 
@@ -69,6 +70,12 @@ def test_folders_with_their_own_split(tmp_path: Path) -> None:
     test = [frames["photo"].names[i] for i in frames["photo"].splits["test"]]
     assert len(test) == 3 * COUNT
     assert all("/test/" in name for name in test)
+
+
+def test_images_of_several_sizes_come_out_at_the_one_asked_for(tmp_path: Path) -> None:
+    images = domain_images(root=str(folders(tmp_path)), size=(8, 12))["photo"]
+    assert len({load(Path(name)).shape for name in images.names}) == COUNT
+    assert {tuple(images[i]["image"].shape) for i in range(len(images))} == {(3, 8, 12)}
 
 
 def test_packed_archives(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from miniatures.hf_images import LABELS, SETTINGS, parquet, saved, table
 from secateur.config import parse
@@ -81,6 +82,11 @@ def test_rows_come_in_any_order_on_any_process(tmp_path: Path) -> None:
         copy = pickle.loads(pickle.dumps(rows))
         for n in (9, 1, 2, 8, 7, 3, 3, 5):
             assert rows[n - 1] == copy[n - 1] == {"kind": n % 3, "legs": None if n == 5 else n % 5}
+        workers: Any = DataLoader(rows, shuffle=True, num_workers=2, collate_fn=list)  # type: ignore[arg-type]
+        found = sorted((row for (row,) in workers), key=str)  # the files are open in this process
+        assert found == sorted(
+            ({"kind": n % 3, "legs": None if n == 5 else n % 5} for n in range(1, 10)), key=str
+        )
         with pytest.raises(IndexError, match="Row 9 of 9"):
             rows[9]
 
