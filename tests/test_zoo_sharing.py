@@ -203,6 +203,25 @@ def test_pretrained_weights_of_the_user_are_loaded(tmp_path) -> None:
         separate_bottom(DOMAINS, "resnet18", "layer2", weights=str(tmp_path / "none.pth"))
 
 
+def test_mobilenetv2_takes_torchvisions_state_dict(tmp_path) -> None:
+    torch.manual_seed(0)
+    whole = torchvision.models.mobilenet_v2(weights=None)
+    path = tmp_path / "mobilenet_v2.pth"
+    torch.save(whole.state_dict(), path)
+    model = mobilenetv2_aspp({"depth": 1}, weights=str(path))
+    loaded = {n: v for n, v in model.state_dict().items() if "shared" in n}
+    stored = {n: v for n, v in whole.state_dict().items() if n.startswith("features.")}
+    assert len(loaded) == len(stored) > 300
+    for (name, found), value in zip(loaded.items(), stored.values(), strict=True):
+        assert torch.equal(found, value), name
+
+
+@pytest.mark.parametrize("make", [separate_bottom, shared_bottom, independent, mobilenetv2_aspp])
+def test_pretrained_weights_are_not_cut_to_a_width(make, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"w.pth' at width 0.5: pretrained .*give width 1, or leave"):
+        make(DOMAINS, width=0.5, weights=str(tmp_path / "w.pth"))
+
+
 def test_dense_heads_on_any_backbone() -> None:
     model = shared_bottom({"seg": 13, "depth": 1}, "efficientnet_b0", width=0.5, head="deeplabv3").eval()
     assert model(torch.randn(1, 3, 64, 64))["seg"].shape == (1, 13, 2, 2)
