@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.fields import Array
-from secateur.data.reading import rgb
+from secateur.data.reading import read_text, rgb
 
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 
@@ -70,11 +70,7 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
     beside = file.parent / "dataset_info.json"
     try:
         about = (
-            json.loads(stored)["info"]
-            if stored
-            else json.loads(beside.read_text())
-            if beside.exists()
-            else {}
+            json.loads(stored)["info"] if stored else json.loads(read_text(beside)) if beside.exists() else {}
         )
         features = dict[str, Any](about.get("features") or {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -154,7 +150,7 @@ def _split(path: Path) -> str | None:
 
 def _data_files(state: Path) -> list[Path]:
     try:
-        return [state.parent / item["filename"] for item in json.loads(state.read_text())["_data_files"]]
+        return [state.parent / item["filename"] for item in json.loads(read_text(state))["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{state} is damaged ({error}); save the data set again.") from error
 
