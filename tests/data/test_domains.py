@@ -118,6 +118,9 @@ def test_each_domain_keeps_its_own_epochs_and_ends_alone(tmp_path: Path) -> None
     batches = list(data.test)
     assert list(batches[-1][0]) == ["photo"]
     assert sum("sketch" in x for x, _ in batches) == tested["sketch"]
+    later = list(data.test.from_step(tested["sketch"] - 1))  # ends too: there is one epoch
+    assert len(later) == tested["photo"] - tested["sketch"] + 1
+    assert torch.equal(later[0][0]["photo"], batches[tested["sketch"] - 1][0]["photo"])
 
 
 def test_bad_input(tmp_path: Path) -> None:
