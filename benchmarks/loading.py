@@ -82,7 +82,7 @@ def taskonomy(root: Path) -> Options:
             )
         lists["train" if i < FRAMES else "test"].append(row)
     (root / "taskonomy.json").write_text(json.dumps(lists))
-    return {"root": str(root), "size": (128, 128), "val_count": 16}
+    return {"root": str(root), "size": (128, 128), "val_count": 16, "prior": False}
 
 
 def celebamask(root: Path) -> Options:

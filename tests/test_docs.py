@@ -120,6 +120,18 @@ def test_the_examples_of_transformers_run() -> None:
     assert secateur.density(shown["problem"].model, parts).overall == pytest.approx(0.2, abs=0.0005)
 
 
+def test_the_data_set_of_ones_own_loads() -> None:
+    (code,) = blocks(ROOT / "docs" / "data.md", "python")
+    sample = {"image": torch.rand(3, 4, 6), "seg": torch.zeros(4, 6).long(), "depth": torch.ones(1, 4, 6)}
+    shown: dict = dict.fromkeys(("train", "val", "test"), [sample] * 3)
+    exec(compile(code, "data.md", "exec"), shown)
+    data = shown["streets"](size=(4, 6), batch=2)
+    assert data.channels == {"seg": 2, "depth": 1}
+    image, targets = next(iter(data.train))
+    assert image.shape == (2, 3, 4, 6)
+    assert {task: tuple(x.shape) for task, x in targets.items()} == {"seg": (2, 4, 6), "depth": (2, 1, 4, 6)}
+
+
 def test_the_command_of_transformers_parses() -> None:
     text = (ROOT / "docs" / "transformers.md").read_text(encoding="utf-8")
     (line,) = re.findall(r"`secateur train ([^`]+)`", text)

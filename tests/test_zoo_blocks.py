@@ -9,7 +9,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from secateur.zoo import separate_bottom, shared_bottom
+from secateur.zoo import independent, mobilenetv2_aspp, separate_bottom, shared_bottom
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import split_at
 
@@ -110,14 +110,6 @@ def test_published_densenet_files_have_other_names(tmp_path) -> None:
     )
 
 
-def test_a_narrow_network_keeps_its_share_of_the_running_statistics(tmp_path) -> None:
-    whole = torchvision.models.resnet18(weights=None)
-    whole.bn1.running_var.uniform_(1.0, 2.0)
-    torch.save(whole.state_dict(), tmp_path / "resnet18.pth")
-    chain, _ = blocks("resnet18", 0.5, str(tmp_path / "resnet18.pth"))
-    assert torch.equal(chain["stem"][1].running_var, whole.bn1.running_var[:32])
-
-
 def test_a_vit_of_another_image_size() -> None:
     with pytest.raises(ValueError, match=r"'vit_b_16' does not take options={'num_layers': 1}"):
         shared_bottom(DOMAINS, "vit_b_16", options={"num_layers": 1})
@@ -125,3 +117,22 @@ def test_a_vit_of_another_image_size() -> None:
     assert model(torch.randn(1, 3, 64, 64))["photo"].shape == (1, 3)
     with pytest.raises(ValueError, match=r"images are 32x32; this ViT takes 64x64.*image_size"):
         model(torch.randn(1, 3, 32, 32))
+
+
+def test_mobilenetv2_takes_torchvisions_state_dict(tmp_path) -> None:
+    torch.manual_seed(0)
+    whole = torchvision.models.mobilenet_v2(weights=None)
+    path = tmp_path / "mobilenet_v2.pth"
+    torch.save(whole.state_dict(), path)
+    model = mobilenetv2_aspp({"depth": 1}, weights=str(path))
+    loaded = {n: v for n, v in model.state_dict().items() if "shared" in n}
+    stored = {n: v for n, v in whole.state_dict().items() if n.startswith("features.")}
+    assert len(loaded) == len(stored) > 300
+    for (name, found), value in zip(loaded.items(), stored.values(), strict=True):
+        assert torch.equal(found, value), name
+
+
+@pytest.mark.parametrize("make", [separate_bottom, shared_bottom, independent, mobilenetv2_aspp])
+def test_pretrained_weights_are_not_cut_to_a_width(make, tmp_path) -> None:
+    with pytest.raises(ValueError, match=r"w.pth' at width 0.5: pretrained .*give width 1, or leave"):
+        make(DOMAINS, width=0.5, weights=str(tmp_path / "w.pth"))

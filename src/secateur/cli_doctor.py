@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from rich.console import Console
 from rich.table import Column, Table
+from torch.utils.data import Dataset
 
 from secateur.config import parse_size, part, spelt_out
 from secateur.console import output
 from secateur.data import FRAMES
+from secateur.data.augment import Sample
 from secateur.data.doctor import Split, examine, picture
+from secateur.data.splitting import TooFewError
 
-_MOST = 20  # problems of a split that are printed
+_MOST = 20  # problems of a split that are printed; how many more there are is said
 
 
 def doctor(argv: list[str]) -> None:
-    """Reads every sample, prints what was found, and writes samples as a picture.
+    """Reads every sample, prints what was found, at most 20 problems a split, and writes samples as a picture.
 
     Raises:
         ValueError: If something is wrong with the data; it counts the problems, which are printed before.
@@ -43,8 +47,10 @@ def doctor(argv: list[str]) -> None:
     arguments = parser.parse_args(argv)
     options: dict[str, Any] = {**arguments.data.as_dict(), "size": parse_size(arguments.size)}
     taken = inspect.signature(frames).parameters
-    found = examine(frames(**{k: v for k, v in options.items() if k in taken and v is not None}))
     console = output()
+    given = {k: v for k, v in options.items() if k in taken and v is not None}
+    defaults = {k: found.default for k, found in taken.items()}
+    found = examine(_samples(frames, given, defaults, console))
     console.print(_table(found))
     for split in found.values():
         for problem in split.problems[:_MOST]:
@@ -57,6 +63,23 @@ def doctor(argv: list[str]) -> None:
     if wrong:
         raise ValueError(f"{wrong} problem{'s' if wrong > 1 else ''} in {chosen}, named above.")
     console.print("nothing wrong was found")
+
+
+def _samples(
+    frames: Callable[..., Mapping[str, Dataset[Sample]]],
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    console: Console,
+) -> Mapping[str, Dataset[Sample]]:
+    """The samples; where a default would hold out more of a small copy than there is, a tenth is held out."""
+    try:
+        return frames(**given)
+    except TooFewError as error:
+        if given.get(error.name) != defaults[error.name] or error.samples < 2:
+            raise
+        count = max(1, error.samples // 10)
+        console.print(f"{error.name} is {count} here, for there are only {error.samples} training samples")
+        return _samples(frames, {**given, error.name: count}, defaults, console)
 
 
 def _table(found: Mapping[str, Split]) -> Table:

@@ -183,8 +183,9 @@ def test_random_view_draws_every_scale_and_both_sides() -> None:
 @given(seeds)
 @settings(max_examples=20)
 def test_a_label_of_the_whole_image_stays(seed: int) -> None:
-    sample = random_sample(seed) | {"label": torch.tensor(3), "smiling": torch.tensor(1.0)}
-    view = random_view(sample, np.random.default_rng(seed))
-    assert view["label"] == 3
-    assert view["smiling"] == 1.0
-    assert resize(sample, (6, 8))["label"] == 3
+    labels = {name: torch.tensor(3) for name in ("label", "normal", "depth", "seg", "edge")}
+    labels["smiling"] = torch.tensor(1.0)
+    sample = {"image": random_sample(seed)["image"], **labels}
+    rng = np.random.default_rng(seed)
+    for view in (random_view(sample, rng), flip(sample), zoom(sample, 1.5), resize(sample, (6, 8))):
+        assert all(torch.equal(view[name], label) for name, label in labels.items())

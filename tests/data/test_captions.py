@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from miniatures.captions import written
 from problems import equal, weights
 from secateur import (
     AdaptiveWeighting,
@@ -23,6 +23,7 @@ from secateur import (
     fit,
 )
 from secateur.data import captions, stories
+from secateur.data.captions import captions_frames
 from secateur.data.clips import Greedy
 from secateur.data.stories import Stories
 from secateur.data.vocabulary import SPECIAL, Vocabulary
@@ -154,20 +155,6 @@ def test_methods_prune_the_captioner_and_resume(make, tmp_path: Path) -> None:
     assert equal(weights(straight), weights(resumed))
 
 
-def written(root: Path, **changed) -> Path:
-    (root / "features").mkdir(parents=True)
-    draw = np.random.default_rng(0)
-    for number in range(6):
-        np.save(
-            root / "features" / f"clip{number}.npy", draw.standard_normal((4 + number, 8)).astype(np.float16)
-        )
-    said = ["The girl peels onions.", "A boy peels carrots", "the girl peels beans", "the boy cuts onions"]
-    entry = [{"clip": f"clip{n}", "caption": said[n % 4]} for n in range(6)]
-    found = {"train": entry[:4], "val": entry[4:5], "test": entry[5:], **changed}
-    (root / "captions.json").write_text(json.dumps(found))
-    return root
-
-
 def test_files(tmp_path: Path) -> None:
     data = captions(root=str(written(tmp_path)), batch=2, least=2)
     x, targets = next(iter(data.test))
@@ -189,11 +176,12 @@ def test_files(tmp_path: Path) -> None:
 
 
 def test_lists_that_are_wrong(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"captions\.json; it lists"):
+    with pytest.raises(FileNotFoundError, match=r"captions\.json is missing; it lists the clips"):
         captions(root=str(tmp_path / "nowhere"))
     for number, (changed, message) in enumerate(
         [
             ({"val": []}, r"no clips for \['val'\]"),
+            ({"val": 3}, r"no clips for \['val'\]"),
             ({"test": [{"clip": "clip0"}]}, r"test\[0\] is .*give"),
             (
                 {"test": [{"clip": "clip0", "caption": " ... "}]},
@@ -208,25 +196,40 @@ def test_lists_that_are_wrong(tmp_path: Path) -> None:
         captions(root=str(written(tmp_path / "absent", val=absent)))
     root = written(tmp_path / "json")
     (root / "captions.json").write_text("{")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match=r"captions\.json cannot be read as JSON"):
         captions(root=str(root))
+    (root / "captions.json").write_bytes(b"\xff{}")
+    with pytest.raises(ValueError, match=r"captions\.json is no UTF-8 text"):
+        captions(root=str(root))
+    (root / "vocab.txt").write_bytes(b"\xff")
+    with pytest.raises(ValueError, match=r"vocab\.txt is no UTF-8 text"):
+        Vocabulary.read(root / "vocab.txt")
 
 
 @pytest.mark.parametrize(
-    "bad", [np.zeros((4, 9)), np.zeros((4, 8, 1)), np.zeros((0, 8)), np.zeros((4, 8), dtype=int)], ids=str
+    "bad",
+    [np.zeros(4), np.zeros((4, 9)), np.zeros((4, 8, 1)), np.zeros((0, 8)), np.zeros((4, 8), dtype=int)],
+    ids=str,
 )
 def test_features_that_are_wrong(bad: np.ndarray, tmp_path: Path) -> None:
     root = written(tmp_path)
     np.save(root / "features" / "clip2.npy", bad)
     with pytest.raises(ValueError, match=r"clip2\.npy is .*it must be floats of \(frames, 8\)"):
         captions(root=str(root))
+    with pytest.raises(ValueError, match=r"clip2\.npy is .*it must be floats of \(frames, 8\)"):
+        captions_frames(root=str(root))["train"][2]  # the doctor reads these
 
 
 def test_features_that_cannot_be_read(tmp_path: Path) -> None:
     root = written(tmp_path)
-    (root / "features" / "clip1.npy").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"clip1\.npy is no readable"):
-        captions(root=str(root))
+    np.savez(root / "archive.npz", np.zeros((4, 8)))
+    whole = (root / "features" / "clip1.npy").read_bytes()
+    for content in (b"nothing", b"", whole[:-8], (root / "archive.npz").read_bytes()):
+        (root / "features" / "clip1.npy").write_bytes(content)
+        with pytest.raises(ValueError, match=r"clip1\.npy is no readable"):
+            captions(root=str(root))
+        with pytest.raises(ValueError, match=r"clip1\.npy is no readable"):
+            captions_frames(root=str(root))["train"][1]
     np.save(root / "features" / "clip1.npy", np.full((4, 8), np.nan))
     with pytest.raises(ValueError, match="not finite"):
         list(captions(root=str(root), batch=4).train)

@@ -11,36 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from miniatures.celebamask import BALD, SETTINGS, attributes, written
 from secateur.data.celebamask import celebamask, celebamask_frames
-
-NAMES = ("Bald", "Male", "Smiling")
-SETTINGS: dict[str, Any] = {"size": (8, 8), "batch": 1, "augment": False}
-BALD = 3
-
-
-def attributes(number: int) -> list[int]:
-    return [int(number == BALD), number % 2, number // 2 % 2]
-
-
-def written(root: Path, faces: int = 10) -> Path:
-    """Faces of 16x16 pixels with masks of 8x8: skin in the middle, hair above and over its first row."""
-    lines = [str(faces), " ".join(NAMES)]
-    (root / "CelebA-HQ-img").mkdir()
-    (root / "CelebAMask-HQ-mask-anno/0").mkdir(parents=True)
-    for number in range(faces):
-        Image.fromarray(np.full((16, 16, 3), 20 * number, np.uint8)).save(
-            root / f"CelebA-HQ-img/{number}.jpg"
-        )
-        for part, (top, bottom) in {"skin": (2, 6), "hair": (0, 3), "nose": (4, 5)}.items():
-            if part == "hair" and number == BALD:
-                continue
-            mask = np.zeros((8, 8, 3), np.uint8)
-            mask[top:bottom] = 255
-            Image.fromarray(mask).save(root / f"CelebAMask-HQ-mask-anno/0/{number:05d}_{part}.png")
-        values = "  ".join("1" if yes else "-1" for yes in attributes(number))
-        lines.append(f"{number}.jpg  {values}")
-    (root / "CelebAMask-HQ-attribute-anno.txt").write_text("\n".join(lines) + "\n")
-    return root
 
 
 def numbers(batches: Any, data: Any) -> list[int]:
@@ -126,9 +98,20 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     skin.write_bytes(kept)
     Image.fromarray(np.zeros((4, 8), np.uint8)).save(hair)
     failing(ValueError, "00004_hair.png is 8x4 pixels, but the mask of skin is 8x8")
+    for path in (skin, hair):
+        Image.fromarray(np.zeros((4, 8), np.uint8)).save(path)
+    failing(ValueError, "00004_skin.png is 8x4 pixels, but the image is 16x16, of another shape")
+    skin.write_bytes(kept)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(hair)
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(image)
     failing(ValueError, r"4.jpg: shape .16, 16.; image must be 8-bit RGB")
+    hairs = {path: path.read_bytes() for path in tmp_path.rglob("*_hair.png")}
+    for path in hairs:
+        path.unlink()
+    failing(FileNotFoundError, "not one of the 10 faces has a mask of hair, .*_hair.png .* leave seg out")
+    assert celebamask_frames(root=str(tmp_path), tasks=("Male",))
+    for path, content in hairs.items():
+        path.write_bytes(content)
     source = tmp_path / "CelebAMask-HQ-attribute-anno.txt"
     text = source.read_text()
     source.write_text(text.replace("4.jpg  -1", "4.jpg  0"))
@@ -139,3 +122,5 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     failing(ValueError, "says that it has 10 faces, but has 8; copy it again")
     source.write_text("")
     failing(ValueError, "says that it has no faces")
+    source.write_bytes(b"\xff\xfe")
+    failing(ValueError, "anno.txt is no UTF-8 text")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,6 @@ from torch.utils.data import Dataset
 import secateur.data
 from domain_folders import folders
 from secateur.cli import main
-from secateur.config import part
 from secateur.data import FRAMES
 from secateur.data.augment import Sample
 from secateur.data.doctor import examine, picture
@@ -86,6 +85,19 @@ def test_every_problem_is_named_with_its_place() -> None:
     assert "the same input is in train too" in found["test"].problems[0]
 
 
+def test_an_image_without_a_label_is_counted_as_such_whatever_the_task_is_called() -> None:
+    labels = [-1, 0, 1, 0]
+    made = [
+        {"image": sample(i)["image"]} | dict.fromkeys(("kind", "normal", "seg", "depth"), torch.tensor(label))
+        for i, label in enumerate(labels)
+    ]
+    train = examine({"train": Samples(made)})["train"]
+    assert not train.problems
+    for name in ("kind", "normal", "seg", "depth"):
+        assert train.classes[name] == {0: 2, 1: 1}
+        assert train.invalid[name] == pytest.approx(1 / 4)
+
+
 def test_a_class_that_training_never_shows_is_named() -> None:
     odd = [{**sample(i), "male": torch.tensor(2 * (i % 2))} for i in range(4)]
     assert examine({"train": Samples(odd)})["train"].problems == ["train: no male of class 1."]
@@ -118,22 +130,24 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_built_in_rooms(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = [
-        "doctor",
-        "--data",
-        "rooms",
-        "--data.train_count",
-        "8",
-        "--data.val_count",
-        "2",
-        "--data.test_count",
-        "2",
-    ]
-    assert main([*argv, "--out", str(tmp_path / "rooms.png")]) in (
-        0,
-        1,
-    )  # eight rooms need not show every class
-    assert "normal" in capsys.readouterr().out
+    argv = ["doctor", "--data", "rooms", "--data.val_count", "2", "--data.test_count", "2"]
+    argv += ["--out", str(tmp_path / "rooms.png")]
+    assert main([*argv, "--data.train_count", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "normal" in said
+    assert "nothing wrong was found" in said
+    assert main([*argv, "--data.train_count", "1"]) == 1
+    said = capsys.readouterr()
+    assert re.search(r"^train: no seg of class \d+", said.out, re.MULTILINE), "one room shows not every class"
+    assert "1 problem in rooms" in said.err
+
+
+def test_the_built_in_stories(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["doctor", "--data", "stories", "--data.train_count", "8", "--data.val_count", "2"]
+    assert main([*argv, "--data.test_count", "2", "--out", str(tmp_path / "x.png")]) == 0
+    said = capsys.readouterr().out
+    assert "nothing wrong" in said
+    assert "words" in said
 
 
 def test_asked_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,14 +178,6 @@ def test_clips_with_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "test 0: the same input is in train too" in said
 
 
-@pytest.mark.parametrize("name", sorted(FRAMES))
-def test_every_data_set_can_be_examined(name: str) -> None:
-    public = inspect.signature(part("data", name)).parameters
-    own = inspect.signature(FRAMES[name]).parameters
-    assert set(own) <= set(public), "doctor hands over the options of the data set"
-    assert all(p.kind is p.KEYWORD_ONLY for p in own.values())
-
-
 def test_every_data_set_of_files_is_known_to_the_doctor() -> None:
-    generated = {"Data", "dense_data", "stories"}
-    assert set(secateur.data.__all__) - generated == set(FRAMES)
+    made_with = {"Data", "Loading", "dense_data"}
+    assert set(secateur.data.__all__) - made_with == set(FRAMES)

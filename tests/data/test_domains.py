@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from domain_folders import CLASSES, COUNT, folders, picture
 from secateur.data import domains
 from secateur.data.domains import domain_images
+from secateur.data.reading import load
 
 PACS = Path(__file__).parents[3] / "shared" / "data" / "pacs_64"
 
@@ -69,26 +72,22 @@ def test_folders_with_their_own_split(tmp_path: Path) -> None:
     assert all("/test/" in name for name in test)
 
 
-def test_the_lists_of_pacs(tmp_path: Path) -> None:
-    folders(tmp_path)
-    for domain in ("photo", "sketch"):
-        parts = {"train": range(6), "crossval": range(6, 8), "test": range(8, 10)}
-        for split, chosen in parts.items():
-            lines = [f"{domain}/{c}/{i}.png {n + 1}" for n, c in enumerate(CLASSES) for i in chosen]
-            (tmp_path / f"{domain}_{split}_kfold.txt").write_text("\n".join(lines) + "\n")
-    frames = domain_images(root=str(tmp_path))
-    assert len(frames["photo"].splits["test"]) == 6
-    assert all(frames["photo"].names[i][-5] in "89" for i in frames["photo"].splits["test"])
-    listed = tmp_path / "photo_test_kfold.txt"
-    listed.write_text("photo/cat/99.png 1\n")
-    with pytest.raises(FileNotFoundError, match=r"99\.png, which is absent"):
-        domain_images(root=str(tmp_path))
+def test_images_of_several_sizes_come_out_at_the_one_asked_for(tmp_path: Path) -> None:
+    images = domain_images(root=str(folders(tmp_path)), size=(8, 12))["photo"]
+    assert len({load(Path(name)).shape for name in images.names}) == COUNT
+    assert {tuple(images[i]["image"].shape) for i in range(len(images))} == {(3, 8, 12)}
 
 
 def test_packed_archives(tmp_path: Path) -> None:
     data = domains(root=str(packed(tmp_path)), size=(8, 8), batch=2, tasks=["sketch"])
     assert list(data.channels) == ["sketch"]
     assert counts(data.test) == {"sketch": 9}
+    whole = domain_images(root=str(tmp_path), size=(8, 8))["photo"]
+    copy = pickle.loads(pickle.dumps(whole))  # for workers that are spawned
+    assert len(copy) == 18
+    for i in (0, 9, 17):
+        assert torch.equal(copy[i]["image"], whole[i]["image"])
+        assert copy[i]["label"] == i % 9 % 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -119,6 +118,9 @@ def test_each_domain_keeps_its_own_epochs_and_ends_alone(tmp_path: Path) -> None
     batches = list(data.test)
     assert list(batches[-1][0]) == ["photo"]
     assert sum("sketch" in x for x, _ in batches) == tested["sketch"]
+    later = list(data.test.from_step(tested["sketch"] - 1))  # ends too: there is one epoch
+    assert len(later) == tested["photo"] - tested["sketch"] + 1
+    assert torch.equal(later[0][0]["photo"], batches[tested["sketch"] - 1][0]["photo"])
 
 
 def test_bad_input(tmp_path: Path) -> None:
@@ -130,9 +132,15 @@ def test_bad_input(tmp_path: Path) -> None:
     (root / "cartoon").mkdir()
     with pytest.raises(FileNotFoundError, match=r"cartoon has no images"):
         domains(root=str(root))
+    assert list(domain_images(root=str(root), tasks=["sketch"])) == ["sketch"], "others are not read"
     (root / "cartoon").rmdir()
-    with pytest.raises(ValueError, match=r"domains in .* are \['photo', 'sketch'\]"):
+    with pytest.raises(ValueError, match=r"tasks=\['clipart'\]; give one or more of \['photo', 'sketch'\]"):
         domains(root=str(root), tasks=["clipart"])
+    with pytest.raises(ValueError, match=r"tasks=\['photo', 'photo'\]; .*each once"):
+        domains(root=str(root), tasks=["photo", "photo"])
+    for cache in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match=f"cache={cache}; give the memory"):
+            domains(root=str(root), batch=2, cache=cache)
     with pytest.raises(ValueError, match=r"test_share=1\.5"):
         domains(root=str(root), test_share=1.5)
     with pytest.raises(ValueError, match=r"Domain 'photo'.* do not fill one batch of 64"):
@@ -144,6 +152,9 @@ def test_bad_input(tmp_path: Path) -> None:
     broken.write_bytes(b"")
     with pytest.raises(FileNotFoundError, match=r"1 images of .*photo are empty"):
         domains(root=str(root), batch=2)
+    Image.fromarray(np.full((9, 9), 40000, np.uint16)).save(broken)
+    with pytest.raises(ValueError, match=r"3\.png has pixels of more than 8 bits \(mode I;16\); save it as"):
+        domains(root=str(root), batch=2)
     half = folders(tmp_path / "b", ("train",))
     with pytest.raises(FileNotFoundError, match="not the other of train and test"):
         domains(root=str(half))
@@ -151,21 +162,48 @@ def test_bad_input(tmp_path: Path) -> None:
 
 def test_bad_archives(tmp_path: Path) -> None:
     root = packed(tmp_path)
-    path = root / "photo_test.npz"
-    whole = path.read_bytes()
-    path.write_bytes(whole[:100])
-    with pytest.raises(ValueError, match=r"photo_test\.npz cannot be read"):
-        domains(root=str(root))
-    path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"photo_test\.npz is missing"):
-        domains(root=str(root))
-    path.write_bytes(whole)
-    (root / "meta.json").write_text(json.dumps({"classes": ["cat"]}))
-    with pytest.raises(ValueError, match=r"names 1 classes"):
-        domains(root=str(root))
-    (root / "meta.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"meta\.json is missing"):
-        domains(root=str(root))
+
+    def failing(error: type[Exception], match: str) -> None:
+        with pytest.raises(error, match=match):
+            domains(root=str(root), batch=2)
+
+    meta = root / "meta.json"
+    for split in ("train", "test"):
+        path = root / f"photo_{split}.npz"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:100])
+        failing(ValueError, rf"photo_{split}\.npz cannot be read as an \.npz archive")
+        path.write_bytes(b"")
+        failing(FileNotFoundError, rf"photo_{split}\.npz is missing or empty")
+        path.unlink()
+        failing(FileNotFoundError, rf"photo_{split}\.npz is missing; copy")
+        path.write_bytes(whole)
+    with np.load(path) as file:
+        arrays = dict(file)
+    for changed, match in (
+        ({"label": np.r_[-1, arrays["label"][1:]]}, r"label -1, but .*meta.json names 3 classes, 0 to 2"),
+        ({"label": np.r_[3, arrays["label"][1:]]}, r"label 3, but .*meta.json names 3 classes"),
+        ({"label": arrays["label"][1:]}, r"labels int64\[8\], offsets int64\[10\] .* do not fit"),
+        ({"offset": arrays["offset"][::-1]}, r".* do not fit; copy it again"),
+        ({"jpeg": arrays["jpeg"][:-1]}, r".* do not fit; copy it again"),
+        ({"label": np.array(["cat"] * 9)}, r".* do not fit; copy it again"),
+    ):
+        np.savez(path, **{**arrays, **changed})
+        failing(ValueError, rf"photo_test\.npz: {match}")
+    np.savez(path, **{name: array for name, array in arrays.items() if name != "offset"})
+    failing(ValueError, r"photo_test\.npz lacks the arrays \['offset'\]")
+    np.savez(path, **arrays)
+    meta.write_text(json.dumps({"classes": ["cat"]}))
+    failing(ValueError, r"names 1 classes")
+    meta.write_text("{")
+    failing(ValueError, r"meta\.json cannot be read as JSON")
+    for content in ({}, [], {"classes": 3}, {"classes": []}, {"classes": [1, 2]}):
+        meta.write_text(json.dumps(content))
+        failing(
+            ValueError, r"meta\.json must give the names of the classes, at least one, as .*mend the file"
+        )
+    meta.unlink()
+    failing(FileNotFoundError, r"meta\.json is missing")
 
 
 @pytest.mark.skipif(not PACS.is_dir(), reason="the data of PACS are not beside the project")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from secateur import data
 from secateur.data import FRAMES
-from secateur.data.frames import Frames, OnDisk, load
+from secateur.data.frames import Frames, OnDisk
+from secateur.data.reading import load, load_npz, rgb
 from secateur.data.splitting import held_out, shares
 
 
@@ -20,6 +24,8 @@ def test_frames_take_the_arguments_of_their_data_set(name: str) -> None:
     whole = inspect.signature(getattr(data, name)).parameters
     part = inspect.signature(FRAMES[name]).parameters
     assert name in data.__all__
+    assert all(p.kind is p.KEYWORD_ONLY for p in part.values())
+    assert set(part) <= set(whole), "doctor hands over the options of the data set"
     assert {p: whole[p].default for p in part} == {p: found.default for p, found in part.items()}
 
 
@@ -67,6 +73,44 @@ def test_missing_files_are_counted_without_opening_any(tmp_path: Path) -> None:
 def test_a_missing_file_is_not_called_corrupt(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"x.npy is missing or empty"):
         load(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.png", "x.npz"])
+def test_a_flipped_byte_gives_other_values_or_an_error_that_names_the_file(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    array = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    if name == "x.png":
+        Image.fromarray(array).save(path)
+    else:
+        (np.save if name == "x.npy" else np.savez)(path, array)
+    whole, said = path.read_bytes(), list[str]()
+    for place in range(len(whole)):
+        for flipped in (0x01, 0x80):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ flipped]) + whole[place + 1 :])
+            try:
+                load_npz(path, ["arr_0"]) if name == "x.npz" else load(path)
+            except ValueError as error:
+                said.append(str(error))
+    assert len(said) > 20
+    assert all(name in message for message in said)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGBA", "CMYK"])
+def test_pictures_of_eight_bits_become_rgb(mode: str) -> None:
+    assert rgb(encoded(Image.new("RGB", (6, 4), (200, 200, 200)).convert(mode)), "x").shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I", "F"])
+def test_pictures_of_more_bits_are_refused(mode: str) -> None:
+    made = Image.fromarray(np.full((4, 6), 300, {"I;16": np.uint16, "I": np.int32, "F": np.float32}[mode]))
+    with pytest.raises(ValueError, match=rf"^row 3 has pixels of more than 8 bits \(mode {mode}\); save it"):
+        rgb(encoded(made), "row 3")
+
+
+def encoded(image: Image.Image) -> io.BytesIO:
+    content = io.BytesIO()
+    image.save(content, "TIFF")
+    return content
 
 
 def test_shares_part_all_samples_by_seed() -> None:

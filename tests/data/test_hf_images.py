@@ -1,16 +1,14 @@
 from __future__ import annotations
 
-import io
-import json
 import pickle
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from torch.utils.data import DataLoader
 
+from miniatures.hf_images import LABELS, SETTINGS, parquet, saved, table
 from secateur.config import parse
 from secateur.data.arrow import cell
 from secateur.data.hf_images import hf_images, hf_images_frames
@@ -18,57 +16,6 @@ from secateur.data.rows import Rows
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow not installed")
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow not installed")
-
-LABELS = {"kind": "kind", "count": "legs"}
-SETTINGS: dict[str, Any] = {"size": (8, 8), "batch": 1, "augment": False, "labels": LABELS}
-FEATURES = {
-    "image": {"_type": "Image"},
-    "kind": {"names": ["cat", "dog", "fly"], "_type": "ClassLabel"},
-    "legs": {"dtype": "int64", "_type": "Value"},
-}
-
-
-def encoded(number: int, mode: str = "RGB") -> dict[str, Any]:
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((6 + number % 3, 9, 3), 10 * number, np.uint8)).convert(mode).save(buffer, "PNG")
-    return {"bytes": buffer.getvalue(), "path": f"{number}.png"}
-
-
-def table(numbers: list[int], **columns: Any) -> Any:
-    made = {
-        "image": [encoded(n, ("RGB", "L", "RGBA")[n % 3]) for n in numbers],
-        "kind": [n % 3 for n in numbers],
-        "legs": [None if n == 5 else n % 5 for n in numbers],
-    } | columns
-    about = json.dumps({"info": {"features": FEATURES}})
-    return pa.table(made).replace_schema_metadata({"huggingface": about})
-
-
-def parquet(root: Path, **splits: list[int]) -> Path:
-    (root / "data").mkdir(exist_ok=True)
-    for split, numbers in splits.items():
-        half = len(numbers) // 2
-        for i, part in enumerate((numbers[:half], numbers[half:])):
-            path = root / "data" / f"{split}-0000{i}-of-00002.parquet"
-            pq.write_table(table(part), path, row_group_size=2)
-    return root
-
-
-def saved(root: Path, metadata: bool = True, **splits: list[int]) -> Path:
-    """As ``DatasetDict.save_to_disk`` writes it."""
-    (root / "dataset_dict.json").write_text(json.dumps({"splits": list(splits)}))
-    for split, numbers in splits.items():
-        folder = root / split
-        folder.mkdir()
-        content = table(numbers) if metadata else table(numbers).replace_schema_metadata(None)
-        with pa.ipc.new_stream(folder / "data-00000-of-00001.arrow", content.schema) as writer:
-            for batch in content.to_batches(max_chunksize=2):
-                writer.write_batch(batch)
-        (folder / "state.json").write_text(
-            json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]})
-        )
-        (folder / "dataset_info.json").write_text(json.dumps({"features": FEATURES}))
-    return root
 
 
 def numbers(batches: Any, data: Any) -> list[int]:
@@ -111,6 +58,20 @@ def test_what_has_no_split_of_its_own_is_held_out_of_train(tmp_path: Path) -> No
     assert (len(list(data.val)), numbers(data.test, data)) == (2, [10, 11])
 
 
+def test_files_of_no_known_split_are_not_taken_for_training(tmp_path: Path) -> None:
+    parquet(tmp_path, train=[1, 2, 3, 4])
+    pq.write_table(table([5, 6]), tmp_path / "data/testing-0.parquet")
+    with pytest.raises(
+        ValueError, match=r"data/testing-0.parquet is of no split .* one of train, validation, .*rename it"
+    ):
+        hf_images_frames(root=str(tmp_path), labels=LABELS)
+    for path in tmp_path.glob("data/train-*"):
+        path.unlink()
+    pq.write_table(table([1, 2, 3]), tmp_path / "data/some.parquet")
+    settings: dict[str, Any] = {"root": str(tmp_path), "labels": LABELS, "val_count": 1, "test_count": 1}
+    assert [len(x) for x in hf_images_frames(**settings).values()] == [3, 1, 1]  # type: ignore[arg-type]
+
+
 def test_rows_come_in_any_order_on_any_process(tmp_path: Path) -> None:
     for root in (parquet(tmp_path, train=list(range(1, 10))), tmp_path / "saved"):
         if root != tmp_path:
@@ -121,6 +82,11 @@ def test_rows_come_in_any_order_on_any_process(tmp_path: Path) -> None:
         copy = pickle.loads(pickle.dumps(rows))
         for n in (9, 1, 2, 8, 7, 3, 3, 5):
             assert rows[n - 1] == copy[n - 1] == {"kind": n % 3, "legs": None if n == 5 else n % 5}
+        workers: Any = DataLoader(rows, shuffle=True, num_workers=2, collate_fn=list)  # type: ignore[arg-type]
+        found = sorted((row for (row,) in workers), key=str)  # the files are open in this process
+        assert found == sorted(
+            ({"kind": n % 3, "legs": None if n == 5 else n % 5} for n in range(1, 10)), key=str
+        )
         with pytest.raises(IndexError, match="Row 9 of 9"):
             rows[9]
 
@@ -164,7 +130,11 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     )
     failing(ValueError, r"parquet lacks the columns \['img'\]", image="img")
     failing(ValueError, "labels={}; give at least one", labels={})
-    failing(ValueError, "column 'image' holds .*must be a ClassLabel or whole numbers", labels={"a": "image"})
+    failing(
+        ValueError,
+        "column 'image' holds .{0,40}; it must be a ClassLabel or whole numbers",
+        labels={"a": "image"},
+    )
     path = tmp_path / "data/test-00000-of-00002.parquet"
     kept = path.read_bytes()
     pq.write_table(table([7], kind=[3]), path)
@@ -172,7 +142,7 @@ def test_a_copy_that_is_broken(tmp_path: Path) -> None:
     pq.write_table(table([7], legs=[-2]), path)
     failing(ValueError, "column 'legs' holds -2")
     pq.write_table(table([7], image=[{"bytes": b"no image", "path": None}]), path)
-    failing(ValueError, "row 0, image is no image or corrupt")
+    failing(ValueError, "row 0, image is corrupt or no image")
     pq.write_table(table([7], image=[{"bytes": None, "path": "x.png"}]), path)
     failing(ValueError, "it holds no encoded image")
     path.write_bytes(kept[:100])

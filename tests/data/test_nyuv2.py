@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from miniatures.nyuv2_own import frame, write_archive, write_folder
 from secateur.data.data import Data
 from secateur.data.loading import StepLoader
 from secateur.data.nyuv2 import CLASSES_13, CLASSES_40, nyuv2
@@ -17,56 +18,17 @@ from secateur.data.nyuv2_archive import ArrayFrames, read_archive
 from secateur.data.nyuv2_layouts import Wanted, read_layout
 
 TASKS = ("seg", "normal", "depth")
-SPLITS = {"train": 6, "test": 3}
 SETTINGS: dict[str, Any] = {"size": (12, 16), "batch": 2, "val_count": 2}
-
-
-def frame(number: int) -> dict[str, np.ndarray]:
-    """The arrays of one made-up frame, 16x12."""
-    rng = np.random.default_rng(number)
-    normal = rng.normal(size=(12, 16, 3))
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    return {
-        "rgb": np.full((12, 16, 3), 20 * number, np.uint8),
-        "seg13": rng.choice([0, 5, 12, 255], (12, 16)).astype(np.uint8),
-        "seg40": rng.choice([0, 20, 39, 255], (12, 16)).astype(np.uint8),
-        "normal": np.rint(normal * 127.5 + 127.5).astype(np.uint8),
-        "normal_i8": np.rint(normal * 127).astype(np.int8),
-        "depth": rng.integers(740, 9960, (12, 16)).astype(np.uint16),
-    }
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    root, number = tmp_path / "nyu", 0
-    for split, frames in SPLITS.items():
-        names: list[str] = []
-        for _ in range(frames):
-            number += 1
-            names.append(f"{number:04d}")
-            for kind in ("rgb", "seg13", "seg40", "normal", "depth"):
-                path = root / split / kind / f"{names[-1]}.{'jpg' if kind == 'rgb' else 'png'}"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(frame(number)[kind]).save(path, quality=95)
-        (root / f"{split}.txt").write_text("\n".join(names) + "\n")
-    return root
+    return write_folder(tmp_path / "nyu")
 
 
 @pytest.fixture
 def archive(tmp_path: Path) -> Path:
-    arrays: dict[str, np.ndarray] = {}
-    for split, numbers in (("train", range(1, 7)), ("test", range(7, 10))):
-        for kind, name in (
-            ("rgb", "rgb"),
-            ("seg13", "seg13"),
-            ("normal_i8", "normal_i8"),
-            ("depth", "depth_mm"),
-        ):
-            arrays[f"{split}_{name}"] = np.stack([frame(n)[kind] for n in numbers])
-    path = tmp_path / "archive" / "frames.npz"
-    path.parent.mkdir()
-    np.savez(path, **arrays)
-    return path
+    return write_archive(tmp_path / "archive")
 
 
 def replace(path: Path, array: np.ndarray) -> None:

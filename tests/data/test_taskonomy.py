@@ -11,43 +11,9 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from miniatures.taskonomy import FOLDERS, SETTINGS, H, W, stored, written
+from secateur.data import lists
 from secateur.data.taskonomy import CLASSES, TASKS, taskonomy, taskonomy_frames
-
-H, W = 12, 16
-SETTINGS: dict[str, Any] = {"size": (H, W), "batch": 1, "val_count": 1, "augment": False}
-FOLDERS = ("rgb", "segmentsemantic", "normal", "depth_zbuffer", "keypoints2d", "edge_texture")
-
-
-def stored(number: int) -> dict[str, np.ndarray]:
-    """What lies in the files of one made-up frame."""
-    rng = np.random.default_rng(number)
-    normal = rng.normal(size=(H, W, 3))
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    depth = rng.integers(300, 5000, (H, W))
-    depth[0, :3] = (64499, 64500, 65535)
-    return {
-        "rgb": np.full((H, W, 3), 20 * number, np.uint8),
-        "segmentsemantic": rng.integers(0, 18, (H, W)).astype(np.uint8),
-        "normal": np.rint((normal + 1) * 127.5).astype(np.uint8),
-        "depth_zbuffer": depth.astype(np.uint16),
-        "keypoints2d": rng.integers(0, 700, (H, W)).astype(np.uint16),
-        "edge_texture": rng.integers(0, 9000, (H, W)).astype(np.uint16),
-    }
-
-
-def written(root: Path, reordered: bool = False) -> Path:
-    lists: dict[str, list[list[str]]] = {"train": [], "test": []}
-    for number in range(1, 6):
-        row: list[str] = []
-        for task in FOLDERS:
-            building, name = f"house{number % 2}", f"point_{number}_view_0_domain_{task}.png"
-            row.append(f"{building}/{task}/{name}")
-            path = root / (f"{task}/taskonomy/{building}/{name}" if reordered else row[-1])
-            path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(stored(number)[task]).save(path)
-        lists["train" if number < 4 else "test"].append(row)
-    (root / "taskonomy.json").write_text(json.dumps(lists))
-    return root
 
 
 @pytest.mark.parametrize("reordered", [False, True])
@@ -87,6 +53,22 @@ def test_frames_hold_depth_in_metres_and_only_what_was_asked_for(tmp_path: Path)
     assert set(only["test"][0]) == {"image", "normal"}
 
 
+def test_the_list_is_read_once_and_kept_without_objects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(
+        lists, "read_json", lambda source: read.append(source) or json.loads(source.read_text())
+    )
+    splits = taskonomy_frames(root=str(written(tmp_path)), tasks=("seg",), val_count=1)
+    assert read == [tmp_path / "taskonomy.json"]
+    columns = splits["test"].frames.columns  # type: ignore[attr-defined]
+    assert {f: (array.dtype.kind, len(array)) for f, array in columns.items()} == {
+        "image": ("S", 2),
+        "seg": ("S", 2),
+    }
+
+
 def test_metrics_are_the_published_ones_and_losses_finite(tmp_path: Path) -> None:
     data = taskonomy(root=str(written(tmp_path)), **SETTINGS)
     assert {task: list(found.metrics) for task, found in data.tasks.items()} == {
@@ -115,11 +97,23 @@ def test_the_prior_weighs_loss_and_metric(tmp_path: Path) -> None:
     assert float(seg.metrics["error"].compute()) == pytest.approx(float(expected), rel=1e-5)
     torch.testing.assert_close(plain.loss(logits, labels), F.cross_entropy(logits, labels, ignore_index=255))
     assert float(seg.loss(logits, torch.full_like(labels, 255))) == 0.0
-    np.save(tmp_path / "semseg_prior_factor.npy", weights[:5])
-    with pytest.raises(
-        ValueError, match=r"semseg_prior_factor.npy must hold 17 weights.*\(5,\).*prior=false"
+    path = tmp_path / "semseg_prior_factor.npy"
+    for wrong, kind in (
+        (weights[:5], r"float64 of shape \(5,\)"),
+        (np.zeros(17), "float64"),
+        (np.full(17, np.inf), "float64"),
+        (np.array(["1"] * 17), "<U1"),
     ):
+        np.save(path, wrong)
+        with pytest.raises(ValueError, match=rf"factor.npy must hold 17 weights.* is {kind}.*prior=false"):
+            taskonomy(**settings)
+        with pytest.raises(ValueError, match=r"factor.npy must hold 17 weights"):
+            taskonomy_frames(root=str(tmp_path), tasks=("seg",), val_count=1)  # the doctor reads these
+        assert taskonomy_frames(root=str(tmp_path), tasks=("depth",), val_count=1)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"semseg_prior_factor.npy is missing; .*prior=false"):
         taskonomy(**settings)
+    assert taskonomy(**settings, prior=False)
 
 
 def test_a_copy_that_is_broken(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from secateur.data.data import Data
 from secateur.data.dense import dense_data
 from secateur.data.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
+from secateur.data.making import Loading
 from secateur.data.nyuv2 import nyuv2, nyuv2_frames
 from secateur.data.rooms import rooms, rooms_frames
-from secateur.data.stories import stories
+from secateur.data.stories import stories, stories_frames
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
 
 FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
@@ -25,6 +26,7 @@ FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
     "hf_images": hf_images_frames,
     "nyuv2": nyuv2_frames,
     "rooms": rooms_frames,
+    "stories": stories_frames,
     "taskonomy": taskonomy_frames,
 }
 """Name of a data set to its samples in ``train``, ``val`` and ``test``, decoded when asked for; each takes those
@@ -32,6 +34,7 @@ arguments of the function of that name that decide what is read."""
 
 __all__ = [
     "Data",
+    "Loading",
     "captions",
     "celebamask",
     "cityscapes",

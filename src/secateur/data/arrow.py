@@ -9,10 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from secateur.data.fields import Array
+from secateur.data.reading import read_text, rgb
 
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 
@@ -72,11 +70,7 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
     beside = file.parent / "dataset_info.json"
     try:
         about = (
-            json.loads(stored)["info"]
-            if stored
-            else json.loads(beside.read_text())
-            if beside.exists()
-            else {}
+            json.loads(stored)["info"] if stored else json.loads(read_text(beside)) if beside.exists() else {}
         )
         features = dict[str, Any](about.get("features") or {})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -93,22 +87,28 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
 def files_by_split(root: Path) -> dict[str, list[Path]]:
     """The Parquet files under ``root``, or what ``save_to_disk`` wrote there, by the name of their split.
 
-    A file belongs to the split that its name begins with, or else to that of the nearest folder so named, or else to
-    ``train``.
+    A file belongs to the split that its name begins with, or else to that of the nearest folder so named. Where that tells
+    none of them, all are ``train``.
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If it tells some of them alone: the others might be of any split.
     """
     saved = sorted(root.rglob("state.json"))
-    found: dict[str, list[Path]] = {}
-    for path in saved or sorted(root.rglob("*.parquet")):
-        names = [path.name.split("-")[0].split(".")[0], *reversed(path.relative_to(root).parts[:-1])]
-        split = next((name for name in names if name in SPLITS), "train")
-        found.setdefault(split, []).extend(_data_files(path) if saved else [path])
-    if not found:
+    of = {path: _split(path.relative_to(root)) for path in saved or sorted(root.rglob("*.parquet"))}
+    if not of:
         raise FileNotFoundError(
             f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote; give the folder of one."
         )
+    unknown = [path for path, split in of.items() if split is None]
+    if unknown and len(unknown) < len(of):
+        raise ValueError(
+            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(SPLITS)}; rename it, or "
+            "move it away."
+        )
+    found: dict[str, list[Path]] = {}
+    for path, split in of.items():
+        found.setdefault(split or "train", []).extend(_data_files(path) if saved else [path])
     return found
 
 
@@ -138,18 +138,19 @@ def decoded_image(content: Any, place: str) -> Array:
         ValueError: If there is none, or it is corrupt.
     """
     content = content.get("bytes") if isinstance(content, dict) else content
-    try:
-        if not isinstance(content, bytes):
-            raise ValueError("it holds no encoded image")
-        with Image.open(io.BytesIO(content)) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
-        raise ValueError(f"{place} is no image or corrupt ({error}); drop the row or copy again.") from error
+    if not isinstance(content, bytes):
+        raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
+    return rgb(io.BytesIO(content), place)
+
+
+def _split(path: Path) -> str | None:
+    names = [path.name.split("-")[0].split(".")[0], *reversed(path.parts[:-1])]
+    return next((name for name in names if name in SPLITS), None)
 
 
 def _data_files(state: Path) -> list[Path]:
     try:
-        return [state.parent / item["filename"] for item in json.loads(state.read_text())["_data_files"]]
+        return [state.parent / item["filename"] for item in json.loads(read_text(state))["_data_files"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{state} is damaged ({error}); save the data set again.") from error
 

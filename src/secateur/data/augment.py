@@ -12,7 +12,8 @@ from torch.nn import functional as F
 Sample = Mapping[str, Tensor]
 """``image`` float (3, H, W) RGB in [0, 1]; ``seg`` int64 (H, W), 255 = ignore; ``normal`` float (3, H, W) unit
 vectors, x right, y down, z forward, zero = invalid; ``depth`` float (1, H, W) metres, 0 = invalid; ``edge`` and
-``keypoint`` float (1, H, W) in [0, 1], -1 = invalid. A scalar field is a label of the whole image, which no view changes.
+``keypoint`` float (1, H, W) in [0, 1], -1 = invalid. A scalar field is a label of the whole image, which no view changes, whatever
+its name.
 All but ``image`` are optional."""
 
 SCALES = (1.0, 1.2, 1.5)
@@ -22,7 +23,7 @@ SCALES = (1.0, 1.2, 1.5)
 def flip(sample: Sample) -> Sample:
     """``sample`` mirrored left-right; the normals' x component changes sign, so that they fit the mirrored scene."""
     flipped = {field: x.flip(-1) if x.dim() else x for field, x in sample.items()}
-    if "normal" in flipped:
+    if "normal" in flipped and flipped["normal"].dim():
         flipped["normal"] = flipped["normal"] * torch.tensor([-1.0, 1.0, 1.0]).view(3, 1, 1)
     return flipped
 
@@ -54,7 +55,7 @@ def zoom(sample: Sample, scale: float, top: float = 0.5, left: float = 0.5) -> S
     y, x = round(top * (height - h)), round(left * (width - w))
     crop = {f: v[..., y : y + h, x : x + w] if v.dim() else v for f, v in sample.items()}
     zoomed = dict(resize(crop, (height, width)))
-    if "depth" in zoomed:
+    if "depth" in zoomed and zoomed["depth"].dim():
         zoomed["depth"] = zoomed["depth"] / scale
     return zoomed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -13,8 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.clips import clip_data
+from secateur.data.clips import ClipSamples, clip_data
 from secateur.data.data import Data
+from secateur.data.fields import Array
+from secateur.data.lists import read_json
+from secateur.data.reading import load_npy
 from secateur.data.vocabulary import Vocabulary, words
 
 _SPLITS = ("train", "val", "test")
@@ -26,10 +28,11 @@ class ClipFiles:
     Args:
         folder: Of the files.
         clips: Names and captions.
+        dim: Numbers a frame; 0 takes any.
     """
 
-    def __init__(self, folder: Path, clips: Sequence[tuple[str, str]]) -> None:
-        self.folder, self.clips = folder, clips
+    def __init__(self, folder: Path, clips: Sequence[tuple[str, str]], dim: int = 0) -> None:
+        self.folder, self.clips, self.dim = folder, clips, dim
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -38,10 +41,11 @@ class ClipFiles:
         """(frames, dim), float32.
 
         Raises:
-            ValueError: If a value is not finite.
+            FileNotFoundError: If the file is missing.
+            ValueError: If it is damaged, of another form, or a value is not finite; names it.
         """
         path = self.folder / f"{self.clips[index][0]}.npy"
-        found = torch.from_numpy(np.load(path).astype(np.float32))
+        found = torch.from_numpy(_features(path, self.dim).astype(np.float32))
         if not bool(found.isfinite().all()):
             raise ValueError(
                 f"{path} has values that are not finite; extract the features of this clip again."
@@ -81,38 +85,25 @@ def captions(
     """
     folder = Path(root)
     listed = _listed(folder / "captions.json")
-    longest = _check_files(folder / "features", [name for clips in listed.values() for name, _ in clips])
+    longest, dim = _check_files(folder / "features", [name for clips in listed.values() for name, _ in clips])
     known = (
         Vocabulary.of((caption for _, caption in listed["train"]), least)
         if vocabulary is None
         else Vocabulary.read(vocabulary)
     )
-    splits = {split: ClipFiles(folder / "features", clips) for split, clips in listed.items()}
+    splits = {split: ClipFiles(folder / "features", clips, dim) for split, clips in listed.items()}
     return clip_data(
         splits, known, frames=longest if frames is None else min(frames, longest), batch=batch, seed=seed
     )
-
-
-class ClipSamples(Dataset[Sample]):
-    """Clips as samples: ``features`` (frames, dim) and ``words``, how many the caption has."""
-
-    def __init__(self, clips: ClipFiles) -> None:
-        self.clips = clips
-
-    def __len__(self) -> int:
-        return len(self.clips)
-
-    def __getitem__(self, index: int) -> Sample:
-        """One clip; ValueError or OSError, naming the file, if it cannot be read."""
-        said = float(len(words(self.clips.caption(index))))
-        return {"features": self.clips.features(index), "words": torch.tensor(said)}
 
 
 def captions_frames(*, root: str) -> dict[str, Dataset[Sample]]:
     """The clips of each split, read when asked for; arguments and errors as of :func:`captions`."""
     folder = Path(root)
     listed = _listed(folder / "captions.json")
-    return {split: ClipSamples(ClipFiles(folder / "features", clips)) for split, clips in listed.items()}
+    features = folder / "features"
+    dim = _usual_dim(features, [name for clips in listed.values() for name, _ in clips])
+    return {split: ClipSamples(ClipFiles(features, clips, dim)) for split, clips in listed.items()}
 
 
 def _listed(path: Path) -> dict[str, list[tuple[str, str]]]:
@@ -122,16 +113,12 @@ def _listed(path: Path) -> dict[str, list[tuple[str, str]]]:
         FileNotFoundError: If there is no file.
         ValueError: If it is not of the form; the message names the entry.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No {path}; it lists the clips and captions of {', '.join(_SPLITS)}.")
-    try:
-        found: Any = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON ({error}).") from error
-    missing = [split for split in _SPLITS if not isinstance(found, dict) or not found.get(split)]
+    found: Any = read_json(path, f"it lists the clips and captions of {', '.join(_SPLITS)}")
+    lists: dict[str, Any] = {s: found.get(s) if isinstance(found, dict) else None for s in _SPLITS}
+    missing = [split for split, clips in lists.items() if not isinstance(clips, list) or not clips]
     if missing:
         raise ValueError(f'{path}: no clips for {missing}; give {{"{missing[0]}": [...]}}.')
-    return {split: [_entry(path, split, i, e) for i, e in enumerate(found[split])] for split in _SPLITS}
+    return {split: [_entry(path, split, i, e) for i, e in enumerate(clips)] for split, clips in lists.items()}
 
 
 def _entry(path: Path, split: str, index: int, entry: Any) -> tuple[str, str]:
@@ -144,8 +131,8 @@ def _entry(path: Path, split: str, index: int, entry: Any) -> tuple[str, str]:
     return clip, caption
 
 
-def _check_files(folder: Path, names: Sequence[str]) -> int:
-    """Reads the head of every file; the frames of the longest.
+def _check_files(folder: Path, names: Sequence[str]) -> tuple[int, int]:
+    """Reads the head of every file; the frames of the longest, and the numbers a frame.
 
     Raises:
         FileNotFoundError: If some are not there.
@@ -160,14 +147,36 @@ def _check_files(folder: Path, names: Sequence[str]) -> int:
         )
     longest, dim = 0, 0
     for name in names:
-        path = folder / f"{name}.npy"
+        frames, dim = _features(folder / f"{name}.npy", dim).shape
+        longest = max(longest, frames)
+    return longest, dim
+
+
+def _usual_dim(folder: Path, names: Sequence[str]) -> int:
+    """The numbers a frame of the first clip that can be read; 0 if none can."""
+    for name in names:
         try:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise ValueError(f"{path} is no readable .npy file ({error}); write it again.") from error
-        shape = found.shape
-        if found.dtype.kind != "f" or len(shape) != 2 or 0 in shape or (dim and shape[1] != dim):
-            wanted = f"(frames, {dim}), as those before it" if dim else "(frames, dim)"
-            raise ValueError(f"{path} is {found.dtype} {shape}; it must be floats of {wanted}, not empty.")
-        longest, dim = max(longest, shape[0]), shape[1]
-    return longest
+            return _features(folder / f"{name}.npy").shape[1]
+        except (ValueError, OSError):
+            continue
+    return 0
+
+
+def _features(path: Path, dim: int = 0) -> Array:
+    """The features of one clip, (frames, dim) floats, still on disk.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, or not of this form; ``dim`` 0 is any.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing; extract the features of this clip, or leave it out.")
+    try:
+        found = load_npy(path, mapped=True)
+    except Exception as error:  # a flipped bit makes numpy raise what it likes
+        raise ValueError(f"{path} is no readable .npy file ({error}); write it again.") from error
+    shape = found.shape
+    if found.dtype.kind != "f" or len(shape) != 2 or 0 in shape or (dim and shape[1] != dim):
+        wanted = f"(frames, {dim}), as those before it" if dim else "(frames, dim)"
+        raise ValueError(f"{path} is {found.dtype} {shape}; it must be floats of {wanted}, not empty.")
+    return found

@@ -79,7 +79,7 @@ def celebamask_frames(
     """The faces in ``train``, ``val`` and ``test``, decoded when asked for; arguments as of :func:`celebamask`.
 
     Raises:
-        FileNotFoundError: If root, the attributes or the split file are missing.
+        FileNotFoundError: If root, the attributes or the split file are missing, or the masks of hair of all faces.
         ValueError: If one of these is damaged, or an argument is out of range.
     """
     check_size(size)
@@ -91,7 +91,13 @@ def celebamask_frames(
         chosen = {name: [faces[i] for i in part] for name, part in zip(_SHARES, parts, strict=True)}
     else:
         chosen = _chosen(Path(split), table.faces)
-    return {name: Faces(Path(root), numbers, table, tasks, size) for name, numbers in chosen.items()}
+    splits = {name: Faces(Path(root), numbers, table, tasks, size) for name, numbers in chosen.items()}
+    if "seg" in tasks and not any(split.has_hair() for split in splits.values()):
+        raise FileNotFoundError(
+            f"root={root!r}: not one of the {len(faces)} faces has a mask of hair, CelebAMask-HQ-mask-anno/0/00000_hair.png and "
+            "so on; copy the masks again, or leave seg out of tasks."
+        )
+    return dict[str, Dataset[Sample]](splits)
 
 
 def _chosen(source: Path, faces: Mapping[int, object]) -> dict[str, list[int]]:

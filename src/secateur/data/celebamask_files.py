@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample, nearest, resize
 from secateur.data.fields import image_field, label_field, plain_labels
-from secateur.data.frames import check_files, load, reader
+from secateur.data.frames import check_files, reader
+from secateur.data.reading import load, read_text
 
 _IMAGES, _PARTS, _MERGED = "CelebA-HQ-img", "CelebAMask-HQ-mask-anno", "CelebA-HQ-segmask"
 _PER_FOLDER = 2000  # faces
 
 
+@dataclass(frozen=True)
 class Attributes:
     """The attributes of all faces.
 
@@ -27,8 +30,9 @@ class Attributes:
         faces: Number of a face to its attributes, 0 or 1.
     """
 
-    def __init__(self, source: Path, names: Sequence[str], faces: Mapping[int, Sequence[int]]) -> None:
-        self.source, self.names, self.faces = source, list(names), faces
+    source: Path
+    names: Sequence[str]
+    faces: Mapping[int, Sequence[int]]
 
 
 def read_attributes(source: Path) -> Attributes:
@@ -40,7 +44,7 @@ def read_attributes(source: Path) -> Attributes:
     """
     if not source.exists():
         raise FileNotFoundError(f"{source} is missing; root must be the folder CelebAMask-HQ as downloaded.")
-    lines = source.read_text(encoding="utf-8").splitlines()
+    lines = read_text(source).splitlines()
     names, faces = lines[1].split() if len(lines) > 1 else [], dict[int, Sequence[int]]()
     for number, line in enumerate(lines[2:], 3):
         first, *values = line.split() or [""]
@@ -82,13 +86,16 @@ class Faces(Dataset[Sample]):
 
         Raises:
             FileNotFoundError: If its image, or its mask of skin, is missing or empty; names it.
-            ValueError: If a file is corrupt or of the wrong kind; names it.
+            ValueError: If a file is corrupt or of the wrong kind, or a mask of another shape than the image; names it.
         """
         number = self.numbers[index]
-        sample = dict(resize({"image": reader(image_field)(self._image(number))}, self.size))
+        image = reader(image_field)(self._image(number))
+        sample = dict(resize({"image": image}, self.size))
         for task in self.tasks:
             if task == "seg":
-                sample[task] = nearest(self._mask(number), self.size)
+                mask = self._mask(number)
+                self._check_shape(number, mask, image)
+                sample[task] = nearest(mask, self.size)
             else:
                 label = self.table.faces[number][self.table.names.index(task)]
                 sample[task] = torch.tensor(label)
@@ -97,6 +104,18 @@ class Faces(Dataset[Sample]):
     def check(self) -> None:
         """Raises FileNotFoundError if images or masks are missing or empty; counts them, names the first."""
         check_files(self._files(), self.table.source)
+
+    def has_hair(self) -> bool:
+        """Whether masks of hair are there: of one face at least, for many have none."""
+        return self.merged or any(self._part(number, "hair").exists() for number in self.numbers)
+
+    def _check_shape(self, number: int, mask: Tensor, image: Tensor) -> None:
+        (h, w), (height, width) = mask.shape, image.shape[-2:]
+        if h * width != w * height:
+            path = self._merged(number) if self.merged else self._part(number, "skin")
+            raise ValueError(
+                f"{path} is {w}x{h} pixels, but the image is {width}x{height}, of another shape; copy both again."
+            )
 
     def _files(self) -> Iterator[Path]:
         for number in self.numbers:

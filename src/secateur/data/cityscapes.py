@@ -14,18 +14,8 @@ from torch.utils.data import Dataset
 from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.dense import check_tasks, dense_data, masked_l1
-from secateur.data.fields import (
-    IGNORE,
-    Array,
-    Decode,
-    depth_field,
-    image_field,
-    label_field,
-    label_table,
-    metre_field,
-    plain_labels,
-)
-from secateur.data.frames import Frames, Reader, reader
+from secateur.data.fields import IGNORE, Array, depth_field, label_table, metre_field, plain_labels
+from secateur.data.frames import Frames, readers
 from secateur.data.lists import numbered_frames
 from secateur.data.making import Loading
 from secateur.data.pictures import map_picture
@@ -173,19 +163,14 @@ def _official(root: Path, split: str, fields: Sequence[str], size: tuple[int, in
         stem, city = image.name.removesuffix("_leftImg8bit.png"), image.parent.name
         return {f: root / places[f][0] / split / city / f"{stem}_{places[f][1]}.png" for f in fields}
 
-    readers = _readers(fields, label_ids(classes), _disparity)
-    return Frames([frame(image) for image in images], readers, size, source=source)
+    found = readers(fields, label_ids(classes), _disparity)
+    return Frames([frame(image) for image in images], found, size, source=source)
 
 
 def _mtan(root: Path, split: str, fields: Sequence[str], size: tuple[int, int], classes: int) -> Frames:
     """``{split}/{image,label_7,label_19,depth}/{i}.npy``."""
     kinds = {f: {"seg": f"label_{classes}"}.get(f, f) for f in fields}
-    return numbered_frames(root / split, kinds, _readers(fields, plain_labels(classes), _inverse_depth), size)
-
-
-def _readers(fields: Sequence[str], table: Array, depth: Decode) -> dict[str, Reader]:
-    decode = {"image": image_field, "seg": partial(label_field, table=table), "depth": depth}
-    return {f: reader(decode[f]) for f in fields}
+    return numbered_frames(root / split, kinds, readers(fields, plain_labels(classes), _inverse_depth), size)
 
 
 def _disparity(array: Array, place: str) -> Tensor:

@@ -10,10 +10,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import Dataset
 
+from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.order import Epochs, Resumable, numbered
-from secateur.data.vocabulary import Vocabulary
+from secateur.data.vocabulary import Vocabulary, words
 from secateur.metrics.captions import CaptionScore
 from secateur.problem import Batch, Input, Task
 
@@ -32,6 +34,21 @@ class Clips(Protocol):
     def caption(self, index: int) -> str:
         """What is to be said."""
         ...
+
+
+class ClipSamples(Dataset[Sample]):
+    """Clips as samples: ``features`` (frames, dim) and ``words``, how many the caption has."""
+
+    def __init__(self, clips: Clips) -> None:
+        self.clips = clips
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One clip; ValueError or OSError, naming the file, if it cannot be read."""
+        said = float(len(words(self.clips.caption(index))))
+        return {"features": self.clips.features(index), "words": torch.tensor(said)}
 
 
 @dataclass(frozen=True, kw_only=True)

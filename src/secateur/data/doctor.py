@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.labels import label_picture
+from secateur.data.fields import IGNORE
+from secateur.data.labels import NONE, label_picture
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 
-IGNORE = 255
 _SHOWN = 4  # samples of a split in the picture
 _ALIKE = 0.002  # standard deviation of an image below which it shows nothing
 _INVALID: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -137,13 +137,13 @@ def _count(split: Split, sample: Sample, where: str) -> None:
         if x.is_floating_point() and not bool(x.isfinite().all()):
             split.problems.append(f"{where}: {key} holds NaN or infinite values.")
             continue
-        invalid = _INVALID[key](x) if key in _INVALID else torch.zeros(x.shape, dtype=torch.bool)
+        invalid = _invalid(key, x)
         share = float(invalid.float().mean())
         if share == 1.0 and x.dim():
             split.problems.append(f"{where}: {key} has no valid pixel.")
         before = split.invalid.get(key, 0.0)
         split.invalid[key] = before + (share - before) / (split.samples + 1)
-        valid = x[..., ~invalid] if key == "normal" else x[~invalid]
+        valid = x[..., ~invalid] if key == "normal" and x.dim() else x[~invalid]
         if not x.is_floating_point():
             counts = torch.bincount(valid.flatten().long()) if valid.numel() else torch.zeros(0)
             own = split.classes.setdefault(key, Counter())
@@ -154,6 +154,13 @@ def _count(split: Split, sample: Sample, where: str) -> None:
     split.samples += 1
     if len(split.shown) < _SHOWN:
         split.shown.append(sample)
+
+
+def _invalid(key: str, x: Tensor) -> Tensor:
+    """Where ``x`` carries no target; a label of the whole image is told by its shape, whatever its name."""
+    if x.dim():
+        return _INVALID[key](x) if key in _INVALID else torch.zeros(x.shape, dtype=torch.bool)
+    return torch.zeros((), dtype=torch.bool) if x.is_floating_point() else x == NONE
 
 
 def _input(sample: Sample) -> Tensor:

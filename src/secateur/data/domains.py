@@ -10,11 +10,12 @@ from torch.utils.data import Dataset, Subset
 
 from secateur.data.augment import Sample
 from secateur.data.data import Data
-from secateur.data.domain_files import Images, read_domains
+from secateur.data.dense import check_tasks
+from secateur.data.domain_files import Images, domain_names, read_domain
 from secateur.data.domain_loading import DomainLoader
 from secateur.data.labels import classification
 from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD
-from secateur.data.packing import Packed
+from secateur.data.packing import Packed, keep_what_fits
 from secateur.data.splitting import check_size
 
 _SPLITS = ("train", "val", "test")
@@ -39,8 +40,9 @@ def domains(
 
     Args:
         root: A folder ``{domain}/{class}/*.jpg``; or ``{domain}/{train,test}/{class}/*.jpg``; with ``{domain}_train_kfold.txt``
-            and its fellows the splits of PACS; or packed ``{domain}_{train,test}.npz`` with a ``meta.json``.
-        tasks: The domains to take; all if left out.
+            and its fellows the splits of PACS, tested on ``crossval``, for its test list is the whole domain
+            (:func:`~secateur.data.domain_lists.listed_splits`); or packed ``{domain}_{train,test}.npz`` with a ``meta.json``.
+        tasks: The domains to take, the only ones that are read; all if left out.
         size: ``(height, width)`` in pixels; images are resized to it, whatever their size.
         batch: Images of each domain in a training step.
         seed: Of the validation split, the order and the augmentation.
@@ -52,19 +54,16 @@ def domains(
 
     Raises:
         FileNotFoundError: If root or a listed file is missing, or a domain has no images.
-        ValueError: If a file is corrupt, a label has no class, or an argument is out of range.
+        ValueError: If a file is corrupt, lists contradict each other, a label has no class, or an argument is out of range.
     """
     found = domain_images(
         root=root, tasks=tasks, size=size, seed=seed, val_share=val_share, test_share=test_share
     )
     classes = {domain: part.classes for domain, part in found.items()}
     packed = {domain: Packed(images, ("label",)) for domain, images in found.items()}
-    keep = sum(samples.gibibytes() for samples in packed.values()) <= cache
+    keep_what_fits(list(packed.values()), cache, workers)
     parts: dict[str, dict[str, Dataset[Sample]]] = {split: {} for split in _SPLITS}
     for domain, samples in packed.items():
-        samples.keep = keep
-        if keep:
-            samples.fill(max(2, workers))
         for split, index in found[domain].splits.items():
             parts[split][domain] = Subset(samples, index)
 
@@ -108,12 +107,10 @@ def domain_images(
         if not 0 < share < 1:
             raise ValueError(f"{name}={share}; give a share between 0 and 1.")
     check_size(size)
-    found = read_domains(Path(root), size, test_share)
-    if tasks is not None:
-        unknown = sorted(set(tasks) - set(found))
-        if unknown or not tasks:
-            raise ValueError(f"tasks={list(tasks)}; the domains in {root!r} are {list(found)}.")
-        found = {domain: found[domain] for domain in tasks}
+    known = domain_names(Path(root))
+    chosen = known if tasks is None else list(tasks)
+    check_tasks(chosen, known)
+    found = {domain: read_domain(Path(root), domain, size, test_share) for domain in chosen}
     for domain, images in found.items():
         images.splits = _with_validation(images, val_share, seed, domain)
     return found

@@ -48,7 +48,10 @@ def plain_labels(classes: int, first: int = 0, ignored: tuple[int, ...] = (IGNOR
 def label_field(array: Array, place: str, table: Array) -> Tensor:
     """(H, W) or (H, W, 1) labels, whole numbers of any dtype, to int64 (H, W); a stored -1 is read as 255."""
     stored = _one_channel(array, "seg", place)
-    labels = stored.astype(np.int64)
+    if stored.dtype.kind not in "buif":
+        raise ValueError(f"{place}: {stored.dtype}; seg must hold labels, whole numbers.")
+    with np.errstate(invalid="ignore"):  # NaN is found below
+        labels = stored.astype(np.int64)
     if not np.array_equal(labels, stored):
         raise ValueError(f"{place}: {stored.dtype} that is not whole; seg must hold labels.")
     labels = np.where(labels == -1, IGNORE, labels)

@@ -7,13 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample, resize
-from secateur.data.fields import Array, Decode
+from secateur.data.fields import Array, Decode, image_field, label_field, normal_field
+from secateur.data.reading import holds_something, load
 
 Reader = Callable[[Path], Tensor]
 """The field of a sample that lies in a file."""
@@ -92,7 +91,7 @@ def check_files(files: Iterable[Path], source: Path) -> None:
     absent, total = list[Path](), 0
     for file in files:
         total += 1
-        if not _holds_something(file):
+        if not holds_something(file):
             absent.append(file)
     if absent:
         first = ", ".join(str(file) for file in absent[:3])
@@ -107,34 +106,22 @@ def reader(decode: Decode) -> Reader:
     return partial(_read, decode=decode)
 
 
-def load(path: Path) -> Array:
-    """The array in an image file, (H, W) or (H, W, C), or in a ``.npy`` file.
+def readers(fields: Sequence[str], table: Array, depth: Decode) -> dict[str, Reader]:
+    """A reader for each of image, seg, normal and depth that is among ``fields``.
 
-    Raises:
-        FileNotFoundError: If it is missing or empty.
-        ValueError: If it is corrupt.
+    Args:
+        fields: Wanted.
+        table: Of the labels of seg (:func:`~secateur.data.fields.label_table`).
+        depth: How depth is decoded.
     """
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        with Image.open(path) as image:
-            return np.asarray(image)
-    except (OSError, SyntaxError, ValueError, EOFError, UnidentifiedImageError) as error:
-        if not _holds_something(path):
-            raise FileNotFoundError(
-                f"{path} is missing or empty; copy it again or take the frame off the list."
-            ) from error
-        raise ValueError(
-            f"{path} is corrupt ({error}); copy it again or take the frame off the list."
-        ) from error
+    decode: dict[str, Decode] = {
+        "image": image_field,
+        "seg": partial(label_field, table=table),
+        "normal": normal_field,
+        "depth": depth,
+    }
+    return {field: reader(decode[field]) for field in fields}
 
 
 def _read(path: Path, decode: Decode) -> Tensor:
     return decode(load(path), str(path))
-
-
-def _holds_something(path: Path) -> bool:
-    try:
-        return path.stat().st_size > 0
-    except OSError:
-        return False

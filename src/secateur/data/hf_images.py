@@ -142,7 +142,7 @@ def _numbered(labels: Sequence[Any], column: str, file: Path) -> tuple[str, ...]
     if not given or not all(isinstance(label, int) and label >= NONE for label in given):
         odd = next((x for x in given if not isinstance(x, int) or x < NONE), None)
         raise ValueError(
-            f"{file.parent}: column {column!r} holds {odd!r}; it must be a ClassLabel or whole numbers from 0. Encode it, such as "
+            f"{file.parent}: column {column!r} holds {repr(odd)[:40]}; it must be a ClassLabel or whole numbers from 0. Encode it, such as "
             "by datasets' class_encode_column."
         )
     return tuple(str(k) for k in range(max(2, max(given) + 1)))

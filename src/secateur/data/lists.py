@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from secateur.data.frames import Frames, Reader
+from secateur.data.reading import read_text
 
 
 def listed_names(source: Path, split: str) -> list[str]:
@@ -15,42 +16,49 @@ def listed_names(source: Path, split: str) -> list[str]:
 
     Raises:
         FileNotFoundError: If it is missing or empty.
+        ValueError: If it is not of UTF-8.
     """
-    names = source.read_text(encoding="utf-8").split() if source.exists() else []
+    names = read_text(source).split() if source.exists() else []
     if not names:
         raise FileNotFoundError(f"{source} is missing or empty; it must name the {split} frames, one a line.")
     return names
 
 
-def read_json(source: Path) -> Any:
+def read_json(source: Path, holds: str = "it must list the frames") -> Any:
     """The content of a JSON file.
+
+    Args:
+        source: The file.
+        holds: What it is for, in the error when it is missing.
 
     Raises:
         FileNotFoundError: If it is missing.
         ValueError: If it is no JSON.
     """
-    if not source.exists():
-        raise FileNotFoundError(f"{source} is missing; it must list the frames. Copy the data again.")
+    if not source.is_file():
+        raise FileNotFoundError(f"{source} is missing; {holds}. Copy the data again.")
     try:
-        return json.loads(source.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return json.loads(read_text(source))
+    except json.JSONDecodeError as error:
         raise ValueError(f"{source} cannot be read as JSON ({error}); copy it again.") from error
 
 
-def listed_rows(source: Path, split: str, fields: int) -> list[list[str]]:
-    """The frames that a JSON file lists for ``split``: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
+def listed_rows(source: Path, splits: Sequence[str], fields: int) -> dict[str, list[list[str]]]:
+    """The frames that a JSON file lists for each split: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
 
     Raises:
         FileNotFoundError: If the file is missing.
         ValueError: If it is no such list.
     """
-    content = read_json(source)
-    rows: Any = content.get(split) if isinstance(content, dict) else None
-    if not isinstance(rows, list) or not rows or not all(_paths(row, fields) for row in rows):
-        raise ValueError(
-            f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
-        )
-    return rows
+    content, found = read_json(source), dict[str, list[list[str]]]()
+    for split in splits:
+        rows: Any = content.get(split) if isinstance(content, dict) else None
+        if not isinstance(rows, list) or not rows or not all(_paths(row, fields) for row in rows):
+            raise ValueError(
+                f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
+            )
+        found[split] = rows
+    return found
 
 
 def numbered_frames(

@@ -11,7 +11,7 @@ from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.frames import OnDisk
 from secateur.data.loading import Encode, StepLoader
-from secateur.data.packing import Packed
+from secateur.data.packing import Packed, keep_what_fits
 from secateur.data.rows import RowFrames
 from secateur.problem import Task
 
@@ -70,25 +70,19 @@ def make_data(
         ValueError: If a sample is damaged, or a number is out of range.
     """
     cache = loading.cache
-    if cache is not None and not cache >= 0:
-        raise ValueError(f"cache={cache}; give the memory for decoded samples in GiB, 0 or more.")
     sources = {id(source): source for source in map(_source, splits.values())}
     for source in sources.values():
         if isinstance(source, OnDisk):
             source.check()
     packed = {name: Packed(samples, tuple(tasks)) for name, samples in splits.items()}
     if cache is not None:
-        needed = sum(samples.gibibytes() for samples in packed.values())
-        keep = needed <= cache
-        if not keep and any(isinstance(source, RowFrames) and source.in_order for source in sources.values()):
+        needed = keep_what_fits(list(packed.values()), cache, loading.workers)
+        in_order = any(isinstance(source, RowFrames) and source.in_order for source in sources.values())
+        if needed > cache and in_order:
             raise ValueError(
                 f"cache={cache}, but the decoded samples take {needed:.1f} GiB, and Parquet files cannot be read in any "
                 "order; raise cache, lower size, or write the data with datasets' save_to_disk, which can."
             )
-        for samples in packed.values():
-            samples.keep = keep
-            if keep:
-                samples.fill(max(2, loading.workers))
 
     def loader(name: str) -> StepLoader:
         training = name == "train"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ from secateur.data.fields import (
     normal_field,
     plain_labels,
 )
+from secateur.data.reading import load_npz
 
 
 class ArrayFrames(Dataset[Sample]):
@@ -74,16 +74,13 @@ def read_archive(path: Path, tasks: Sequence[str], classes: int) -> dict[str, Ar
     """The arrays that ``tasks`` need.
 
     Raises:
-        ValueError: If the archive is corrupt or lacks an array; names both.
+        FileNotFoundError: If the archive is missing or empty.
+        ValueError: If it is corrupt or lacks an array; names both.
     """
     fields = _names(classes)
     wanted = [f"{split}_{fields[field]}" for split in ("train", "test") for field in ("image", *tasks)]
-    try:
-        with path.open("rb") as file, np.load(file) as archive:
-            lacking = [name for name in wanted if name not in archive]
-            arrays = {name: archive[name] for name in wanted if name in archive}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an .npz archive ({error}); copy it again.") from error
+    arrays = load_npz(path, wanted)
+    lacking = [name for name in wanted if name not in arrays]
     if lacking:
         raise ValueError(
             f"{path} lacks the arrays {lacking}; choose other tasks or classes, or another archive."

@@ -24,7 +24,7 @@ from secateur.data.fields import (
     normal_field,
     plain_labels,
 )
-from secateur.data.frames import Frames, Reader, reader
+from secateur.data.frames import Frames, readers
 from secateur.data.lists import listed_names, listed_rows, numbered_frames
 from secateur.data.nyuv2_archive import ArrayFrames, read_archive
 from secateur.data.rows import RowFrames
@@ -95,7 +95,7 @@ def _detected(root: Path) -> Layout:
 def _folder(wanted: Wanted) -> Splits:
     """``{train,test}/{rgb,depth,normal,segN}/{name}``, names in ``{train,test}.txt``."""
     kinds = {"image": "rgb", "seg": f"seg{wanted.classes}"}
-    readers = _readers(wanted, plain_labels(wanted.classes), partial(depth_field, unit=1000))
+    found = readers(wanted.fields, plain_labels(wanted.classes), partial(depth_field, unit=1000))
 
     def split(name: str) -> Frames:
         source, folder = wanted.root / f"{name}.txt", wanted.root / name
@@ -106,14 +106,20 @@ def _folder(wanted: Wanted) -> Splits:
             }
             for frame in listed_names(source, name)
         ]
-        return Frames(frames, readers, wanted.size, source=source)
+        return Frames(frames, found, wanted.size, source=source)
 
     return {name: split(name) for name in ("train", "test")}
 
 
 def _archive(wanted: Wanted) -> Splits:
     """One ``.npz`` with ``{train,test}_{rgb,depth_mm,normal_i8,segN}``."""
-    (path,) = _archives(wanted.root) or [wanted.root]
+    paths = _archives(wanted.root)
+    if len(paths) != 1:
+        raise ValueError(
+            f"root={str(wanted.root)!r} holds {len(paths)} .npz archives{_named(paths)}; layout 'archive' needs one. Give its "
+            "own path as root."
+        )
+    path = paths[0]
     arrays = read_archive(path, wanted.tasks, wanted.classes)
     return {
         split: ArrayFrames(path, split, arrays, wanted.tasks, wanted.size, wanted.classes)
@@ -124,25 +130,22 @@ def _archive(wanted: Wanted) -> Splits:
 def _adashare(wanted: Wanted) -> Splits:
     """``nyu_v2_3task.json``: ``{"train": [[image, seg, normal, depth], ...], "test": ...}``, paths under root."""
     source = wanted.root / "nyu_v2_3task.json"
-    readers = _readers(wanted, plain_labels(40), metre_field)
+    found = readers(wanted.fields, plain_labels(40), metre_field)
     place = {"image": 0, "seg": 1, "normal": 2, "depth": 3}
 
-    def split(name: str) -> Frames:
-        frames = [
-            {f: wanted.root / row[place[f]].lstrip("/") for f in wanted.fields}
-            for row in listed_rows(source, name, 4)
-        ]
-        return Frames(frames, readers, wanted.size, source=source)
+    def split(rows: list[list[str]]) -> Frames:
+        frames = [{f: wanted.root / row[place[f]].lstrip("/") for f in wanted.fields} for row in rows]
+        return Frames(frames, found, wanted.size, source=source)
 
-    return {name: split(name) for name in ("train", "test")}
+    return {name: split(rows) for name, rows in listed_rows(source, ("train", "test"), 4).items()}
 
 
 def _mtan(wanted: Wanted) -> Splits:
     """``{train,val}/{image,label,depth,normal}/{i}.npy``; val is the test split."""
-    readers = _readers(wanted, plain_labels(13), metre_field)
+    found = readers(wanted.fields, plain_labels(13), metre_field)
     folders = {f: {"seg": "label"}.get(f, f) for f in wanted.fields}
     return {
-        ours: numbered_frames(wanted.root / theirs, folders, readers, wanted.size)
+        ours: numbered_frames(wanted.root / theirs, folders, found, wanted.size)
         for ours, theirs in (("train", "train"), ("test", "val"))
     }
 
@@ -166,7 +169,7 @@ def _parquet(wanted: Wanted) -> Splits:
 
 def _less_is_more(wanted: Wanted) -> Splits:
     """``{images,segmentation,depth,normals}/{name}``, names in ``gt_sets/{train,val,test}.txt``; seg 1..40, 0 ignored."""
-    readers = _readers(wanted, plain_labels(40, first=1, ignored=(0, 255)), metre_field)
+    found = readers(wanted.fields, plain_labels(40, first=1, ignored=(0, 255)), metre_field)
     kinds = {
         "image": ("images", "jpg"),
         "seg": ("segmentation", "png"),
@@ -184,20 +187,9 @@ def _less_is_more(wanted: Wanted) -> Splits:
             {f: wanted.root / kinds[f][0] / f"{frame}.{kinds[f][1]}" for f in wanted.fields}
             for frame in listed_names(source, name)
         ]
-        return Frames(frames, readers, wanted.size, source=source)
+        return Frames(frames, found, wanted.size, source=source)
 
     return {ours: split(theirs) for ours, theirs in splits.items()}
-
-
-def _readers(wanted: Wanted, labels: Array, depth: Callable[..., Any]) -> dict[str, Reader]:
-    """One reader for each field that is wanted."""
-    decode = {
-        "image": image_field,
-        "seg": partial(label_field, table=labels),
-        "normal": normal_field,
-        "depth": depth,
-    }
-    return {f: reader(decode[f]) for f in wanted.fields}
 
 
 def _channels_last(decode: Decode) -> Decode:
@@ -215,6 +207,12 @@ def _turned(array: Array, place: str, decode: Decode) -> Tensor:
     if array.ndim != 3:
         raise ValueError(f"{place}: shape {array.shape}; it must be (channels, height, width).")
     return decode(array.transpose(1, 2, 0), place)
+
+
+def _named(paths: list[Path]) -> str:
+    return (
+        f": {', '.join(path.name for path in paths[:3])}{', ...' if len(paths) > 3 else ''}" if paths else ""
+    )
 
 
 def _archives(root: Path) -> list[Path]:

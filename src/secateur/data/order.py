@@ -26,7 +26,10 @@ class Resumable(ABC):
         return iter(self._batches(0, len(self)))
 
     def from_step(self, step: int) -> Iterator[Batch]:
-        """Batches ``step``, ``step + 1`` and so on without end.
+        """Batches ``step``, ``step + 1`` and so on, epoch after epoch: step k lies in epoch ``k // len(self)``.
+
+        They have no end, except in an evaluation of several domains
+        (:class:`~secateur.data.domain_loading.DomainLoader`), which ends with its one epoch.
 
         Raises:
             ValueError: If ``step`` is negative.

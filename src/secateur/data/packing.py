@@ -71,6 +71,31 @@ class Packed(Dataset[Sample]):
         return {field: _packed(field, sample[field]) for field in self._fields}
 
 
+def keep_what_fits(sets: Sequence[Packed], cache: float, workers: int) -> float:
+    """Keeps all samples in memory, decoded now, if ``cache`` GiB hold them; otherwise each is decoded at every use.
+
+    Args:
+        sets: All that share the memory.
+        cache: GiB.
+        workers: Processes that load later; at least two threads decode now.
+
+    Returns:
+        The memory that all take, GiB.
+
+    Raises:
+        ValueError: If ``cache`` is negative or no number, or a sample that is decoded is damaged.
+        FileNotFoundError: If the file of such a sample is missing.
+    """
+    if not cache >= 0:
+        raise ValueError(f"cache={cache}; give the memory for decoded samples in GiB, 0 or more.")
+    needed = sum(samples.gibibytes() for samples in sets)
+    for samples in sets:
+        samples.keep = needed <= cache
+        if samples.keep:
+            samples.fill(max(2, workers))
+    return needed
+
+
 def _packed(field: str, x: Tensor) -> Tensor:
     if not x.dim():  # a label of the whole image
         return x.clone()

@@ -10,16 +10,30 @@ from torch.utils.data import Dataset, Subset
 from secateur.data.augment import Sample
 
 
+class TooFewError(ValueError):
+    """More samples are to be held out than there are.
+
+    Args:
+        name: Of the argument that says how many.
+        count: Its value.
+        samples: How many there are.
+    """
+
+    def __init__(self, name: str, count: int, samples: int) -> None:
+        super().__init__(
+            f"{name}={count}, but there are {samples} training frames; give between 1 and {samples - 1}."
+        )
+        self.name, self.count, self.samples = name, count, samples
+
+
 def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tuple[list[int], list[int]]:
     """Indices to learn from and, drawn by ``seed``, ``count`` held out; both ascending.
 
     Raises:
-        ValueError: If ``count``, which is called ``name``, is below 1 or leaves nothing to learn from.
+        TooFewError: If ``count``, which is called ``name``, is below 1 or leaves nothing to learn from.
     """
     if not 1 <= count < samples:
-        raise ValueError(
-            f"{name}={count}, but there are {samples} training frames; give between 1 and {samples - 1}."
-        )
+        raise TooFewError(name, count, samples)
     order = np.random.default_rng((seed, samples)).permutation(samples)
     return sorted(order[count:].tolist()), sorted(order[:count].tolist())
 
@@ -28,7 +42,7 @@ def with_val(splits: Mapping[str, Dataset[Sample]], val_count: int, seed: int) -
     """``splits`` with ``val``: ``val_count`` samples of ``train``, drawn by ``seed``, which leave it.
 
     Raises:
-        ValueError: If ``val_count`` is below 1 or leaves nothing to learn from.
+        TooFewError: If ``val_count`` is below 1 or leaves nothing to learn from.
     """
     train = splits["train"]
     learn, held = held_out(len(train), val_count, seed)  # pyright: ignore[reportArgumentType]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
-from secateur.data.clips import clip_data
+from secateur.data.augment import Sample
+from secateur.data.clips import ClipSamples, clip_data
 from secateur.data.data import Data
 from secateur.data.vocabulary import Vocabulary
 
@@ -123,9 +125,26 @@ def stories(
     Raises:
         ValueError: If a number is out of range.
     """
-    train = Stories(train_count, dim, noise, seed)
-    val = Stories(val_count, dim, noise, seed, first=train_count)
-    test = Stories(test_count, dim, noise, seed, first=train_count + val_count)
-    vocabulary = Vocabulary.of(train.caption(index) for index in range(train_count))
-    splits = {"train": train, "val": val, "test": test}
+    splits = _splits(dim, noise, seed, train_count, val_count, test_count)
+    vocabulary = Vocabulary.of(splits["train"].caption(index) for index in range(train_count))
     return clip_data(splits, vocabulary, frames=2 * _LENGTHS[1], batch=batch, seed=seed)
+
+
+def stories_frames(
+    *,
+    dim: int = 64,
+    noise: float = 1.0,
+    seed: int = 0,
+    train_count: int = 2048,
+    val_count: int = 128,
+    test_count: int = 256,
+) -> dict[str, Dataset[Sample]]:
+    """The clips of each split, drawn when asked for; arguments and errors as of :func:`stories`."""
+    found = _splits(dim, noise, seed, train_count, val_count, test_count)
+    return {split: ClipSamples(clips) for split, clips in found.items()}
+
+
+def _splits(dim: int, noise: float, seed: int, train: int, val: int, test: int) -> dict[str, Stories]:
+    first = {"train": 0, "val": train, "test": train + val}
+    counts = {"train": train, "val": val, "test": test}
+    return {split: Stories(n, dim, noise, seed, first=first[split]) for split, n in counts.items()}

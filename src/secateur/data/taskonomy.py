@@ -35,10 +35,11 @@ from secateur.data.fields import (
     normal_field,
     plain_labels,
 )
-from secateur.data.frames import Frames, load, reader
+from secateur.data.frames import Frames, reader
 from secateur.data.lists import listed_rows
 from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
+from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
 from secateur.metrics import CosineSimilarity, CrossEntropy, MapError
 from secateur.problem import Task
@@ -100,17 +101,17 @@ def taskonomy(
         batch: Frames a batch.
         seed: Of the validation split, the order and the augmentation.
         val_count: Training frames held out to choose settings on.
-        prior: Weigh the classes of seg by ``semseg_prior_factor.npy`` where root has it, in loss and metric.
+        prior: Weigh the classes of seg by ``semseg_prior_factor.npy`` in root, in loss and metric.
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training frames at random.
         cache: Memory for decoded frames, GiB; if they need more, each is decoded and checked when it is used.
 
     Raises:
-        FileNotFoundError: If root, the list or a listed file is missing or empty.
+        FileNotFoundError: If root, the list, the prior or a listed file is missing or empty.
         ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
     """
-    splits = taskonomy_frames(root=root, tasks=tasks, size=size, seed=seed, val_count=val_count)
-    weights = _prior(Path(root) / "semseg_prior_factor.npy") if prior and "seg" in tasks else None
+    splits = taskonomy_frames(root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, prior=prior)
+    weights = _prior(Path(root)) if prior and "seg" in tasks else None
     return dense_data(
         splits,
         tasks,
@@ -128,12 +129,13 @@ def taskonomy_frames(
     size: tuple[int, int] = (256, 256),
     seed: int = 0,
     val_count: int = 1000,
+    prior: bool = True,
 ) -> dict[str, Dataset[Sample]]:
     """The frames in ``train``, ``val`` and ``test``, decoded when asked for, depth in metres; arguments as of :func:`taskonomy`.
 
     Raises:
-        FileNotFoundError: If root or the list is missing.
-        ValueError: If an argument is out of range, or the list is damaged.
+        FileNotFoundError: If root, the list or the prior is missing.
+        ValueError: If an argument is out of range, or the list or the prior is damaged.
     """
     check_tasks(tasks, TASKS)
     check_size(size)
@@ -142,11 +144,13 @@ def taskonomy_frames(
     readers = {f: reader(_DECODE[f]) for f in fields}
     combine = partial(_masked, fields=("image", *tasks))
 
-    def split(name: str) -> Frames:
-        frames = _Listed(Path(root), listed_rows(source, name, len(_FOLDERS)), fields)
-        return Frames(frames, readers, size, source=source, combine=combine)
+    def split(rows: Sequence[Sequence[str]]) -> Frames:
+        return Frames(_Listed(Path(root), rows, fields), readers, size, source=source, combine=combine)
 
-    return with_val({name: split(name) for name in ("train", "test")}, val_count, seed)
+    rows = listed_rows(source, ("train", "test"), len(_FOLDERS))
+    if prior and "seg" in tasks:
+        _prior(Path(root))  # so that the doctor sees it too
+    return with_val({name: split(rows[name]) for name in rows}, val_count, seed)
 
 
 def encoded_depth(depth: Tensor) -> Tensor:
@@ -157,21 +161,23 @@ def encoded_depth(depth: Tensor) -> Tensor:
 class _Listed(Sequence[Mapping[str, Path]]):
     """Frames of a list, their paths made when asked for: a list of 1.6 million frames has ten million of them.
 
+    Of each wanted field the paths are the bytes of one array, which processes that load share as it is.
+
     A listed ``building/task/file`` lies there, or in DiSparse's order: ``task/taskonomy/building/file``.
     """
 
     def __init__(self, root: Path, rows: Sequence[Sequence[str]], fields: Sequence[str]) -> None:
-        self.root, self.rows, self.fields = root, rows, fields
-        self.columns = {field: place for place, field in enumerate(_FOLDERS)}
+        self.root = root
+        places = {field: place for place, field in enumerate(_FOLDERS)}
+        self.columns = {f: np.array([row[places[f]].lstrip("/").encode() for row in rows]) for f in fields}
         first = rows[0][0].lstrip("/")
         self.reordered = not (root / first).exists() and self._path(first, True).exists()
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.columns["image"])
 
     def __getitem__(self, index: int) -> Mapping[str, Path]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        row = self.rows[index]
-        return {f: self._path(row[self.columns[f]].lstrip("/"), self.reordered) for f in self.fields}
+        return {f: self._path(column[index].decode(), self.reordered) for f, column in self.columns.items()}
 
     def __iter__(self) -> Iterator[Mapping[str, Path]]:
         return (self[index] for index in range(len(self)))
@@ -210,14 +216,18 @@ def _tasks(weights: Tensor | None) -> dict[str, TaskOf]:
     }
 
 
-def _prior(path: Path) -> Tensor | None:
-    """The weights of the classes, float (17,); None if there is no such file."""
+def _prior(root: Path) -> Tensor:
+    """The weights of the classes, float (17,)."""
+    path = root / "semseg_prior_factor.npy"
     if not path.exists():
-        return None
+        raise FileNotFoundError(
+            f"{path} is missing; copy it there, or give prior=false to weigh the classes of seg alike."
+        )
     weights = load(path)
-    if weights.shape != (len(CLASSES),) or not bool((np.isfinite(weights) & (weights >= 0)).all()):
+    numbers = weights.shape == (len(CLASSES),) and weights.dtype.kind in "fiu"
+    if not numbers or not bool((np.isfinite(weights) & (weights > 0)).all()):
         raise ValueError(
-            f"{path} must hold {len(CLASSES)} weights, none negative, but has shape {weights.shape}; copy it again "
-            "or give prior=false."
+            f"{path} must hold {len(CLASSES)} weights, finite and above 0, but is {weights.dtype} of shape "
+            f"{weights.shape}, or has others; copy it again or give prior=false."
         )
     return torch.as_tensor(weights.astype(np.float32))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from secateur.data.reading import read_text
+
 PAD, UNKNOWN, BEGIN, END = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _INSIDE = "##"  # marks a piece that continues a word
 
@@ -54,11 +56,12 @@ class Vocabulary:
 
         Raises:
             FileNotFoundError: If there is none.
+            ValueError: If it is not of UTF-8, or lacks a piece.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"No vocabulary at {path}; give a text file with one piece a line.")
-        return cls(tuple(path.read_text(encoding="utf-8").splitlines()))
+        return cls(tuple(read_text(path).splitlines()))
 
     def __len__(self) -> int:
         return len(self.pieces)

@@ -29,16 +29,22 @@ def blocks(name: str, width: float = 1.0, weights: str | None = None, **options:
     Args:
         name: Such as resnet50, mobilenet_v2, efficientnet_b0, convnext_tiny, swin_t, vit_b_16.
         width: Multiplier of every channel count; not for networks with LayerNorm or channel shuffling.
-        weights: File with a state dict of the whole network, such as torchvision's pretrained ones; random if None.
+        weights: File with a state dict of the whole network, such as torchvision's pretrained ones, for width 1 alone: a
+            slice of its channels has not learnt what they have together. Random if None.
         options: Of the network's function in torchvision.
 
     Raises:
-        ValueError: If torchvision has no such classification network, it is no chain, or the width does not divide it.
+        ValueError: If torchvision has no such classification network, it is no chain, the width does not divide it, or ``weights``
+            are given for another width than 1.
         FileNotFoundError: If ``weights`` is no file.
     """
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(
             f"backbone {name!r}: torchvision has no such classification network; see torchvision.models.list_models()."
+        )
+    if weights is not None and width != 1.0:
+        raise ValueError(
+            f"weights={weights!r} at width {width}: pretrained weights are of the whole network; give width 1, or leave weights out."
         )
     try:
         network: nn.Module = torchvision.models.get_model(name, weights=None, **{**_quiet(name), **options})

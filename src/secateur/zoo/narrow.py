@@ -13,8 +13,8 @@ _IMAGE = 3
 def narrow(network: nn.Module, width: float) -> None:
     """Multiplies every channel count of ``network`` by ``width``, in place; the image keeps its three channels.
 
-    The first rows and columns of each weight stay, and so do the first running statistics; those of a convolution are scaled
-    as an initialisation by fan would be.
+    The first rows and columns of each weight stay, those of a convolution scaled as an initialisation by fan would be. BatchNorm's
+    statistics begin anew.
 
     Args:
         network: Of Conv2d, BatchNorm and Linear layers.
@@ -33,8 +33,6 @@ def narrow(network: nn.Module, width: float) -> None:
         elif isinstance(module, _BatchNorm):
             made = type(module)(_scaled(module.num_features, width), module.eps, module.momentum)
             made.weight, made.bias = (_share(p, (made.num_features,)) for p in (module.weight, module.bias))
-            for statistic in ("running_mean", "running_var"):
-                getattr(made, statistic).copy_(getattr(module, statistic)[: made.num_features])
         elif list(module.parameters(recurse=False)):
             raise ValueError(
                 f"width {width}: {name} is a {type(module).__name__}, which cannot be made narrower; give width 1."

@@ -35,7 +35,7 @@ def separate_bottom(
         width: Multiplier of every channel count.
         norm: BatchNorm of the shared blocks: for each task, or shared.
         head: ``classifier``: pooling and one linear layer; ``aspp`` or ``deeplabv3`` for dense tasks.
-        weights: File with the backbone's pretrained state dict; random if left out.
+        weights: File with the backbone's pretrained state dict, for width 1 alone; random if left out.
         options: Of the backbone's function in torchvision.
 
     Raises:
@@ -68,7 +68,7 @@ def shared_bottom(
         width: Multiplier of every channel count.
         norm: BatchNorm of the shared blocks: for each task, or shared.
         head: ``classifier``, ``aspp`` or ``deeplabv3``.
-        weights: File with the backbone's pretrained state dict.
+        weights: File with the backbone's pretrained state dict, for width 1 alone.
         options: Of the backbone's function in torchvision.
 
     Raises:
@@ -102,7 +102,7 @@ def independent(
         backbone: A classification network of torchvision.
         width: Multiplier of every channel count.
         head: ``classifier``, ``aspp`` or ``deeplabv3``.
-        weights: File with the backbone's pretrained state dict.
+        weights: File with the backbone's pretrained state dict, for width 1 alone.
         options: Of the backbone's function in torchvision.
 
     Raises:
@@ -121,7 +121,7 @@ def mobilenetv2_aspp(tasks: Mapping[str, int], width: float = 1.0, weights: str 
     Args:
         tasks: Task to the number of its output channels.
         width: Multiplier of every channel count.
-        weights: File with torchvision's state dict of mobilenet_v2.
+        weights: File with torchvision's state dict of mobilenet_v2, for width 1 alone.
 
     Raises:
         ValueError: If the width is out of range or the file is of another network.

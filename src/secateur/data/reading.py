@@ -1,0 +1,104 @@
+"""Files to arrays and text; what cannot be read is named, whatever the decoder makes of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from secateur.data.fields import Array
+
+_EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
+
+
+def holds_something(path: Path) -> bool:
+    """Whether there is such a file and it is not empty."""
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def load(path: Path) -> Array:
+    """The array in an image file, (H, W) or (H, W, C), or in a ``.npy`` file.
+
+    Raises:
+        FileNotFoundError: If it is missing or empty.
+        ValueError: If it is corrupt.
+    """
+    try:
+        if path.suffix == ".npy":
+            return load_npy(path)
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except Exception as error:  # a flipped bit makes decoders raise what they like
+        if not holds_something(path):
+            raise FileNotFoundError(
+                f"{path} is missing or empty; copy it again or take the frame off the list."
+            ) from error
+        raise ValueError(
+            f"{path} is corrupt ({error}); copy it again or take the frame off the list."
+        ) from error
+
+
+def load_npy(path: Path, mapped: bool = False) -> Array:
+    """The array in a ``.npy`` file, left on disk if ``mapped``; raises whatever numpy raises."""
+    found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    if not isinstance(found, np.ndarray):
+        raise ValueError("it is an archive of arrays")
+    return found
+
+
+def load_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Those of the arrays ``names`` that an ``.npz`` archive holds.
+
+    Raises:
+        FileNotFoundError: If it is missing or empty.
+        ValueError: If it is corrupt.
+    """
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            return {name: archive[name] for name in names if name in archive}
+    except Exception as error:  # as above
+        if not holds_something(path):
+            raise FileNotFoundError(f"{path} is missing or empty; copy it again.") from error
+        raise ValueError(f"{path} cannot be read as an .npz archive ({error}); copy it again.") from error
+
+
+def rgb(source: Path | io.BytesIO, place: str) -> Array:
+    """A picture as 8-bit RGB (H, W, 3); one of grey, of a palette or with transparency is converted.
+
+    Args:
+        source: Path or content of an image file.
+        place: What errors call it.
+
+    Raises:
+        ValueError: If it is corrupt, or its pixels have more than 8 bits, which converting would cut off.
+    """
+    try:
+        with Image.open(source) as image:
+            mode = image.mode
+            pixels = np.asarray(image.convert("RGB")) if mode in _EIGHT_BITS else None
+    except Exception as error:  # as above
+        raise ValueError(
+            f"{place} is corrupt or no image ({error}); copy it again or take it out."
+        ) from error
+    if pixels is None:
+        raise ValueError(f"{place} has pixels of more than 8 bits (mode {mode}); save it as 8-bit RGB.")
+    return pixels
+
+
+def read_text(path: Path) -> str:
+    """The content of a text file.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is not of UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no UTF-8 text ({error}); save it as UTF-8, or copy it again.") from error

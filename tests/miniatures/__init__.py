@@ -1,0 +1,1 @@
+"""Miniature copies of the data sets, one module each, as they lie on disk."""
