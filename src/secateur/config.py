@@ -20,8 +20,9 @@ _PACKAGES = {"data": "data", "model": "zoo", "method": "methods", "weighting": "
 _DEFAULTS = {"data": "rooms", "model": "deeplab_resnet34", "method": "Dense", "weighting": "Equal"}
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
-# What changes nothing in the result, and so does not tell one run from another.
+# What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
 _PLACES = ("out", "against", "workers", "recipe", "config")
+_IDLE = {"data": {"cache"}}
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -169,9 +170,15 @@ def resolved(arguments: Namespace) -> Config:
     return _plain({k: v for k, v in sorted(plain.items()) if k not in _PLACES and not k.startswith("__")})
 
 
+def telling(config: Mapping[str, Any]) -> Config:
+    """What of a resolved configuration tells its run from others: without options such as ``data.cache``."""
+    parts = {k: v for k, v in config.items() if k in _IDLE and isinstance(v, Mapping)}
+    return {**config, **{k: {n: v for n, v in p.items() if n not in _IDLE[k]} for k, p in parts.items()}}
+
+
 def digest(config: Config) -> str:
-    """Short hash of a resolved configuration."""
-    return hashlib.sha256(yaml.safe_dump(config, sort_keys=True).encode()).hexdigest()[:10]
+    """Short hash of what tells a resolved configuration from others."""
+    return hashlib.sha256(yaml.safe_dump(telling(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
 def build(kind: str, config: Config, **linked: Any) -> Any:
