@@ -48,9 +48,12 @@ ELSEWHERE = {
     ],
     8: [
         "test_contract.py::test_resumes_bit_for_bit",
-        "test_cli.py::test_killed_and_resumed_equals_never_stopped",
+        "test_cli_resume.py::test_killed_and_resumed_equals_never_stopped",
     ],
-    9: ["test_contract.py::test_zeros_stay", "test_compact.py::test_optimizer_state_is_carried_along"],
+    9: [
+        "test_contract.py::test_zeros_stay",
+        "test_compact_promises.py::test_optimizer_state_is_carried_along",
+    ],
     10: ["study/test_results.py::test_marks"],
     12: ["test_fit.py::test_two_processes_agree", "test_contract.py::test_partial_labels"],
     13: ["data/test_doctor.py::test_every_problem_is_named_with_its_place"],

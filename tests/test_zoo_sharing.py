@@ -9,12 +9,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from dead_channels import kill
 from secateur import DiSparse, Problem, SoftThreshold, Task, compact, components, density, fit
 from secateur.cost import count_macs
 from secateur.zoo import independent, mobilenetv2_aspp, separate_bottom, shared_bottom
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import TaskNorm, match_budget, own_parameters, split_at
-from test_compact import kill
 
 DOMAINS = {"photo": 3, "sketch": 4}
 FAMILIES = [
