@@ -1,24 +1,14 @@
-"""The command line on the built-in data: in process, and once as a real process killed and resumed."""
+"""The command line on the built-in data, in process."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-import yaml
-from safetensors.torch import load_file
 
 from secateur.cli import main
-from secateur.config import parse, resolved
-from secateur.folder import RunFolder
 
 TINY = [
     "--model.width",
@@ -110,128 +100,6 @@ def test_evaluate_and_report(runs: Path, capsys: pytest.CaptureFixture, tmp_path
     assert main(["report", str(tmp_path)]) == 1
 
 
-def test_print_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as done:
-        main(["train", "adapmtl", *TINY, "--method.density", "0.2", "--print_config"])
-    assert done.value.code == 0
-    recipe = tmp_path / "mine.yaml"
-    text = capsys.readouterr().out
-    assert yaml.safe_load(text)["method"]["density"] == 0.2
-    recipe.write_text(text)
-    assert main(["train", str(recipe), "--steps", "2", "--out", str(tmp_path / "run")]) == 0
-    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["method"]["density"] == 0.2
-
-
-def test_help_names_recipes_and_the_options_of_the_parts(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit):
-        main(["train", "adapmtl", "--data", "nyuv2", "--help"])
-    shown = capsys.readouterr().out
-    for expected in ("adapmtl_paper", "--data.root", "--method.density", "--weighting.window", "--size"):
-        assert expected in shown
-    assert main([]) == 2
-    assert main(["--help"]) == 0
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["adapmtl", "--method.densty", "0.2"], "--method.densty"),
-        (["adapmtl", "--method.density", "much"], "method.density"),
-        (["adapmtl", "--steps", "many"], "steps"),
-    ],
-)
-def test_misspelt_keys_and_wrong_types_are_refused(
-    argv: list[str], said: str, capsys: pytest.CaptureFixture
-) -> None:
-    with pytest.raises(SystemExit) as refused:
-        main(["train", *argv])
-    assert refused.value.code == 2
-    assert said in capsys.readouterr().err
-
-
-def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    recipe = tmp_path / "mine.yaml"
-    recipe.write_text("method: {name: SoftThreshold, densty: 0.2}\n")
-    with pytest.raises(SystemExit):
-        main(["train", str(recipe), *TINY])
-    assert "densty" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("argv", "said"),
-    [
-        (["adpmtl"], "No recipe 'adpmtl'"),
-        (["dense", "--data", "nyu"], "no such data"),
-        (["dense", "--size", "60,80"], "such as 60x80"),
-        (["adapmtl", "--method.density", "1.5"], "must lie in (0, 1]"),
-        (["dense", "--data", "nyuv2", "--data.root", "nowhere"], "nowhere"),
-        (["dense", "--against", "nowhere"], "no finished run there"),
-        (["dense", "--steps", "0"], "at least 1"),
-    ],
-)
-def test_bad_input_is_explained_and_leaves_nothing(
-    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    out = tmp_path / "run"
-    assert main(["train", *argv, "--out", str(out)]) == 1
-    assert said in " ".join(capsys.readouterr().err.split())
-    assert not (out / "report.json").exists()
-
-
-def test_unwritable_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "file").write_text("")
-    assert train("dense", tmp_path / "file" / "run") == 1
-    assert "Cannot write" in capsys.readouterr().err
-
-
-def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "run"
-    assert train("dense", out, steps=4) == 0
-    (out / "report.json").unlink()
-    checkpoint = out / "checkpoint.pt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    assert train("dense", out, steps=4) == 1
-    assert "checkpoint.pt is truncated or damaged" in " ".join(capsys.readouterr().err.split())
-
-
-def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
-    """``kill -9``, the same command again, and the weights and metrics are those of a run never stopped, bit for bit."""
-    options = [*TINY, "--steps", "120", "--method.density", "0.2"]
-
-    def start(out: Path) -> subprocess.Popen:
-        command = [sys.executable, "-m", "secateur", "train", "adapmtl", *options, "--out", str(out)]
-        return subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
-        )
-
-    straight, killed = tmp_path / "a" / "straight", tmp_path / "b" / "killed"
-    assert start(straight).wait() == 0
-    kills = 0
-    for wanted in (1, 40, 80):
-        process = start(killed)
-        while process.poll() is None:
-            metrics = killed / "metrics.jsonl"
-            if (
-                (killed / "checkpoint.pt").exists()
-                and metrics.exists()
-                and metrics.read_text().count("\n") >= wanted
-            ):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                kills += 1
-                break
-            time.sleep(0.01)
-    assert kills >= 2
-    assert start(killed).wait() == 0
-    one, two = load_file(straight / "model.safetensors"), load_file(killed / "model.safetensors")
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[name], two[name]) for name in one)
-    assert (straight / "metrics.jsonl").read_bytes() == (killed / "metrics.jsonl").read_bytes()
-    left, right = (json.loads((p / "report.json").read_text()) for p in (straight, killed))
-    assert left["tasks"] == right["tasks"]
-    assert left["density"] == right["density"]
-
-
 def test_options_that_every_method_shares(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     out = tmp_path / "all"
     options = [
@@ -287,14 +155,3 @@ def test_a_reference_of_other_data_is_refused(
         in said
     )
     assert not (tmp_path / "run").exists()
-
-
-def test_two_processes_do_not_train_in_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    out = tmp_path / "run"
-    config = resolved(parse(["dense", *TINY, "--steps", "12"]))
-    folder = RunFolder(out)
-    folder.claim(config)
-    with folder.held():
-        assert train("dense", out) == 1
-    assert "another process trains here" in capsys.readouterr().err
-    assert train("dense", out) == 0

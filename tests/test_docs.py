@@ -14,8 +14,8 @@ from torchmetrics import MeanAbsoluteError
 
 import secateur
 from problems import batches, two_heads
-from secateur import cli_compare
-from secateur.config import parse, recipes
+from secateur import cli_compare, fit
+from secateur.config import build, parse, recipes, resolved
 from secateur.metrics import ImageIoU
 from secateur.problem import Task
 from secateur.study import grid
@@ -152,6 +152,37 @@ def test_the_commands_of_the_readme_parse() -> None:
     assert len(trains) >= 2
     for argv in trains:
         parse(argv)
+
+
+def test_the_weightings_of_fit_are_all_and_their_commands_build_them() -> None:
+    page = ROOT / "docs" / "fit.md"
+    lines = [line for block in blocks(page, "") for line in block.splitlines()]
+    made = [build("weighting", resolved(parse(shlex.split(line)[2:]))) for line in lines]
+    shown = {type(weighting).__name__ for weighting in made}
+    assert shown == set(secateur.weighting.__all__) - {"Weighting", "adaptive_weights"}
+    for weighting in made:
+        fit(two_heads() if type(weighting).__name__ != "Fixed" else renamed(), weighting=weighting, steps=3)
+    text = page.read_text(encoding="utf-8")
+    assert all(f"| `{name}` |" in text for name in shown)
+
+
+def renamed() -> secateur.Problem:
+    """The small problem with the names of tasks that the docs use."""
+    problem = two_heads()
+
+    class Net(secateur.problem.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = problem.model
+
+        def forward(self, x: secateur.problem.Tensor) -> dict:
+            found = self.inner(x)
+            return {"seg": found["colour"], "depth": found["shade"]}
+
+    made = {"seg": problem.tasks["colour"], "depth": problem.tasks["shade"]}
+    return secateur.Problem(
+        Net(), made, [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
+    )
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/compare.md"])

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dead_channels import kill
 from secateur import DiSparse, Problem, SoftThreshold, Task, compact, components, density, fit
 from secateur.cost import count_macs
 from secateur.problem import example
@@ -17,7 +18,6 @@ from secateur.recalibration import recalibrate
 from secateur.zoo import independent, mobilenetv2_aspp, separate_bottom, shared_bottom
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import HardSharing, TaskNorm, match_budget, own_parameters
-from test_compact import kill
 
 DOMAINS = {"photo": 3, "sketch": 4}
 

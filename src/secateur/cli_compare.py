@@ -13,7 +13,7 @@ from pathlib import Path
 from secateur.console import errors, output
 from secateur.study import Cell
 from secateur.study import compare as compare_runs
-from secateur.study.table import note, terminal
+from secateur.study.table import marks_on, note, terminal
 
 _EPILOG = "All other options are those of `secateur train`, and hold for every recipe."
 
@@ -49,10 +49,11 @@ def compare(argv: Sequence[str]) -> None:
         )
     finally:
         signal.signal(signal.SIGTERM, before)
-    for table in terminal(results):
+    marks = marks_on(console)
+    for table in terminal(results, marks):
         console.print(table)
         console.print()
-    console.print(note(results))
+    console.print(note(results, marks))
     console.print(
         f"table  {out / 'table.html'}, .txt, .md, .csv and .tex; every figure in {out / 'results.json'}",
         soft_wrap=True,

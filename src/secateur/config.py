@@ -20,8 +20,9 @@ _PACKAGES = {"data": "data", "model": "zoo", "method": "methods", "weighting": "
 _DEFAULTS = {"data": "rooms", "model": "deeplab_resnet34", "method": "Dense", "weighting": "Equal"}
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
-# What changes nothing in the result, and so does not tell one run from another.
+# What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
 _PLACES = ("out", "against", "workers", "recipe", "config")
+_IDLE = {"data": {"cache"}}
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
@@ -124,7 +125,7 @@ def training(
     recalibrate: int | None = None,
     floors: dict[str, float] | None = None,
     tries: int = 5,
-    aggregator: str | None = None,
+    aggregator: str | dict[str, Any] | None = None,
 ) -> None:
     """Options of training.
 
@@ -147,7 +148,8 @@ def training(
         floors: Task to the share of its validation metrics that it may lose against dense, such as '{seg: 0.02}'; the
             density is raised until all hold.
         tries: Trainings at most under floors.
-        aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path; adds them up if left out.
+        aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path, or '{name: CAGrad, c: 0.5}'
+            with settings; adds them up if left out.
     """
 
 
@@ -168,9 +170,15 @@ def resolved(arguments: Namespace) -> Config:
     return _plain({k: v for k, v in sorted(plain.items()) if k not in _PLACES and not k.startswith("__")})
 
 
+def telling(config: Mapping[str, Any]) -> Config:
+    """What of a resolved configuration tells its run from others: without options such as ``data.cache``."""
+    parts = {k: v for k, v in config.items() if k in _IDLE and isinstance(v, Mapping)}
+    return {**config, **{k: {n: v for n, v in p.items() if n not in _IDLE[k]} for k, p in parts.items()}}
+
+
 def digest(config: Config) -> str:
-    """Short hash of a resolved configuration."""
-    return hashlib.sha256(yaml.safe_dump(config, sort_keys=True).encode()).hexdigest()[:10]
+    """Short hash of what tells a resolved configuration from others."""
+    return hashlib.sha256(yaml.safe_dump(telling(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
 def build(kind: str, config: Config, **linked: Any) -> Any:
@@ -185,28 +193,6 @@ def build(kind: str, config: Config, **linked: Any) -> Any:
     if linked.get("size") is not None and "size" not in taken:
         raise ValueError(f"size is given, but {kind} {config[kind]['name']!r} has none; leave --size out.")
     return target(**options, **{k: v for k, v in linked.items() if k in taken and v is not None})
-
-
-def aggregator(name: str | None) -> Callable[..., Any] | None:
-    """An aggregator with its default settings: TorchJD's by its name, anyone's by ``module.name``.
-
-    Raises:
-        ValueError: If there is none of this name.
-        ImportError: If TorchJD is not installed; it says what to install.
-    """
-    if name is None:
-        return None
-    module, _, attribute = (name if "." in name else f"torchjd.aggregation.{name}").rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)()
-    except AttributeError as error:
-        raise ValueError(
-            f"aggregator is {name!r}; {module} has no such class, see TorchJD's documentation."
-        ) from error
-    except ImportError as error:
-        raise ImportError(
-            f"aggregator {name!r} needs TorchJD: pip install 'secateur[torchjd]' ({error})."
-        ) from error
 
 
 def _linked(kind: str, target: Callable[..., Any]) -> set[str]:

@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping, Sized
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
 
 from secateur.aggregation import Aggregator
+from secateur.aggregators import Memory
 from secateur.components import components
 from secateur.density import density
 from secateur.distillation import Distillation
@@ -24,9 +25,9 @@ from secateur.objective import Objective
 from secateur.optimizer import MakeOptimizer, adam, groups
 from secateur.problem import Problem, to_device
 from secateur.recalibration import recalibrate as recalibrate_
-from secateur.rng import rng_state, set_rng_state
+from secateur.resumption import Resumption
 from secateur.schedules import Schedule, cosine
-from secateur.snapshot import load_snapshot, named_tensors, restore, save_snapshot
+from secateur.snapshot import named_tensors
 from secateur.sparsifier import Sparsifier
 from secateur.stream import Stream
 from secateur.weighting import Weighting
@@ -89,7 +90,8 @@ def fit(
         validate_every: Steps between validations, 0 for none.
         distillation: A teacher that the network follows beside the labels; None for none.
         aggregator: ``(tasks, elements) -> (elements,)``, such as those of TorchJD: the direction that the gradients of
-            what several tasks share are put together to; None adds them up. A backward pass for each task.
+            what several tasks share are put together to; None adds them up. A backward pass for each task. What a stateful
+            one remembers goes into the checkpoint, or is refused there.
         recalibrate: Batches to measure BatchNorm's statistics on anew once the method is done; None for none.
         floors: Task to the share of its validation metrics that it may lose at most against a dense network: with
             ``{"seg": 0.02}`` the density is raised until seg loses no more than 2 %; the attempts are in the history.
@@ -124,7 +126,7 @@ def fit(
                 log_every=log_every,
                 validate_every=validate_every,
                 distillation=distillation,
-                aggregator=aggregator,
+                aggregator=deepcopy(aggregator),
                 recalibrate=recalibrate,
                 on_log=on_log,
             )
@@ -137,6 +139,9 @@ def fit(
     log_every, checkpoint_every = log_every or max(1, total // 200), checkpoint_every or max(1, total // 20)
     path = Path(checkpoint) if checkpoint else None
 
+    memory = Memory(aggregator, fabric.device)
+    if path:
+        memory.check()
     fabric.to_device(problem.model)
     parts = components(problem)  # reads the owners, before a method wraps the weights
     tensors = named_tensors(problem.model)
@@ -153,23 +158,12 @@ def fit(
         Ledger(),
         History(),
     )
+    parts_of_state = {"method": method, "weighting": weighting, "aggregator": memory, "ledger": ledger}
+    resumption = Resumption(path, total, tensors, parts_of_state, stream, fabric.is_global_zero)
 
     step = 0
-    if path and path.exists():
-        saved = load_snapshot(path, tensors)
-        step = saved["step"]
-        if saved["total"] != total:
-            raise ValueError(
-                f"The checkpoint {path} is of a run of {saved['total']} steps, not {total}; delete it or ask for the same."
-            )
-        method.load_state_dict(saved["method"])
-        weighting.load_state_dict(saved["weighting"])
-        restore(tensors, saved["model"])
-        inner.load_state_dict(saved["optimizer"])
-        ledger.load_state_dict(saved["ledger"])
-        stream.seek(step, saved["stream"])
-        set_rng_state(saved["rng"])
-        history.rows, history.seconds = saved["rows"], saved["seconds"]
+    if saved := resumption.load(inner):
+        step, history.rows, history.seconds = saved["step"], saved["rows"], saved["seconds"]
         if on_log:
             on_log(history.rows)
     method.bind(inner)
@@ -197,7 +191,7 @@ def fit(
 
         last, fresh = step == total, len(history.rows)
         if step % log_every == 0 or last:
-            ledger.check(_kept(path))
+            ledger.check(resumption.kept())
             found = {"density": density(problem.model, parts).to_dict(), "lr": inner.param_groups[0]["lr"]}
             thresholds = {c: float(a) for c, a in method.thresholds().items()}
             history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
@@ -206,20 +200,8 @@ def fit(
         if on_log and len(history.rows) > fresh:
             on_log(history.rows)
         if path and (step % checkpoint_every == 0 or last):
-            ledger.check(_kept(path))
-            parts_of_state: dict[str, Any] = {
-                "step": step,
-                "total": total,
-                "method": method.state_dict(),
-                "weighting": weighting.state_dict(),
-                "optimizer": inner.state_dict(),
-                "ledger": ledger.state_dict(),
-                "stream": stream.state_dict(),
-                "rng": rng_state(),
-                "seconds": history.seconds,
-            }
-            if fabric.is_global_zero:
-                save_snapshot(path, tensors, parts_of_state, history.rows)
+            ledger.check(resumption.kept())
+            resumption.save(step, inner, history.rows, history.seconds)
     method.finish()
     if recalibrate is not None:
         recalibrate_(problem, recalibrate)
@@ -244,7 +226,3 @@ def _fabric(problem: Problem) -> Fabric:
     device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
     devices = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(accelerator=device.type, devices=devices)
-
-
-def _kept(path: Path | None) -> str:
-    return f"The last good checkpoint is {path}." if path and path.exists() else "No checkpoint was written."

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from secateur.config import telling
 from secateur.files import write_text
 
 try:
@@ -83,7 +84,7 @@ class RunFolder:
         """
         if self.config.exists():
             held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            told = list(differences(held, dict(config)))
+            told = list(differences(telling(held), telling(config)))
             if told:
                 raise ValueError(
                     f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "

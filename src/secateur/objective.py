@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -77,7 +78,8 @@ class Objective:
             if self.aggregator is None:
                 self.fabric.backward(cast(Tensor, sum(terms.values()) + penalty))
             else:
-                self._aggregate(list(terms.values()), penalty, self.aggregator)
+                combine = partial(self._aggregate, list(terms.values()), penalty, self.aggregator)
+                self.fabric.backward(cast(Tensor, _Backward(combine)))
         return losses, weights
 
     def _aggregate(self, terms: list[Tensor], penalty: Tensor | float, aggregator: Aggregator) -> None:
@@ -102,6 +104,13 @@ class Objective:
 
     def _mean(self, value: Tensor) -> Tensor:
         return cast(Tensor, self.fabric.all_reduce(value)) if self.fabric.world_size > 1 else value
+
+
+@dataclass(frozen=True)
+class _Backward:
+    """Stands for a loss in Fabric's backward pass, the only place where mixed precision lets gradients be taken."""
+
+    backward: Callable[[], None]
 
 
 def _add(loss: Tensor, parameters: Sequence[Tensor]) -> None:

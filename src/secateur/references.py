@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from secateur.config import Config
+from secateur.config import Config, telling
 from secateur.folder import RunFolder, differences
 from secateur.metrics import delta_t
 
@@ -22,8 +22,8 @@ def given(folder: RunFolder, config: Config) -> Report:
         raise ValueError(
             f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ..."
         )
-    held = folder.read_config()
-    told = [text for key in ("data", "size") for text in differences(held.get(key), config[key], key)]
+    held, asked = telling(folder.read_config()), telling(config)
+    told = [text for key in ("data", "size") for text in differences(held.get(key), asked[key], key)]
     if told:
         raise ValueError(
             f"--against {folder.path}: a run of other data ({'; '.join(told[:4])}); differences to it would mean nothing."
@@ -34,13 +34,13 @@ def given(folder: RunFolder, config: Config) -> Report:
 def neighbour(folder: RunFolder, config: Config) -> Report | None:
     """A finished dense run beside this one, of the same data, model, training length and seed."""
     same = ("data", "model", "size", "batch", "steps", "seed")
-    parent = folder.path.resolve().parent
+    asked, parent = telling(config), folder.path.resolve().parent
     for other in sorted(parent.iterdir()) if parent.is_dir() else ():
         neighbour = RunFolder(other)
         if not (neighbour.config.is_file() and neighbour.report.is_file()):
             continue
-        held, report = neighbour.read_config(), neighbour.read_report()
-        if report and report["dense"] and all(held.get(key) == config[key] for key in same):
+        held, report = telling(neighbour.read_config()), neighbour.read_report()
+        if report and report["dense"] and all(held.get(key) == asked[key] for key in same):
             return {**report, "folder": str(folder.path.parent / other.name)}
     return None
 

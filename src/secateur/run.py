@@ -14,9 +14,9 @@ import torch
 from lightning_fabric import Fabric
 
 from secateur import references
-from secateur.aggregation import Aggregator
+from secateur.aggregators import aggregator
 from secateur.components import components
-from secateur.config import Config, aggregator, build, parse_size
+from secateur.config import Config, build, parse_size
 from secateur.cost import cost
 from secateur.data.data import Data
 from secateur.distillation import Distillation
@@ -80,7 +80,7 @@ def train(
     method = cast(Sparsifier, build("method", config))
     weighting = cast(Weighting, build("weighting", config))
     distillation = _teacher(config, data)
-    combine = cast(Aggregator | None, aggregator(config["aggregator"]))
+    combine = aggregator(config["aggregator"])
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
     judged = _judged(config, problem, reference or references.neighbour(folder, config))

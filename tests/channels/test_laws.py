@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from dead_channels import kill, same
 from secateur import compact, save
 from secateur.saving import load
-from test_compact import kill, same
 
 BLOCKS = ["conv", "residual", "concat", "depthwise", "grouped", "gate", "split", "up", "linear"]
 

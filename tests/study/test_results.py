@@ -6,16 +6,19 @@ import csv
 import io
 import json
 import math
+import re
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from secateur.metrics.seeds import differs, stat
 from secateur.report.svg import standalone
 from secateur.study import Cell, Column, Results, collect
 from secateur.study.page import curve, headline, page
-from secateur.study.table import plain, text, to_csv, to_dict, to_latex, to_markdown
+from secateur.study.table import marks_on, note, plain, terminal, text, to_csv, to_dict, to_latex, to_markdown
 
 DELTA = Column("ΔT", "mean", "higher", "points")
 
@@ -116,6 +119,42 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert 'class="best"' in html
     assert "secateur compare good" in html
     assert "good (3 seeds)" in plain(found)
+
+
+def test_text_without_styles_has_visible_marks_and_says_which(found: Results) -> None:
+    """In a file or a pipe there is no bold and no underline, so they must not be what the note speaks of."""
+    shown = plain(found)
+    summary = shown.split("\n\n")[0].splitlines()
+    rows = {line.split(" ")[0]: line.split("│")[1].strip(" │") for line in summary[2:]}
+    assert text(arm(found, "good"), DELTA, found) + "*" == rows["good"]
+    assert text(arm(found, "alike"), DELTA, found) + "~" == rows["alike"]
+    assert text(arm(found, "lth"), DELTA, found) == rows["lth"]
+    said = " ".join(shown.split())
+    assert "the best is marked *; marked ~ is what a paired t-test" in said
+    assert "bold" not in said
+    assert "underlined" not in said
+    digits = [
+        line.split("│")[1].rstrip(" *~") for line in summary[2:] if line.startswith(("good", "alike", "lth"))
+    ]
+    assert len({len(line) for line in digits}) == 1, "marks do not move the figures"
+
+
+def test_each_form_names_its_own_marks(found: Results) -> None:
+    assert "the best is bold; underlined is what" in note(found)
+    assert "the best is bold; in italics is what" in note(found, "italics")
+    assert re.search(r"\| \*[+-]?[0-9][^*]*\* \|", to_markdown(found)), "ties are in italics"
+    assert "bold: the best of a density; underlined:" in to_latex(found)
+
+
+@pytest.mark.parametrize(("colours", "marks"), [(None, "characters"), ("standard", "style")])
+def test_the_console_decides_on_the_marks(found: Results, colours: Any, marks: str) -> None:
+    file = io.StringIO()
+    console = Console(file=file, width=240, color_system=colours, force_terminal=colours is not None)
+    assert marks_on(console) == marks
+    for table in terminal(found, marks_on(console)):
+        console.print(table)
+    assert ("*" in file.getvalue()) == (marks == "characters")
+    assert ("\x1b[1m" in file.getvalue()) == ("\x1b[4m" in file.getvalue()) == (marks == "style")
 
 
 def test_the_headline_says_who_trained_longer(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from itertools import combinations as subsets
 from pathlib import Path
 from typing import cast
 
-from secateur.config import Config, build, parse, part, resolved
+from secateur.config import Config, build, parse, part, resolved, telling
 from secateur.sparsifier import Sparsifier
 
 _SAME = (
@@ -167,5 +167,5 @@ def _check_comparable(cells: Sequence[Cell]) -> None:
 
 
 def _fixed(cell: Cell, key: str) -> object:
-    value = cell.config[key]
+    value = telling(cell.config)[key]
     return {k: v for k, v in value.items() if k != "tasks"} if key == "data" else value

@@ -101,7 +101,7 @@ def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> 
     write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
     write_text(out / "table.txt", table.plain(results))
     write_text(out / "table.csv", table.to_csv(results))
-    write_text(out / "table.md", table.to_markdown(results))
+    write_text(out / "table.md", f"{table.to_markdown(results)}\n{table.note(results, 'italics')}\n")
     write_text(out / "table.tex", table.to_latex(results))
     write_text(out / "table.html", page(results, command))
     drawn = curve(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,8 @@ from rich.text import Text
 from secateur.metrics.seeds import LEVEL, stat
 from secateur.report.formats import MISSING, count, decimals, percent, points, spread
 from secateur.study.results import Arm, Column, Results
+
+Marks = Literal["style", "italics", "characters"]
 
 
 def label(arm: Arm, results: Results) -> str:
@@ -54,56 +56,73 @@ def text(arm: Arm, column: Column, results: Results) -> str:
             return spread(found.mean, found.sd, places)
 
 
-def terminal(results: Results) -> list[Table]:
-    """What it cost first, then each task's metrics, then the densities; a row for each arm, best bold, ties underlined."""
+def terminal(results: Results, marks: Marks = "style") -> list[Table]:
+    """What it cost first, then each task's metrics, then the densities; a row for each arm, marked as :func:`note` says."""
     groups = list(dict.fromkeys(column.group for column in results.columns))
     overall = [c for c in results.columns if c.group == "density" and c.name == "overall"]
     summary = [*_of(results, "ΔT"), *overall, *_of(results, "cost")]
     rest = [_of(results, group) for group in groups if group not in ("ΔT", "cost")]
-    return [_table(results, columns) for columns in (summary, *rest) if columns]
+    return [_table(results, columns, marks) for columns in (summary, *rest) if columns]
 
 
 def _of(results: Results, group: str) -> list[Column]:
     return [column for column in results.columns if column.group == group]
 
 
-def _table(results: Results, columns: list[Column]) -> Table:
+def _table(results: Results, columns: list[Column], marks: Marks) -> Table:
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("", overflow="fold")
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     for column in columns:
         head = Text(f"{column.group} {column.name}{arrows[column.better]}")
         table.add_column(head, justify="right", overflow="fold")
-    for arm in results.arms:
-        cells = [Text(text(arm, c, results), style=_STYLES[results.rank(arm, c)]) for c in columns]
+    rows = zip(*(_cells(results, column, marks) for column in columns), strict=True)
+    for arm, cells in zip(results.arms, rows, strict=True):
         if any(cell.plain for cell in cells):
             table.add_row(Text(f"{label(arm, results)} ({_seeds(arm)})"), *cells)
     return table
 
 
+def _cells(results: Results, column: Column, marks: Marks) -> list[Text]:
+    """The figures of a column with their marks; characters stand behind figures that stay aligned."""
+    ranks = [results.rank(arm, column) for arm in results.arms]
+    written = [text(arm, column, results) for arm in results.arms]
+    if marks == "style" or not any(ranks):
+        return [Text(w, style=_STYLES[r]) for w, r in zip(written, ranks, strict=True)]
+    width = max(len(w) for w in written)
+    marked = [w.rjust(width) + _CHARACTERS[r] if w else "" for w, r in zip(written, ranks, strict=True)]
+    return [Text(w, justify="left") for w in marked]  # justified to the right the blank mark would be cut off
+
+
+def marks_on(console: Console) -> Marks:
+    """How to mark on this console: a pipe or a file has no bold."""
+    return "style" if console.color_system is not None else "characters"
+
+
 def plain(results: Results) -> str:
     """The terminal's table and its note as text without colours."""
     console = Console(file=io.StringIO(), width=240, color_system=None)
-    for table in terminal(results):
+    for table in terminal(results, "characters"):
         console.print(table)
         console.print()
-    console.print(note(results))
+    console.print(note(results, "characters"), highlight=False)
     return cast(io.StringIO, console.file).getvalue()
 
 
-def note(results: Results) -> str:
-    """What the figures and marks mean."""
+def note(results: Results, marks: Marks = "style") -> str:
+    """What the figures and marks mean, in the words of the form that shows them."""
     seeds = max((len(arm.seeds) for arm in results.arms), default=0)
+    best, tied = _WORDS[marks]
     parts = [
         "↑ higher is better, ↓ lower is better. ΔT in percent against the dense run of the same seed and tasks."
     ]
     if seeds > 1:
         parts.append(
             f"± is the standard deviation over seeds, of ΔT half the {LEVEL:.0%} confidence interval (Student's t). Among arms of one "
-            "density, the best is bold; underlined is what a paired t-test over the seeds does not tell from it."
+            f"density, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
         )
     else:
-        parts.append("One seed: no spread, and differences may be noise. The best of a density is bold.")
+        parts.append(f"One seed: no spread, and differences may be noise. The best of a density is {best}.")
     return " ".join(parts)
 
 
@@ -133,6 +152,7 @@ def to_latex(results: Results) -> str:
     names = [_escaped(c.name) + arrows[c.better] for c in heads]
     lines = [
         r"% \usepackage{booktabs}",
+        "% bold: the best of a density; underlined: what a paired t-test over the seeds does not tell from it",
         rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
         r"\toprule",
         " & ".join(["", *top]) + r" \\",
@@ -202,6 +222,12 @@ _LATEX = {
     "\N{NARROW NO-BREAK SPACE}": r"\,",
 }
 _STYLES = {"best": "bold", "tied": "underline", "": ""}
+_CHARACTERS = {"best": "*", "tied": "~", "": " "}
+_WORDS = {
+    "style": ("bold", "underlined"),
+    "italics": ("bold", "in italics"),
+    "characters": ("marked *", "marked ~"),
+}
 
 
 def _seeds(arm: Arm) -> str:
