@@ -82,7 +82,8 @@ def quotas(shares: Mapping[str, float], sizes: Mapping[str, int], density: float
             to 0.05 percentage points.
 
     Raises:
-        ValueError: If there is no such component, a density is out of range, or together they do not come to ``density``.
+        ValueError: If there is no such component or a density is out of range.
+        DensityError: If together they do not come to ``density``.
     """
     unknown = sorted(shares.keys() - sizes.keys())
     if unknown or not shares:
@@ -100,7 +101,7 @@ def quotas(shares: Mapping[str, float], sizes: Mapping[str, int], density: float
     rest = round(density * size) - taken
     if not free:
         if abs(rest) > _NEAR * size + 0.5 * len(found):
-            raise ValueError(
+            raise DensityError(
                 f"density is {density}, but distribution names all components and comes to {taken / size:.6f}; ask for "
                 "that density, or leave out a component, which then takes what is left."
             )

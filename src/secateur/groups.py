@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.components import prunable
+from secateur.density import DensityError
 from secateur.problem import Problem
 
 
@@ -191,7 +192,7 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
         alive, (count,) bool.
 
     Raises:
-        ValueError: If the share stays above ``density`` when all but the groups that must live are dead.
+        DensityError: If the share stays above ``density`` when all but the groups that must live are dead.
     """
     pinned = groups.strongest(scores) | scores.isinf()
     order = scores.masked_fill(pinned, torch.inf).argsort(stable=True)
@@ -204,7 +205,7 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
 
     least = measure(after(mortal))
     if least > density + 1e-9:
-        raise ValueError(
+        raise DensityError(
             f"density is {density}, but the groups reach no less than {least:.4f}: every weight keeps an input and an output, "
             "and some channels belong to no group. Ask for more than that, or give other groups."
         )
