@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from secateur import scores
 from secateur.distribution import Distribution
 from secateur.masked import Masked, check_share
+from secateur.passes import check_slopes
 from secateur.problem import Problem
 from secateur.regrowth import drop_share, dropped, top
 from secateur.selection import select
@@ -35,7 +36,8 @@ class DiSparseDynamic(Masked):
         at_least: Weights that every layer keeps.
 
     Raises:
-        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+        ValueError: If a setting is out of range, the density out of reach under them, or the gradient of a task zero
+            everywhere (in ``start``).
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class DiSparseDynamic(Masked):
                 at_least=self.at_least,
                 power=self.power,
             )
+            check_slopes(problem)
             self._count = {name: int(mask.sum()) for name, mask in masks.items()}
             self.masks.replace_(masks, None)
 
