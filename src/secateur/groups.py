@@ -172,6 +172,19 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
     return Groups(count, axis, index, {})
 
 
+def all_weights(problem: Problem) -> Groups:
+    """All prunable weights, for penalties on each by itself; they belong to one group, which as such means nothing.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    weights = prunable(problem.model)
+    if not weights:
+        raise ValueError("The model has no weight that can be penalised; nothing can be pruned.")
+    index = {name: torch.zeros(p.shape[0], dtype=torch.int64) for name, p in weights.items()}
+    return Groups(1, dict.fromkeys(weights, 0), index, {})
+
+
 def share(kept: Mapping[str, float], costs: Mapping[str, float]) -> float:
     """Share of the costs that is left when ``kept``, a fraction of each weight, is; weights without costs do not count."""
     return sum(kept[name] * cost for name, cost in costs.items()) / sum(costs.values())

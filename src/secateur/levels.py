@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from secateur.density import DensityError
+from secateur.masks import top_masks
 
 
 def check_guard(density: float, keep: int, sizes: Iterable[int], at_least: int) -> None:
@@ -42,6 +43,24 @@ def guarded(scores: Sequence[Tensor], at_least: int) -> list[Tensor]:
         flat[flat.topk(min(at_least, flat.numel())).indices] = torch.inf
         found.append(flat.view_as(score))
     return found
+
+
+def strongest(scores: Mapping[str, Tensor], density: float, at_least: int) -> tuple[dict[str, Tensor], float]:
+    """Masks of the highest scores, a share ``density`` of them all, and the highest score among the rest.
+
+    Args:
+        scores: Name to scores, not negative; infinite is kept whatever happens.
+        density: Share that is kept.
+        at_least: Places that every tensor keeps.
+
+    Raises:
+        DensityError: If ``at_least`` asks for more than ``density`` keeps.
+    """
+    sizes = [score.numel() for score in scores.values()]
+    keep = max(1, round(density * sum(sizes)))
+    check_guard(density, keep, sizes, at_least)
+    kept = dict(zip(scores, top_masks(guarded(list(scores.values()), at_least), keep), strict=True))
+    return kept, max(float(score.masked_fill(kept[name], 0.0).max()) for name, score in scores.items())
 
 
 class ExactThreshold:
