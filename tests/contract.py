@@ -7,6 +7,7 @@ your own joins by a line in ``VARIATIONS``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ OF_GROUPS = {"less_is_more", "less_is_more_l1"}
 BY_HAND = {"less_is_more_paper"}
 
 
+@cache
 def method_of(recipe: str) -> dict[str, Any]:
     """The method that a recipe names and its settings."""
     return resolved(parse([recipe]))["method"]
