@@ -35,7 +35,8 @@ from turns import ratios, step_times
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 RECIPES = (
-    "dense", "magnitude", "snip", "disparse", "disparse_dynamic", "rigl", "set", "st3", "str", "lth", "adapmtl",
+    "dense", "magnitude", "magnitude_one_shot", "magnitude_2_4", "snip", "taylor", "random", "disparse", "disparse_pretrained",
+    "disparse_taylor", "disparse_dynamic", "rigl", "set", "st3", "str", "l1", "lth", "lth_iterative", "imp", "adapmtl",
 )  # fmt: skip
 STEPS = 100
 

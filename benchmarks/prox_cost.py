@@ -50,7 +50,7 @@ def methods() -> dict[str, Sparsifier]:
         "by hand, adaptive": GroupLasso(strength=1e-5),
         "by hand, euclidean": GroupLasso(strength=1e-5, metric="euclidean"),
         "controlled, adaptive": GroupLasso(density=0.3, ramp=(0.0, 0.9)),
-        "l1 by hand, adaptive": GroupLasso(strength=1e-5, norm="l1"),
+        "l1 by hand, adaptive": GroupLasso(strength=1e-5, norm="l1", groups="input"),
     }
 
 

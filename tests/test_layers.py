@@ -13,8 +13,8 @@ import secateur
 ROOT = Path(secateur.__file__).parent
 LAYERS = {
     "rng": 0, "files": 0, "schedules": 0, "metrics": 0, "problem": 0, "components": 0, "kinds": 0, "density": 0,
-    "sparsifier": 1, "masks": 1, "threshold": 1, "allocation": 1, "snapshot": 1, "saving": 1, "stream": 1, "ledger": 1,
-    "groups": 1, "prox": 1, "scores": 1, "masked": 1, "regrowth": 1, "optimizer": 1, "aggregation": 1, "aggregators": 1, "distillation": 1, "recalibration": 1, "pattern": 0, "distribution": 0, "selection": 1, "channels": 1, "compaction": 1, "verify": 1,
+    "sparsifier": 1, "masks": 1, "levels": 1, "threshold": 1, "allocation": 1, "snapshot": 1, "saving": 1, "stream": 1, "ledger": 1,
+    "groups": 1, "prox": 1, "passes": 1, "scores": 1, "masked": 1, "regrowth": 1, "optimizer": 1, "aggregation": 1, "aggregators": 1, "distillation": 1, "recalibration": 1, "pattern": 0, "distribution": 0, "selection": 1, "channels": 1, "compaction": 1, "verify": 1,
     "methods": 2, "weighting": 2, "evaluate": 2, "overlap": 2, "cost": 2, "engines": 2, "compact": 2,
     "objective": 3, "resumption": 3, "floors": 3, "fit": 3, "export": 3, "bench": 3,
     "folder": 4, "samples": 4, "report": 4, "config": 4, "references": 4, "run": 4, "deploy": 4, "study": 4,

@@ -143,3 +143,21 @@ def test_unknown_patterns(text: str) -> None:
 def test_nan_is_worth_nothing() -> None:
     score = torch.tensor([torch.nan, 1.0, torch.inf, 2.0])
     assert select({"w": score}, 0.5)["w"].tolist() == [False, False, True, True]
+
+
+def test_the_guard_keeps_to_the_pattern() -> None:
+    score = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.1, 0.1, 0.1]])
+    mask = select({"w": score}, 0.5, pattern=Pattern.parse("2:4"), at_least=4)["w"]
+    assert mask.sum(1).tolist() == [2, 2]
+
+
+def test_the_guard_of_blocks_takes_the_best_block() -> None:
+    """Not the one with the largest weight, which would change what survives where no layer dies."""
+    score = torch.tensor([[9.0, 0.0, 0.0, 0.0, 3.0, 3.0, 3.0, 3.0]])
+    blocks = Pattern.parse("1x4")
+    guarded, free = (select({"w": score}, 0.5, pattern=blocks, at_least=n)["w"] for n in (1, 0))
+    assert torch.equal(guarded, free)
+    other = torch.full((1, 8), 10.0)
+    masks = select({"w": score, "x": other}, 0.5, pattern=blocks, at_least=1)
+    assert masks["w"].int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
+    assert int(masks["x"].sum()) == 4

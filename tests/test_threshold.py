@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 
 from problems import two_heads
 from secateur.components import prunable
+from secateur.levels import ExactThreshold, _bisect
 from secateur.masks import top_masks
 from secateur.threshold import (
-    ExactThreshold,
     Shrinkage,
-    _bisect,
     attach,
     bake,
     detach,

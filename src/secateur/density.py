@@ -10,6 +10,10 @@ import torch
 from torch import Tensor, nn
 
 
+class DensityError(ValueError):
+    """The density asked is out of reach under the constraints given with it; the message says what can be had."""
+
+
 @dataclass(frozen=True)
 class Density:
     """Kept fractions of the prunable weights.

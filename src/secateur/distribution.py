@@ -6,7 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from secateur.density import DensityError
+
 Distribution = Literal["global", "uniform", "erk", "component"]
+Quotas = dict[str, float]
+"""Component to its own density."""
+_NEAR = 0.0005  # a density is met to 0.05 percentage points
 
 
 def erk(shapes: Mapping[str, Sequence[int]], density: float, power: float = 1.0) -> dict[str, float]:
@@ -42,10 +47,10 @@ def counts(
         most: Group to the most it can have.
 
     Raises:
-        ValueError: If the bounds leave no room for ``total``.
+        DensityError: If the bounds leave no room for ``total``.
     """
     if not sum(least.values()) <= total <= sum(most.values()):
-        raise ValueError(
+        raise DensityError(
             f"{total} survivors are out of reach; from {sum(least.values())} to {sum(most.values())} are possible."
         )
 
@@ -65,3 +70,45 @@ def counts(
             break
         found[group] += found[group] < most[group]
     return found
+
+
+def quotas(shares: Mapping[str, float], sizes: Mapping[str, int], density: float) -> dict[str, int]:
+    """Survivors of each component that has a density of its own, and under ``""`` of all the others together.
+
+    Args:
+        shares: Component to its density, in (0, 1].
+        sizes: Component to its weights, of all components.
+        density: Kept fraction of all weights together. Where every component has a density of its own, they must come to it,
+            to 0.05 percentage points.
+
+    Raises:
+        ValueError: If there is no such component or a density is out of range.
+        DensityError: If together they do not come to ``density``.
+    """
+    unknown = sorted(shares.keys() - sizes.keys())
+    if unknown or not shares:
+        raise ValueError(
+            f"distribution names {unknown or 'no component'}; the components are {sorted(sizes)}, each with its own density."
+        )
+    for name, share in shares.items():
+        if not 0.0 < share <= 1.0:
+            raise ValueError(
+                f"distribution gives {name!r} the density {share}; it is the kept fraction and must lie in (0, 1]."
+            )
+    found = {name: round(share * sizes[name]) for name, share in shares.items()}
+    size, taken = sum(sizes.values()), sum(found.values())
+    free = size - sum(sizes[name] for name in shares)
+    rest = round(density * size) - taken
+    if not free:
+        if abs(rest) > _NEAR * size + 0.5 * len(found):
+            raise DensityError(
+                f"density is {density}, but distribution names all components and comes to {taken / size:.6f}; ask for "
+                "that density, or leave out a component, which then takes what is left."
+            )
+        return found
+    if not 0 <= rest <= free:
+        raise DensityError(
+            f"density is {density}, but distribution alone comes to {taken / size:.6f} and leaves {rest} of {free} weights to "
+            f"the other components; from {taken / size:.6f} to {(taken + free) / size:.6f} are possible."
+        )
+    return {**found, "": rest}

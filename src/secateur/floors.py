@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from secateur.density import DensityError
 from secateur.evaluate import evaluate, higher_is_better
 from secateur.metrics import delta_t
 from secateur.problem import Problem
@@ -29,15 +30,18 @@ class Attempt:
         density: That was asked for.
         lost: Task to the share that it lost against the reference on the validation split, below zero where it gained.
         stopped_by: Tasks that lost more than they may; none if the attempt is good.
+        unreachable: Why the method cannot have this density, which was then not trained; empty if it can.
     """
 
     density: float
     lost: dict[str, float]
     stopped_by: tuple[str, ...]
+    unreachable: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
-        return {"density": self.density, "lost": self.lost, "stopped_by": list(self.stopped_by)}
+        found = {"density": self.density, "lost": self.lost, "stopped_by": list(self.stopped_by)}
+        return found | ({"unreachable": self.unreachable} if self.unreachable else {})
 
 
 class _Training(Protocol):
@@ -62,7 +66,8 @@ def within_floors(
     """Trains to the density that ``method`` asks for, and backs off to higher ones until no floor is broken.
 
     After a broken floor the density is searched between it and 1, by halving on a logarithmic scale; every attempt
-    trains from the same initial weights. The model ends as the sparsest attempt that is good, or dense.
+    trains from the same initial weights. The search ends early at a density that the method cannot have, such as one above half
+    under 2:4. The model ends as the sparsest attempt that is good, or dense.
 
     Args:
         train: Trains the problem's model from its present weights.
@@ -105,7 +110,13 @@ def within_floors(
     for number in range(tries):
         attempted = deepcopy(method)
         attempted.__dict__["density"] = density
-        history = run(attempted, f"try{number}")
+        try:
+            history = run(attempted, f"try{number}")
+        except DensityError as error:
+            if not number:  # what was asked for
+                raise
+            attempts.append(Attempt(density, {}, (), str(error)))
+            break
         seconds += history.seconds
         lost = shares_lost(evaluate(problem, "val"), reference, problem)
         attempt = Attempt(density, lost, tuple(t for t, most in floors.items() if not lost[t] <= most))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.components import prunable
+from secateur.density import DensityError
 from secateur.problem import Problem
 
 
@@ -171,6 +172,19 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
     return Groups(count, axis, index, {})
 
 
+def all_weights(problem: Problem) -> Groups:
+    """All prunable weights, for penalties on each by itself; they belong to one group, which as such means nothing.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    weights = prunable(problem.model)
+    if not weights:
+        raise ValueError("The model has no weight that can be penalised; nothing can be pruned.")
+    index = {name: torch.zeros(p.shape[0], dtype=torch.int64) for name, p in weights.items()}
+    return Groups(1, dict.fromkeys(weights, 0), index, {})
+
+
 def share(kept: Mapping[str, float], costs: Mapping[str, float]) -> float:
     """Share of the costs that is left when ``kept``, a fraction of each weight, is; weights without costs do not count."""
     return sum(kept[name] * cost for name, cost in costs.items()) / sum(costs.values())
@@ -191,7 +205,7 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
         alive, (count,) bool.
 
     Raises:
-        ValueError: If the share stays above ``density`` when all but the groups that must live are dead.
+        DensityError: If the share stays above ``density`` when all but the groups that must live are dead.
     """
     pinned = groups.strongest(scores) | scores.isinf()
     order = scores.masked_fill(pinned, torch.inf).argsort(stable=True)
@@ -204,7 +218,7 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
 
     least = measure(after(mortal))
     if least > density + 1e-9:
-        raise ValueError(
+        raise DensityError(
             f"density is {density}, but the groups reach no less than {least:.4f}: every weight keeps an input and an output, "
             "and some channels belong to no group. Ask for more than that, or give other groups."
         )

@@ -11,9 +11,11 @@ from torch.optim import Optimizer
 
 from secateur.components import prunable
 from secateur.masks import Masks
+from secateur.pattern import Pattern
 from secateur.problem import Problem
-from secateur.schedules import check_density
+from secateur.schedules import check_density, check_rounds, geometric_density
 from secateur.scores import Scores, magnitude
+from secateur.selection import select
 from secateur.sparsifier import Sparsifier
 
 
@@ -95,6 +97,39 @@ class AtOnce(Masked):
     @abstractmethod
     def _select(self, found: Scores) -> Scores:
         """True where a weight stays."""
+
+
+class InRounds(Masked):
+    """Prunes the smallest weights between trainings; a subclass says what happens to the rest.
+
+    Every round leaves the same share of the weights. Where N:M cannot be as dense as that yet, the round leaves N/M.
+
+    Args:
+        density: Kept fraction of the prunable weights in the last round, in (0, 1]; 1 is dense training, in one round.
+        rounds: Trainings, at least 2.
+        pattern: What shape survives.
+        at_least: Weights that every layer keeps.
+    """
+
+    def __init__(self, density: float, rounds: int, pattern: str, at_least: int) -> None:
+        super().__init__(density)
+        self.rounds = 1 if density == 1.0 else check_rounds(rounds)
+        self.pattern = Pattern.parse(pattern)
+        self.at_least = at_least
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Begins with everything kept; raises now if the density is out of reach later."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(self.rounds - 1)
+
+    def _select(self, done: int) -> Scores:
+        """The masks after ``done`` rounds."""
+        density = geometric_density(self.density, done, self.rounds - 1)
+        if done < self.rounds - 1:
+            density = min(density, self.pattern.densest)
+        found = magnitudes(self.weights, self.masks.masks)
+        return select(found, density, pattern=self.pattern, at_least=self.at_least)
 
 
 def check_share(name: str, value: float) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem
@@ -25,3 +26,9 @@ def groups(problem: Problem, extra: list[dict[str, Any]]) -> list[dict[str, Any]
     special = {id(p) for group in extra for p in group["params"]}
     own = [p for p in problem.model.parameters() if p.requires_grad and id(p) not in special]
     return [{"params": own}, *({**group, "params": list(group["params"])} for group in extra)]
+
+
+def group_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """The optimizer's group that holds the first of ``parameters``."""
+    first = next(iter(parameters.values()))
+    return next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))

@@ -44,6 +44,16 @@ class Pattern:
             f"pattern is {text!r}; give 'unstructured', 'N:M' with N < M such as '2:4', or a block such as '1x4'."
         )
 
+    @property
+    def blocks(self) -> bool:
+        """Whether whole blocks survive, and not single weights."""
+        return self.rows > 1 or self.columns > 1
+
+    @property
+    def densest(self) -> float:
+        """The density that every weight can have under it: N/M, or 1 where there is no N:M."""
+        return self.most / self.of if self.of else 1.0
+
     def allowed(self, score: Tensor) -> Tensor:
         """True where the pattern lets a weight survive: the best N of every M; everything where there is no N:M."""
         if not self.of:
@@ -58,13 +68,13 @@ class Pattern:
 
     def pooled(self, score: Tensor) -> Tensor:
         """Mean score of each block, (out blocks, in blocks, ...); a block at the border is as small as what is left."""
-        if self.rows == self.columns == 1:
+        if not self.blocks:
             return score
         return self._sums(score.float()) / self.sizes(score)
 
     def sizes(self, score: Tensor) -> Tensor:
         """Weights in each block, of the shape of :meth:`pooled`."""
-        if self.rows == self.columns == 1:
+        if not self.blocks:
             return torch.ones_like(score, dtype=torch.float32)
         return self._sums(torch.ones_like(score, dtype=torch.float32))
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sized
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from itertools import islice
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Batch, Problem, predict, to_device
-from secateur.rng import preserved_rng
+from secateur.passes import add, check_moved, losses
+from secateur.problem import Problem
 
 Scores = dict[str, Tensor]
 """Weight name to a tensor of its shape; larger survives."""
@@ -46,13 +44,24 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
         problem: Its model is left as it was, and so is the random state.
         weights: What to differentiate by.
         batches: How many of the first training batches, or all where there are fewer.
+
+    Raises:
+        ValueError: If the loss of a task with labels in these batches moves none of its predictions, or nothing moves any
+            weight.
     """
     total = {name: torch.zeros_like(w) for name, w in weights.items()}
-    seen = 0
-    for losses in _losses(problem, batches):
-        loss = torch.stack([problem.tasks[task].weight * value for task, value in losses.items()]).sum()
-        _add(total, weights, loss, keep_graph=False)
+    seen, moved = 0, dict[str, bool]()
+    for found, predictions in losses(problem, batches):
+        loss = torch.stack([problem.tasks[task].weight * value for task, value in found.items()]).sum()
+        ends = {
+            task: p for task, p in predictions.items() if p.requires_grad
+        }  # a by-product of the same pass
+        for task, slope in add(total, weights, loss, keep_graph=False, ends=ends).items():
+            moved[task] = moved.get(task, False) or (slope is not None and bool(slope.any()))
         seen += 1
+    if not any(bool(value.any()) for value in total.values()):
+        moved = dict.fromkeys(moved, False)
+    check_moved(moved, batches)
     return {name: value / seen for name, value in total.items()}
 
 
@@ -84,9 +93,9 @@ def task_gradients(
     owned = {t: {n: w for n, w in weights.items() if t in problem.owners[n]} for t in problem.tasks}
     total = {t: {n: torch.zeros_like(w) for n, w in own.items()} for t, own in owned.items()}
     seen = dict.fromkeys(problem.tasks, 0)
-    for losses in _losses(problem, batches, first):
-        for left, (task, loss) in zip(reversed(range(len(losses))), losses.items(), strict=True):
-            _add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
+    for own, _ in losses(problem, batches, first):
+        for left, (task, loss) in zip(reversed(range(len(own))), own.items(), strict=True):
+            add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
             seen[task] += 1
     for task, found in total.items() if strict else ():
         if not seen[task]:
@@ -170,53 +179,3 @@ def unanimous(scores: Mapping[str, Scores], weights: Mapping[str, Tensor]) -> Sc
         ):
             found[name] = torch.maximum(found[name], -part.view_as(score))
     return found
-
-
-def _losses(problem: Problem, batches: int, first: int = 0) -> Generator[dict[str, Tensor]]:
-    """Losses of training batches, with BatchNorm as in training, dropout off and nothing changed after."""
-    if batches < 1:
-        raise ValueError(f"batches is {batches}; a score needs at least 1.")
-    device = next(p.device for p in problem.model.parameters())
-    with preserved_rng(), _undisturbed(problem.model), torch.enable_grad():
-        for x, targets in islice(_batches(problem, first), batches):
-            x, targets = to_device(x, device), to_device(targets, device)
-            predictions = predict(problem.model, x, targets, problem.tasks)
-            yield {task: problem.tasks[task].loss(p, targets[task]) for task, p in predictions.items()}
-
-
-def _batches(problem: Problem, first: int) -> Iterator[Batch]:
-    if hasattr(problem.train, "from_step"):
-        return cast(Any, problem.train).from_step(first)
-    start = first % max(1, len(problem.train)) if isinstance(problem.train, Sized) else 0
-    return islice(iter(problem.train), start, None)
-
-
-@contextmanager
-def _undisturbed(model: nn.Module) -> Generator[None]:
-    modes = {module: module.training for module in model.modules()}
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    for module in model.modules():
-        module.training = not isinstance(module, _DropoutNd)
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training
-        with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
-
-
-def _add(
-    total: Scores,
-    weights: Mapping[str, nn.Parameter],
-    loss: Tensor,
-    *,
-    keep_graph: bool,
-    absolute: bool = False,
-) -> None:
-    grad = torch.autograd.grad(loss, list(weights.values()), retain_graph=keep_graph, allow_unused=True)
-    found = cast(tuple[Tensor | None, ...], grad)
-    for name, gradient in zip(weights, found, strict=True):
-        if gradient is not None:
-            total[name] += gradient.abs() if absolute else gradient

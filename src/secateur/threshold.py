@@ -1,16 +1,16 @@
-"""The soft threshold S(w, α) = sign(w)·max(|w| − α, 0), its gradients, and the α that keeps an exact number."""
+"""The soft threshold S(w, α) = sign(w)·max(|w| − α, 0), its gradients, and how it ends as plain weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from secateur.levels import guarded
 from secateur.masks import Masks, top_masks
 
 Form = Literal["soft", "garrote", "rescaled"]
@@ -128,6 +128,7 @@ def bake(
     scales: Mapping[str, Tensor | float],
     keep: int,
     form: Form = "soft",
+    at_least: int = 0,
 ) -> Masks:
     """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
 
@@ -137,15 +138,22 @@ def bake(
         scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
         keep: Number of weights to keep, in all.
         form: How the survivors are shrunk.
+        at_least: Weights that every layer keeps. A layer that would have fewer is shrunk by the largest of the rest of it.
     """
     ratios = {name: w.abs().div_(scales[name]) for name, w in weights.items()}
-    chosen = dict(zip(weights, top_masks(list(ratios.values()), keep), strict=True))
+    chosen = dict(zip(weights, top_masks(guarded(list(ratios.values()), at_least), keep), strict=True))
+    pruned = {n: r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()}
+    least = {n: r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()}
+    highest = max(pruned.values()) if pruned else None
+    spared = {
+        n for n, value in least.items() if highest is not None and value < highest
+    }  # kept by the guard alone
     # Just below the smallest survivor and no lower than the largest of the pruned: every survivor stays nonzero.
-    least = torch.stack([r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()]).min()
-    pruned = [r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()]
-    level = torch.nextafter(least, torch.zeros_like(least))
-    level = torch.minimum(level, torch.stack(pruned).max()) if pruned else torch.zeros_like(level)
-    shrunk = {name: shrink(w, level * scales[name], form) for name, w in weights.items()}
+    lowest = min(value for n, value in least.items() if n not in spared)
+    level = torch.nextafter(lowest, torch.zeros_like(lowest))
+    level = torch.minimum(level, highest) if highest is not None else torch.zeros_like(level)
+    levels = {n: pruned.get(n, torch.zeros_like(level)) if n in spared else level for n in weights}
+    shrunk = {name: shrink(w, levels[name] * scales[name], form) for name, w in weights.items()}
     for name, weight in weights.items():
         value, latent = shrunk[name], weight.clone()
         detach(model, name)
@@ -154,76 +162,3 @@ def bake(
     masks = Masks(weights, chosen)
     masks.zero_weights_()
     return masks
-
-
-class ExactThreshold:
-    """Finds the α for which exactly ``keep`` magnitudes are larger, quickly when α moves little between calls.
-
-    On the CPU only the magnitudes near the last answer are sorted. On an accelerator the search is a bisection over
-    the bits of the float, with no value read back to the host.
-    """
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._flat: Tensor | None = None
-        self._last: float | None = None
-
-    @torch.no_grad()
-    def __call__(self, weights: Sequence[Tensor], scales: Sequence[Tensor | float], keep: int) -> Tensor:
-        """α such that ``|w| / scale > α`` holds for exactly ``keep`` weights (fewer only where values tie).
-
-        Args:
-            weights: Tensors of any shapes.
-            scales: One positive factor per tensor.
-            keep: Number of weights to keep, at most their count.
-        """
-        flat = self._magnitudes(weights, scales)
-        if keep >= self._count:
-            return flat.new_zeros(())
-        if not flat.is_cpu:
-            return _bisect(flat, keep)
-        alpha = self._near(flat, keep)
-        if alpha is None:
-            alpha = flat.kthvalue(self._count - keep).values
-        self._last = float(alpha)
-        return alpha
-
-    def _magnitudes(self, weights: Sequence[Tensor], scales: Sequence[Tensor | float]) -> Tensor:
-        if self._flat is None:
-            dtype = torch.promote_types(weights[0].dtype, torch.float32)
-            self._flat = torch.empty(self._count, dtype=dtype, device=weights[0].device)
-        for part, weight, scale in zip(
-            self._flat.split([w.numel() for w in weights]), weights, scales, strict=True
-        ):
-            if weight.dtype == part.dtype:
-                torch.abs(weight.detach().flatten(), out=part)
-            else:
-                part.copy_(weight.detach().flatten().abs())
-            if isinstance(scale, Tensor) or scale != 1.0:
-                part.div_(scale)
-        return self._flat
-
-    def _near(self, flat: Tensor, keep: int) -> Tensor | None:
-        """The answer if it lies close to the last one; NumPy selects several times faster than torch on a CPU."""
-        if not self._last:
-            return None
-        values = flat.numpy()
-        for width in (1.01, 1.1):
-            low, high = self._last / width, self._last * width
-            more = keep - int(np.count_nonzero(values > high))  # how many of the band survive
-            band = values[(values > low) & (values <= high)]
-            if 0 <= more < band.size:
-                place = band.size - more - 1
-                return flat.new_tensor(np.partition(band, place)[place])
-        return None
-
-
-def _bisect(flat: Tensor, keep: int) -> Tensor:
-    """The (keep + 1)-th largest of non-negative floats: their order is that of their bits read as integers."""
-    bits = flat.float().view(torch.int32)
-    answer = torch.zeros((), dtype=torch.int32, device=flat.device)
-    for bit in range(30, -1, -1):
-        trial = answer | (1 << bit)
-        # more than `keep` values are >= trial  <=>  the (keep + 1)-th largest is >= trial
-        answer = torch.where((bits >= trial).sum() > keep, trial, answer)
-    return answer.view(torch.float32).to(flat.dtype)

@@ -11,6 +11,7 @@ from torch import Tensor
 from problems import two_heads, weights
 from secateur import DiSparse, DiSparseDynamic, OneShot, fit, scores
 from secateur.components import prunable
+from secateur.distribution import erk
 from secateur.masks import top_masks
 from secateur.problem import Problem, Task
 from secateur.scores import Scores, unanimous
@@ -171,6 +172,18 @@ def test_shared_layers_grow_the_union_and_the_end_is_exact() -> None:
     assert middle["trunk.4.weight"] <= most
     assert middle["colour.weight"] == first["colour.weight"], "one owner grows as much as went"
     assert method.seen[29:] == [first] * 11
+
+
+def test_layer_densities_have_the_published_power() -> None:
+    shapes = {n: tuple(p.shape) for n, p in prunable(two_heads(width=32).model).items()}
+    for options, power in (({}, 0.9), ({"power": 1.0}, 1.0), ({"power": 0.5}, 0.5)):
+        method = DiSparseDynamic(0.1, **options)
+        method.start(two_heads(width=32), 10)
+        shares = erk(shapes, 0.1, power)
+        for name, mask in method.masks.masks.items():
+            assert abs(int(mask.sum()) - shares[name] * mask.numel()) <= 1, (power, name)
+    with pytest.raises(ValueError, match=r"power is -1\.0"):
+        DiSparseDynamic(0.1, power=-1.0)
 
 
 def test_nothing_drops_without_a_drop() -> None:

@@ -6,10 +6,12 @@ import itertools
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from problems import two_heads, weights
 from secateur import IterativeMagnitude, LotteryTicket, fit
 from secateur.components import prunable
+from secateur.pattern import Pattern
 from secateur.problem import Problem
 from secateur.schedules import geometric_density
 
@@ -55,10 +57,47 @@ def test_rewinding_goes_back_to_a_step() -> None:
                 seen[step] = weights(self.problem)
 
     problem, method = two_heads(), Watch(0.2, rewind=0.2)
+    fresh = weights(problem)
     fit(problem, method, steps=15)
     rewound = method.rounds_seen[0][1]
     for name, mask in method.masks.masks.items():
         assert torch.equal(rewound[name], seen[3][name] * mask)
+    parameters = dict(problem.model.named_parameters())
+    for name, value in rewound.items():  # what is not pruned goes back too, and BatchNorm begins anew
+        if name not in method.masks.masks:
+            assert torch.equal(value, seen[3][name] if name in parameters else fresh[name]), name
+    assert not torch.equal(seen[3]["trunk.1.running_mean"], fresh["trunk.1.running_mean"])
+
+
+@pytest.mark.parametrize("make", [LotteryTicket, IterativeMagnitude])
+@pytest.mark.parametrize(("pattern", "density"), [("2:4", 0.5), ("2:4", 0.1), ("1x4", 0.25)])
+def test_rounds_take_a_pattern(make: type, pattern: str, density: float) -> None:
+    problem, shapes, shape = two_heads(), [], Pattern.parse(pattern)
+
+    class Watch(make):
+        def after_round(self, number: int) -> None:
+            super().after_round(number)
+            shapes.append({n: m.clone() for n, m in self.masks.masks.items()})
+
+    fit(problem, Watch(density, rounds=4, pattern=pattern), steps=4)
+    for masks in shapes:
+        for mask in masks.values():
+            if shape.of:
+                groups = F.pad(mask.movedim(1, -1).float(), (0, -mask.shape[1] % 4)).unflatten(-1, (-1, 4))
+                assert float(groups.sum(-1).max()) <= 2
+            else:
+                assert set(shape.pooled(mask.float()).unique().tolist()) <= {0.0, 1.0}
+    for earlier, later in itertools.pairwise(shapes):
+        assert all(not (later[n] & ~earlier[n]).any() for n in later)
+    left = sum(int(mask.sum()) for mask in shapes[-1].values())
+    size = sum(mask.numel() for mask in shapes[-1].values())
+    assert abs(left - density * size) <= (0.5 if shape.of else 2.0)
+
+
+def test_a_pattern_out_of_reach_is_refused_before_training() -> None:
+    for make in (LotteryTicket, IterativeMagnitude):
+        with pytest.raises(ValueError, match="this pattern it can be"):
+            fit(two_heads(), make(0.8, pattern="2:4"), steps=2)
 
 
 @pytest.mark.parametrize("make", [LotteryTicket, IterativeMagnitude])

@@ -41,7 +41,8 @@ def test_what_is_baked_is_what_was_trained_with() -> None:
             level = self._find(
                 list(self._weights.values()), [1.0] * len(self._weights), self._keep(self.density)
             )
-            self._alpha["all"].copy_(level)
+            for threshold in self._level.values():
+                threshold.copy_(level)
             problem.model.eval()
             before = problem.model(x)
             super()._freeze(optimizer)

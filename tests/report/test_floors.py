@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from secateur.report.floors import floor_table, sentence
-from secateur.report.read import Floors
+from secateur.report.read import Floors, _floors
 
 ASKED = {"seg": 0.02, "depth": 0.1}
 
@@ -35,3 +35,15 @@ def test_kept_at_once_never_and_not_asked() -> None:
     never = Floors(ASKED, ((0.1, {"seg": 0.5, "depth": 0.5}, ("seg", "depth")),))
     assert sentence(never).endswith("no density that was tried holds, so it is dense.")
     assert floor_table(Floors({}, ())) is None
+
+
+def test_a_density_out_of_reach_is_said() -> None:
+    attempts = (
+        {"density": 0.5, "lost": {"seg": 0.5, "depth": 0.0}, "stopped_by": ["seg"]},
+        {"density": 0.7, "lost": {}, "stopped_by": [], "unreachable": "density is 0.7; ..."},
+    )
+    floors = _floors({"asked": ASKED, "attempts": attempts})
+    assert plain(sentence(floors)).endswith("so it is dense. The method cannot have 70.0 %.")
+    table = floor_table(floors)
+    assert table is not None
+    assert len(table.rows) == 1

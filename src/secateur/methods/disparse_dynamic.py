@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from secateur import scores
 from secateur.distribution import Distribution
 from secateur.masked import Masked, check_share
+from secateur.passes import check_slopes
 from secateur.problem import Problem
 from secateur.regrowth import drop_share, dropped, top
 from secateur.selection import select
@@ -29,12 +30,14 @@ class DiSparseDynamic(Masked):
         until: Share of the steps after which the masks stay.
         drop: Share of a layer's weights that is exchanged at first; it falls to 0 along half a cosine.
         distribution: Layer densities: ``"erk"`` or ``"uniform"``.
+        power: Of the Erdős-Rényi-Kernel; 0.9 as published, 1 is RigL's.
         batches: Training batches for the tasks' gradients at an exchange; which ones is a function of the step.
         seed: Of the first masks.
         at_least: Weights that every layer keeps.
 
     Raises:
-        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+        ValueError: If a setting is out of range, the density out of reach under them, or the gradient of a task zero
+            everywhere (in ``start``).
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class DiSparseDynamic(Masked):
         until: float = 0.75,
         drop: float = 0.5,
         distribution: Distribution = "erk",
+        power: float = 0.9,
         batches: int = 1,
         seed: int = 0,
         at_least: int = 1,
@@ -64,6 +68,11 @@ class DiSparseDynamic(Masked):
         self.until = check_share("until", until)
         self.drop = drop
         self.distribution: Distribution = distribution
+        if not power >= 0.0:
+            raise ValueError(
+                f"power is {power}; it is the exponent of a layer's share and must not be negative."
+            )
+        self.power = power
         self.batches = batches
         self.seed = seed
         self.at_least = at_least
@@ -75,7 +84,14 @@ class DiSparseDynamic(Masked):
         self._count: dict[str, int] = {}
         if not self._final:
             drawn = scores.random(self.weights, self.seed)
-            masks = select(drawn, self.density, distribution=self.distribution, at_least=self.at_least)
+            masks = select(
+                drawn,
+                self.density,
+                distribution=self.distribution,
+                at_least=self.at_least,
+                power=self.power,
+            )
+            check_slopes(problem)
             self._count = {name: int(mask.sum()) for name, mask in masks.items()}
             self.masks.replace_(masks, None)
 

@@ -7,11 +7,13 @@ from typing import Any
 from torch.optim import Optimizer
 
 from secateur.components import components
-from secateur.distribution import Distribution
+from secateur.density import DensityError
+from secateur.distribution import Distribution, Quotas
 from secateur.masked import Masked, magnitudes
 from secateur.pattern import Pattern
 from secateur.problem import Problem
 from secateur.schedules import check_ramp, cubic_density
+from secateur.scores import Scores
 from secateur.selection import select
 
 
@@ -22,10 +24,15 @@ class GradualMagnitude(Masked):
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         every: Steps between two prunings.
-        distribution: How much where: ``"global"`` as here usual, ``"uniform"`` per layer, ``"erk"``, or the same per
-            ``"component"``.
+        distribution: How much where: ``"global"`` as here usual, ``"uniform"`` per layer, ``"erk"``, the same per
+            ``"component"``, or ``{component: density}``: a component's own density, exactly, at the end of a cubic schedule
+            of its own; components that are not named share what is left of ``density``, and where all are named they must
+            come to it. Components are those of ``components(problem)``: backbone and heads.
         pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
-        at_least: Weights that every layer keeps; the published method has no such guard.
+        at_least: Weights that every layer keeps, so that none dies; 0 is the published method.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
     """
 
     def __init__(
@@ -34,9 +41,9 @@ class GradualMagnitude(Masked):
         ramp: tuple[float, float] = (0.1, 0.6),
         every: int = 10,
         *,
-        distribution: Distribution = "global",
+        distribution: Distribution | Quotas = "global",
         pattern: str = "unstructured",
-        at_least: int = 0,
+        at_least: int = 1,
     ) -> None:
         super().__init__(density)
         check_ramp(*ramp)
@@ -44,7 +51,7 @@ class GradualMagnitude(Masked):
             raise ValueError(f"every is {every}; give at least 1 step between two prunings.")
         self.ramp = ramp
         self.every = every
-        self.distribution: Distribution = distribution
+        self.distribution: Distribution | Quotas = distribution
         self.pattern = Pattern.parse(pattern)
         self.at_least = at_least
 
@@ -53,7 +60,7 @@ class GradualMagnitude(Masked):
         super().start(problem, steps)
         self._frozen = False
         if self.density < 1.0:
-            self._prune(self.density, None, dry=True)
+            self._select(1.0)
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Prunes every few steps until the target is reached."""
@@ -61,14 +68,21 @@ class GradualMagnitude(Masked):
         if self.density == 1.0 or self._frozen or (step % self.every and step < last):
             return
         self._frozen = step >= last
-        density = cubic_density(step / self.steps, self.density, *self.ramp)
-        if density < self._most():
-            self._prune(density, optimizer)
+        progress = 1.0 if self._frozen else step / self.steps
+        if not self._frozen and cubic_density(progress, self.density, *self.ramp) >= self._most():
+            return
+        try:
+            self.masks.replace_(self._select(progress), optimizer)
+        except (
+            DensityError
+        ):  # on the way a component may be too dense for its pattern; in the end it must not be
+            if self._frozen:
+                raise
 
     def finish(self) -> None:
         """Leaves plain weights, at the density asked even if training was shorter than the ramp."""
         if self.density < 1.0 and not self._frozen:
-            self._prune(self.density, None)
+            self.masks.replace_(self._select(1.0), None)
         super().finish()
 
     def state_dict(self) -> dict[str, Any]:
@@ -82,16 +96,18 @@ class GradualMagnitude(Masked):
 
     def _most(self) -> float:
         """Densities from here up the pattern cannot have; it is left out until the ramp falls below."""
-        return self.pattern.most / self.pattern.of if self.pattern.of else 1.0 + 1e-12
+        return self.pattern.densest if self.pattern.of else 1.0 + 1e-12
 
-    def _prune(self, density: float, optimizer: Optimizer | None, *, dry: bool = False) -> None:
-        masks = select(
+    def _select(self, progress: float) -> Scores:
+        """The masks that are due when a share ``progress`` of the steps is done."""
+        due: Distribution | Quotas = self.distribution
+        if isinstance(due, dict):
+            due = {c: cubic_density(progress, share, *self.ramp) for c, share in due.items()}
+        return select(
             magnitudes(self.weights, self.masks.masks),
-            density,
-            distribution=self.distribution,
+            cubic_density(progress, self.density, *self.ramp),
+            distribution=due,
             components=components(self.problem),
             pattern=self.pattern,
             at_least=self.at_least,
         )
-        if not dry:
-            self.masks.replace_(masks, optimizer)

@@ -11,8 +11,10 @@ from torch.optim import Optimizer
 
 from secateur.channels import coupled_groups
 from secateur.cost import count_macs
-from secateur.groups import Groups, input_groups, share, survivors, wide
-from secateur.masks import Masks, top_masks
+from secateur.groups import Groups, all_weights, input_groups, share, survivors, wide
+from secateur.levels import strongest
+from secateur.masks import Masks
+from secateur.optimizer import group_of
 from secateur.problem import Problem, example
 from secateur.prox import adam_metric, group_prox, l1_prox
 from secateur.schedules import check_density, check_ramp, cubic_density
@@ -44,9 +46,10 @@ class GroupLasso(Sparsifier):
         of: What ``density`` is a share of: parameters or multiply-accumulates of the grouped weights, or groups.
         groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.groups.input_groups`).
             ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.channels.coupled_groups`).
+            ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is; ``"input"`` is that of groups.
         metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
             any optimizer.
-        norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; what it asks of ``density`` is exact.
+        norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; ``density`` is exact, and every layer keeps a weight.
         warmup: With ``strength``: steps before the penalty; a fraction below 1 is a share of all steps.
         ramp: With ``density``: shares of the steps at which the share begins to fall and reaches its target.
         eps: Added to √v; sets the scale below which weights die, so a hyper-parameter of the sparsity.
@@ -60,7 +63,7 @@ class GroupLasso(Sparsifier):
         density: float | None = None,
         strength: float | None = None,
         of: Literal["parameters", "macs", "channels"] = "parameters",
-        groups: Literal["input", "coupled"] | Groups = "input",
+        groups: Literal["input", "coupled", "all"] | Groups | None = None,
         metric: Literal["adaptive", "euclidean"] = "adaptive",
         norm: Literal["group", "l1"] = "group",
         warmup: float = 0.0,
@@ -79,8 +82,11 @@ class GroupLasso(Sparsifier):
             )
         if norm == "l1" and of != "parameters":
             raise ValueError(f"of is {of!r}, but norm 'l1' removes single weights; choose of='parameters'.")
+        if groups == "all" and norm != "l1":
+            raise ValueError(f"groups is 'all', but norm {norm!r} removes whole groups; choose norm='l1'.")
         check_ramp(*ramp)
-        self.density, self.strength, self.of, self.groups = density, strength, of, groups
+        self.density, self.strength, self.of = density, strength, of
+        self.groups = groups or ("all" if norm == "l1" else "input")
         self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp
         self.eps, self.decay, self.bias_correct_prox = eps, decay, bias_correct_prox
         self.masks: Masks | None = None
@@ -90,8 +96,8 @@ class GroupLasso(Sparsifier):
         parameters = dict(problem.model.named_parameters())
         groups = self.groups
         if not isinstance(groups, Groups):
-            coupled = groups == "coupled"
-            groups = coupled_groups(problem.model, example(problem)) if coupled else input_groups(problem)
+            found = {"input": input_groups, "all": all_weights}.get(groups)
+            groups = found(problem) if found else coupled_groups(problem.model, example(problem))
         unknown = sorted(groups.axis.keys() - parameters.keys())
         if unknown:
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")
@@ -137,7 +143,7 @@ class GroupLasso(Sparsifier):
         """The proximal step; every few steps of the ramp a cut to the share due."""
         if not self._active or self._frozen or step <= self._begin:
             return
-        metric, rate = self._metric(optimizer), self._group(optimizer)["lr"]
+        metric, rate = self._metric(optimizer), group_of(optimizer, self._weights)["lr"]
         if self.metric == "adaptive" and metric is None:
             return  # a gradient scaler skipped the first steps: no weight has moved yet
         last = max(1, round(self.ramp[1] * self._steps))
@@ -190,7 +196,7 @@ class GroupLasso(Sparsifier):
     def _metric(self, optimizer: Optimizer | None) -> Metric | None:
         if self.metric == "euclidean" or optimizer is None:
             return None
-        betas = self._group(optimizer)["betas"] if self.bias_correct_prox else None
+        betas = group_of(optimizer, self._weights)["betas"] if self.bias_correct_prox else None
         return adam_metric(self._weights, optimizer, self.eps, betas)
 
     def _prox(self, metric: Metric | None, kappa: float) -> None:
@@ -235,16 +241,8 @@ class GroupLasso(Sparsifier):
         points = {n: p.detach() * metric[n] if metric else p.detach() for n, p in self._weights.items()}
         if self.norm == "l1":
             free = self._groups.spread(torch.zeros_like(self._roots), torch.inf, self._weights)
-            sizes = {name: point.abs() + free[name] for name, point in points.items()}
-            keep = max(1, round(density * sum(point.numel() for point in points.values())))
-            kept = dict(zip(sizes, top_masks(list(sizes.values()), keep), strict=True))
-            return kept, max(float(size.masked_fill(kept[name], 0.0).max()) for name, size in sizes.items())
+            return strongest({name: p.abs() + free[name] for name, p in points.items()}, density, at_least=1)
         scores = torch.where(self._roots > 0, self._groups.norms(points) / self._roots, torch.inf)
         host = scores.cpu()
         alive = survivors(self._plan, host, self._share, density)
         return {_GROUPS: alive.to(scores.device)}, float(host.masked_fill(alive, 0.0).max())
-
-    def _group(self, optimizer: Optimizer) -> dict[str, Any]:
-        """The optimizer's group of the grouped weights."""
-        first = next(iter(self._weights.values()))
-        return next(g for g in optimizer.param_groups if any(p is first for p in g["params"]))

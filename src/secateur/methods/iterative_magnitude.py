@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from secateur.masked import Masked, magnitudes
-from secateur.schedules import check_rounds, geometric_density
-from secateur.selection import select
+from secateur.masked import InRounds
 
 
-class IterativeMagnitude(Masked):
+class IterativeMagnitude(InRounds):
     """Trains, prunes the smallest weights, and trains on from there, round after round.
 
     Training costs ``rounds`` times the steps; every round leaves the same share of the weights.
@@ -15,17 +13,24 @@ class IterativeMagnitude(Masked):
     Args:
         density: Kept fraction of the prunable weights in the last round, in (0, 1]; 1 is dense training, in one round.
         rounds: Trainings, at least 2.
+        pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
         at_least: Weights that every layer keeps.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
     """
 
-    def __init__(self, density: float = 0.1, rounds: int = 4, *, at_least: int = 1) -> None:
-        super().__init__(density)
-        self.rounds = 1 if density == 1.0 else check_rounds(rounds)
-        self.at_least = at_least
+    def __init__(
+        self,
+        density: float = 0.1,
+        rounds: int = 4,
+        *,
+        pattern: str = "unstructured",
+        at_least: int = 1,
+    ) -> None:
+        super().__init__(density, rounds, pattern, at_least)
 
     def after_round(self, number: int) -> None:
         """Prunes; not after the last round."""
         if number + 1 < self.rounds:
-            density = geometric_density(self.density, number + 1, self.rounds - 1)
-            masks = select(magnitudes(self.weights, self.masks.masks), density, at_least=self.at_least)
-            self.masks.replace_(masks, None)
+            self.masks.replace_(self._select(number + 1), None)

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from secateur.components import By, components, prunable
 from secateur.density import density as density_of
+from secateur.levels import check_guard
 from secateur.masks import Masks
 from secateur.problem import Problem
 from secateur.schedules import check_density, check_ramp, cubic_density
@@ -39,6 +40,10 @@ class LearnedThreshold(Sparsifier):
         strength: ψ of the decay, the gain of the controller, or the factor of the penalty.
         ramp: For the controller: shares of the steps between which the density falls.
         deadline: Share of the steps at which the target is enforced.
+        at_least: Weights that every layer keeps when the mask is frozen, so that none is dead for good; 0 is as published.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
     """
 
     def __init__(
@@ -50,6 +55,7 @@ class LearnedThreshold(Sparsifier):
         strength: float = 1.0,
         ramp: tuple[float, float] = (0.1, 0.6),
         deadline: float = 0.8,
+        at_least: int = 1,
     ) -> None:
         self.density = check_density(density)
         check_ramp(*ramp)
@@ -58,6 +64,7 @@ class LearnedThreshold(Sparsifier):
         self.by: By = components
         self.initial, self.pressure = initial, pressure
         self.strength, self.ramp, self.deadline = strength, ramp, deadline
+        self.at_least = at_least
         self.masks: Masks | None = None
 
     def start(self, problem: Problem, steps: int) -> None:
@@ -71,6 +78,9 @@ class LearnedThreshold(Sparsifier):
         }
         self._resistance = torch.zeros((), device=device)  # EMA of the squared gradient, over components
         if self.density < 1.0:
+            check_guard(
+                self.density, self._keep(), [p.numel() for p in self._weights.values()], self.at_least
+            )
             for component, names in self._components.items():
                 for name in names:
                     attach(self._model, name, _SigmoidShrinkage(self._theta[component]))
@@ -184,12 +194,14 @@ class LearnedThreshold(Sparsifier):
     def _density(self) -> float:
         return density_of(self._model, self._components).overall
 
+    def _keep(self) -> int:
+        return max(1, round(self.density * sum(p.numel() for p in self._weights.values())))
+
     def _freeze(self, optimizer: Optimizer | None) -> None:
-        keep = max(1, round(self.density * sum(p.numel() for p in self._weights.values())))
         highest = max(float(t) for t in self._theta.values())  # ratios of thresholds matter, not their size
         factor = {c: math.exp(_log_sigmoid(float(t)) - _log_sigmoid(highest)) for c, t in self._theta.items()}
         scales = {name: max(factor[c], 1e-6) for c, names in self._components.items() for name in names}
-        self.masks = bake(self._model, self._weights, scales, keep)
+        self.masks = bake(self._model, self._weights, scales, self._keep(), at_least=self.at_least)
         if optimizer is not None:
             self.masks.zero_state_(optimizer)
             self.masks.bind(optimizer)

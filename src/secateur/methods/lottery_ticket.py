@@ -6,35 +6,43 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
-from secateur.masked import Masked, check_share, magnitudes
+from secateur.masked import InRounds, check_share
 from secateur.problem import Problem
-from secateur.schedules import check_rounds, geometric_density
-from secateur.selection import select
 
 
-class LotteryTicket(Masked):
+class LotteryTicket(InRounds):
     """Trains, prunes the smallest weights, puts the survivors back to where they began, and trains again.
 
     Training costs ``rounds`` times the steps. Two rounds are the one-shot ticket that AdapMTL compares with; with more, a
-    round leaves the same share of the weights each time. Parameters that are not pruned and BatchNorm's statistics
-    go back too.
+    round leaves the same share of the weights each time. Parameters that are not pruned go back to the same step. BatchNorm's
+    running statistics always go back to those before training, whatever ``rewind`` is: those of a later step are of the
+    dense network, and the pruned one measures its own.
 
     Args:
         density: Kept fraction of the prunable weights in the last round, in (0, 1]; 1 is dense training, in one round.
         rounds: Trainings, at least 2.
         rewind: Share of the first round's steps whose weights are gone back to; 0 is the initialisation.
+        pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
         at_least: Weights that every layer keeps.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
     """
 
     def __init__(
-        self, density: float = 0.1, rounds: int = 2, *, rewind: float = 0.0, at_least: int = 1
+        self,
+        density: float = 0.1,
+        rounds: int = 2,
+        *,
+        rewind: float = 0.0,
+        pattern: str = "unstructured",
+        at_least: int = 1,
     ) -> None:
-        super().__init__(density)
-        self.rounds = 1 if density == 1.0 else check_rounds(rounds)
+        super().__init__(density, rounds, pattern, at_least)
         self.rewind = check_share("rewind", rewind)
-        self.at_least = at_least
 
     def start(self, problem: Problem, steps: int) -> None:
         """Remembers the initial weights."""
@@ -45,7 +53,8 @@ class LotteryTicket(Masked):
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Remembers the weights to go back to."""
         if self._round == 0 and self.density < 1.0 and step == self.at_step(self.rewind):
-            self._origin = self._copied()
+            before = {name: self._origin[name] for name in self._statistics()}
+            self._origin = {**self._copied(), **before}
 
     @torch.no_grad()
     def after_round(self, number: int) -> None:
@@ -53,8 +62,7 @@ class LotteryTicket(Masked):
         self._round = number + 1
         if self._round >= self.rounds:
             return
-        density = geometric_density(self.density, self._round, self.rounds - 1)
-        masks = select(magnitudes(self.weights, self.masks.masks), density, at_least=self.at_least)
+        masks = self._select(self._round)
         for name, value in self._tensors().items():
             value.copy_(self._origin[name])
         self.masks.replace_(masks, None)
@@ -70,6 +78,15 @@ class LotteryTicket(Masked):
 
     def _tensors(self) -> dict[str, Tensor]:
         return {**dict(self.problem.model.named_parameters()), **dict(self.problem.model.named_buffers())}
+
+    def _statistics(self) -> list[str]:
+        """Names of the running statistics of normalisations."""
+        found = [(n, m) for n, m in self.problem.model.named_modules() if isinstance(m, _NormBase)]
+        return [
+            f"{name}.{own}" if name else own
+            for name, module in found
+            for own, _ in module.named_buffers(recurse=False)
+        ]
 
     def _copied(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self._tensors().items()}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from secateur import scores
 from secateur.components import components
-from secateur.distribution import Distribution
+from secateur.distribution import Distribution, Quotas
 from secateur.masked import AtOnce
 from secateur.pattern import Pattern
 from secateur.selection import select
@@ -18,7 +18,10 @@ class OneShot(AtOnce):
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
         score: ``"snip"``: |g·w|; ``"taylor"``: (g·w)²; ``"magnitude"``: |w|; ``"random"``.
-        distribution: How much where: ``"global"``, ``"uniform"`` per layer, ``"erk"``, or the same per ``"component"``.
+        distribution: How much where: ``"global"``, ``"uniform"`` per layer, ``"erk"``, the same per ``"component"``, or
+            ``{component: density}``: a component's own density, exactly; components that are not named share what is left of
+            ``density``, and where all are named they must come to it. Components are those of ``components(problem)``:
+            backbone and heads.
         pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
         batches: Training batches that gradients are averaged over.
         at: Share of the steps at which it happens; 0 is before training.
@@ -35,7 +38,7 @@ class OneShot(AtOnce):
         density: float = 0.1,
         score: Literal["snip", "taylor", "magnitude", "random"] = "snip",
         *,
-        distribution: Distribution = "global",
+        distribution: Distribution | Quotas = "global",
         pattern: str = "unstructured",
         batches: int = 1,
         at: float = 0.0,
@@ -49,7 +52,7 @@ class OneShot(AtOnce):
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
         self.score: Literal["snip", "taylor", "magnitude", "random"] = score
-        self.distribution: Distribution = distribution
+        self.distribution: Distribution | Quotas = distribution
         self.pattern = Pattern.parse(pattern)
         self.batches = batches
         self.redraw = redraw

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from secateur import scores
 from secateur.distribution import Distribution
 from secateur.masked import Masked, check_share
+from secateur.passes import check_slopes
 from secateur.problem import Problem
 from secateur.regrowth import drop_share, dropped, top
 from secateur.selection import select
@@ -33,7 +34,8 @@ class RigL(Masked):
         at_least: Weights that every layer keeps.
 
     Raises:
-        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+        ValueError: If a setting is out of range, the density out of reach under them, or the gradient of a task zero
+            everywhere (in ``start``).
     """
 
     def __init__(
@@ -76,6 +78,8 @@ class RigL(Masked):
         if self.density < 1.0:
             drawn = scores.random(self.weights, self.seed)
             masks = select(drawn, self.density, distribution=self.distribution, at_least=self.at_least)
+            if self.grow == "gradient":
+                check_slopes(problem)
             self.masks.replace_(masks, None)
 
     def bind(self, optimizer: Optimizer) -> None:

@@ -11,11 +11,12 @@ from torch.optim import Optimizer
 
 from secateur.allocation import cost_offsets, marginal_cost, scale_offset
 from secateur.components import By, Components, components, prunable
+from secateur.levels import ExactThreshold, check_guard
 from secateur.masks import Masks
 from secateur.problem import Problem
 from secateur.schedules import check_density, check_ramp, cubic_density
 from secateur.sparsifier import Sparsifier
-from secateur.threshold import ExactThreshold, Form, Shrinkage, attach, bake, detach
+from secateur.threshold import Form, Shrinkage, attach, bake, detach
 
 _EVERY = 10  # steps between two looks at costs and scales
 _BAND, _MEMORY, _POWER = 0.2, 0.9, 0.5
@@ -31,7 +32,7 @@ class SoftThreshold(Sparsifier):
     Args:
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
         components: Partition of the weights that share a threshold; see :func:`secateur.components.components`. By layer
-            no narrow layer dies at extreme sparsity; ``"owner"``, backbone and heads, is AdapMTL's own.
+            narrow layers keep more at extreme sparsity; ``"owner"``, backbone and heads, is AdapMTL's own.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
             each output channel scaled up for what it lost (ST-3).
@@ -42,6 +43,11 @@ class SoftThreshold(Sparsifier):
         bound: For ``"cost"``: largest offset, of the log of a threshold.
         straight_through: Pruned weights keep receiving gradients until the freeze, so that they can come back
             (ST-3, arXiv 2212.01076). Otherwise AdapMTL's Eq. 4, no gradient below the threshold; soft only.
+        at_least: Weights that every layer keeps, so that none dies; one that would has a threshold of its own, the largest of
+            what it does not keep. 0 is as published.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
     """
 
     def __init__(
@@ -54,6 +60,7 @@ class SoftThreshold(Sparsifier):
         evenness: float = 0.5,
         bound: float = 1.0,
         straight_through: bool = True,
+        at_least: int = 1,
     ) -> None:
         self.density = check_density(density)
         check_ramp(*ramp)
@@ -69,6 +76,7 @@ class SoftThreshold(Sparsifier):
         self.evenness, self.bound = evenness, bound
         self.ramp, self.allocation, self.straight_through = ramp, allocation, straight_through
         self.shrinkage: Form = shrinkage
+        self.at_least = at_least
         self.masks: Masks | None = None
 
     def start(self, problem: Problem, steps: int) -> None:
@@ -86,11 +94,13 @@ class SoftThreshold(Sparsifier):
             c: torch.full((), torch.nan, dtype=dtype, device=first.device) for c in self._components
         }
         self._due: list[str] = []
-        self._find = ExactThreshold(sum(p.numel() for p in self._weights.values()))
+        self._level = {n: torch.zeros((), dtype=dtype, device=first.device) for n in self._weights}
+        sizes = [p.numel() for p in self._weights.values()]
+        self._find = ExactThreshold(sum(sizes))
         if self.density < 1.0:
-            for name in self._weights:
-                threshold = self._alpha[self._component_of[name]]
-                attach(self._model, name, Shrinkage(threshold, self.straight_through, self.shrinkage))
+            check_guard(self.density, self._keep(self.density), sizes, self.at_least)
+            for name, level in self._level.items():
+                attach(self._model, name, Shrinkage(level, self.straight_through, self.shrinkage))
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the frozen mask, if there is one already."""
@@ -109,9 +119,13 @@ class SoftThreshold(Sparsifier):
             self._freeze(optimizer)
         elif density < 1.0:
             scales = self._scales()
-            level = self._find(list(self._weights.values()), list(scales.values()), self._keep(density))
+            level, own = self._find.levels(
+                list(self._weights.values()), list(scales.values()), self._keep(density), self.at_least
+            )
             for component, alpha in self._alpha.items():
                 alpha.copy_(level * self._offset[component].exp())
+            for (name, threshold), found in zip(self._level.items(), own, strict=True):
+                threshold.copy_(found * self._offset[self._component_of[name]].exp())
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -122,20 +136,21 @@ class SoftThreshold(Sparsifier):
             self.masks.unbind()
 
     def thresholds(self) -> dict[str, Tensor]:
-        """Component to α_c; after the freeze that of the freeze."""
+        """Component to α_c, without a layer's own where that is lower; after the freeze that of the freeze."""
         return {} if self.density == 1.0 else self._alpha
 
     def state_dict(self) -> dict[str, Any]:
         """Thresholds, offsets, costs and, after the freeze, the mask."""
         masks = None if self.masks is None else self.masks.masks
-        found = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost}
+        found = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
         return {**found, "due": list(self._due), "masks": masks}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the thresholds or the frozen mask."""
-        for own, saved in ((self._alpha, "alpha"), (self._offset, "offset"), (self._cost, "cost")):
-            for component, value in own.items():
-                value.copy_(state[saved][component])
+        own = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
+        for saved, values in own.items():
+            for name, value in values.items():
+                value.copy_(state[saved][name])
         self._due = list(state["due"])
         if state["masks"] is not None:
             for name in self._weights:
@@ -178,7 +193,12 @@ class SoftThreshold(Sparsifier):
 
     def _freeze(self, optimizer: Optimizer | None) -> None:
         self.masks = bake(
-            self._model, self._weights, self._scales(), self._keep(self.density), self.shrinkage
+            self._model,
+            self._weights,
+            self._scales(),
+            self._keep(self.density),
+            self.shrinkage,
+            self.at_least,
         )
         if optimizer is not None:
             self.masks.zero_state_(optimizer)

@@ -58,4 +58,7 @@ def sentence(floors: Floors) -> str:
         if kept
         else "no density that was tried holds, so it is dense"
     )
-    return f"{why} stopped a density of {percent(density)}; {end}."
+    beyond = (
+        f" The method cannot have {listing(map(percent, floors.unreachable))}." if floors.unreachable else ""
+    )
+    return f"{why} stopped a density of {percent(density)}; {end}.{beyond}"

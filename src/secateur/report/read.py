@@ -41,10 +41,14 @@ class Macs:
 
 @dataclass(frozen=True)
 class Floors:
-    """What each task might lose at most (a share), and the trainings it took: (density, task -> share lost, stopped by)."""
+    """What each task might lose at most (a share), and the trainings it took: (density, task -> share lost, stopped by).
+
+    Densities that the method could not have were not trained.
+    """
 
     asked: Mapping[str, float]
     attempts: tuple[tuple[float, Mapping[str, float], tuple[str, ...]], ...]
+    unreachable: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,8 +174,10 @@ def _floors(value: Mapping[str, Any]) -> Floors:
     attempts = [
         (_number(a["density"]), _numbers(a["lost"]), tuple(a["stopped_by"]))
         for a in value.get("attempts") or ()
+        if not a.get("unreachable")
     ]
-    return Floors(_numbers(value.get("asked")), tuple(attempts))
+    beyond = tuple(_number(a["density"]) for a in value.get("attempts") or () if a.get("unreachable"))
+    return Floors(_numbers(value.get("asked")), tuple(attempts), beyond)
 
 
 def _read_metrics(path: Path) -> tuple[tuple[TrainRow, ...], tuple[tuple[int, Results], ...]]:

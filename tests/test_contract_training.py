@@ -1,0 +1,147 @@
+"""Every method keeps every promise of docs/design.md, section 4, from one list: what it does on the way (contract.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from contract import STEPS, Make, every_method
+from problems import equal, shuffled_loader, two_heads, weights
+from secateur.components import prunable
+from secateur.fit import fit
+from secateur.methods import SoftThreshold
+from secateur.problem import Problem
+from secateur.sparsifier import Sparsifier
+from secateur.weighting import AdaptiveWeighting
+
+OPTIMIZERS = {
+    "adam": lambda groups: torch.optim.Adam(groups, lr=1e-2, weight_decay=1e-2),
+    "adamw": lambda groups: torch.optim.AdamW(groups, lr=1e-2, weight_decay=1e-1),
+    "sgd": lambda groups: torch.optim.SGD(groups, lr=1e-2, momentum=0.9, nesterov=True, weight_decay=1e-2),
+}
+pytestmark = pytest.mark.filterwarnings("ignore:LearnedThreshold. the thresholds")
+
+
+class Stop(Exception):
+    pass
+
+
+def stopped_and_resumed(
+    make: Callable[[], Problem], method: Callable[[], Sparsifier], path: Path, at: tuple[int, ...], **options
+) -> Problem:
+    for stop in at:
+
+        def halt(rows: list, stop: int = stop) -> None:
+            if rows and rows[-1]["step"] >= stop:
+                raise Stop
+
+        with pytest.raises(Stop):
+            fit(
+                make(),
+                method(),
+                AdaptiveWeighting(),
+                steps=STEPS,
+                checkpoint=path,
+                checkpoint_every=3,
+                on_log=halt,
+                **options,
+            )
+    problem = make()
+    fit(problem, method(), AdaptiveWeighting(), steps=STEPS, checkpoint=path, checkpoint_every=3, **options)
+    return problem
+
+
+@every_method
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def test_zeros_stay(make: Make, optimizer: Callable) -> None:
+    """Under momentum, coupled and decoupled decay, once the mask is frozen."""
+    if optimizer is OPTIMIZERS["sgd"] and getattr(make(0.2), "metric", "") == "adaptive":
+        pytest.skip("the adaptive metric refuses SGD (test_group_lasso)")
+    problem = two_heads()
+    pruned = set(prunable(problem.model))
+    seen: list[dict[str, Tensor]] = []
+
+    class Watch(type(make(0.2))):
+        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+            super().after_step(step, optimizer)
+            if step < STEPS - 7:  # every mask is frozen by then
+                return
+            weights = {n: p for n, p in problem.model.named_parameters() if n in pruned}
+            masks = self.masks.masks if getattr(self, "masks", None) else {}
+            gone = {n: ~masks[n] if n in masks else p == 0 for n, p in weights.items()}
+            seen.append(gone)
+            for name, p in weights.items():
+                assert not p[gone[name]].any(), name
+                for value in optimizer.state[p].values():
+                    if isinstance(value, Tensor) and value.shape == p.shape:
+                        assert not value[gone[name]].any(), name
+                assert p.grad is not None
+                assert not p.grad[gone[name]].any(), name
+
+    method = make(0.2)
+    method.__class__ = Watch
+    fit(problem, method, steps=STEPS, optimizer=optimizer)
+    assert len(seen) == 8 * method.rounds
+    seen = seen[-8:]  # of the last round
+    assert any(gone.any() for gone in seen[0].values())
+    for name in pruned:
+        assert all(torch.equal(seen[0][name], later[name]) for later in seen[1:]), name
+
+
+@every_method
+def test_survivors_train_on_after_the_freeze(make: Make) -> None:
+    problem, before = two_heads(), {}
+
+    class Watch(type(make(0.2))):
+        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+            super().after_step(step, optimizer)
+            if step == STEPS - 5:
+                before.update(weights(problem))
+
+    method = make(0.2)
+    method.__class__ = Watch
+    fit(problem, method, steps=STEPS, schedule=lambda progress: 1.0)
+    after = weights(problem)
+    for name in prunable(problem.model):
+        kept = after[name] != 0
+        if kept.any():
+            assert (after[name][kept] != before[name][kept]).any(), name
+
+
+@every_method
+def test_same_seed_same_result(make: Make) -> None:
+    one, two, other = two_heads(), two_heads(), two_heads()
+    fit(one, make(0.2), steps=STEPS)
+    fit(two, make(0.2), steps=STEPS)
+    fit(other, make(0.2), steps=STEPS, seed=1)
+    assert equal(weights(one), weights(two))
+    assert not equal(weights(one), weights(other))
+
+
+@every_method
+def test_resumes_bit_for_bit(make: Make, tmp_path: Path) -> None:
+    straight = two_heads()
+    rows = fit(straight, make(0.2), AdaptiveWeighting(), steps=STEPS).rows
+    later = tuple(STEPS * number + step for number in range(1, make(0.2).rounds) for step in (7, 33))
+    stops = (5, 13, 22, 31, 39, *later)
+    stopped = stopped_and_resumed(two_heads, lambda: make(0.2), tmp_path / "c.pt", stops)
+    assert equal(weights(straight), weights(stopped))
+    again = fit(two_heads(), make(0.2), AdaptiveWeighting(), steps=STEPS, checkpoint=tmp_path / "c.pt")
+    assert again.rows == rows
+
+
+@pytest.mark.parametrize("own_generator", [False, True])
+def test_a_users_shuffled_loader_resumes_bit_for_bit(tmp_path: Path, own_generator: bool) -> None:
+    def make() -> Problem:
+        problem = two_heads()
+        generator = torch.Generator().manual_seed(3) if own_generator else None
+        return Problem(problem.model, problem.tasks, shuffled_loader(generator))
+
+    straight = make()
+    fit(straight, SoftThreshold(0.2), AdaptiveWeighting(), steps=STEPS)
+    stopped = stopped_and_resumed(make, lambda: SoftThreshold(0.2), tmp_path / "c.pt", (5, 13, 31))
+    assert equal(weights(straight), weights(stopped))
