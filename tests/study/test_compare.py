@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from secateur.cli import main
+from secateur.study import collect
+from secateur.study.compare import _write
+from written_runs import write
 
 SMALL = [
     "--model.width", "0.0625", "--steps", "3", "--batch", "2", "--size", "16x16", "--device", "cpu",
@@ -52,10 +55,17 @@ def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> 
         ("magnitude", 0.5),
         ("magnitude", 0.25),
     ]
-    drawn = "over sparsity" in (folder / "table.html").read_text(
-        encoding="utf-8"
-    )  # not where a metric has no value
-    assert (folder / "curve.svg").exists() == drawn
+
+
+def test_the_curve_is_a_file_where_there_are_several_densities(tmp_path: Path) -> None:
+    cells = [
+        write(tmp_path, "dense", 0, 0.5, 1.0),
+        *(write(tmp_path, "magnitude", 0, 0.4, 1.0, density) for density in (0.5, 0.25)),
+    ]
+    _write(collect(cells, tmp_path), cells, tmp_path, "secateur compare")
+    assert "magnitude" in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    _write(collect(cells[:2], tmp_path), cells[:2], tmp_path, "secateur compare")
+    assert not (tmp_path / "curve.svg").exists(), "one density is no curve, and an old one is not left behind"
 
 
 def test_a_failed_run_is_named_and_the_others_are_kept(
