@@ -47,11 +47,11 @@ ELSEWHERE = {
         "study/test_running.py::test_each_gpu_takes_one_run_at_a_time",
     ],
     8: [
-        "test_contract.py::test_resumes_bit_for_bit",
+        "test_contract_training.py::test_resumes_bit_for_bit",
         "test_cli_resume.py::test_killed_and_resumed_equals_never_stopped",
     ],
     9: [
-        "test_contract.py::test_zeros_stay",
+        "test_contract_training.py::test_zeros_stay",
         "test_compact_promises.py::test_optimizer_state_is_carried_along",
     ],
     10: ["study/test_results.py::test_marks"],

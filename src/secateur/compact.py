@@ -53,6 +53,7 @@ def compact(
     """
     if round_to < 1:
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
+    _check_reached(model, example)
     pinned: dict[str, str] = {}
     for _ in range(_TRIES):
         small, made = _compacted(model, example, round_to, pinned)
@@ -80,7 +81,6 @@ def _compacted(
 ) -> tuple[nn.Module, Compaction]:
     small = copy.deepcopy(model)
     channels = find_channels(small, example, pinned)
-    _check_reached(small, example, channels)
     state = {**dict(small.named_parameters()), **dict(small.named_buffers())}
     strength = _strength(channels, state)
     fixed, _ = fixed_values(channels.nodes, state)
@@ -114,16 +114,20 @@ def _compacted(
     return small, made
 
 
-def _check_reached(model: nn.Module, example: Input, channels: Channels) -> None:
+def _check_reached(model: nn.Module, example: Input) -> None:
     """Where each task has an input of its own, a task left out would keep layers that no longer fit the shared ones."""
     if isinstance(example, Tensor):
         return
+    copied = copy.deepcopy(model).eval()
+    called: set[str] = set()
+    for name, module in copied.named_modules():
+        module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
     with torch.no_grad(), preserved_rng():
-        outputs: Any = copy.deepcopy(model).eval()(example)
+        outputs: Any = copied(example)
     if not isinstance(outputs, Mapping) or set(outputs) != set(example):
         return
-    reached = {name for name, _ in channels.axes}
-    left = [name for name, p in model.named_parameters() if p.dim() > 1 and name not in reached]
+    inside = [n for n, p in model.named_parameters() if p.dim() > 1 and "." in n]
+    left = [n for n in inside if not any(f"{n}.".startswith(f"{module}.") for module in called if module)]
     if left:
         raise ValueError(
             f"compact: with inputs for {sorted(example)} alone, {left[0]} and {len(left) - 1} more weights are not reached; "
