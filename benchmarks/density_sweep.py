@@ -3,8 +3,8 @@
     secateur compare dense adapmtl disparse ... --density 0.5 0.2 0.1 0.05 0.01 --seeds 3 ... --out runs/sweep
     python benchmarks/density_sweep.py runs/sweep/results.json [more/results.json ...] --out docs/results/density_sweep
 
-Writes OUT.md and OUT.svg. The dense runs of all files must be the same to the last digit; a recipe that several files
-have is taken from the last of them.
+Writes OUT.md and OUT.svg. The dense runs of all files must be the same to the last digit; what several files
+have, a recipe at a density, is taken from the last of them.
 """
 
 from __future__ import annotations
@@ -49,18 +49,17 @@ def join(paths: list[Path]) -> Results:
         for column, value in dense.values.items():
             if column.name not in MEASURED and first.values.get(column) != value:
                 raise ValueError(f"{path}: the dense runs are others than in {paths[0]}: {column}.")
-        recipes = {a.recipe for a in arms if not a.dense}
-        found = {key: a for key, a in found.items() if a.recipe not in recipes}
         found |= {(a.recipe, a.density): a for a in arms if not a.dense}
     return Results((DELTA,), tuple(found.values()))
 
 
 def table(results: Results) -> str:
-    """Recipe by sparsity, best in bold, what a paired t-test does not tell from it in italics."""
+    """Recipe by sparsity; of what trains as long as dense the best in bold, what a paired t-test does not tell from it in italics."""
     pruned = [a for a in results.arms if a.density is not None]
     levels = sorted({a.density for a in pruned if a.density is not None}, reverse=True)
     dense = next(a for a in results.arms if a.dense)
     steps = next(iter(dense.values[STEPS].values()))
+    once = Results((DELTA,), tuple(a for a in results.arms if next(iter(a.values[STEPS].values())) == steps))
     head = ["recipe", *(f"{100 * (1 - level):g} %" for level in levels), "trainings"]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     cells: dict[str, dict[float, Arm]] = {}
@@ -78,12 +77,10 @@ def table(results: Results) -> str:
                 row.append("")
                 continue
             found = stat(own.values[DELTA].values())
-            said = f"{found.mean:+.1f} ± {found.margin or 0.0:.1f}"
-            mark = {"best": "**", "tied": "*", "": ""}[results.rank(own, DELTA)]
-            row.append(
-                f"{mark}{said}{mark}"
-                + ("" if len(own.seeds) == len(dense.seeds) else f" ({len(own.seeds)} seeds)")
-            )
+            said = f"{found.mean:+.1f}" + ("" if found.margin is None else f" ± {found.margin:.1f}")
+            mark = {"best": "**", "tied": "*", "": ""}[once.rank(own, DELTA)]
+            few = "" if len(own.seeds) == len(dense.seeds) else f" (seeds: {len(own.seeds)})"
+            row.append(f"{mark}{said}{mark}{few}")
         trained = next(iter(next(iter(cells[recipe].values())).values[STEPS].values()))
         lines.append("| " + " | ".join([*row, f"{trained / steps:g}"]) + " |")
     return "\n".join(lines)
