@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torchmetrics import MeanAbsoluteError
 
@@ -22,6 +23,22 @@ from secateur.study import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+class SegDepth(nn.Module):
+    """A network with the names of tasks that the docs use."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        found = self.inner(x)
+        return {"seg": found["colour"], "depth": found["shade"]}
+
+
+def seg_depth(count: int = 2) -> list:
+    return [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(count)]
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -42,38 +59,15 @@ def test_the_whole_program_of_own_model_runs(tmp_path: Path, monkeypatch: pytest
 def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "README.md", "python")
-
-    class Net(secateur.problem.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.trunk, self.seg, self.depth = (
-                secateur.problem.nn.Conv2d(i, o, 1) for i, o in ((3, 16), (16, 5), (16, 1))
-            )
-
-        def forward(self, x: object) -> dict:
-            return {"seg": self.seg(self.trunk(x)), "depth": self.depth(self.trunk(x))}
-
-    train = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(1)]
-    exec(compile(code, "README.md", "exec"), {"model": Net(), "train": train})
+    exec(compile(code, "README.md", "exec"), {"model": SegDepth(two_heads().model), "train": seg_depth(1)})
     assert (tmp_path / "net.safetensors").exists()
 
 
 def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (code,) = blocks(ROOT / "docs" / "deploy.md", "python")
-    problem = two_heads(width=32)
-    train = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
-
-    class Net(secateur.problem.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = problem.model
-
-        def forward(self, x: secateur.problem.Tensor) -> dict:
-            found = self.inner(x)
-            return {"seg": found["colour"], "depth": found["shade"]}
-
-    exec(compile(code, "deploy.md", "exec"), {"model": Net(), "train": train, "print": lambda *_: None})
+    model = SegDepth(two_heads(width=32).model)
+    exec(compile(code, "deploy.md", "exec"), {"model": model, "train": seg_depth(), "print": lambda *_: None})
     assert (tmp_path / "small.onnx").exists()
 
 
@@ -85,19 +79,9 @@ def test_the_program_of_fit_runs() -> None:
         "depth": Task(F.l1_loss, {"mae": MeanAbsoluteError()}),
     }
 
-    class Net(secateur.problem.nn.Module):
-        def __init__(self, inner: secateur.problem.nn.Module) -> None:
-            super().__init__()
-            self.inner = inner
-
-        def forward(self, x: secateur.problem.Tensor) -> dict:
-            found = self.inner(x)
-            return {"seg": found["colour"], "depth": found["shade"]}
-
-    data = [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
     shown = {
-        "problem": secateur.Problem(Net(problem.model), made, data, data),
-        "dense": Net(dense),
+        "problem": secateur.Problem(SegDepth(problem.model), made, seg_depth(), seg_depth()),
+        "dense": SegDepth(dense),
         "print": lambda *_: None,
     }
     exec(compile(code.replace("epochs=30", "epochs=2"), "fit.md", "exec"), shown)
@@ -167,22 +151,10 @@ def test_the_weightings_of_fit_are_all_and_their_commands_build_them() -> None:
 
 
 def renamed() -> secateur.Problem:
-    """The small problem with the names of tasks that the docs use."""
+    """The small problem with those names."""
     problem = two_heads()
-
-    class Net(secateur.problem.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = problem.model
-
-        def forward(self, x: secateur.problem.Tensor) -> dict:
-            found = self.inner(x)
-            return {"seg": found["colour"], "depth": found["shade"]}
-
     made = {"seg": problem.tasks["colour"], "depth": problem.tasks["shade"]}
-    return secateur.Problem(
-        Net(), made, [(x, {"seg": t["colour"], "depth": t["shade"]}) for x, t in batches(2)]
-    )
+    return secateur.Problem(SegDepth(problem.model), made, seg_depth())
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/compare.md"])

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
+from lasso_groups import SHARED, kept, shared
 from problems import two_heads
 from secateur.components import prunable
 from secateur.config import build, parse, resolved
-from secateur.cost import count_macs
 from secateur.fit import fit
-from secateur.groups import Groups, input_groups, share
+from secateur.groups import Groups
 from secateur.methods import GroupLasso
 from secateur.metrics import group_sparsity
 from secateur.optimizer import adam
 from secateur.problem import Problem
 from secateur.schedules import cubic_density
-
-SHARED = ("trunk.0.weight", "trunk.4.weight")
-
-
-def shared(problem: Problem) -> dict[str, Tensor]:
-    return {n: p.detach() for n, p in problem.model.named_parameters() if n in SHARED}
-
-
-def kept(problem: Problem, of: str, groups: Groups | None = None) -> tuple[float, float]:
-    """The share left of ``of``, and the most that one group takes."""
-    groups = groups or input_groups(problem)
-    named = {n: p.detach() for n, p in problem.model.named_parameters() if n in groups.axis}
-    alive = groups.norms(named) > 0
-    if of == "channels":
-        return float(alive.double().mean()), 1 / groups.count
-    macs = count_macs(problem.model, next(iter(problem.train))[0])
-    costs = {n: float(p.numel() if of == "parameters" else macs[n]) for n, p in named.items()}
-    largest = max(costs[n] / named[n].shape[groups.axis[n]] for n in costs) / sum(costs.values())
-    return share(groups.kept_fraction(alive), costs), largest
 
 
 @pytest.mark.parametrize("of", ["parameters", "macs", "channels"])
