@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 from torchjd.aggregation import UPGrad
 
-from problems import TwoHeads, equal, two_heads, weights
+from problems import equal, two_heads, weights
 from secateur import (
     AdaptiveWeighting,
     GradualMagnitude,
@@ -26,8 +26,6 @@ from secateur import (
     density,
     evaluate,
     fit,
-    load,
-    save,
 )
 from secateur.metrics.seeds import differs, stat
 from secateur.problem import Problem, Task
@@ -76,16 +74,6 @@ def test_every_complaint_has_its_test(number: int) -> None:
 
 def kept(problem: Problem) -> float:
     return density(problem.model, components(problem)).overall
-
-
-def test_03_the_pruned_model_cannot_be_saved_and_loaded_cleanly(tmp_path: Path) -> None:
-    """It loads into one's own class, from a file that holds no code and is smaller."""
-    problem = two_heads(width=64)
-    whole = save(problem.model, tmp_path / "dense.safetensors").stat().st_size
-    fit(problem, SoftThreshold(0.1), steps=10)
-    path = save(problem.model, tmp_path / "pruned.safetensors")
-    assert equal(load(TwoHeads(64), path).state_dict(), weights(problem))
-    assert path.stat().st_size < whole / 5
 
 
 @pytest.mark.parametrize("asked", [0.5, 0.1, 0.01])

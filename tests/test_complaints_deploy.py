@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 import secateur.data
-from problems import two_heads
-from secateur import GroupLasso, compact, export, fit, save
+from problems import TwoHeads, equal, two_heads, weights
+from secateur import GroupLasso, SoftThreshold, compact, export, fit, load, save
 from secateur.cost import count_macs
 from secateur.data import FRAMES
 from secateur.engines import load_engine
@@ -198,3 +198,13 @@ def test_13_formats_are_unclear(name: str, tmp_path: Path) -> None:
         public(root=str(tmp_path / "nowhere"), **options)
     headings = [line for line in pages[0].splitlines() if line.startswith("## ")]
     assert any(f"`{name}`" in line for line in headings)
+
+
+def test_03_the_pruned_model_cannot_be_saved_and_loaded_cleanly(tmp_path: Path) -> None:
+    """It loads into one's own class, from a file that holds no code and is smaller."""
+    problem = two_heads(width=64)
+    whole = save(problem.model, tmp_path / "dense.safetensors").stat().st_size
+    fit(problem, SoftThreshold(0.1), steps=10)
+    path = save(problem.model, tmp_path / "pruned.safetensors")
+    assert equal(load(TwoHeads(64), path).state_dict(), weights(problem))
+    assert path.stat().st_size < whole / 5
