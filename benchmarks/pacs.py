@@ -2,10 +2,11 @@
 
     python benchmarks/pacs.py --root data/pacs_64 --out runs/pacs
 
-For each backbone: separate bottoms and shared bottoms at every split, independent networks; then the pattern with the best
-validation accuracy pruned to 90 % with AdapMTL and DiSparse. Trains what is missing (about a minute a run on one core), then
-writes docs/results/pacs_{backbone}.json, .md and .svg. Finished runs are not trained again, nor is
-what these files hold already; take a row out of the .json to have it measured anew.
+For each backbone: the learning rate at which full sharing has the best validation accuracy (seed 0); with it separate bottoms
+and shared bottoms at every split and independent networks; then the pattern with the best validation accuracy pruned to 90 %
+with AdapMTL and DiSparse. Trains what is missing (about a minute a run on one core), then writes
+docs/results/pacs_{backbone}.json, .md and .svg. Finished runs are not trained again, nor is what these files hold already; take
+a row out of the .json to have it measured anew.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,41 +27,78 @@ from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import own_parameters, split_at
 
 DOMAINS = ("art_painting", "cartoon", "photo", "sketch")
-SMALL = ["--batch", "16", "--steps", "300", "--validate_every", "300", "--model.width", "0.25"]
-PRECISION = {"resnet18": "bf16-mixed", "mobilenet_v2": "32-true"}  # what is faster on the processor at hand
-SPLITS = {  # of separate bottoms, of shared bottoms
-    "resnet18": (["layer1", "layer2", "layer3", "layer4"], ["layer4_1", "layer4", "layer3"]),
-    "mobilenet_v2": (["block2", "block7", "block14"], ["block17", "block14"]),
-}
-Arm = tuple[str, str, str]  # backbone, pattern, split
+RATES = (0.001, 0.003, 0.01)
 PRUNED = ("adapmtl", "disparse")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a backbone is trained, and where it is split: before each of these blocks."""
+
+    width: float
+    steps: int
+    precision: str  # what is faster on the processor at hand
+    splits: tuple[str, ...]
+
+
+SETTINGS = {
+    "resnet18": Setting(
+        0.25, 600, "bf16-mixed", ("layer1_0", "layer1_1", "layer2_0", "layer2_1", "layer3_0", "layer3_1", "layer4_0", "layer4_1")
+    ),  # every block
+    "mobilenet_v2": Setting(0.5, 300, "32-true", ("block2", "block4", "block7", "block11", "block14", "block17")),  # every width
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What is trained with every seed."""
+
+    backbone: str
+    pattern: str
+    split: str = ""
+    recipe: str = "dense"
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        place = "/".join(filter(None, (self.backbone, self.pattern, self.split)))
+        return place if self.recipe == "dense" else f"{place}, {self.recipe} at 90 %"
+
+    @property
+    def own(self) -> int:
+        """Task-specific parameters of one task, without its head."""
+        chain, _ = blocks(self.backbone, SETTINGS[self.backbone].width)
+        below = split_at(chain, self.split) if self.split else len(chain)
+        side = "top" if self.pattern == "shared_bottom" else "bottom"
+        return own_parameters(chain, below, side, "shared")
+
+    def train(self, options: argparse.Namespace, rate: float, seed: int) -> dict[str, Any]:
+        """One run, on one thread, and what :func:`read` reads of it; does not train again what is finished."""
+        setting = SETTINGS[self.backbone]
+        parts = (self.recipe, self.backbone, self.pattern, self.split, f"lr{rate}", f"s{seed}")
+        out = options.out / "-".join(filter(None, parts))
+        command = ["train", self.recipe, "--data", "domains", "--data.root", options.root, "--batch", "16"]
+        command += ["--steps", str(setting.steps), "--validate_every", str(setting.steps), "--lr", str(rate)]
+        command += ["--model", self.pattern, "--model.backbone", self.backbone, "--model.width", str(setting.width)]  # fmt: skip
+        command += ["--model.split", self.split] if self.split else []
+        command += [] if self.recipe == "dense" else ["--method.density", "0.1"]
+        command += ["--precision", setting.precision, "--seed", str(seed), "--out", str(out)]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        subprocess.run(
+            [sys.executable, "-m", "secateur", *command],
+            env=environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        return read(out)
 
 
 def arms(backbone: str) -> list[Arm]:
     """Independent networks, only heads apart, and both patterns at every split."""
-    separate, shared = SPLITS[backbone]
-    found = [(backbone, "independent", ""), (backbone, "shared_bottom", "")]
-    found += [(backbone, "separate_bottom", split) for split in separate]
-    return found + [(backbone, "shared_bottom", split) for split in shared]
-
-
-def train(root: str, out: Path, recipe: str, arm: Arm, seed: int) -> None:
-    """One run, on one thread; returns at once if it is finished."""
-    backbone, pattern, split = arm
-    command = ["train", recipe, "--data", "domains", "--data.root", root, *SMALL]
-    command += ["--model", pattern, "--model.backbone", backbone, "--precision", PRECISION[backbone]]
-    command += ["--model.split", split] if split else []
-    command += [] if recipe == "dense" else ["--method.density", "0.1"]
-    command += ["--seed", str(seed), "--out", str(folder(out, recipe, arm, seed))]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-m", "secateur", *command], env=environment, check=True, stdout=subprocess.DEVNULL
-    )
-
-
-def folder(out: Path, recipe: str, arm: Arm, seed: int) -> Path:
-    """Of one run."""
-    return out / "-".join([recipe, *filter(None, arm), f"s{seed}"])
+    splits = SETTINGS[backbone].splits
+    found = [Arm(backbone, "independent"), Arm(backbone, "shared_bottom")]
+    found += [Arm(backbone, "separate_bottom", split) for split in splits]
+    return found + [Arm(backbone, "shared_bottom", split) for split in reversed(splits)]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -76,35 +116,21 @@ def read(path: Path) -> dict[str, Any]:
     return {**accuracy, "density": report["density"]["components"], **about}
 
 
-def own(arm: Arm) -> int:
-    """Task-specific parameters of one task, without its head."""
-    backbone, pattern, split = arm
-    chain, _ = blocks(backbone, 0.25)
-    if pattern == "independent":
-        return own_parameters(chain, len(chain), "bottom", "shared")
-    below = split_at(chain, split) if split else len(chain)
-    return own_parameters(chain, below, "bottom" if pattern == "separate_bottom" else "top", "shared")
-
-
 def mean(accuracies: dict[str, float]) -> float:
     """Over the domains, in percent."""
     return 100 * sum(accuracies.values()) / len(accuracies)
 
 
-def best(found: dict[str, Any], backbone: str) -> Arm:
-    """The sharing pattern with the highest validation accuracy; the test split plays no part."""
-
-    def score(arm: Arm) -> float:
-        return sum(mean(run["val"]) for run in found["/".join(arm)]["runs"])
-
-    return max((arm for arm in arms(backbone) if arm[1] != "independent"), key=score)
+def validation(runs: Iterable[dict[str, Any]]) -> float:
+    """What is chosen by; the test split plays no part."""
+    return sum(mean(run["val"]) for run in runs)
 
 
-def table(found: dict[str, Any]) -> str:
+def table(rows: dict[str, Any]) -> str:
     """Test accuracy against task-specific parameters, as Markdown."""
     head = ["network", "own parameters a task", "all parameters", "MACs", "accuracy (%)", *DOMAINS]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
-    for name, row in found.items():
+    for name, row in rows.items():
         runs = row["runs"]
         cells = [name, f"{row['own'] / 1e3:.1f} k", f"{runs[0]['params']['nonzero'] / 1e3:.0f} k"]
         cells += [f"{runs[0]['macs']['sparse'] / 1e6:.1f} M", spread([mean(r["test"]) for r in runs], 1)]
@@ -113,53 +139,69 @@ def table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def figure(found: dict[str, Any], backbone: str, path: Path) -> None:
-    """Accuracy against the share of parameters that are a task's own."""
+def figure(rows: dict[str, Any], backbone: str, path: Path) -> None:
+    """Accuracy, mean and by domain, against the share of parameters that are a task's own."""
     from matplotlib import pyplot
 
-    figure, panel = pyplot.subplots(figsize=(5.5, 3.8), layout="constrained")
-    whole = own((backbone, "independent", ""))
-    for pattern, mark in (("separate_bottom", "o"), ("shared_bottom", "s"), ("independent", "*")):
-        rows = [(row["own"] / whole, [mean(r["test"]) for r in row["runs"]]) for name, row in found.items() if name.startswith(f"{backbone}/{pattern}") and row["recipe"] == "dense"]  # fmt: skip
-        rows.sort()
-        middle = [sum(values) / len(values) for _, values in rows]
-        low = [m - min(values) for m, (_, values) in zip(middle, rows, strict=True)]
-        high = [max(values) - m for m, (_, values) in zip(middle, rows, strict=True)]
-        label = pattern.replace("_", " ")
-        panel.errorbar([x for x, _ in rows], middle, [low, high], marker=mark, label=label)
-    panel.set(title=backbone, xlabel="own share of the backbone's parameters")
-    panel.set_ylabel("test accuracy, mean of domains (%)")
-    panel.set_xscale("symlog", linthresh=0.01)
-    panel.set_xlim(-0.001, 1.3)
-    panel.legend()
+    figure, panels = pyplot.subplots(1, 5, figsize=(15, 3.6), layout="constrained", sharex=True)
+    whole = Arm(backbone, "independent").own
+    for panel, domain in zip(panels, (None, *DOMAINS), strict=True):
+        for pattern, mark in (("separate_bottom", "o"), ("shared_bottom", "s"), ("independent", "*")):
+            here = [rows[arm.name] for arm in arms(backbone) if arm.pattern == pattern]
+            found = [
+                (row["own"] / whole, [100 * r["test"][domain] if domain else mean(r["test"]) for r in row["runs"]])
+                for row in sorted(here, key=lambda row: row["own"])
+            ]  # fmt: skip
+            middle = [sum(values) / len(values) for _, values in found]
+            low = [m - min(values) for m, (_, values) in zip(middle, found, strict=True)]
+            high = [max(values) - m for m, (_, values) in zip(middle, found, strict=True)]
+            label = pattern.replace("_", " ")
+            panel.errorbar(
+                [x for x, _ in found], middle, [low, high], marker=mark, label=label, capsize=2, lw=1
+            )
+        panel.set(title=domain or f"{backbone}: mean of the domains", xlabel="own share of the backbone")
+        panel.set_xscale("symlog", linthresh=0.01)
+        panel.set_xlim(-0.001, 1.3)
+    panels[0].set_ylabel("test accuracy (%)")
+    panels[0].legend()
     figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     """Trains, then writes the figures."""
     parser = arguments(__doc__, "runs/pacs", "PACS")
-    parser.add_argument("--backbones", nargs="+", choices=tuple(SPLITS), default=tuple(SPLITS), help="which")
+    parser.add_argument("--backbones", nargs="+", choices=tuple(SETTINGS), default=tuple(SETTINGS), help="which")  # fmt: skip
     options = parser.parse_args()
-
     for backbone in options.backbones:
-        path = RESULTS / f"pacs_{backbone}.json"
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        run(found, {"/".join(arm): ("dense", arm) for arm in arms(backbone)}, options)
-        chosen = best(found, backbone)
-        run(found, {f"{'/'.join(chosen)}, {r} at 90 %": (r, chosen) for r in PRUNED}, options)
-        write(f"pacs_{backbone}", found, table(found))
-        figure(found, backbone, RESULTS / f"pacs_{backbone}.svg")
+        measure(backbone, options)
 
 
-def run(found: dict[str, Any], wanted: dict[str, tuple[str, Arm]], options: argparse.Namespace) -> None:
-    """Trains what is not in ``found`` yet, and puts it there."""
-    missing = {name: what for name, what in wanted.items() if name not in found}
-    jobs = [(*what, seed) for seed in SEEDS for what in missing.values()]
+def measure(backbone: str, options: argparse.Namespace) -> None:
+    """All of one backbone."""
+    path = RESULTS / f"pacs_{backbone}.json"
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    rates, rows = kept.get("validation_of_rates", {}), kept.get("rows", {})
     with ThreadPoolExecutor(options.workers) as pool:
-        list(pool.map(lambda job: train(options.root, options.out, *job), jobs))
-    for name, (recipe, arm) in missing.items():
-        runs = [read(folder(options.out, recipe, arm, seed)) for seed in SEEDS]
-        found[name] = {"recipe": recipe, "own": own(arm), "runs": runs}
+
+        def run(wanted: list[Arm], rate: float) -> None:
+            missing = [arm for arm in wanted if arm.name not in rows]
+            jobs = [(arm, seed) for seed in SEEDS for arm in missing]
+            found = list(pool.map(lambda job: job[0].train(options, rate, job[1]), jobs))
+            for n, arm in enumerate(missing):
+                rows[arm.name] = {"recipe": arm.recipe, "own": arm.own, "runs": found[n :: len(missing)]}
+
+        if not rates:
+            tried = pool.map(
+                lambda rate: Arm(backbone, "shared_bottom").train(options, rate, SEEDS[0]), RATES
+            )
+            rates = {str(rate): mean(run["val"]) for rate, run in zip(RATES, tried, strict=True)}
+        rate = float(max(rates, key=lambda rate: rates[rate]))
+        run(arms(backbone), rate)
+        sharing = [arm for arm in arms(backbone) if arm.pattern != "independent"]
+        best = max(sharing, key=lambda arm: validation(rows[arm.name]["runs"]))
+        run([Arm(backbone, best.pattern, best.split, recipe) for recipe in PRUNED], rate)
+    write(f"pacs_{backbone}", {"validation_of_rates": rates, "rows": rows}, table(rows))
+    figure(rows, backbone, RESULTS / f"pacs_{backbone}.svg")
 
 
 if __name__ == "__main__":

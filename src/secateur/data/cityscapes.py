@@ -175,8 +175,8 @@ def _mtan(root: Path, split: str, fields: Sequence[str], size: tuple[int, int], 
 
 def _disparity(array: Array, place: str) -> Tensor:
     """16 bit, p = 256 d + 1 with d in pixels, 0 = invalid, to metres; a disparity of 0 is infinitely far: invalid too."""
-    stored = depth_field(array, place, unit=1.0)
-    return _BASELINE * _FOCAL * 256.0 * inverse((stored - 1.0).clamp(min=0.0))
+    steps = depth_field(array, place, unit=1.0).sub_(1.0)
+    return inverse(steps).mul_(_BASELINE * _FOCAL * 256.0)
 
 
 def _inverse_depth(array: Array, place: str) -> Tensor:
