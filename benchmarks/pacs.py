@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nyuv2_small import RESULTS, SEEDS, arguments, spread, write
+from secateur.metrics.seeds import stat
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import own_parameters, split_at
 
@@ -139,6 +140,22 @@ def table(rows: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def budgets(rows: dict[str, Any], backbone: str) -> str:
+    """Separate bottoms beside the shared bottoms of the most nearly equal task-specific parameters, as Markdown."""
+    head = ["separate bottom", "own", "accuracy (%)", "shared bottom", "own", "accuracy (%)", "difference"]
+    lines = ["| " + " | ".join(head) + " |", "| --- | ---: | ---: | --- | ---: | ---: | ---: |"]
+    shared = [arm for arm in arms(backbone) if arm.pattern == "shared_bottom"]
+    for below in (arm for arm in arms(backbone) if arm.pattern == "separate_bottom"):
+        above = min(shared, key=lambda arm: abs(arm.own - below.own))
+        cells: list[str] = []
+        found = [[mean(run["test"]) for run in rows[arm.name]["runs"]] for arm in (below, above)]
+        for arm, values in zip((below, above), found, strict=True):
+            cells += [arm.split or "heads alone", f"{arm.own / 1e3:.1f} k", spread(values, 1)]
+        apart = stat([a - b for a, b in zip(*found, strict=True)])
+        lines.append("| " + " | ".join([*cells, f"{apart.mean:+.1f} ± {apart.margin:.1f}"]) + " |")
+    return "\n".join(lines)
+
+
 def figure(rows: dict[str, Any], backbone: str, path: Path) -> None:
     """Accuracy, mean and by domain, against the share of parameters that are a task's own."""
     from matplotlib import pyplot
@@ -200,7 +217,11 @@ def measure(backbone: str, options: argparse.Namespace) -> None:
         sharing = [arm for arm in arms(backbone) if arm.pattern != "independent"]
         best = max(sharing, key=lambda arm: validation(rows[arm.name]["runs"]))
         run([Arm(backbone, best.pattern, best.split, recipe) for recipe in PRUNED], rate)
-    write(f"pacs_{backbone}", {"validation_of_rates": rates, "rows": rows}, table(rows))
+    write(
+        f"pacs_{backbone}",
+        {"validation_of_rates": rates, "rows": rows},
+        f"{table(rows)}\n\n{budgets(rows, backbone)}",
+    )
     figure(rows, backbone, RESULTS / f"pacs_{backbone}.svg")
 
 
