@@ -46,7 +46,7 @@ SETTINGS = {
     "resnet18": Setting(
         0.25, 600, "bf16-mixed", ("layer1_0", "layer1_1", "layer2_0", "layer2_1", "layer3_0", "layer3_1", "layer4_0", "layer4_1")
     ),  # every block
-    "mobilenet_v2": Setting(0.5, 300, "32-true", ("block2", "block4", "block7", "block11", "block14", "block17")),  # every width
+    "mobilenet_v2": Setting(0.5, 300, "32-true", ("block2", "block4", "block7", "block14")),  # each resolution
 }  # fmt: skip
 
 
