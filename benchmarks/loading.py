@@ -85,6 +85,16 @@ def faces(data: Data) -> torch.nn.Module:
     return lim_resnetd50(data.channels, 0.125, classify=[t for t in data.channels if t != "seg"])
 
 
+def apart(data: Data) -> torch.nn.Module:
+    """For domains with images of their own."""
+    return separate_bottom(data.channels, width=0.25)
+
+
+def together(data: Data) -> torch.nn.Module:
+    """For several labels of the same images."""
+    return shared_bottom(data.channels, width=0.25)
+
+
 def captioner(data: Data) -> torch.nn.Module:
     """For clips."""
     x, _ = next(iter(data.train))
@@ -103,9 +113,7 @@ def jobs(data: Path, folder: Path) -> Iterator[Job]:
     if (data / "nyuv2_160x120").is_dir():
         found.append(("nyuv2", sets.nyuv2, {"root": str(data / "nyuv2_160x120")}, dense))
     if (data / "pacs_64").is_dir():
-        apart: Model = lambda d: separate_bottom(d.channels, width=0.25)  # noqa: E731
         found.append(("domains", sets.domains, {"root": str(data / "pacs_64")}, apart))
-    together: Model = lambda d: shared_bottom(d.channels, width=0.25)  # noqa: E731
     found.append(("hf_images", sets.hf_images, files.hf_images(folder / "hf_images"), together))
     found.append(("taskonomy", sets.taskonomy, files.taskonomy(folder / "taskonomy"), dense))
     found.append(("celebamask", sets.celebamask, files.celebamask(folder / "celebamask"), faces))

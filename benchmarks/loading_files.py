@@ -65,7 +65,7 @@ def taskonomy(root: Path) -> Options:
 
 
 def celebamask(root: Path) -> Options:
-    """1024x1024 faces with fifteen masks of 512x512."""
+    """1024x1024 faces with masks of 512x512: skin and hair, which are read, and three others."""
     rng = np.random.default_rng(0)
     lines = [str(2 * FRAMES), "Male Smiling"]
     for i in range(2 * FRAMES):
