@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 from secateur import bench, compact, compaction
-from secateur.bench import table
-from secateur.channels import find_channels
+from secateur.deployment.bench import table
+from secateur.shrinking.channels import find_channels
 from secateur.zoo import deeplab_resnet34
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

@@ -14,10 +14,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from secateur.metrics.seeds import stat
-from secateur.report.svg import standalone
-from secateur.study.page import curve
-from secateur.study.results import Arm, Column, Results
+from secateur.measures.metrics.seeds import stat
+from secateur.runs.report.svg import standalone
+from secateur.runs.study.page import curve
+from secateur.runs.study.results import Arm, Column, Results
 
 DELTA, STEPS = Column("ΔT", "mean", "higher", "points"), Column("cost", "steps", "", "count")
 MEASURED = ("training time", "score time")  # ratios of wall-clock times, which no two runs share

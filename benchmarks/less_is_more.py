@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nyuv2_small import SEEDS, arguments, read, spread, table, train_all, write
-from secateur.deploy import bench_runs, compact_run
-from secateur.folder import RunFolder
-from secateur.metrics import group_sparsity
-from secateur.run import make_problem
-from secateur.saving import load
+from secateur.measures.metrics import group_sparsity
+from secateur.runs.deploy import bench_runs, compact_run
+from secateur.runs.folder import RunFolder
+from secateur.runs.run import make_problem
+from secateur.storage.saving import load
 
 NETWORK = ["--model", "lim_resnetd50"]
 BY_HAND = ["less_is_more", *NETWORK, "--method.density", "null", "--method.groups", "input"]

@@ -28,7 +28,7 @@ import loading_files as files
 from loading_files import Options
 from secateur import data as sets
 from secateur.data import Data
-from secateur.problem import predict
+from secateur.problem.problem import predict
 from secateur.zoo import deeplab_resnet34, lim_resnetd50, separate_bottom, shared_bottom, video_captioner
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

@@ -24,12 +24,12 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from secateur import scores
-from secateur.components import prunable
-from secateur.config import build, parse, resolved
-from secateur.fit import fit
-from secateur.problem import Problem, Task
-from secateur.sparsifier import Sparsifier
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem, Task
+from secateur.pruning import scores
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.runs.config import build, parse, resolved
+from secateur.training.fit import fit
 from secateur.zoo import deeplab_resnet34
 from turns import ratios, step_times
 

@@ -21,8 +21,8 @@ import torch
 from torch.nn import functional as F
 
 from secateur.methods import GroupLasso
-from secateur.problem import Problem, Task
-from secateur.sparsifier import Sparsifier
+from secateur.problem.problem import Problem, Task
+from secateur.pruning.sparsifier import Sparsifier
 from secateur.zoo import lim_resnetd50
 from turns import ratios, step_times
 

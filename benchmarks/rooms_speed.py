@@ -9,7 +9,7 @@ import time
 
 import torch
 
-from secateur.data.rooms import Rooms
+from secateur.data.rooms.rooms import Rooms
 
 
 def main(count: int = 500) -> None:

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from secateur.fit import fit
 from secateur.methods import SoftThreshold
-from secateur.problem import Problem, Task
-from secateur.sparsifier import Sparsifier
+from secateur.problem.problem import Problem, Task
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.training.fit import fit
 from secateur.zoo import deeplab_resnet34
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"

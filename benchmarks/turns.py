@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
-from secateur.fit import fit
-from secateur.problem import Problem
-from secateur.sparsifier import Sparsifier
+from secateur.problem.problem import Problem
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.training.fit import fit
 
 WARMUP = 3
 

@@ -12,9 +12,6 @@ from typing import Any
 
 import pytest
 
-from secateur.components import components
-from secateur.config import build, parse, recipes, resolved
-from secateur.density import density
 from secateur.methods import (
     DiSparse,
     DiSparseDynamic,
@@ -27,8 +24,11 @@ from secateur.methods import (
     RigL,
     SoftThreshold,
 )
-from secateur.problem import Problem
-from secateur.sparsifier import Sparsifier
+from secateur.problem.components import components
+from secateur.problem.problem import Problem
+from secateur.pruning.density import density
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.runs.config import build, parse, recipes, resolved
 
 Make = Callable[[float], Sparsifier]
 STEPS = 40

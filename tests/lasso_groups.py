@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from secateur.cost import count_macs
-from secateur.groups import Groups, input_groups, share
-from secateur.problem import Problem
+from secateur.measures.cost import count_macs
+from secateur.problem.problem import Problem
+from secateur.pruning.groups import Groups, input_groups, share
 
 SHARED = ("trunk.0.weight", "trunk.4.weight")
 

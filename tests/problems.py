@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from secateur.problem import Problem, Task
+from secateur.problem.problem import Problem, Task
 
 
 class TwoHeads(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.report import report
+from secateur.runs.report import report
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 

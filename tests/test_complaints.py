@@ -27,8 +27,8 @@ from secateur import (
     evaluate,
     fit,
 )
-from secateur.metrics.seeds import differs, stat
-from secateur.problem import Problem, Task
+from secateur.measures.metrics.seeds import differs, stat
+from secateur.problem.problem import Problem, Task
 
 HERE = Path(__file__).parent
 OWN = ("test_complaints.py", "test_complaints_deploy.py")

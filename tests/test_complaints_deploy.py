@@ -18,9 +18,9 @@ from torch import Tensor, nn
 import secateur.data
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import GroupLasso, SoftThreshold, compact, export, fit, load, save
-from secateur.cost import count_macs
 from secateur.data import FRAMES
-from secateur.engines import load_engine
+from secateur.deployment.engines import load_engine
+from secateur.measures.cost import count_macs
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -22,10 +22,10 @@ from contract import (
     overall,
 )
 from problems import equal, two_heads, weights
-from secateur.components import prunable
-from secateur.config import recipes
-from secateur.fit import fit
-from secateur.problem import Problem
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem
+from secateur.runs.config import recipes
+from secateur.training.fit import fit
 from secateur.weighting import AdaptiveWeighting, Equal
 
 LEVELS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.01)

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from contract import STEPS, Make, every_method
 from problems import equal, shuffled_loader, two_heads, weights
-from secateur.components import prunable
-from secateur.fit import fit
 from secateur.methods import SoftThreshold
-from secateur.problem import Problem
-from secateur.sparsifier import Sparsifier
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.training.fit import fit
 from secateur.weighting import AdaptiveWeighting
 
 OPTIMIZERS = {

@@ -15,11 +15,12 @@ from torchmetrics import MeanAbsoluteError
 
 import secateur
 from problems import batches, two_heads
-from secateur import cli_compare, fit
-from secateur.config import build, parse, recipes, resolved
-from secateur.metrics import ImageIoU
-from secateur.problem import Task
-from secateur.study import grid
+from secateur import fit
+from secateur.cli import compare as cli_compare
+from secateur.measures.metrics import ImageIoU
+from secateur.problem.problem import Task
+from secateur.runs.config import build, parse, recipes, resolved
+from secateur.runs.study import grid
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

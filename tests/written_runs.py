@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from secateur.study import Cell
+from secateur.runs.study import Cell
 
 
 def write(

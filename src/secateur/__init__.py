@@ -1,16 +1,9 @@
 """Prune one PyTorch network that does several tasks: sparse, small, fast, and as good at every task."""
 
-from secateur.bench import bench
-from secateur.compact import compact
-from secateur.compaction import compaction
-from secateur.components import Components, components
-from secateur.cost import cost
-from secateur.density import density
-from secateur.distillation import Distillation
-from secateur.evaluate import evaluate
-from secateur.export import export
-from secateur.fit import History, fit
-from secateur.masked import Masked
+from secateur.deployment.bench import bench
+from secateur.deployment.export import export
+from secateur.measures import Overlap, cost, evaluate, overlap
+from secateur.measures.metrics import delta_t
 from secateur.methods import (
     Dense,
     DiSparse,
@@ -24,13 +17,11 @@ from secateur.methods import (
     RigL,
     SoftThreshold,
 )
-from secateur.metrics import delta_t
-from secateur.optimizer import adam
-from secateur.overlap import Overlap, overlap
-from secateur.problem import Problem, Task
-from secateur.saving import load, save
-from secateur.selection import select
-from secateur.sparsifier import Sparsifier
+from secateur.problem import Components, Problem, Task, components
+from secateur.pruning import Masked, Sparsifier, density, select
+from secateur.shrinking import compact, compaction
+from secateur.storage import load, save
+from secateur.training import Distillation, History, adam, fit
 from secateur.weighting import (
     AdaptiveWeighting,
     DynamicWeightAverage,

@@ -13,7 +13,9 @@ from miniatures import cityscapes as streets
 from miniatures import hf_images as hub
 from miniatures import nyuv2 as rooms
 from miniatures.nyuv2_own import write_archive
-from secateur.data import cityscapes, hf_images, nyuv2
+from secateur.data import cityscapes
+from secateur.data.hf_images import hf_images
+from secateur.data.nyuv2 import nyuv2
 
 Break = Callable[[Path], object]
 

@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 
 from miniatures.hf_images import LABELS, SETTINGS, parquet, saved, table
-from secateur.config import parse
 from secateur.data.arrow import cell
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.rows import Rows
+from secateur.runs.config import parse
 
 pa = pytest.importorskip("pyarrow", reason="pyarrow not installed")
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow not installed")

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from secateur.data.augment import Sample
 from secateur.data.loading import StepLoader
 from secateur.data.packing import Packed
-from secateur.problem import Batch
+from secateur.problem.problem import Batch
 
 
 class Numbered(Dataset[Sample]):

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from problems import two_heads, weights
-from secateur import DiSparse, DiSparseDynamic, OneShot, fit, scores
-from secateur.components import prunable
-from secateur.distribution import erk
-from secateur.masks import top_masks
-from secateur.problem import Problem, Task
-from secateur.scores import Scores, unanimous
-from secateur.selection import select
+from secateur import DiSparse, DiSparseDynamic, OneShot, fit
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem, Task
+from secateur.pruning import scores
+from secateur.pruning.distribution import erk
+from secateur.pruning.masks import top_masks
+from secateur.pruning.scores import Scores, unanimous
+from secateur.pruning.selection import select
 
 
 def drawn(seed: int, tasks: str = "ab") -> tuple[dict[str, Scores], dict[str, Tensor]]:

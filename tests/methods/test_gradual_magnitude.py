@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from problems import two_heads
 from secateur import GradualMagnitude, fit
-from secateur.components import prunable
-from secateur.config import build, parse, resolved
-from secateur.problem import Problem
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem
+from secateur.runs.config import build, parse, resolved
 
 
 def counts(problem: Problem) -> dict[str, int]:

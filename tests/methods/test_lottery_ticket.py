@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 from problems import two_heads, weights
 from secateur import IterativeMagnitude, LotteryTicket, fit
-from secateur.components import prunable
-from secateur.pattern import Pattern
-from secateur.problem import Problem
-from secateur.schedules import geometric_density
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem
+from secateur.pruning.pattern import Pattern
+from secateur.pruning.schedules import geometric_density
 
 
 def share(problem: Problem) -> float:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from problems import two_heads, weights
-from secateur import OneShot, fit, scores
-from secateur.components import prunable
-from secateur.pattern import Pattern
-from secateur.problem import Problem, Task
+from secateur import OneShot, fit
+from secateur.problem.components import prunable
+from secateur.problem.problem import Problem, Task
+from secateur.pruning import scores
+from secateur.pruning.pattern import Pattern
 
 
 def loss(problem: Problem, index: int, task: str) -> Tensor:

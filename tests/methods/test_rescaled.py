@@ -8,10 +8,10 @@ from torch.nn.utils import parametrize
 
 from problems import batches, two_heads
 from secateur import LearnedThreshold, SoftThreshold, fit
-from secateur.components import components
-from secateur.config import build, parse, resolved
-from secateur.density import density
-from secateur.threshold import Shrinkage, shrink
+from secateur.problem.components import components
+from secateur.pruning.density import density
+from secateur.pruning.threshold import Shrinkage, shrink
+from secateur.runs.config import build, parse, resolved
 
 
 def test_a_channel_is_scaled_up_for_what_it_lost() -> None:

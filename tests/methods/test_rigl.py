@@ -9,9 +9,9 @@ import torch
 
 from problems import two_heads, weights
 from secateur import RigL, fit
-from secateur.components import prunable
-from secateur.distribution import erk
-from secateur.regrowth import drop_share, dropped, top
+from secateur.problem.components import prunable
+from secateur.pruning.distribution import erk
+from secateur.pruning.regrowth import drop_share, dropped, top
 
 
 class Watch(RigL):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from problems import TwoHeads, batches, tasks, two_heads
 from secateur import SoftThreshold, fit
-from secateur.allocation import cost_offsets
-from secateur.problem import Problem
+from secateur.problem.problem import Problem
+from secateur.pruning.allocation import cost_offsets
 
 
 class WithSpare(TwoHeads):

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from miniatures.colours import coloured
-from secateur.data import nyuv2
+from secateur.data.nyuv2 import nyuv2
 
 H, W = 12, 16
 SETTINGS: dict[str, Any] = {"size": (H, W), "batch": 1, "val_count": 1, "augment": False}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from problems import equal, two_heads, weights
-from secateur.fit import fit
+from secateur.training.fit import fit
 from secateur.weighting import UncertaintyWeighting
 
 

@@ -5,17 +5,18 @@ from collections.abc import Callable, Mapping
 from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.captions import captions, captions_frames
-from secateur.data.celebamask import celebamask, celebamask_frames
+from secateur.data.captions.captions import captions, captions_frames
+from secateur.data.captions.stories import stories, stories_frames
+from secateur.data.celebamask.celebamask import celebamask, celebamask_frames
 from secateur.data.cityscapes import cityscapes, cityscapes_frames
 from secateur.data.data import Data
 from secateur.data.dense import dense_data
-from secateur.data.domains import domains, domains_frames
+from secateur.data.domains.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.making import Loading
-from secateur.data.nyuv2 import nyuv2, nyuv2_frames
-from secateur.data.rooms import rooms, rooms_frames
-from secateur.data.stories import stories, stories_frames
+from secateur.data.nyuv2.nyuv2 import nyuv2, nyuv2_frames
+from secateur.data.rooms.rooms import rooms, rooms_frames
+from secateur.data.splitting import TooFewError
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
 
 FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
@@ -33,8 +34,11 @@ FRAMES: dict[str, Callable[..., Mapping[str, Dataset[Sample]]]] = {
 arguments of the function of that name that decide what is read."""
 
 __all__ = [
+    "FRAMES",
     "Data",
     "Loading",
+    "Sample",
+    "TooFewError",
     "captions",
     "celebamask",
     "cityscapes",

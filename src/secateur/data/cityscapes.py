@@ -20,7 +20,7 @@ from secateur.data.lists import numbered_frames
 from secateur.data.making import Loading
 from secateur.data.pictures import map_picture
 from secateur.data.splitting import check_size, with_val
-from secateur.metrics import DepthError
+from secateur.measures.metrics import DepthError
 from secateur.problem import Task
 
 Layout = Literal["official", "mtan"]

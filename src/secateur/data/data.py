@@ -10,7 +10,7 @@ from secateur.problem import Batch, Task
 
 @dataclass(frozen=True)
 class Data:
-    """The parts of a :class:`~secateur.problem.Problem` that come from a data set.
+    """The parts of a :class:`~secateur.problem.problem.Problem` that come from a data set.
 
     Args:
         tasks: Name to Task.

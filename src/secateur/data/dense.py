@@ -18,7 +18,7 @@ from secateur.data.fields import IGNORE
 from secateur.data.loading import Encode
 from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, Loading, TaskOf, make_data
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
-from secateur.metrics import (
+from secateur.measures.metrics import (
     CosineSimilarity,
     DepthError,
     ImageIoU,

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from secateur.data.making import TaskOf
 from secateur.data.pictures import DARK
-from secateur.metrics import Accuracy
+from secateur.measures.metrics import Accuracy
 from secateur.problem import Task
 
 NONE = -1

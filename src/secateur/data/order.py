@@ -29,7 +29,7 @@ class Resumable(ABC):
         """Batches ``step``, ``step + 1`` and so on, epoch after epoch: step k lies in epoch ``k // len(self)``.
 
         They have no end, except in an evaluation of several domains
-        (:class:`~secateur.data.domain_loading.DomainLoader`), which ends with its one epoch.
+        (:class:`~secateur.data.domains.loading.DomainLoader`), which ends with its one epoch.
 
         Raises:
             ValueError: If ``step`` is negative.

@@ -41,7 +41,7 @@ from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
 from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
-from secateur.metrics import CosineSimilarity, CrossEntropy, MapError
+from secateur.measures.metrics import CosineSimilarity, CrossEntropy, MapError
 from secateur.problem import Task
 
 TASKS = ("seg", "normal", "depth", "keypoint", "edge")

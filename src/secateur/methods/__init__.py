@@ -10,7 +10,7 @@ from secateur.methods.lottery_ticket import LotteryTicket
 from secateur.methods.one_shot import OneShot
 from secateur.methods.rigl import RigL
 from secateur.methods.soft_threshold import SoftThreshold
-from secateur.sparsifier import Sparsifier
+from secateur.pruning import Sparsifier
 
 Dense = Sparsifier
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from secateur import scores
-from secateur.masked import AtOnce
-from secateur.pattern import Pattern
-from secateur.selection import select
+from secateur.pruning import AtOnce, Pattern, scores, select
 
 
 class DiSparse(AtOnce):
     """Each task scores the weights that it owns and keeps the same share of them; a weight goes if all its owners let it go.
 
     Who owns what is read off the autograd graph, so any sharing of layers will do. The keep ratio of the tasks is the one
-    that comes to exactly the density asked (:func:`secateur.scores.unanimous`).
+    that comes to exactly the density asked (:func:`secateur.pruning.scores.unanimous`).
 
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.

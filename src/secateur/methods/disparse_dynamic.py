@@ -7,13 +7,18 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur import scores
-from secateur.distribution import Distribution
-from secateur.masked import Masked, check_share
-from secateur.passes import check_slopes
 from secateur.problem import Problem
-from secateur.regrowth import drop_share, dropped, top
-from secateur.selection import select
+from secateur.pruning import (
+    Distribution,
+    Masked,
+    check_share,
+    check_slopes,
+    drop_share,
+    dropped,
+    scores,
+    select,
+    top,
+)
 
 
 class DiSparseDynamic(Masked):

@@ -6,15 +6,19 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from secateur.components import components
-from secateur.density import DensityError
-from secateur.distribution import Distribution, Quotas
-from secateur.masked import Masked, magnitudes
-from secateur.pattern import Pattern
-from secateur.problem import Problem
-from secateur.schedules import check_ramp, cubic_density
-from secateur.scores import Scores
-from secateur.selection import select
+from secateur.problem import Problem, components
+from secateur.pruning import (
+    DensityError,
+    Distribution,
+    Masked,
+    Pattern,
+    Quotas,
+    Scores,
+    check_ramp,
+    cubic_density,
+    magnitudes,
+    select,
+)
 
 
 class GradualMagnitude(Masked):

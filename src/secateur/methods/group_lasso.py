@@ -9,16 +9,27 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.channels import coupled_groups
-from secateur.cost import count_macs
-from secateur.groups import Groups, all_weights, input_groups, share, survivors, wide
-from secateur.levels import strongest
-from secateur.masks import Masks
-from secateur.optimizer import group_of
+from secateur.measures import group_costs
 from secateur.problem import Problem, example
-from secateur.prox import adam_metric, group_prox, l1_prox
-from secateur.schedules import check_density, check_ramp, cubic_density
-from secateur.sparsifier import Sparsifier
+from secateur.pruning import (
+    Groups,
+    Masks,
+    Sparsifier,
+    adam_metric,
+    all_weights,
+    check_density,
+    check_ramp,
+    cubic_density,
+    group_of,
+    group_prox,
+    input_groups,
+    l1_prox,
+    share,
+    strongest,
+    survivors,
+    wide,
+)
+from secateur.shrinking.channels import coupled_groups
 
 _EVERY = 10  # steps between two cuts, the only ones that read a value back to the host
 _AHEAD = 0.2  # share of the ramp that is looked ahead
@@ -44,8 +55,8 @@ class GroupLasso(Sparsifier):
         density: Kept share of the grouped weights' cost at the end of the ramp, in (0, 1]; give this or ``strength``.
         strength: λ (published: 1e-6 and 1e-5); 0 is dense training.
         of: What ``density`` is a share of: parameters or multiply-accumulates of the grouped weights, or groups.
-        groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.groups.input_groups`).
-            ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.channels.coupled_groups`).
+        groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.pruning.groups.input_groups`).
+            ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.shrinking.channels.coupled_groups`).
             ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is; ``"input"`` is that of groups.
         metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
             any optimizer.
@@ -114,7 +125,7 @@ class GroupLasso(Sparsifier):
         self._active = self.strength != 0.0 and self.density != 1.0
         if self.density is not None and self._active:
             ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}
-            self.masks, self._costs = Masks(self._weights, ones), self._costs_of(problem)
+            self.masks, self._costs = Masks(self._weights, ones), group_costs(problem, self._weights, self.of)
             self._strongest(self.density, None)
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -178,15 +189,6 @@ class GroupLasso(Sparsifier):
         self._spared = {name: spared.to(self._roots.device) for name, spared in state["spared"].items()}
         if self.masks is not None:
             self.masks.replace_(state["masks"], None)
-
-    def _costs_of(self, problem: Problem) -> dict[str, float]:
-        if self.of != "macs":
-            return {name: float(p.numel()) for name, p in self._weights.items()}
-        macs = count_macs(problem.model, example(problem))
-        costs = {name: float(macs[name]) for name in self._weights if macs.get(name)}
-        if not costs:
-            raise ValueError("of is 'macs', but no grouped weight is used in a forward pass; choose another.")
-        return costs
 
     def _share(self, alive: Tensor) -> float:
         if self.of == "channels":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.masked import InRounds
+from secateur.pruning import InRounds
 
 
 class IterativeMagnitude(InRounds):

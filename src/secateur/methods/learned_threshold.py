@@ -10,14 +10,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.components import By, components, prunable
-from secateur.density import density as density_of
-from secateur.levels import check_guard
-from secateur.masks import Masks
-from secateur.problem import Problem
-from secateur.schedules import check_density, check_ramp, cubic_density
-from secateur.sparsifier import Sparsifier
-from secateur.threshold import attach, bake, detach, soft_threshold
+from secateur.problem import By, Problem, components, prunable
+from secateur.pruning import (
+    Masks,
+    Sparsifier,
+    attach,
+    bake,
+    check_density,
+    check_guard,
+    check_ramp,
+    cubic_density,
+    detach,
+    soft_threshold,
+)
+from secateur.pruning import density as density_of
 
 Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
-from secateur.masked import InRounds, check_share
 from secateur.problem import Problem
+from secateur.pruning import InRounds, check_share
 
 
 class LotteryTicket(InRounds):

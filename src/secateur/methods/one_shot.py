@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from secateur import scores
-from secateur.components import components
-from secateur.distribution import Distribution, Quotas
-from secateur.masked import AtOnce
-from secateur.pattern import Pattern
-from secateur.selection import select
+from secateur.problem import components
+from secateur.pruning import AtOnce, Distribution, Pattern, Quotas, scores, select
 
 
 class OneShot(AtOnce):

@@ -9,14 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.allocation import cost_offsets, marginal_cost, scale_offset
-from secateur.components import By, Components, components, prunable
-from secateur.levels import ExactThreshold, check_guard
-from secateur.masks import Masks
-from secateur.problem import Problem
-from secateur.schedules import check_density, check_ramp, cubic_density
-from secateur.sparsifier import Sparsifier
-from secateur.threshold import Form, Shrinkage, attach, bake, detach
+from secateur.problem import By, Components, Problem, components, prunable
+from secateur.pruning import (
+    ExactThreshold,
+    Form,
+    Masks,
+    Shrinkage,
+    Sparsifier,
+    attach,
+    bake,
+    check_density,
+    check_guard,
+    check_ramp,
+    cost_offsets,
+    cubic_density,
+    detach,
+    marginal_cost,
+    scale_offset,
+)
 
 _EVERY = 10  # steps between two looks at costs and scales
 _BAND, _MEMORY, _POWER = 0.2, 0.9, 0.5
@@ -31,13 +41,13 @@ class SoftThreshold(Sparsifier):
 
     Args:
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
-        components: Partition of the weights that share a threshold; see :func:`secateur.components.components`. By layer
+        components: Partition of the weights that share a threshold; see :func:`secateur.problem.components.components`. By layer
             narrow layers keep more at extreme sparsity; ``"owner"``, backbone and heads, is AdapMTL's own.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
             each output channel scaled up for what it lost (ST-3).
         allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
-            (:func:`secateur.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
+            (:func:`secateur.pruning.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
             ``"common"``: none, one threshold for all.
         evenness: For ``"cost"``: share of the log cost that is evened out, in [0, 1].
         bound: For ``"cost"``: largest offset, of the log of a threshold.

@@ -8,8 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from secateur.components import prunable
-from secateur.problem import Problem
+from secateur.problem import Problem, prunable
 from secateur.weighting.weighting import Weighting
 
 

@@ -1,0 +1,113 @@
+"""Why a smaller network is not faster in proportion, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from secateur.deployment.bench.record import Facts, Measure
+
+_TINY = 1.0  # milliseconds
+_NOISY = 0.04  # share of the time without a core above which timings are not to be trusted
+
+
+def advice(
+    against: str, networks: Mapping[str, Facts], measures: Mapping[str, Mapping[str, Measure]]
+) -> tuple[str, ...]:
+    """One sentence or a few for each network and engine that falls short of what its work promises.
+
+    A network falls short when its speed-up is below half of the factor by which it does less work or, for factors below
+    4, below the square root of that factor.
+    """
+    found: list[str] = []
+    for engine, by_name in measures.items():
+        for name, measure in by_name.items():
+            if (measure.disturbed or 0.0) > _NOISY:
+                found.append(
+                    f"{name} in {engine} waited for a core {measure.disturbed:.0%} of the time: other programs were "
+                    "running; measure again on a quiet machine."
+                )
+            if not measure.settled:
+                found.append(f"{name} in {engine} kept a core busy after its passes; trust the others less.")
+            if name != against:
+                found += _shortfall(name, engine, networks[against], networks[name], measures, measure)
+    found += [
+        line for name in networks if name != against for line in _zeros(name, against, networks, measures)
+    ]
+    return tuple(found)
+
+
+def falls_short(factor: float, speedup: float) -> bool:
+    """Whether ``speedup`` is far from ``factor``, by which the work shrank."""
+    return factor > 1.1 and speedup < max(factor / 2, math.sqrt(factor))
+
+
+def _shortfall(
+    name: str,
+    engine: str,
+    reference: Facts,
+    own: Facts,
+    measures: Mapping[str, Mapping[str, Measure]],
+    measure: Measure,
+) -> list[str]:
+    found: list[str] = []
+    factor = reference.macs / own.macs if own.macs else 1.0
+    if falls_short(factor, measure.speedup):
+        found.append(
+            f"{name} does {factor:.1f} times less work, but is only {measure.speedup:.2g} times as fast in {engine}: "
+            f"{_reason(own, reference, measure)}"
+        )
+        found += _elsewhere(name, engine, measures)
+    return found
+
+
+def _zeros(
+    name: str, against: str, networks: Mapping[str, Facts], measures: Mapping[str, Mapping[str, Measure]]
+) -> list[str]:
+    """Zeros that the reference does not have, in the engines that make nothing of them."""
+    own, reference = networks[name], networks[against]
+    if not own.macs or not reference.macs:
+        return []
+    unused = own.macs / max(own.nonzero_macs, 1) / (reference.macs / max(reference.nonzero_macs, 1))
+    factor = reference.macs / own.macs
+    dense = [
+        engine for engine, by_name in measures.items() if falls_short(unused, by_name[name].speedup / factor)
+    ]
+    if not dense:
+        return []
+    dead = (
+        f"{own.dead_channels} channels are wholly zero: compact() takes them out. "
+        if own.dead_channels
+        else ""
+    )
+    return [
+        f"{1 - own.nonzero_macs / own.macs:.0%} of the work of {name} is with zeros, and {', '.join(dense)} took as long for those "
+        f"as for any other number. {dead}Scattered zeros need a sparse runtime, or a method that prunes channels."
+    ]
+
+
+def _reason(own: Facts, reference: Facts, measure: Measure) -> str:
+    reasons: list[str] = []
+    if measure.p50 < _TINY:
+        reasons.append(
+            f"at {measure.p50:.2g} ms the fixed cost of each operation counts, so that less work matters little."
+        )
+    if own.uneven > reference.uneven + 0.1:
+        reasons.append(
+            f"{own.uneven:.0%} of its work is in layers whose channels are no multiple of 8; "
+            "compact with round_to=8 or 16 may be faster with more channels."
+        )
+    return (
+        " ".join(reasons)
+        or "memory traffic and what is not a convolution (resizing, pooling) did not shrink alike."
+    )
+
+
+def _elsewhere(name: str, engine: str, measures: Mapping[str, Mapping[str, Measure]]) -> list[str]:
+    best = min(measures, key=lambda other: measures[other][name].p50)
+    here, there = measures[engine][name], measures[best][name]
+    if there.p50 > 0.8 * here.p50:
+        return []
+    return [
+        f"{best} runs {name} in {there.p50:.3g} ms, {engine} in {here.p50:.3g} ms, and its speed-up there is {there.speedup:.2g}."
+    ]

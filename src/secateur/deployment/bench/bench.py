@@ -1,0 +1,195 @@
+"""Times networks side by side in the engines that will run them."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from secateur.deployment.bench.advice import advice
+from secateur.deployment.bench.facts import facts
+from secateur.deployment.bench.machine import machine, versions
+from secateur.deployment.bench.process import Worker
+from secateur.deployment.bench.record import Bench, Measure
+from secateur.deployment.engines import Precision
+from secateur.deployment.export import Format, describe, export, require
+from secateur.problem import Input
+
+EngineName = Literal["torch", "onnxruntime", "openvino", "executorch"]
+_FORMATS: dict[EngineName, tuple[Format, str]] = {
+    "torch": ("pt2", ".pt2"),
+    "onnxruntime": ("onnx", ".onnx"),
+    "openvino": ("openvino", ".xml"),
+    "executorch": ("executorch", ".pte"),
+}
+_BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
+_MOST = 200  # passes in a round
+_WARM = 3  # passes before
+
+
+def bench(
+    candidates: Mapping[str, nn.Module],
+    example: Input,
+    engines: Sequence[EngineName] = ("torch",),
+    *,
+    against: str | None = None,
+    threads: int = 1,
+    repeats: int = 20,
+    processes: int = 4,
+    precision: Precision = "f32",
+) -> Bench:
+    """Times ``candidates`` in ``engines`` on this machine's CPU, against the first of them.
+
+    Each network is exported for the engine, with the shapes of ``example`` and checked as :func:`secateur.deployment.export.export`
+    does, and loaded in a process of its own. In every round each network has its turn, only one process works at a
+    time, and the order turns from round to round; a speed-up is the median over the rounds of the ratio within one
+    round, so what slows the machine for a while slows both sides of it. The same network can be 30 % slower in one
+    process than in the next, for as long as that lives (where its memory lies), so the rounds are spread over several
+    processes, which keep their heap between passes; the range of a speed-up holds both kinds of noise. Two networks
+    whose range includes 1 were not told apart. In the engine ``torch`` the exported operations
+    run one by one, with BatchNorm folded, as in the others.
+
+    Args:
+        candidates: Name to model; each ``model(x) -> {task: prediction}``, left as it was.
+        example: (N, C, ...) or ``{task: (N, C, ...)}``.
+        engines: Which to time.
+        against: The reference; None takes the first.
+        threads: Threads of a forward pass.
+        repeats: Rounds.
+        processes: How many processes each network gets, one after the other, with a share of the rounds each.
+        precision: What OpenVINO computes in (by itself it may choose bfloat16); the others compute in float32.
+
+    Raises:
+        ValueError: If an argument is unusable, or a network cannot be exported; before anything is timed.
+        EngineMissingError: If an engine is not installed; it says what to install.
+        RuntimeError: If an engine's process dies.
+    """
+    reference = _checked(candidates, engines, against, threads, repeats, processes)
+    for engine in engines:
+        require(_FORMATS[engine][0])
+    counted = {name: facts(model, example) for name, model in candidates.items()}
+    with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
+        files = {
+            engine: _exported(candidates, example, Path(folder) / engine, _FORMATS[engine][1])
+            for engine in engines
+        }
+        x = Path(folder) / "input.npz"
+        np.savez(x, *_arrays(example, next(iter(files[engines[0]].values()))))
+
+        def worker(path: Path) -> Worker:
+            return Worker(path, x, threads, precision, path.with_suffix(".log"))
+
+        measures = {
+            engine: _timed(files[engine], reference, _shares(repeats, processes), worker)
+            for engine in engines
+        }
+    return Bench(
+        against=reference,
+        networks=counted,
+        measures=measures,
+        inputs=[list(t.shape) for t in ([example] if isinstance(example, Tensor) else example.values())],
+        settings={
+            "threads": threads,
+            "repeats": repeats,
+            "processes": processes,
+            "precision": precision,
+            "heap": "kept between passes",
+        },
+        machine=machine(),
+        versions=versions(),
+        advice=advice(reference, counted, measures),
+    )
+
+
+def _checked(
+    candidates: Mapping[str, nn.Module],
+    engines: Sequence[str],
+    against: str | None,
+    threads: int,
+    repeats: int,
+    processes: int,
+) -> str:
+    if not candidates:
+        raise ValueError("bench: candidates is empty; give {name: model}, the reference first.")
+    unknown = [engine for engine in engines if engine not in _FORMATS]
+    if unknown or not engines:
+        raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(_FORMATS)}.")
+    if threads < 1 or repeats < 1:
+        raise ValueError(f"bench: threads is {threads} and repeats is {repeats}; both must be at least 1.")
+    if not 1 <= processes <= repeats:
+        raise ValueError(f"bench: processes is {processes}; it must be from 1 to repeats ({repeats}).")
+    if against is not None and against not in candidates:
+        raise ValueError(f"bench: against is {against!r}; choose from {list(candidates)}.")
+    return against or next(iter(candidates))
+
+
+def _exported(
+    candidates: Mapping[str, nn.Module], example: Input, folder: Path, suffix: str
+) -> dict[str, Path]:
+    return {
+        name: export(model, example, folder / f"{number}{suffix}", dynamic=False)
+        for number, (name, model) in enumerate(candidates.items())
+    }
+
+
+def _arrays(example: Input, path: Path) -> list[np.ndarray[Any, Any]]:
+    """The inputs in the order that the files take them."""
+    owners = [given["task"] for given in describe(path)["inputs"].values()]
+    tensors = [example] if isinstance(example, Tensor) else [example[task] for task in owners]
+    return [(t.float() if t.is_floating_point() else t).detach().cpu().numpy() for t in tensors]
+
+
+def _shares(repeats: int, processes: int) -> list[int]:
+    """Rounds of each process, as equal as can be."""
+    return [repeats // processes + (index < repeats % processes) for index in range(processes)]
+
+
+def _timed(
+    files: Mapping[str, Path], reference: str, shares: Sequence[int], worker: Callable[[Path], Worker]
+) -> dict[str, Measure]:
+    """Measures of one engine: for each share new processes and as many rounds."""
+    names = list(files)
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for share in shares:
+        with ExitStack() as running:
+            workers = {name: running.enter_context(worker(path)) for name, path in files.items()}
+            calls = {name: _calls(workers[name]) for name in names}
+            for number in range(share):
+                start = number % len(names)
+                for name in names[start:] + names[:start]:
+                    rounds[name].append(workers[name].time(calls[name]))
+    return {name: _measure(rounds[name], rounds[reference], files[name]) for name in names}
+
+
+def _calls(worker: Worker) -> int:
+    """Warms up, and says how many passes fill a block."""
+    worker.time(_WARM)
+    return max(1, min(_MOST, math.ceil(_BLOCK / min(worker.time(_WARM)["ms"]))))
+
+
+def _measure(own: list[dict[str, Any]], reference: list[dict[str, Any]], path: Path) -> Measure:
+    ms = np.concatenate([block["ms"] for block in own])
+    paired = [float(np.median(r["ms"]) / np.median(o["ms"])) for r, o in zip(reference, own, strict=True)]
+    p10, p50, p90 = (float(q) for q in np.quantile(ms, (0.1, 0.5, 0.9)))
+    low, middle, high = (float(q) for q in np.quantile(paired, (0.1, 0.5, 0.9)))
+    waits = [block["disturbed"] for block in own if block["disturbed"] is not None]
+    return Measure(
+        p10=p10,
+        p50=p50,
+        p90=p90,
+        speedup=middle,
+        speedup_low=low,
+        speedup_high=high,
+        ratio_of_medians=float(np.median(np.concatenate([block["ms"] for block in reference]))) / p50,
+        passes=len(ms),
+        memory=max((block["memory"] for block in own if block["memory"] is not None), default=None),
+        file=sum(file.stat().st_size for file in (path, path.with_suffix(".bin")) if file.exists()),
+        disturbed=float(np.mean(waits)) if waits else None,
+        settled=all(block["settled"] for block in own),
+    )

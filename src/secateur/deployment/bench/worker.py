@@ -1,0 +1,95 @@
+"""A process that holds one network in one engine and times it when asked; started by process.py, never imported for it.
+
+It reads a JSON line and answers with one: first its arguments, then ``{"calls": n}`` any number of times.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+_STEP, _PATIENCE, _ASLEEP = 0.005, 2.0, 0.1  # seconds; share of a core below which a process counts as asleep
+
+
+def main() -> None:
+    """Loads what the first line asks for, then answers until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what an engine prints must not reach the parent as an answer
+    with answers:
+        given = json.loads(sys.stdin.readline())
+        run = _loaded(given["path"], given["input"], given["threads"], given["precision"])
+        _answer(answers, {})
+        for line in sys.stdin:
+            _answer(answers, timed(run, json.loads(line)["calls"]) | {"memory": _peak()})
+
+
+def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
+    """Milliseconds of each of ``calls`` passes, the share of the time spent waiting for a core, and whether it sleeps now."""
+    waited, started = _waited(), time.perf_counter()
+    found: list[float] = []
+    for _ in range(calls):
+        before = time.perf_counter()
+        run()
+        found.append((time.perf_counter() - before) * 1e3)
+    wall, after = time.perf_counter() - started, _waited()
+    disturbed = None if waited is None or after is None else max(0.0, after - waited) / wall
+    return {"ms": found, "disturbed": disturbed, "settled": _settled()}
+
+
+def _loaded(path: str, example: str, threads: int, precision: Any) -> Callable[[], object]:
+    # The package's own __init__ would import torch, and its memory would count as that of every engine.
+    package = ModuleType("secateur")
+    package.__path__ = [str(Path(__file__).resolve().parents[2])]
+    sys.modules["secateur"] = package
+    import numpy as np
+
+    from secateur.deployment.engines import load_engine
+
+    engine = load_engine(path, threads, precision)
+    with np.load(example) as held:
+        arrays = [held[f"arr_{index}"] for index in range(len(held.files))]
+    return lambda: engine.call(arrays)
+
+
+def _answer(file: IO[str], content: dict[str, Any]) -> None:
+    file.write(json.dumps(content) + "\n")
+    file.flush()
+
+
+def _settled() -> bool:
+    """Waits until the threads of this process sleep: a pool that spins takes a core from what is timed next."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        busy, wall = time.process_time(), time.perf_counter()
+        time.sleep(_STEP)
+        if time.process_time() - busy < _ASLEEP * (time.perf_counter() - wall):
+            return True
+    return False
+
+
+def _waited() -> float | None:
+    """Seconds that the threads of this process were ready but had no core; None where the system does not say."""
+    try:
+        files = list(Path("/proc/self/task").glob("*/schedstat"))
+        return sum(int(file.read_text().split()[1]) for file in files) / 1e9 if files else None
+    except OSError:  # a thread that ended meanwhile
+        return None
+
+
+def _peak() -> int | None:
+    """Largest resident memory so far, in bytes; not ``ru_maxrss``, which starts from that of the parent."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")), None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,23 @@
+"""Engines: an exported file as a function from NumPy arrays to NumPy arrays, whichever engine runs it."""
+
+from secateur.deployment.engines.engine import (
+    KEY,
+    Engine,
+    EngineMissingError,
+    Precision,
+    load_engine,
+    need,
+    quiet,
+)
+from secateur.deployment.engines.signal_stack import kept_signal_stack
+
+__all__ = [
+    "KEY",
+    "Engine",
+    "EngineMissingError",
+    "Precision",
+    "kept_signal_stack",
+    "load_engine",
+    "need",
+    "quiet",
+]

@@ -1,0 +1,132 @@
+"""An exported network that runs: arrays in, arrays by task out. Imports no engine and not torch."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Precision = Literal["f32", "bf16", "f16"]
+KEY = "secateur"  # what the metadata are called inside every file
+_MODULES = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
+
+
+class EngineMissingError(ImportError):
+    """The packages of an engine are not installed."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A loaded network.
+
+    Args:
+        name: Which engine runs it.
+        version: Of the engine.
+        about: The metadata that :func:`secateur.deployment.export.export` wrote into the file.
+        call: Inputs in the order of ``about["inputs"]`` to predictions in the order of ``about["tasks"]``.
+    """
+
+    name: str
+    version: str
+    about: Mapping[str, Any]
+    call: Callable[[list[Array]], list[Array]]
+
+    def __call__(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+        """One forward pass.
+
+        Args:
+            x: (N, C, ...) as the model takes it, or ``{task: array}`` when each task has its own input.
+
+        Raises:
+            ValueError: If a task's input is missing.
+        """
+        return dict(zip(self.about["tasks"], self.call(self.listed(x)), strict=True))
+
+    def listed(self, x: Array | Mapping[str, Array]) -> list[Array]:
+        """``x`` as the list that ``call`` takes."""
+        owners = [given["task"] for given in self.about["inputs"].values()]
+        if not isinstance(x, Mapping):
+            if owners != [None]:
+                raise ValueError(f"x is one array; this network takes {{task: array}} with {owners}.")
+            return [np.ascontiguousarray(x)]
+        missing = [task for task in owners if task not in x]
+        if missing:
+            raise ValueError(
+                f"x has {sorted(x)}; this network takes {owners if owners != [None] else 'one array'}."
+            )
+        return [np.ascontiguousarray(x[task]) for task in owners]
+
+
+def load_engine(path: Path | str, threads: int | None = None, precision: Precision = "f32") -> Engine:
+    """Loads a file that :func:`secateur.deployment.export.export` wrote, in the engine that its suffix asks for.
+
+    Args:
+        path: ``.pt2`` (torch), ``.onnx`` (ONNX Runtime), ``.xml`` (OpenVINO) or ``.pte`` (ExecuTorch).
+        threads: Threads of one forward pass; None leaves it to the engine. In torch and ExecuTorch the
+            number holds for the whole process.
+        precision: What OpenVINO computes in; the others compute in float32.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        EngineMissingError: If the engine is not installed; the message says what to install.
+        ValueError: If the suffix is of no engine, or the file was not written by ``export``.
+    """
+    path = Path(path)
+    if path.suffix not in _MODULES:
+        raise ValueError(f"load_engine: {path.name} ends in none of {sorted(_MODULES)}.")
+    if not path.is_file():
+        raise FileNotFoundError(f"No file at {path}; export the model first, or check the path.")
+    module = importlib.import_module(f"secateur.deployment.engines.run_{_MODULES[path.suffix]}")
+    return module.load(path, threads, precision)
+
+
+def need(extra: str, *modules: str) -> list[Any]:
+    """Imports the modules of an engine.
+
+    Raises:
+        EngineMissingError: If one of them is not installed; it says what to install.
+    """
+    found: list[Any] = []
+    for module in modules:
+        try:
+            with quiet():
+                found.append(importlib.import_module(module))
+        except ImportError as error:
+            raise EngineMissingError(
+                f"{module.split('.')[0]} is not installed or does not load ({error}): "
+                f"pip install 'secateur[{extra}]'",
+                name=module,
+            ) from error
+    return found
+
+
+@contextmanager
+def quiet() -> Generator[None, None, None]:
+    """Third-party code that speaks of its own deprecations is not heard; every other warning is."""
+    with warnings.catch_warnings():
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.filterwarnings(
+            "ignore", "The given buffer is not writable", UserWarning
+        )  # torch < 2.12 loading .pt2
+        yield
+
+
+def parsed(path: Path, text: str | None) -> dict[str, Any]:
+    """The metadata of a file.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if not text:
+        raise ValueError(f"{path} carries no metadata of secateur; write it with secateur.export.")
+    return json.loads(text)

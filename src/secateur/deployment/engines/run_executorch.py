@@ -1,0 +1,32 @@
+"""Runs a .pte file with the ExecuTorch runtime."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+
+
+def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+    """The method ``forward`` of a program; the method ``secateur`` holds the metadata as bytes of JSON."""
+    torch, runtime, bindings = need(
+        "executorch", "torch", "executorch.runtime", "executorch.extension.pybindings.portable_lib"
+    )
+    if threads is not None and bindings._threadpool_get_thread_count() != threads:  # not while another runs
+        bindings._unsafe_reset_threadpool(threads)
+    program = runtime.Runtime.get().load_program(path)
+    if not {KEY, "forward"} <= set(program.method_names):
+        raise ValueError(f"{path} carries no metadata of secateur; write it with secateur.export.")
+    (held,) = program.load_method(KEY).execute([])
+    about = parsed(path, bytes(held.tolist()).decode())
+    forward = program.load_method("forward")
+
+    def call(
+        arrays: list[Array], kept: Any = program
+    ) -> list[Array]:  # the method reads the program's memory
+        found: Any = forward.execute([torch.from_numpy(array) for array in arrays])
+        return [tensor.numpy().copy() for tensor in found]  # the next pass may write over them
+
+    return Engine("executorch", version("executorch"), about, call)

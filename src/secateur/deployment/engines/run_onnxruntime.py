@@ -1,0 +1,26 @@
+"""Runs an .onnx file with ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+
+
+def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+    """A session whose threads sleep as soon as a pass is over."""
+    (runtime,) = need("onnx", "onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry(
+        "session.force_spinning_stop", "1"
+    )  # else they take a core from what runs next
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    about = parsed(path, session.get_modelmeta().custom_metadata_map.get(KEY))
+    names, tasks = list(about["inputs"]), list(about["tasks"])
+
+    def call(arrays: list[Array]) -> list[Array]:
+        return session.run(tasks, dict(zip(names, arrays, strict=True)))
+
+    return Engine("onnxruntime", runtime.__version__, about, call)

@@ -1,0 +1,32 @@
+"""Runs an .xml file with OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+from secateur.deployment.engines.signal_stack import kept_signal_stack
+
+
+def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+    """One stream that answers as soon as it can; OpenVINO's own choice of precision would be bfloat16 where it is faster."""
+    (openvino,) = need("openvino", "openvino")
+    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    settings |= {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
+    with kept_signal_stack():
+        core = openvino.Core()
+        model = core.read_model(path)
+        about = parsed(path, model.get_rt_info(KEY).value if model.has_rt_info(KEY) else None)
+        request = core.compile_model(model, "CPU", settings).create_infer_request()
+    names, tasks = list(about["inputs"]), list(about["tasks"])
+
+    def call(arrays: list[Array]) -> list[Array]:
+        with kept_signal_stack():
+            found = request.infer(
+                dict(zip(names, arrays, strict=True)), share_inputs=True, share_outputs=True
+            )
+        return [np.array(found[task]) for task in tasks]  # copies: the next pass writes over the engine's own
+
+    return Engine("openvino", openvino.__version__, about, call)

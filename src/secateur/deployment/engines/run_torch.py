@@ -1,0 +1,25 @@
+"""Runs a .pt2 file with torch's own kernels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, parsed, quiet
+
+
+def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+    """A program of ``torch.export``, run operation by operation."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    extra = {f"{KEY}.json": ""}
+    with quiet():
+        module = torch.export.load(path, extra_files=extra).module()
+    about = parsed(path, extra[f"{KEY}.json"])
+
+    def call(arrays: list[Array]) -> list[Array]:
+        with torch.no_grad():
+            return [t.numpy() for t in module(*(torch.from_numpy(array) for array in arrays))]
+
+    return Engine("torch", torch.__version__, about, call)

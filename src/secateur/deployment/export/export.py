@@ -1,0 +1,228 @@
+"""Writes a model to one file that an engine runs, and checks there that it still predicts the same."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from secateur.deployment.engines import load_engine
+from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
+from secateur.deployment.export.network import Network, network
+from secateur.deployment.export.parity import check, other_sizes
+from secateur.deployment.export.tracing import Axes, Traced, trace
+from secateur.problem import Input
+from secateur.storage import write_aside
+
+Format = Literal["onnx", "openvino", "executorch", "pt2"]
+_SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pte": "executorch", ".pt2": "pt2"}
+_WRITERS: dict[Format, ModuleType] = {
+    "onnx": to_onnx,
+    "openvino": to_openvino,
+    "executorch": to_executorch,
+    "pt2": to_pt2,
+}
+_LEVELS: tuple[Axes, ...] = (
+    frozenset({"batch", "size"}),
+    frozenset({"batch"}),
+    frozenset({"size"}),
+    frozenset[Literal["batch", "size"]](),
+)
+_OWN = ("version", "tasks", "inputs", "dynamic", "fixed")
+
+
+def export(
+    model: nn.Module,
+    example: Input,
+    path: Path | str,
+    format: Format | None = None,  # noqa: A002 (what it is)
+    *,
+    tasks: Sequence[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+    inputs: Sequence[Input] = (),
+    dynamic: bool = True,
+) -> Path:
+    """Writes ``model`` to ``path`` for ONNX Runtime, OpenVINO, ExecuTorch or torch itself.
+
+    The model is copied, in eval mode and float32, and left as it was. BatchNorm is folded into the convolution
+    before it where that is exact. The engine then runs the file on ``example`` and ``inputs``, and where sizes may
+    vary on another size; only when every task agrees with the model to 1e-4 of its largest value does the file
+    take its place. Outputs carry the names of the tasks in ONNX and OpenVINO; in the other two they come in
+    the order of the metadata, which :func:`describe` reads. ``secateur.deployment.engines.load_engine`` runs any of them.
+
+    Args:
+        model: ``model(x) -> {task: prediction}``.
+        example: What it takes, (N, C, ...), or ``{task: (N, C, ...)}`` when each task has its own input; any other
+            mapping is one input of several tensors.
+        path: The file; OpenVINO puts a ``.bin`` beside its ``.xml``.
+        format: None reads it off the suffix: ``.onnx``, ``.xml``, ``.pte`` or ``.pt2``.
+        tasks: Which to keep, in this order; heads that only the others need are left out. None keeps all.
+        about: Plain values to keep in the file, such as ``mean``, ``std`` and ``classes`` of the data set.
+        inputs: More inputs to check. ExecuTorch reserves memory for the largest of them and of ``example``, and
+            takes other sizes only if they differ.
+        dynamic: Let the batch and the height and width of the input vary where network and engine allow; False
+            fixes them to those of ``example``. The metadata say what came of it: ``dynamic`` and, where
+            something stayed fixed, the reason in ``fixed``.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: If the model is under a parametrization, a task is unknown, the model cannot be traced or
+            converted, or the engine predicts something else. No file is left behind.
+        EngineMissingError: If the engine is not installed; it says what to install. An ``ImportError``.
+        OSError: If the file cannot be written.
+    """
+    path = Path(path)
+    kind = _format(path, format)
+    require(kind)
+    made = network(model, example, tasks)
+    metadata = _plain(about or {})
+    given = [made.example, *(made.listed(x) for x in inputs)]
+    fixed: dict[str, str] = {}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as folder:
+        for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
+            aside = Path(folder) / str(number) / path.name
+            aside.parent.mkdir()
+            try:
+                _attempt(kind, made, given, axes, aside, metadata | ({"fixed": fixed} if fixed else {}))
+            except ValueError as why:
+                if not axes:
+                    raise
+                fixed[" and ".join(sorted(axes))] = _reason(why)
+            else:
+                _move(aside, path)
+                break
+    return path
+
+
+def require(format: Format) -> None:  # noqa: A002
+    """Asks for the packages that write and run a format.
+
+    Raises:
+        EngineMissingError: If one is not installed; it says what to install.
+    """
+    _WRITERS[format].require()
+
+
+def describe(path: Path | str) -> dict[str, Any]:
+    """The metadata that :func:`export` put into a file: tasks, inputs, what may vary, and what ``about`` said.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        EngineMissingError: If the engine that reads it is not installed.
+        ValueError: If ``export`` did not write it.
+    """
+    return dict(load_engine(path).about)
+
+
+def _attempt(
+    kind: Format,
+    made: Network,
+    given: list[tuple[Tensor, ...]],
+    axes: Axes,
+    aside: Path,
+    metadata: dict[str, Any],
+) -> None:
+    """One file with ``axes`` free, written and checked.
+
+    Raises:
+        ValueError: If it cannot be had so.
+    """
+    if not axes:
+        _same_sizes(given, metadata)
+    traced = trace(made, axes, given if kind == "executorch" else None)
+    facts = _facts(traced)
+    if kind == "executorch":
+        for name, sizes in zip(facts["inputs"], zip(*given, strict=True), strict=True):
+            facts["inputs"][name]["largest"] = [
+                max(size) for size in zip(*(x.shape for x in sizes), strict=True)
+            ]
+    text = json.dumps(metadata | facts)
+    try:
+        _WRITERS[kind].write(traced, aside, text)
+        engine = load_engine(aside)
+        for tensors in given:
+            check(made, engine, tensors)
+        for tensors in () if kind == "executorch" else other_sizes(traced):
+            check(made, engine, tensors)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:  # every engine raises its own kinds
+        raise ValueError(
+            f"export: {kind} does not take the model ({type(error).__name__}: {_line(error)}); no file was written. "
+            "Replace the operation it names, or try another format."
+        ) from error
+
+
+def _facts(traced: Traced) -> dict[str, Any]:
+    made = traced.network
+    shapes = zip(made.inputs.items(), traced.shapes.values(), made.example, strict=True)
+    predictions = made.predict(made.example)
+    return {
+        "version": 1,
+        "tasks": {task: {"channels": p.shape[1] if p.ndim > 1 else 1} for task, p in predictions.items()},
+        "inputs": {
+            name: {"task": task, "shape": shape, "example": list(x.shape)}
+            for (name, task), shape, x in shapes
+        },
+        "dynamic": sorted(traced.symbols),
+    }
+
+
+def _format(path: Path, given: Format | None) -> Format:
+    kind = given or _SUFFIXES.get(path.suffix)
+    if kind not in _WRITERS:
+        raise ValueError(
+            f"export: format is {kind!r} and path {path.name!r}; let path end in {sorted(_SUFFIXES)}."
+        )
+    if _SUFFIXES.get(path.suffix) != kind:
+        suffix = next(s for s, k in _SUFFIXES.items() if k == kind)
+        raise ValueError(f"export: path is {path.name!r}; let it end in {suffix} for the format {kind!r}.")
+    return kind
+
+
+def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
+    taken = sorted(set(about) & set(_OWN))
+    if taken:
+        raise ValueError(f"export: about has {taken}, which export writes itself; choose other names.")
+    try:
+        return json.loads(json.dumps(dict(about)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"export: about must hold plain values such as numbers, text and lists ({error})."
+        ) from error
+
+
+def _same_sizes(given: list[tuple[Tensor, ...]], metadata: dict[str, Any]) -> None:
+    expected = [x.shape for x in given[0]]
+    for index, tensors in enumerate(given[1:]):
+        if [x.shape for x in tensors] != expected:
+            why = "; ".join(metadata.get("fixed", {}).values()) or "dynamic is False"
+            raise ValueError(
+                f"export: inputs[{index}] is {[list(x.shape) for x in tensors]}, but the file can be had only for the "
+                f"example's {[list(shape) for shape in expected]}: {why}"
+            )
+
+
+def _reason(error: ValueError) -> str:
+    """Why an axis stayed fixed, without the paths of a traceback."""
+    if error.__cause__ is None:
+        return str(error).removeprefix("export: ")
+    return f"{type(error.__cause__).__name__}: {_line(error.__cause__)}"
+
+
+def _line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")
+
+
+def _move(aside: Path, path: Path) -> None:
+    """Puts what was written beside ``aside`` in its place, ``path`` itself last."""
+    for file in sorted(aside.parent.iterdir(), key=lambda file: file.name == path.name):
+        write_aside(path.with_name(file.name), file.replace)

@@ -1,0 +1,20 @@
+"""Writes a program of torch.export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from secateur.deployment.engines import KEY, quiet
+from secateur.deployment.export.tracing import Traced
+
+
+def require() -> None:
+    """Torch is there."""
+
+
+def write(traced: Traced, path: Path, about: str) -> None:
+    """``path`` holds the program; its extra file ``secateur.json`` the metadata."""
+    with quiet():
+        torch.export.save(traced.program, path, extra_files={f"{KEY}.json": about})

@@ -1,0 +1,142 @@
+"""One trace of the network: folded, without what no wanted task needs, its axes as free as they can be."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, fx
+from torch.export import Dim, ExportedProgram
+
+from secateur.deployment.engines import quiet
+from secateur.deployment.export.folding import fold_batch_norm
+from secateur.deployment.export.network import Network
+from secateur.problem import preserved_rng
+
+Axes = frozenset[Literal["batch", "size"]]
+Shape = list[int | str]
+_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A program ready for an engine.
+
+    Args:
+        program: Functional ATen operations; inputs and outputs in the order of the network's.
+        network: What was traced.
+        shapes: Of each input by its name; a name such as ``height`` in the place of a size that may vary.
+        symbols: The trace's symbol of each such name.
+    """
+
+    program: ExportedProgram
+    network: Network
+    shapes: dict[str, Shape]
+    symbols: dict[str, str]
+
+
+def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | None = None) -> Traced:
+    """Traces ``network`` with ``axes`` left to vary, folds BatchNorm and drops what the outputs do not need.
+
+    Args:
+        network: The copy of the model.
+        axes: ``batch`` is axis 0 of every input, ``size`` the axes from 2 on.
+        limits: All inputs that will be given; an axis then varies up to the largest of them. None sets no limit.
+
+    Raises:
+        ValueError: If the model cannot be traced, and then the message names the line that stands in the way; or if
+            an axis that was asked to vary turned out to be fixed.
+    """
+    varying = [_varying(index, x, axes, limits) for index, x in enumerate(network.example)]
+    missing = axes - {_kind(axis) for dims in varying for axis in dims}
+    if missing:
+        why = "" if limits is None else ": all inputs are of one size, and memory is reserved for the largest"
+        raise ValueError(f"export: no {' and no '.join(sorted(missing))} to vary{why}")
+    example = tuple(
+        torch.cat([x, x]) if 0 in dims and len(x) == 1 else x
+        for x, dims in zip(network.example, varying, strict=True)
+    )
+    try:
+        with torch.no_grad(), preserved_rng(), quiet():
+            program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
+            module = program.run_decompositions({}).module()
+            assert isinstance(module, fx.GraphModule)
+            folded = fold_batch_norm(_without_guards(module))
+            program = torch.export.export(folded, example, dynamic_shapes=varying).run_decompositions({})
+    except Exception as error:  # torch.export raises many kinds of errors, most of them private
+        raise ValueError(_untraceable(error)) from error
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # paths of this machine
+    shapes, symbols = _shapes(program, network)
+    got = {
+        _kind(axis) for shape in shapes.values() for axis, size in enumerate(shape) if isinstance(size, str)
+    }
+    if axes - got:
+        raise ValueError(f"export: the network works on one {' and one '.join(sorted(axes - got))} only")
+    return Traced(program, network, shapes, symbols)
+
+
+def _kind(axis: int) -> Literal["batch", "size"]:
+    return "batch" if axis == 0 else "size"
+
+
+def _varying(index: int, x: Tensor, axes: Axes, limits: Sequence[Sequence[Tensor]] | None) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for axis in range(x.ndim):
+        if axis == 1 or _kind(axis) not in axes or (axis > 1 and x.shape[axis] == 1):
+            continue
+        sizes = {given[index].shape[axis] for given in limits or ()}
+        if limits is None:
+            found[axis] = Dim.AUTO
+        elif len(sizes) > 1:
+            found[axis] = Dim.AUTO(max=max(sizes))
+    return found
+
+
+def _without_guards(module: fx.GraphModule) -> fx.GraphModule:
+    """Checks of the input's shape that ``module()`` put in are calls without a result."""
+    for node in [n for n in module.graph.nodes if n.op == "call_module" and not n.users]:
+        module.graph.erase_node(node)
+    return module
+
+
+def _shapes(program: ExportedProgram, network: Network) -> tuple[dict[str, Shape], dict[str, str]]:
+    shapes: dict[str, Shape] = {}
+    names: dict[str, str] = {}  # symbol -> name
+    given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    for node, (name, task) in zip(given, network.inputs.items(), strict=True):
+        value: Tensor = node.meta["val"]
+        axes = ("batch", "channels", *_NAMES.get(value.ndim - 2, [f"size_{i}" for i in range(2, value.ndim)]))
+        shape: Shape = []
+        sizes: list[Any] = list(value.shape)  # torch.SymInt where it may vary
+        for size, axis in zip(sizes, axes, strict=False):
+            own = axis if task is None else f"{axis}_{task}"
+            shape.append(size if isinstance(size, int) else names.setdefault(str(size), own))
+        shapes[name] = shape
+    return shapes, {name: symbol for symbol, name in names.items()}
+
+
+def _untraceable(error: Exception) -> str:
+    """Says at which line of the user's the trace stopped, and what to do."""
+    own = [f for f in _frames(error) if not _foreign(f.filename)]
+    where = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return (
+        f"export: the model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the "
+        "same operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` "
+        "and NumPy by torch operations, and check that the example has the shape that the model takes."
+    )
+
+
+def _frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
+    if error.__cause__ is not None:
+        yield from _frames(error.__cause__)
+    yield from traceback.extract_tb(error.__traceback__)
+
+
+def _foreign(file: str) -> bool:
+    file = file.replace("\\", "/")
+    return "/torch/" in file or "/secateur/" in file or file.startswith("<")

@@ -1,5 +1,0 @@
-"""Export: one file that an engine runs, checked against the model before it is called done."""
-
-from secateur.export.export import Format, describe, export, require
-
-__all__ = ["Format", "describe", "export", "require"]

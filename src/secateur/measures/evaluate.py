@@ -1,0 +1,129 @@
+"""How good a model is at each of its tasks."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from copy import deepcopy
+from itertools import islice
+from typing import Literal, cast, get_args
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+
+from secateur.problem import Problem, Task, predict, preserved_rng, to_device
+
+Split = Literal["val", "test", "train"]
+
+
+def evaluate(
+    problem: Problem, split: Split = "test", *, limit: int | None = None
+) -> dict[str, dict[str, float]]:
+    """Every metric of every task over one split: ``{task: {metric: value}}``.
+
+    The model runs in eval mode on the device it is on, a task with ``decode`` by means of that, and is left as it was: modes, BatchNorm statistics and the
+    global random state do not change. Copies of the metrics do the counting. On several processes each evaluates
+    its own batches, torchmetrics adds them up, and all of them must call this function.
+
+    Args:
+        problem: Model, tasks and data. A batch may lack some tasks.
+        split: Which data.
+        limit: Use only so many batches; None uses all.
+
+    Returns:
+        Plain numbers; one that is not finite is nan, for instance when no pixel is valid.
+
+    Raises:
+        ValueError: If ``split`` is unknown or the problem has none, a task has no target in it, ``limit`` is below 1, or a
+            metric's value is not a scalar.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"evaluate: split is {split!r}; choose one of {list(get_args(Split))}.")
+    batches = {"val": problem.val, "test": problem.test, "train": problem.train}[split]
+    if batches is None:
+        raise ValueError(f"evaluate: the problem has no {split} data; give Problem(..., {split}=...).")
+    if limit is not None and limit < 1:
+        raise ValueError(f"evaluate: limit is {limit}; give at least 1, or None for all batches.")
+    model = problem.model
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    counting = torch.device("cpu") if device.type == "mps" else device  # Apple's GPU has no float64
+    collections = {task: _collection(spec).to(counting) for task, spec in problem.tasks.items()}
+    updates = dict.fromkeys(problem.tasks, 0)
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with preserved_rng(), torch.no_grad():
+            for x, targets in islice(batches, limit):
+                x = to_device(x, device)
+                predictions = predict(model, x, targets, problem.tasks)
+                for task, prediction in predictions.items():
+                    decode = problem.tasks[task].decode
+                    prediction = prediction if decode is None else decode(model, x)
+                    collections[task].update(prediction.to(counting), to_device(targets[task], counting))
+                    updates[task] += 1
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    _check_counts(updates, split, device)
+    return {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
+
+
+def higher_is_better(tasks: Mapping[str, Task]) -> dict[str, dict[str, bool]]:
+    """The direction of each metric: ``{task: {metric: True if more is better}}``.
+
+    Raises:
+        ValueError: If a metric does not say.
+    """
+    return {
+        task: {name: _direction(task, name, metric) for name, metric in spec.metrics.items()}
+        for task, spec in tasks.items()
+    }
+
+
+def _direction(task: str, name: str, metric: Metric) -> bool:
+    if metric.higher_is_better is None:
+        raise ValueError(
+            f"Metric {name!r} of task {task!r} ({type(metric).__name__}) has higher_is_better = None; "
+            "set it to True or False on the class."
+        )
+    return metric.higher_is_better
+
+
+def _collection(task: Task) -> MetricCollection:
+    """Fresh copies by position, because a collection takes no names with a dot such as ``within_11.25``."""
+    collection = MetricCollection({str(i): deepcopy(m) for i, m in enumerate(task.metrics.values())})
+    collection.reset()
+    return collection
+
+
+def _check_counts(updates: dict[str, int], split: Split, device: torch.device) -> None:
+    """Raises, on every process alike, if a task had no target on any of them."""
+    counts = torch.tensor(list(updates.values()), device=device)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(counts)
+    missing = [task for i, task in enumerate(updates) if not int(counts[i])]
+    if missing:
+        raise ValueError(
+            f"evaluate: the {split} batches that were used have no target for {missing}; "
+            "check the loader, raise limit, or drop the task."
+        )
+
+
+def _values(task: str, spec: Task, collection: MetricCollection) -> dict[str, float]:
+    with warnings.catch_warnings():
+        # A process may have no target of a task that others have; the sum over processes is right all the same.
+        warnings.filterwarnings("ignore", message="The ``compute`` method of metric", category=UserWarning)
+        found = collection.compute()
+    return {name: _value(task, name, found.get(str(i))) for i, name in enumerate(spec.metrics)}
+
+
+def _value(task: str, name: str, value: object) -> float:
+    if not isinstance(value, (Tensor, float, int)) or (isinstance(value, Tensor) and value.numel() != 1):
+        raise ValueError(
+            f"Metric {name!r} of task {task!r} does not compute a scalar; average or choose one value."
+        )
+    number = float(cast(float, value))
+    return number if math.isfinite(number) else math.nan

@@ -1,0 +1,36 @@
+"""What a multi-task problem is: model, tasks and data; which weights can be pruned, and who owns them."""
+
+from secateur.problem.components import By, Components, components, prunable
+from secateur.problem.problem import (
+    Batch,
+    Input,
+    Problem,
+    Task,
+    apart,
+    example,
+    one,
+    predict,
+    sample_shape,
+    to_device,
+)
+from secateur.problem.rng import preserved_rng, rng_state, set_rng_state
+
+__all__ = [
+    "Batch",
+    "By",
+    "Components",
+    "Input",
+    "Problem",
+    "Task",
+    "apart",
+    "components",
+    "example",
+    "one",
+    "predict",
+    "preserved_rng",
+    "prunable",
+    "rng_state",
+    "sample_shape",
+    "set_rng_state",
+    "to_device",
+]

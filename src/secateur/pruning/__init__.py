@@ -1,0 +1,82 @@
+"""What methods are made of: scores, selection, distributions, patterns, levels, masks, thresholds, proximal maps, groups."""
+
+from secateur.pruning import scores
+from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offset
+from secateur.pruning.density import Density, DensityError, density, weight
+from secateur.pruning.distribution import Distribution, Quotas
+from secateur.pruning.groups import Groups, all_weights, input_groups, share, survivors, wide
+from secateur.pruning.levels import ExactThreshold, check_guard, strongest
+from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
+from secateur.pruning.masks import Masks, top_masks
+from secateur.pruning.passes import check_slopes
+from secateur.pruning.pattern import Pattern
+from secateur.pruning.prox import adam_metric, group_prox, l1_prox
+from secateur.pruning.regrowth import drop_share, dropped, top
+from secateur.pruning.schedules import (
+    Schedule,
+    check_density,
+    check_ramp,
+    constant,
+    cosine,
+    cubic_density,
+    staircase,
+)
+from secateur.pruning.scores import Scores, task_scores
+from secateur.pruning.selection import select
+from secateur.pruning.sparsifier import Sparsifier, group_of
+from secateur.pruning.threshold import Form, Shrinkage, attach, bake, detach, soft_threshold
+
+__all__ = [
+    "AtOnce",
+    "Density",
+    "DensityError",
+    "Distribution",
+    "ExactThreshold",
+    "Form",
+    "Groups",
+    "InRounds",
+    "Masked",
+    "Masks",
+    "Pattern",
+    "Quotas",
+    "Schedule",
+    "Scores",
+    "Shrinkage",
+    "Sparsifier",
+    "adam_metric",
+    "all_weights",
+    "attach",
+    "bake",
+    "check_density",
+    "check_guard",
+    "check_ramp",
+    "check_share",
+    "check_slopes",
+    "constant",
+    "cosine",
+    "cost_offsets",
+    "cubic_density",
+    "density",
+    "detach",
+    "drop_share",
+    "dropped",
+    "group_of",
+    "group_prox",
+    "input_groups",
+    "l1_prox",
+    "magnitudes",
+    "marginal_cost",
+    "scale_offset",
+    "scores",
+    "select",
+    "share",
+    "soft_threshold",
+    "staircase",
+    "strongest",
+    "survivors",
+    "task_scores",
+    "top",
+    "top_masks",
+    "weight",
+    "wide",
+]

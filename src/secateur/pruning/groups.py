@@ -1,0 +1,236 @@
+"""Groups of weights that live and die together, and the choice of the groups that survive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
+
+from secateur.problem import Problem, prunable
+from secateur.pruning.density import DensityError
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which weights live and die together: a partition of some weights along one axis each.
+
+    Args:
+        count: Number of groups, 0 to count - 1.
+        axis: Parameter name to the axis whose indices are grouped (1: input channels of a convolution or linear layer).
+        index: Parameter name to the group of each index of that axis, (size of that axis,) int64; -1 belongs to none
+            and is never penalised.
+        rows: Parameter name to the group whose death removes that output channel too, (size of axis 0,) int64, -1 for
+            none. A weight may be left out.
+
+    Raises:
+        ValueError: If the three disagree about the weights, or name a group that does not exist.
+    """
+
+    count: int
+    axis: dict[str, int]
+    index: dict[str, Tensor]
+    rows: dict[str, Tensor]
+
+    def __post_init__(self) -> None:
+        if list(self.axis) != list(self.index) or not self.rows.keys() <= self.axis.keys():
+            raise ValueError(
+                f"Groups: axis names {sorted(self.axis)}, index {sorted(self.index)}, rows {sorted(self.rows)}; "
+                "axis and index must name the same weights in the same order, rows some of them."
+            )
+        for name, ids in [*self.index.items(), *self.rows.items()]:
+            if ids.numel() and not ids.is_meta and (int(ids.min()) < -1 or int(ids.max()) >= self.count):
+                raise ValueError(
+                    f"Groups: {name!r} has groups {int(ids.min())} to {int(ids.max())}; they must lie in [-1, {self.count - 1}]."
+                )
+
+    def to(self, device: torch.device) -> Groups:
+        """The same groups with their tensors on ``device``."""
+        index = {name: ids.to(device) for name, ids in self.index.items()}
+        return Groups(self.count, self.axis, index, {name: ids.to(device) for name, ids in self.rows.items()})
+
+    def along(self, name: str, value: Tensor) -> Tensor:
+        """Sums of ``value``, of the shape of weight ``name``, over all axes but the grouped one; (size of that axis,)."""
+        if self.axis[name] == 0:
+            return value.flatten(1).sum(1)
+        if (
+            self.axis[name] == 1
+        ):  # whole rows first: contiguous, several times as fast as one sum over three axes
+            return value.sum(0).flatten(1).sum(1) if value.dim() > 2 else value.sum(0)
+        return value.movedim(self.axis[name], 0).flatten(1).sum(1)
+
+    def gather(self, parts: Iterable[Tensor]) -> Tensor:
+        """Adds up sums per index, of :meth:`along` in the order of ``axis``, to sums per group, (count,)."""
+        flat = torch.cat(list(parts))
+        return flat.new_zeros(self.count + 1).index_add_(0, self._flat, flat)[:-1]
+
+    def spread(self, values: Tensor, rest: float, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A value per group, (count,), as tensors that broadcast over each weight; ``rest`` where there is no group."""
+        flat = torch.cat([values, values.new_full((1,), rest)])[self._flat]
+        parts = flat.split([ids.numel() for ids in self.index.values()])
+        shapes = [[-1 if d == a else 1 for d in range(weights[n].dim())] for n, a in self.axis.items()]
+        return {n: part.view(shape) for n, part, shape in zip(self.axis, parts, shapes, strict=True)}
+
+    def norms(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """Euclidean norm of each group, (count,), in at least single precision."""
+        return self.gather(
+            self.along(name, weights[name].to(wide(weights[name])).square()) for name in self.axis
+        ).sqrt()
+
+    def sizes(self, weights: Mapping[str, Tensor]) -> Tensor:
+        """n_g, the number of weights in each group, (count,)."""
+        return self.gather(
+            torch.full_like(ids, weights[name].numel() // ids.numel(), dtype=torch.float32)
+            for name, ids in self.index.items()
+        )
+
+    def kept_fraction(self, alive: Tensor) -> dict[str, float]:
+        """Fraction of each weight that is left when dead indices of its axis and dead rows are cut; reads the host once.
+
+        Args:
+            alive: (count,) bool.
+        """
+        held = torch.cat([alive, alive.new_ones(1)])  # index -1 is never cut
+        kept: list[Tensor] = []
+        for name, ids in self.index.items():
+            columns = held[ids]
+            if name not in self.rows:
+                kept.append(columns.double().mean())
+            elif self.axis[name] == 0:
+                kept.append((columns & held[self.rows[name]]).double().mean())
+            else:
+                kept.append(columns.double().mean() * held[self.rows[name]].double().mean())
+        return dict(zip(self.index, torch.stack(kept).tolist(), strict=True))
+
+    def masks(self, alive: Tensor, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Bool masks of the shapes of ``weights``, False where a group that is not ``alive``, (count,), was."""
+        held = torch.cat([alive, alive.new_ones(1)])
+        found: dict[str, Tensor] = {}
+        for name, mask in self.spread(alive, True, weights).items():
+            weight = weights[name]
+            if name in self.rows:
+                mask = mask & held[self.rows[name]].view([-1] + [1] * (weight.dim() - 1))
+            found[name] = mask.expand_as(weight).contiguous()
+        return found
+
+    def strongest(self, scores: Tensor) -> Tensor:
+        """The groups that must live so that each weight keeps an input and a row: those of highest score; (count,) bool.
+
+        A weight with an index of no group keeps that one anyway. Nothing is read back to the host.
+        """
+        pins = torch.zeros(self.count + 1, dtype=torch.bool, device=scores.device)
+        held = torch.cat([scores, scores.new_full((1,), torch.inf)])
+        for ids in [*self.index.values(), *self.rows.values()]:
+            pins[ids[held[ids].argmax()]] = True  # -1, of infinite score, is the last place, cut off below
+        return pins[:-1]
+
+    @cached_property
+    def _flat(self) -> Tensor:
+        """The groups of all indices of all weights, one after another; count for none."""
+        flat = torch.cat(list(self.index.values()))
+        return torch.where(flat < 0, self.count, flat)
+
+
+def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups:
+    """A group for each input channel of each shared convolution (Less is More 2023, Eq. 4).
+
+    Args:
+        problem: Gives the model and the owners of its weights.
+        names: Weights of convolutions and linear layers to group; those of all convolutions that several tasks own if
+            None. Where a convolution is split into groups, its input channels are not its axis 1, and it is left out.
+
+    Raises:
+        ValueError: If there is nothing to group, or a name is not such a weight.
+    """
+    weights = prunable(problem.model)
+    layers = {name: problem.model.get_submodule(name.rpartition(".")[0]) for name in weights}
+    whole = {n: p for n, p in weights.items() if getattr(layers[n], "groups", 1) == 1}
+    if names is None:
+        shared = [n for n in whole if len(problem.owners[n]) > 1 and isinstance(layers[n], _ConvNd)]
+    else:
+        shared = list(names)
+    unknown = sorted(n for n in shared if n not in whole or not isinstance(layers[n], (_ConvNd, nn.Linear)))
+    if unknown:
+        raise ValueError(
+            f"names has {unknown}, which are not weights of ungrouped convolutions or linear layers; choose from {sorted(whole)}."
+        )
+    if not shared:
+        raise ValueError(
+            "The model has no convolution that several tasks share; nothing can be pruned. Name the weights of its backbone: "
+            "groups=input_groups(problem, names)."
+        )
+    axis = {n: 0 if isinstance(layers[n], _ConvTransposeNd) else 1 for n in shared}
+    index, count = dict[str, Tensor](), 0
+    for name in shared:
+        size = weights[name].shape[axis[name]]
+        index[name] = torch.arange(count, count + size)
+        count += size
+    return Groups(count, axis, index, {})
+
+
+def all_weights(problem: Problem) -> Groups:
+    """All prunable weights, for penalties on each by itself; they belong to one group, which as such means nothing.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    weights = prunable(problem.model)
+    if not weights:
+        raise ValueError("The model has no weight that can be penalised; nothing can be pruned.")
+    index = {name: torch.zeros(p.shape[0], dtype=torch.int64) for name, p in weights.items()}
+    return Groups(1, dict.fromkeys(weights, 0), index, {})
+
+
+def share(kept: Mapping[str, float], costs: Mapping[str, float]) -> float:
+    """Share of the costs that is left when ``kept``, a fraction of each weight, is; weights without costs do not count."""
+    return sum(kept[name] * cost for name, cost in costs.items()) / sum(costs.values())
+
+
+def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float], density: float) -> Tensor:
+    """The groups to keep so that ``measure`` is at most ``density`` and the revival of one more would exceed it.
+
+    Groups die in the order of their scores; the strongest of each weight (:meth:`Groups.strongest`) never dies.
+
+    Args:
+        groups: The partition.
+        scores: (count,), higher survives longer; infinite never dies.
+        measure: alive, (count,) bool, to the kept share; falls with every death.
+        density: The share asked.
+
+    Returns:
+        alive, (count,) bool.
+
+    Raises:
+        DensityError: If the share stays above ``density`` when all but the groups that must live are dead.
+    """
+    pinned = groups.strongest(scores) | scores.isinf()
+    order = scores.masked_fill(pinned, torch.inf).argsort(stable=True)
+    mortal = groups.count - int(pinned.sum())
+
+    def after(deaths: int) -> Tensor:
+        alive = torch.ones_like(pinned)
+        alive[order[:deaths]] = False
+        return alive
+
+    least = measure(after(mortal))
+    if least > density + 1e-9:
+        raise DensityError(
+            f"density is {density}, but the groups reach no less than {least:.4f}: every weight keeps an input and an output, "
+            "and some channels belong to no group. Ask for more than that, or give other groups."
+        )
+    low, high = 0, mortal
+    while low < high:
+        middle = (low + high) // 2
+        if measure(after(middle)) <= density + 1e-9:
+            high = middle
+        else:
+            low = middle + 1
+    return after(high)
+
+
+def wide(value: Tensor) -> torch.dtype:
+    """The precision that norms are computed in: single, or the value's own if that is higher."""
+    return torch.promote_types(value.dtype, torch.float32)

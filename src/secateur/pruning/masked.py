@@ -1,0 +1,147 @@
+"""What every method that works with masks has in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from secateur.problem import Problem, prunable
+from secateur.pruning.masks import Masks
+from secateur.pruning.pattern import Pattern
+from secateur.pruning.schedules import check_density, check_rounds, geometric_density
+from secateur.pruning.scores import Scores, magnitude
+from secateur.pruning.selection import select
+from secateur.pruning.sparsifier import Sparsifier
+
+
+class Masked(Sparsifier):
+    """Begins with everything kept and holds whatever masks a subclass sets; alone it prunes nothing.
+
+    After ``start`` a subclass finds here ``problem``, ``steps``, ``weights`` (name to prunable parameter) and ``masks``, and sets
+    new ones by ``self.masks.replace_(masks, optimizer)``.
+
+    Args:
+        density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
+    """
+
+    def __init__(self, density: float) -> None:
+        self.density = check_density(density)
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Finds what can be pruned."""
+        self.problem, self.steps = problem, steps
+        self.weights = prunable(problem.model)
+        if not self.weights:
+            raise ValueError(
+                "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
+            )
+        ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self.weights.items()}
+        self.masks = Masks(self.weights, ones)
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the masks around every step."""
+        if self.density < 1.0:
+            self.masks.bind(optimizer)
+
+    def finish(self) -> None:
+        """Leaves plain weights."""
+        self.masks.unbind()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The masks."""
+        return {"masks": self.masks.masks}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the masks."""
+        self.masks.replace_(state["masks"], None)
+
+    def at_step(self, share: float) -> int:
+        """The step, counted from 1, at which ``share`` of the steps is done; 0 is before the first."""
+        return round(share * self.steps)
+
+
+class AtOnce(Masked):
+    """Prunes once, at a share of the steps; a subclass says by what scores, and which of them stay.
+
+    Args:
+        density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
+        at: Share of the steps at which it happens; 0 is before training.
+    """
+
+    def __init__(self, density: float, at: float) -> None:
+        super().__init__(density)
+        self.at = check_share("at", at)
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prunes, if it is to happen before training."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(magnitude(self.weights))  # raises now what could not be reached later
+            if self.at_step(self.at) == 0:
+                self.masks.replace_(self._select(self._scores()), None)
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Prunes, when its time has come."""
+        if self.density < 1.0 and step == self.at_step(self.at):
+            self.masks.replace_(self._select(self._scores()), optimizer)
+
+    @abstractmethod
+    def _scores(self) -> Scores:
+        """The higher the more a weight is worth."""
+
+    @abstractmethod
+    def _select(self, found: Scores) -> Scores:
+        """True where a weight stays."""
+
+
+class InRounds(Masked):
+    """Prunes the smallest weights between trainings; a subclass says what happens to the rest.
+
+    Every round leaves the same share of the weights. Where N:M cannot be as dense as that yet, the round leaves N/M.
+
+    Args:
+        density: Kept fraction of the prunable weights in the last round, in (0, 1]; 1 is dense training, in one round.
+        rounds: Trainings, at least 2.
+        pattern: What shape survives.
+        at_least: Weights that every layer keeps.
+    """
+
+    def __init__(self, density: float, rounds: int, pattern: str, at_least: int) -> None:
+        super().__init__(density)
+        self.rounds = 1 if density == 1.0 else check_rounds(rounds)
+        self.pattern = Pattern.parse(pattern)
+        self.at_least = at_least
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Begins with everything kept; raises now if the density is out of reach later."""
+        super().start(problem, steps)
+        if self.density < 1.0:
+            self._select(self.rounds - 1)
+
+    def _select(self, done: int) -> Scores:
+        """The masks after ``done`` rounds."""
+        density = geometric_density(self.density, done, self.rounds - 1)
+        if done < self.rounds - 1:
+            density = min(density, self.pattern.densest)
+        found = magnitudes(self.weights, self.masks.masks)
+        return select(found, density, pattern=self.pattern, at_least=self.at_least)
+
+
+def check_share(name: str, value: float) -> float:
+    """Returns ``value`` if it is a share of the steps below 1.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} is {value}; it is a share of the steps and lies in [0, 1).")
+    return value
+
+
+def magnitudes(weights: dict[str, Any], masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    """|w| of the survivors, -1 of what is pruned, so that it stays behind a survivor that is zero."""
+    return {n: torch.where(masks[n], p.detach().abs(), -1.0) for n, p in weights.items()}

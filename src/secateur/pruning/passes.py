@@ -1,0 +1,113 @@
+"""Passes over training batches that leave no trace: losses and gradients to judge weights by."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sized
+from contextlib import contextmanager
+from itertools import islice
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
+
+from secateur.problem import Batch, Problem, predict, preserved_rng, to_device
+
+
+def check_slopes(problem: Problem, batches: int = 8) -> None:
+    """Looks for a task whose loss moves none of its predictions; one forward pass where all is well.
+
+    Args:
+        problem: Its model is left as it was, and so is the random state.
+        batches: Training batches at most; it ends as soon as every task has shown a gradient.
+
+    Raises:
+        ValueError: If there is a task with labels in these batches and a gradient of zero everywhere.
+    """
+    moved = dict[str, bool]()
+    for found, predictions in losses(problem, batches):
+        for task, loss in found.items():
+            end = predictions[task]
+            if end.requires_grad and not moved.get(task):
+                slope = None
+                if loss.requires_grad:
+                    (slope,) = torch.autograd.grad(loss, [end], retain_graph=True, allow_unused=True)
+                moved[task] = slope is not None and bool(slope.any())
+        if set(moved) == set(problem.tasks) and all(moved.values()):
+            return
+        if not moved:  # nothing here could be moved
+            return
+    check_moved(moved, batches)
+
+
+def check_moved(moved: Mapping[str, bool], batches: int) -> None:
+    """Raises ValueError naming the tasks whose gradient was nowhere but zero.
+
+    Args:
+        moved: Task to whether a gradient of its own was seen.
+        batches: Training batches that were looked at.
+    """
+    dead = [task for task, alive in moved.items() if not alive]
+    if dead:
+        raise ValueError(
+            f"The gradient of task {', '.join(map(repr, dead))} is zero everywhere in the first {batches} training batches, so no "
+            "weight is worth anything to it; look at its loss and at its labels, or score on more batches."
+        )
+
+
+def losses(
+    problem: Problem, batches: int, first: int = 0
+) -> Generator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Losses and predictions of training batches, with BatchNorm as in training, dropout off and nothing changed after."""
+    if batches < 1:
+        raise ValueError(f"batches is {batches}; a score needs at least 1.")
+    device = next(p.device for p in problem.model.parameters())
+    with preserved_rng(), _undisturbed(problem.model), torch.enable_grad():
+        for x, targets in islice(_batches(problem, first), batches):
+            x, targets = to_device(x, device), to_device(targets, device)
+            predictions = predict(problem.model, x, targets, problem.tasks)
+            found = {t: problem.tasks[t].loss(p, targets[t]) for t, p in predictions.items()}
+            yield found, predictions
+
+
+def _batches(problem: Problem, first: int) -> Iterator[Batch]:
+    if hasattr(problem.train, "from_step"):
+        return cast(Any, problem.train).from_step(first)
+    start = first % max(1, len(problem.train)) if isinstance(problem.train, Sized) else 0
+    return islice(iter(problem.train), start, None)
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Generator[None]:
+    modes = {module: module.training for module in model.modules()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    for module in model.modules():
+        module.training = not isinstance(module, _DropoutNd)
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        with torch.no_grad():
+            for name, buffer in model.named_buffers():
+                buffer.copy_(buffers[name])
+
+
+def add(
+    total: dict[str, Tensor],
+    weights: Mapping[str, nn.Parameter],
+    loss: Tensor,
+    *,
+    keep_graph: bool,
+    absolute: bool = False,
+    ends: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor | None]:
+    """Adds the gradient of ``loss`` to ``total``, and returns that by ``ends``, which costs nothing more."""
+    ends = ends or {}
+    inputs = [*weights.values(), *ends.values()]
+    grad = torch.autograd.grad(loss, inputs, retain_graph=keep_graph, allow_unused=True)
+    found = cast(tuple[Tensor | None, ...], grad)
+    for name, gradient in zip(weights, found, strict=False):
+        if gradient is not None:
+            total[name] += gradient.abs() if absolute else gradient
+    return dict(zip(ends, found[len(weights) :], strict=True))

@@ -1,0 +1,157 @@
+"""From scores to masks at an exact density: what score, how much where and what shape, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from secateur.problem import Components
+from secateur.pruning.density import DensityError
+from secateur.pruning.distribution import Distribution, Quotas, counts, erk, quotas
+from secateur.pruning.masks import top_masks
+from secateur.pruning.pattern import Pattern
+
+_LOWEST = torch.finfo(torch.float32).min
+
+
+@torch.no_grad()
+def select(
+    scores: Mapping[str, Tensor],
+    density: float,
+    *,
+    distribution: Distribution | Quotas = "global",
+    components: Components | None = None,
+    pattern: Pattern | None = None,
+    at_least: int = 1,
+    power: float = 1.0,
+) -> dict[str, Tensor]:
+    """Masks of the best weights; exactly ``round(density · weights)`` survive (of blocks: to within half a block).
+
+    Args:
+        scores: Weight name to scores of its shape; NaN counts as worth nothing.
+        density: Kept fraction of all weights together.
+        distribution: ``"global"`` compares all weights; ``"uniform"`` keeps the same share of every layer, ``"erk"`` the
+            Erdős-Rényi-Kernel share, ``"component"`` the same share of every component. ``{component: density}`` gives
+            components their own densities, exactly; the others, compared with each other, take what is left of ``density``.
+            Where none is left out, the densities must come to ``density``.
+        components: For ``"component"`` and ``{component: density}``: name to weight names.
+        pattern: What shape survives; single weights if None.
+        at_least: Weights that every layer keeps whatever their scores, so that none dies; of blocks, as many as hold them.
+        power: Of the Erdős-Rényi-Kernel: 1 in RigL, 0.9 in DiSparse.
+
+    Raises:
+        DensityError: If the density cannot be reached under these constraints; it says what can.
+        ValueError: If ``distribution`` and ``components`` do not fit together.
+    """
+    shape = pattern or Pattern()
+    size = sum(score.numel() for score in scores.values())
+    groups, wanted = _groups(scores, density, distribution, components, power)
+    ranked = {name: _ranked(score, shape, at_least) for name, score in scores.items()}
+
+    def count(group: str, what: Callable[[Tensor], Tensor]) -> int:
+        return sum(int(what(ranked[name]).sum()) for name in groups[group])
+
+    least = {group: count(group, lambda score: score == torch.inf) for group in groups}
+    most = {group: count(group, lambda score: score > -torch.inf) for group in groups}
+    if isinstance(distribution, dict):
+        budget = {group: round(share) for group, share in wanted.items()}
+        for group, keep in budget.items():
+            if not least[group] <= keep <= most[group]:
+                raise DensityError(
+                    f"distribution leaves {keep} weights to {group or 'the other components'}; with at least {at_least} weights a "
+                    f"layer and this pattern it can have from {least[group]} to {most[group]}."
+                )
+    else:
+        budget = _budget(density, size, at_least, wanted, least, most)
+    found: dict[str, Tensor] = {}
+    for group, members in groups.items():
+        found |= _best({name: ranked[name] for name in members}, budget[group], shape)
+    return {name: found[name] for name in scores}
+
+
+def _budget(
+    density: float,
+    size: int,
+    at_least: int,
+    wanted: dict[str, float],
+    least: dict[str, int],
+    most: dict[str, int],
+) -> dict[str, int]:
+    keep = round(density * size)
+    if not max(1, sum(least.values())) <= keep <= sum(most.values()):
+        raise DensityError(
+            f"density is {density}; with at least {at_least} weights a layer and this pattern it can be from "
+            f"{max(1, sum(least.values())) / size:.6f} to {sum(most.values()) / size:.6f}."
+        )
+    return counts(wanted, keep, least, most)
+
+
+def _groups(
+    scores: Mapping[str, Tensor],
+    density: float,
+    distribution: Distribution | Quotas,
+    components: Components | None,
+    power: float,
+) -> tuple[Components, dict[str, float]]:
+    """What is compared with what, and the number of weights that each group should keep."""
+    sizes = {name: score.numel() for name, score in scores.items()}
+    if isinstance(distribution, dict):
+        if components is None:
+            raise ValueError(f"distribution is {distribution}, but no components are given.")
+        whole = {c: sum(sizes[n] for n in members) for c, members in components.items()}
+        kept = quotas(distribution, whole, density)
+        rest = tuple(n for c, members in components.items() if c not in kept for n in members)
+        return {c: components.get(c, rest) for c in kept}, {c: float(count) for c, count in kept.items()}
+    match distribution:
+        case "global":
+            groups = {"all": tuple(scores)}
+        case "component":
+            if components is None:
+                raise ValueError("distribution is 'component', but no components are given.")
+            groups = components
+        case "uniform":
+            groups = {name: (name,) for name in scores}
+        case "erk":
+            shares = erk({name: score.shape for name, score in scores.items()}, density, power)
+            return {name: (name,) for name in scores}, {n: shares[n] * size for n, size in sizes.items()}
+    return groups, {g: density * sum(sizes[n] for n in members) for g, members in groups.items()}
+
+
+def _ranked(score: Tensor, shape: Pattern, at_least: int) -> Tensor:
+    """Scores with -inf where the pattern lets nothing survive, and inf for what is kept whatever happens."""
+    wide = score.detach().to(torch.promote_types(score.dtype, torch.float32))
+    ranked = torch.nan_to_num(wide, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
+    ranked = ranked.masked_fill(~shape.allowed(ranked), -torch.inf)
+    pooled = shape.pooled(ranked)
+    worth, first = pooled.flatten().topk(min(at_least, pooled.numel()))
+    if shape.blocks:  # as few of the best blocks as hold that many weights
+        size = shape.sizes(ranked).flatten()[first]
+        first = first[size.cumsum(0) - size < at_least]
+    else:
+        first = first[worth > -torch.inf]  # never what the pattern forbids
+    forced = torch.zeros_like(pooled, dtype=torch.bool).flatten()
+    forced[first] = True
+    forced = forced.view_as(pooled)
+    return ranked.masked_fill(shape.spread(forced, ranked.shape) if shape.blocks else forced, torch.inf)
+
+
+def _best(ranked: Mapping[str, Tensor], keep: int, shape: Pattern) -> dict[str, Tensor]:
+    if not keep:
+        return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in ranked.items()}
+    if not shape.blocks:
+        return dict(zip(ranked, top_masks(list(ranked.values()), keep), strict=True))
+    pooled = {name: shape.pooled(score) for name, score in ranked.items()}
+    worth = torch.cat([p.flatten() for p in pooled.values()])
+    size = torch.cat([shape.sizes(score).flatten() for score in ranked.values()])
+    order = worth.argsort(descending=True, stable=True)
+    filled = size[order].cumsum(0)
+    mask = torch.zeros_like(worth, dtype=torch.bool)
+    mask[order[: max(1, int((filled - size[order] / 2 < keep).sum()))]] = True  # the last block by its half
+    mask |= worth == torch.inf  # what must survive does
+    parts = mask.split([p.numel() for p in pooled.values()])
+    return {
+        name: shape.spread(part.view_as(pooled[name]), ranked[name].shape)
+        for name, part in zip(pooled, parts, strict=True)
+    }

@@ -1,0 +1,62 @@
+"""What a pruning method is: hooks around training. The base class prunes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.problem import Problem
+
+
+class Sparsifier:
+    """A method that trains zeros into a model; this base class is dense training.
+
+    ``fit`` calls, in this order: ``start``, ``param_groups``, ``bind`` and, when a stopped run goes on,
+    ``load_state_dict`` (before ``bind``); then for each step ``penalty`` and ``after_step``; at the end of each round
+    ``after_round``; at the very end ``finish``, which leaves a plain module with exact zeros.
+    """
+
+    rounds: int = 1
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here."""
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The method's own trainable parameters as optimizer groups."""
+        return []
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Learns which optimizer steps the weights; called once per round and after a resume."""
+
+    def penalty(self) -> Tensor | float:
+        """A term added to the loss."""
+        return 0.0
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Called when ``step`` optimizer steps are done (counted from 1)."""
+
+    def after_round(self, number: int) -> None:
+        """Called at the end of round ``number`` (counted from 0)."""
+
+    def finish(self) -> None:
+        """Leaves the model plain, its zeros exact."""
+
+    def thresholds(self) -> dict[str, Tensor]:
+        """Component to its present threshold, for the record; empty where there is none."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that resumption needs: tensors and plain values only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up :meth:`state_dict`, after ``start``; weights are loaded by the caller."""
+
+
+def group_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """The optimizer's group that holds the first of ``parameters``."""
+    first = next(iter(parameters.values()))
+    return next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))

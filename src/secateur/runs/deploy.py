@@ -1,0 +1,129 @@
+"""From a finished run to a smaller network, a file for an engine, and its speed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from secateur.deployment.bench import Bench, EngineName, bench
+from secateur.deployment.export import Format, export
+from secateur.measures import count_macs
+from secateur.problem import Input, one, sample_shape
+from secateur.runs.config import parse_size
+from secateur.runs.folder import RunFolder
+from secateur.runs.run import make_problem
+from secateur.shrinking import Compaction, compact, compaction
+from secateur.storage import load, manifest, save, write_text
+
+_SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "pt2": ".pt2"}
+
+
+def compact_run(path: Path, *, round_to: int = 1) -> tuple[Path, Compaction, dict[str, Any]]:
+    """Writes ``compact.safetensors`` beside a run's weights, and ``compact.json`` that says what went.
+
+    Returns:
+        The file, the record, and parameters and multiply-accumulates before and after.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+        ValueError: If the network cannot be compacted; the message says why.
+    """
+    folder = RunFolder(path)
+    model, example = _trained(path)
+    small = compact(model, example, round_to=round_to)
+    made = compaction(small)
+    assert made is not None
+    sizes = {
+        name: {
+            "params": sum(p.numel() for p in net.parameters()),
+            "macs": sum(count_macs(net, example).values()),
+        }
+        for name, net in (("before", model), ("after", small))
+    }
+    written = save(small, folder.compact, manifest(folder.weights)["about"])
+    shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
+    record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
+    write_text(path / "compact.json", json.dumps(record, indent=1))
+    return written, made, sizes
+
+
+def export_run(
+    path: Path,
+    format: Format = "onnx",  # noqa: A002 (what it is)
+    *,
+    tasks: Sequence[str] | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+        ValueError: If it cannot be exported, or the engine predicts something else; no file is left then.
+        ImportError: If the engine is not installed; it says what to install.
+    """
+    folder = RunFolder(path)
+    model, example = _smallest(path)
+    name = "-".join(["model", *(tasks or ())])
+    about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
+    return export(model, example, out or path / f"{name}{_SUFFIX[format]}", format, tasks=tasks, about=about)
+
+
+def bench_runs(
+    paths: Sequence[Path],
+    engines: Sequence[EngineName],
+    *,
+    against: Path | None = None,
+    size: str | None = None,
+    threads: int = 1,
+    repeats: int = 20,
+) -> Bench:
+    """Times the networks of runs, the compacted ones where there are, against a reference.
+
+    Args:
+        paths: Run folders.
+        engines: Which to time in.
+        against: Run folder of the reference; the first of ``paths`` as it was before compaction if None.
+        size: ``HEIGHTxWIDTH`` of the input; that of the data if None.
+        threads: Threads of a forward pass.
+        repeats: Rounds.
+    """
+    first = against or paths[0]
+    reference, example = _trained(first)
+    shape = parse_size(size)
+    if shape is not None:
+        example = _resized(example, shape, first)
+    candidates: dict[str, nn.Module] = {f"{first.name} (dense)" if against is None else first.name: reference}
+    for path in paths:
+        candidates[path.name] = _smallest(path)[0]
+    return bench(candidates, example, engines, threads=threads, repeats=repeats)
+
+
+def _resized(x: Input, shape: tuple[int, int], run: Path) -> Input:
+    images = [x] if isinstance(x, Tensor) else list(x.values())
+    if any(image.dim() != 4 for image in images):
+        raise ValueError(f"bench: a size is given, but the input of {run} is no image; leave it out.")
+    made = [image.new_zeros(1, image.shape[1], *shape).normal_() for image in images]
+    return made[0] if isinstance(x, Tensor) else dict(zip(x, made, strict=True))
+
+
+def _trained(path: Path) -> tuple[nn.Module, Input]:
+    folder = RunFolder(path)
+    problem, data = make_problem(folder.read_config())
+    load(problem.model, folder.weights)
+    x, _ = next(iter(data.test))
+    return problem.model.eval(), one(x)
+
+
+def _smallest(path: Path) -> tuple[nn.Module, Input]:
+    """The compacted network of a run, or where there is none yet, the trained one."""
+    folder = RunFolder(path)
+    if not folder.compact.exists():
+        return _trained(path)
+    problem, data = make_problem(folder.read_config())
+    load(problem.model, folder.compact)
+    x, _ = next(iter(data.test))
+    return problem.model.eval(), one(x)

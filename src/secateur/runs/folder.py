@@ -1,0 +1,140 @@
+"""A run folder: one configuration, everything that came of it, nothing half written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from secateur.runs.config import telling
+from secateur.storage import write_text
+
+try:
+    import fcntl
+except ImportError:  # no such locks on Windows
+    fcntl = None
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Names of the files in a run folder.
+
+    Args:
+        path: The folder.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """The history, a JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The last checkpoint."""
+        return self.path / "checkpoint.pt"
+
+    @property
+    def weights(self) -> Path:
+        """The final weights."""
+        return self.path / "model.safetensors"
+
+    @property
+    def compact(self) -> Path:
+        """The weights of the compacted network."""
+        return self.path / "compact.safetensors"
+
+    @property
+    def overlap(self) -> Path:
+        """Where the tasks agree about the shared weights."""
+        return self.path / "overlap.json"
+
+    @property
+    def report(self) -> Path:
+        """The final figures; there only when all is done."""
+        return self.path / "report.json"
+
+    @property
+    def page(self) -> Path:
+        """The report to look at."""
+        return self.path / "report.html"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures of test images, predictions and truths."""
+        return self.path / "samples.npz"
+
+    def claim(self, config: Mapping[str, Any]) -> None:
+        """Makes the folder this configuration's own.
+
+        Raises:
+            ValueError: If it holds a run of another configuration, or something else.
+            OSError: If it cannot be written.
+        """
+        if self.config.exists():
+            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            told = list(differences(telling(held), telling(config)))
+            if told:
+                raise ValueError(
+                    f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "
+                    "Choose another --out, or delete the folder."
+                )
+            return
+        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            raise ValueError(
+                f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out."
+            )
+        write_text(self.config, yaml.safe_dump(dict(config), sort_keys=True))
+
+    @contextmanager
+    def held(self) -> Generator[None]:
+        """Keeps other processes from training here; the system lets go when the process ends, however it ends.
+
+        Raises:
+            ValueError: If another process trains here already.
+        """
+        with self.config.open(encoding="utf-8") as file:
+            if fcntl is not None:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as error:
+                    raise ValueError(
+                        f"{self.path}: another process trains here; wait for it, or choose another --out."
+                    ) from error
+            yield
+
+    def read_config(self) -> dict[str, Any]:
+        """The resolved configuration.
+
+        Raises:
+            FileNotFoundError: If this is no run folder.
+        """
+        if not self.config.is_file():
+            raise FileNotFoundError(
+                f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
+            )
+        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+
+    def read_report(self) -> dict[str, Any] | None:
+        """The final figures, None while the run is not finished."""
+        return json.loads(self.report.read_text(encoding="utf-8")) if self.report.is_file() else None
+
+
+def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
+    """Where two configurations differ, in words."""
+    if isinstance(held, Mapping) and isinstance(asked, Mapping):
+        for name in sorted(held.keys() | asked.keys()):
+            yield from differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
+    elif held != asked:
+        yield f"{key} is {held!r} there, {asked!r} asked"

@@ -1,0 +1,138 @@
+"""Runs side by side: seeds taken together, the dense reference found, differences and delta-T."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from secateur.measures.metrics import Stat, delta_t, stat
+from secateur.runs.report.formats import listing
+from secateur.runs.report.read import Results, RunRecord
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed."""
+
+    label: str
+    records: tuple[RunRecord, ...]
+
+    @property
+    def first(self) -> RunRecord:
+        """The run whose facts stand for the group."""
+        return self.records[0]
+
+    @property
+    def results(self) -> dict[str, dict[str, float]]:
+        """Mean over seeds of every metric: task -> metric -> value."""
+        tasks = self.first.tasks
+        return {t: {m: self.metric(t, m).mean for m in metrics} for t, metrics in tasks.items()}
+
+    def metric(self, task: str, metric: str) -> Stat:
+        """One metric over the seeds."""
+        return stat([record.tasks[task][metric] for record in self.records])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All runs of a report; ``reference`` is the dense group, None without a dense run."""
+
+    records: tuple[RunRecord, ...]
+    groups: tuple[Group, ...]
+    reference: Group | None
+    notices: tuple[str, ...] = field(default=())
+
+    def delta(self, group: Group, reduce: Literal["mean", "sum"]) -> Stat | None:
+        """delta-T in percent against the dense reference; None for the reference or without one."""
+        if self.reference is None or group is self.reference:
+            return None
+        dense = self.reference.results
+        return stat([_delta(r.tasks, dense, r.higher_is_better, reduce)[0] for r in group.records])
+
+    def task_deltas(self, group: Group) -> dict[str, float]:
+        """Each task's own delta-T in percent, positive = better than dense; empty without a reference."""
+        if self.reference is None or group is self.reference:
+            return {}
+        return _delta(group.results, self.reference.results, group.first.higher_is_better, "mean")[1]
+
+
+def compare(records: Sequence[RunRecord]) -> Comparison:
+    """Groups seeds and finds the reference: the first run if it is dense, otherwise the first dense one.
+
+    Raises:
+        ValueError: If there is no run, or the runs have different tasks or metrics.
+    """
+    if not records:
+        raise ValueError("report: folders is empty; give at least one run folder.")
+    first = records[0]
+    for record in records[1:]:
+        if _metric_names(record) != _metric_names(first) or record.higher_is_better != first.higher_is_better:
+            raise ValueError(
+                f"{first.folder} and {record.folder} have different tasks, metrics or directions of better "
+                f"({_describe(first)} against {_describe(record)}); report them separately."
+            )
+    by_key: dict[str, list[RunRecord]] = {}
+    for record in records:
+        by_key.setdefault(_key(record), []).append(record)
+    groups = tuple(Group(_label(members), tuple(members)) for members in by_key.values())
+    reference = next((g for g in groups if g.first.dense), None)
+    return Comparison(tuple(records), groups, reference, tuple(_notices(records, reference)))
+
+
+def _delta(
+    results: Results,
+    dense: Results,
+    higher_is_better: Mapping[str, Mapping[str, bool]],
+    reduce: Literal["mean", "sum"],
+) -> tuple[float, dict[str, float]]:
+    if any(value == 0 for metrics in dense.values() for value in metrics.values()):
+        return math.nan, {}  # a dense network that scores nothing somewhere: no relative difference to it
+    found = delta_t(results, dense, higher_is_better, reduce=reduce)
+    return found.overall, dict(found.tasks)
+
+
+def _metric_names(record: RunRecord) -> dict[str, set[str]]:
+    return {task: set(metrics) for task, metrics in record.tasks.items()}
+
+
+def _describe(record: RunRecord) -> str:
+    return "; ".join(f"{task}: {', '.join(metrics)}" for task, metrics in record.tasks.items())
+
+
+def _key(record: RunRecord) -> str:
+    """What two runs must share to count as seeds of one another."""
+    settings = {key: value for key, value in record.config.items() if key not in ("seed", "out")}
+    return json.dumps([record.method, record.weighting, settings], sort_keys=True, default=str)
+
+
+def _label(records: Sequence[RunRecord]) -> str:
+    names = [record.name for record in records]
+    if len(set(names)) == 1:
+        return names[0]
+    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+    return "".join(letters[0] for letters in shared).rstrip("-_. ") or records[0].method
+
+
+def _notices(records: Sequence[RunRecord], reference: Group | None) -> list[str]:
+    notices: list[str] = []
+    if reference is None:
+        notices.append(
+            "No dense run is among these folders, so there is nothing to compare with: differences and "
+            "\N{GREEK CAPITAL LETTER DELTA}T are left out. Add the folder of a dense run to see them."
+        )
+    first = records[0]
+    data = [r.name for r in records if r.config.get("data") != first.config.get("data")]
+    if data:
+        notices.append(
+            f"The data settings of {listing(data)} differ from those of {first.name}; compare with care."
+        )
+    inputs = [r.name for r in records if r.macs.input != first.macs.input]
+    if inputs:
+        notices.append(
+            f"The input size of {listing(inputs)} differs from that of {first.name}; so do the MACs."
+        )
+    return notices

@@ -1,0 +1,240 @@
+"""One run: from a configuration to a folder with weights, figures and a report."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+
+from secateur.data import Data
+from secateur.measures import Overlap, cost, evaluate, higher_is_better, overlap
+from secateur.problem import Problem, apart, components, one, sample_shape, to_device
+from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
+from secateur.runs import references
+from secateur.runs.config import Config, build, parse_size
+from secateur.runs.folder import RunFolder
+from secateur.runs.samples import save_samples
+from secateur.storage import load, save, write_text
+from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
+from secateur.weighting import Weighting
+
+Report = dict[str, Any]
+_DECAYS: dict[str, Schedule] = {"cosine": cosine, "staircase": staircase(), "constant": constant}
+
+
+def train(
+    config: Config,
+    path: Path,
+    *,
+    against: Path | None = None,
+    workers: int = 0,
+    command: str = "",
+    name: str = "",
+    on_log: Callable[[list[Row], int], object] | None = None,
+) -> Report:
+    """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
+
+    Args:
+        config: Resolved, of :func:`secateur.runs.config.resolved`.
+        path: The run folder.
+        against: Folder of the dense reference; looked for among the neighbours of ``path`` if None.
+        workers: Processes that load data.
+        command: For the record.
+        name: What reports call the run; the method's name if empty.
+        on_log: Called with the rows so far and the number of steps in all.
+
+    Returns:
+        The content of ``report.json``.
+
+    Raises:
+        ValueError: If the configuration cannot be run or ``path`` holds another one.
+        FileNotFoundError: If data are missing.
+        FloatingPointError: If a loss is not finite.
+        OSError: If the folder cannot be written.
+    """
+    folder = RunFolder(path)
+    reference = None if against is None else references.given(RunFolder(against), config)
+    if folder.config.exists():
+        folder.claim(config)
+    done = folder.read_report()
+    if done is not None:
+        return done
+    problem, data = make_problem(config, workers)
+    method = cast(Sparsifier, build("method", config))
+    weighting = cast(Weighting, build("weighting", config))
+    distillation = _teacher(config, data)
+    combine = aggregator(config["aggregator"])
+    if config["floors"] is not None:
+        check_floors(problem, method, config["floors"], config["tries"])
+    judged = _judged(config, problem, reference or references.neighbour(folder, config))
+    folder.claim(config)
+
+    def record(rows: list[Row]) -> None:
+        write_text(folder.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
+        if on_log:
+            on_log(rows, config["steps"] * method.rounds)
+
+    with folder.held():
+        history = fit(
+            problem,
+            method,
+            weighting,
+            steps=config["steps"],
+            optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
+            schedule=_DECAYS[config["decay"]],
+            seed=config["seed"],
+            fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
+            checkpoint=folder.checkpoint,
+            validate_every=config["validate_every"],
+            distillation=distillation,
+            aggregator=combine,
+            recalibrate=config["recalibrate"],
+            floors=config["floors"],
+            reference=judged,
+            tries=config["tries"],
+            on_log=record,
+        )
+        about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
+        save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
+        save_samples(problem, data, folder.samples)
+        report = _report(config, problem, data, history.seconds, command)
+        report["rounds"] = method.rounds
+        report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
+        report["name"] = name or report["method"].rpartition(".")[2]
+        reference = reference or references.neighbour(folder, config)
+        report["delta_t"] = references.compared(report, reference)
+        write_text(folder.report, json.dumps(_finite(report), indent=1))
+        return report
+
+
+def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
+    """The problem that a configuration describes, its model freshly initialised from the seed."""
+    linked = {
+        "size": parse_size(config["size"]),
+        "batch": config["batch"],
+        "seed": config["seed"],
+        "workers": workers,
+    }
+    data = cast(Data, build("data", config, **linked))
+    torch.manual_seed(config["seed"])
+    model = build("model", config, tasks=data.channels)
+    return Problem(model, data.tasks, data.train, data.val, data.test), data
+
+
+def _teacher(config: Config, data: Data) -> Distillation | None:
+    """The network of the run that ``teacher`` names, to learn from."""
+    if config["teacher"] is None:
+        return None
+    folder = RunFolder(Path(config["teacher"]))
+    if folder.read_report() is None:
+        raise ValueError(f"teacher: no finished run in {folder.path}; train it first.")
+    network = cast(torch.nn.Module, build("model", folder.read_config(), tasks=data.channels))
+    load(network, folder.weights)
+    return Distillation(network, config["distill"])
+
+
+def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[str, dict[str, float]] | None:
+    """Metrics on the validation split of the dense run that floors refer to; None where there is none yet."""
+    if config["floors"] is None or reference is None:
+        return None
+    initial = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    load(problem.model, RunFolder(Path(reference["folder"])).weights)
+    found = evaluate(problem, "val")
+    problem.model.load_state_dict(initial)
+    return found
+
+
+def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str, dict[str, float]]:
+    """Metrics of a finished run's weights, computed anew.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+    """
+    folder = RunFolder(path)
+    config = folder.read_config()
+    problem, _ = make_problem(config)
+    load(problem.model, folder.weights)
+    Fabric(**_device(config["device"])).to_device(problem.model)
+    return evaluate(problem, split)
+
+
+def overlap_run(path: Path, density: float = 0.1, batches: int = 4) -> Overlap:
+    """Where the tasks of a finished run agree about the weights that they share; written beside it for the report.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+        ValueError: If no weight is shared, or a setting is out of range.
+    """
+    folder = RunFolder(path)
+    problem, _ = make_problem(folder.read_config())
+    load(problem.model, folder.weights)
+    found = overlap(problem, density, batches=batches)
+    write_text(folder.overlap, json.dumps(found.to_dict(), indent=1))
+    return found
+
+
+def _device(name: str) -> dict[str, Any]:
+    """Arguments of Fabric for ``cpu``, ``cuda``, ``cuda:1`` or ``auto``."""
+    kind, _, index = (
+        ("cuda" if torch.cuda.is_available() else "cpu", "", "") if name == "auto" else name.partition(":")
+    )
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError(f"device is {name!r}; give cpu, cuda, cuda:1 or auto.")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch sees no GPU here; use --device cpu.")
+    return {"accelerator": kind, "devices": [int(index)] if index else 1}
+
+
+def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
+    x, _ = next(iter(data.test))
+    example = to_device(one(x), device := next(problem.model.parameters()).device)
+    found = cost(problem.model, example, components(problem)).to_dict()
+    inputs = list(example.values()) if apart(example, problem.tasks) else [example]
+    found["macs"] |= {"input": sample_shape(inputs[0]), "images": len(inputs)}
+    packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
+    return {
+        "name": "",
+        "dense": found["density"]["overall"] == 1.0,
+        "method": config["method"]["name"],
+        "weighting": config["weighting"]["name"],
+        "tasks": evaluate(problem, "test"),
+        "higher_is_better": higher_is_better(problem.tasks),
+        **found,
+        "seed": config["seed"],
+        "steps": config["steps"],
+        "command": command,
+        "hardware": _hardware(device),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "train_seconds": round(seconds, 1),
+    }
+
+
+def _hardware(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    names = [
+        line.partition(":")[2].strip()
+        for line in _lines(Path("/proc/cpuinfo"))
+        if line.startswith("model name")
+    ]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

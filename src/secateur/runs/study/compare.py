@@ -1,0 +1,111 @@
+"""The whole comparison: train what is missing, collect, write the table in every form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from secateur.runs.folder import RunFolder
+from secateur.runs.report import standalone
+from secateur.runs.study import table
+from secateur.runs.study.cells import Cell, grid
+from secateur.runs.study.page import curve, page
+from secateur.runs.study.results import Results, collect
+from secateur.runs.study.running import run
+from secateur.storage import write_text
+
+
+def compare(
+    recipes: Sequence[str],
+    options: Sequence[str] = (),
+    *,
+    out: Path,
+    densities: Sequence[float] = (),
+    seeds: int = 1,
+    combinations: bool = False,
+    single: bool = False,
+    equal_steps: bool = False,
+    jobs: int | None = None,
+    workers: int = 0,
+    command: str = "",
+    on_done: Callable[[Cell, int, int, str | None], object] | None = None,
+) -> Results:
+    """Trains every recipe at every density and seed in a run folder of its own under ``out``, and compares them.
+
+    Finished runs are not trained again, stopped ones go on, and recipes, densities or seeds may be added later. After
+    every run ``out`` holds the table so far: ``results.json`` with every figure of every seed, ``table.txt``, ``.md``,
+    ``.csv``, ``.tex`` and ``.html``.
+
+    Args:
+        recipes: Packaged names or paths; a dense reference is added where there is none.
+        options: Of ``secateur train``, for all of them.
+        out: Folder of the comparison.
+        densities: Kept fractions; empty leaves each recipe its own.
+        seeds: How many, from 0.
+        combinations: Every non-empty subset of the tasks instead of all tasks together.
+        single: A dense network for each task alone as well, to compare with.
+        equal_steps: Methods with several rounds share the steps out among them instead of taking all of them in each.
+        jobs: Runs at a time: one on each GPU if None, one on a CPU.
+        workers: Processes that load data, a run.
+        command: For the record.
+        on_done: Called with the run, how many are done, how many there are, and its error or None.
+
+    Raises:
+        ValueError: If the runs cannot be made or would not be comparable, before anything trains.
+        RuntimeError: If a run failed; the others are finished and in the table.
+    """
+    if not recipes:
+        raise ValueError("compare: no recipe; name at least one, such as adapmtl.")
+    cells = grid(
+        recipes,
+        options,
+        densities=densities,
+        seeds=seeds,
+        combinations=combinations,
+        single=single,
+        equal_steps=equal_steps,
+    )
+    done = 0
+
+    def finished(cell: Cell, error: str | None) -> None:
+        nonlocal done
+        done += 1
+        if error is None:
+            _write(collect(cells, out), cells, out, command)
+        if on_done:
+            on_done(cell, done, len(cells), error)
+
+    failed = run(cells, out, jobs=jobs, workers=workers, on_done=finished)
+    results = collect(cells, out)
+    _write(results, cells, out, command)
+    if failed:
+        said = "; ".join(f"{name}: {error}" for name, error in failed.items())
+        raise RuntimeError(
+            f"{len(failed)} of {len(cells)} runs failed ({said}); what they said is in {out / 'logs'}. The others are "
+            "finished; the same command tries the failed ones again."
+        )
+    return results
+
+
+def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> None:
+    reports = [r for cell in cells if (r := RunFolder(out / cell.name).read_report()) is not None]
+    if not reports:
+        return
+    record = {
+        "command": command,
+        "hardware": sorted({report["hardware"] for report in reports}),
+        "versions": reports[0]["versions"],
+        "arms": table.to_dict(results),
+    }  # fmt: skip
+    write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
+    write_text(out / "table.txt", table.plain(results))
+    write_text(out / "table.csv", table.to_csv(results))
+    write_text(out / "table.md", f"{table.to_markdown(results)}\n{table.note(results, 'italics')}\n")
+    write_text(out / "table.tex", table.to_latex(results))
+    write_text(out / "table.html", page(results, command))
+    drawn = curve(results)
+    if drawn:
+        write_text(out / "curve.svg", standalone(drawn))
+    else:
+        (out / "curve.svg").unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Runs cells, each in a process of its own, side by side where there are devices; finished ones are left alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Lock
+
+import torch
+
+from secateur.runs.folder import RunFolder
+from secateur.runs.study.cells import Cell
+
+OnDone = Callable[[Cell, str | None], object]
+
+
+def run(
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    jobs: int | None = None,
+    workers: int = 0,
+    on_done: OnDone | None = None,
+) -> dict[str, str]:
+    """Trains what is not finished yet, each cell in its folder under ``out``.
+
+    A cell that fails does not stop the others; the same call goes on with what is missing.
+
+    Args:
+        cells: Of :func:`secateur.runs.study.grid`.
+        out: Folder of the comparison.
+        jobs: Cells at a time: on GPUs one each if None, on a CPU one.
+        workers: Processes that load data, a cell.
+        on_done: Called when a cell is finished, with its error or None; one call at a time.
+
+    Returns:
+        Name of each failed cell to the last thing it said.
+
+    Raises:
+        ValueError: If a folder holds a run of another configuration; before anything trains.
+    """
+    gpus = _gpus()
+    count = jobs or max(1, len(gpus))
+    for cell in cells:
+        if RunFolder(out / cell.name).config.exists():
+            RunFolder(out / cell.name).claim(cell.config)
+    places: SimpleQueue[str | None] = SimpleQueue()
+    for place in range(count):
+        places.put(gpus[place % len(gpus)] if gpus else None)
+    failed: dict[str, str] = {}
+    stop, telling = Event(), Lock()
+
+    def one(cell: Cell) -> None:
+        error = None
+        if RunFolder(out / cell.name).read_report() is None and not stop.is_set():
+            place = places.get()
+            try:
+                error = _train(cell, out, _environment(place, count), workers, stop)
+            finally:
+                places.put(place)
+        if error:
+            failed[cell.name] = error
+        if on_done and not stop.is_set():
+            with telling:
+                on_done(cell, error)
+
+    with ThreadPoolExecutor(count) as pool:
+        try:
+            for future in [pool.submit(one, cell) for cell in cells]:
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+    return failed
+
+
+def _train(cell: Cell, out: Path, environment: dict[str, str], workers: int, stop: Event) -> str | None:
+    """Runs ``secateur train`` to its end; its last words if it fails."""
+    log = out / "logs" / f"{cell.name}.txt"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    options = ["--out", str(out / cell.name), f"--workers={workers}"]
+    command = [sys.executable, "-m", "secateur", "train", *cell.arguments, *options]
+    with log.open("w", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+        )
+        try:
+            while process.poll() is None and not stop.is_set():
+                time.sleep(0.2)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    if process.returncode == 0 or stop.is_set():
+        return None
+    lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return lines[-1] if lines else f"ended with status {process.returncode}"
+
+
+def _gpus() -> list[str]:
+    """What CUDA_VISIBLE_DEVICES may be set to, one device each."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(index) for index in range(torch.cuda.device_count())]
+    return names[: torch.cuda.device_count()]
+
+
+def _environment(gpu: str | None, jobs: int) -> dict[str, str]:
+    """A device of its own, or a share of the cores."""
+    if gpu is not None:
+        return {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
+    threads = max(1, len(os.sched_getaffinity(0)) // jobs) if hasattr(os, "sched_getaffinity") else 1
+    return {"OMP_NUM_THREADS": str(threads), **os.environ}

@@ -1,0 +1,244 @@
+"""The results as a table: for the terminal, as CSV, LaTeX and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from typing import Any, Literal, cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from secateur.measures.metrics import LEVEL, stat
+from secateur.runs.report import MISSING, count, decimals, percent, points, spread
+from secateur.runs.study.results import Arm, Column, Results
+
+Marks = Literal["style", "italics", "characters"]
+
+
+def label(arm: Arm, results: Results) -> str:
+    """The recipe, and what tells the arm from others of it."""
+    parts = [arm.recipe]
+    if arm.density is not None and len({a.density for a in results.arms if a.density is not None}) > 1:
+        parts.append(percent(arm.density))
+    if len({a.tasks for a in results.arms}) > 1:
+        parts.append("+".join(arm.tasks))
+    return ", ".join(parts)
+
+
+def text(arm: Arm, column: Column, results: Results) -> str:
+    """A figure as text: mean ± standard deviation; ΔT with the margin of its confidence interval instead."""
+    values = arm.values.get(column)
+    if not values:
+        return ""
+    found = stat(values.values())
+    if (
+        column.group == "ΔT"
+        and arm.dense
+        and (arm.recipe == "single-task") == (column.name == "to single-task")
+    ):
+        return "reference"
+    match column.unit:
+        case "points":
+            return points(found.mean, found.margin)
+        case "percent":
+            return percent(found.mean)
+        case "count":
+            return count(found.mean)
+        case "ratio":
+            return MISSING if math.isnan(found.mean) else f"{found.mean:.2f}×"
+        case "number":
+            places = decimals(
+                stat(a.values[column].values()).mean for a in results.arms if a.values.get(column)
+            )
+            return spread(found.mean, found.sd, places)
+
+
+def terminal(results: Results, marks: Marks = "style") -> list[Table]:
+    """What it cost first, then each task's metrics, then the densities; a row for each arm, marked as :func:`note` says."""
+    groups = list(dict.fromkeys(column.group for column in results.columns))
+    overall = [c for c in results.columns if c.group == "density" and c.name == "overall"]
+    summary = [*_of(results, "ΔT"), *overall, *_of(results, "cost")]
+    rest = [_of(results, group) for group in groups if group not in ("ΔT", "cost")]
+    return [_table(results, columns, marks) for columns in (summary, *rest) if columns]
+
+
+def _of(results: Results, group: str) -> list[Column]:
+    return [column for column in results.columns if column.group == group]
+
+
+def _table(results: Results, columns: list[Column], marks: Marks) -> Table:
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("", overflow="fold")
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    for column in columns:
+        head = Text(f"{column.group} {column.name}{arrows[column.better]}")
+        table.add_column(head, justify="right", overflow="fold")
+    rows = zip(*(_cells(results, column, marks) for column in columns), strict=True)
+    for arm, cells in zip(results.arms, rows, strict=True):
+        if any(cell.plain for cell in cells):
+            table.add_row(Text(f"{label(arm, results)} ({_seeds(arm)})"), *cells)
+    return table
+
+
+def _cells(results: Results, column: Column, marks: Marks) -> list[Text]:
+    """The figures of a column with their marks; characters stand behind figures that stay aligned."""
+    ranks = [results.rank(arm, column) for arm in results.arms]
+    written = [text(arm, column, results) for arm in results.arms]
+    if marks == "style" or not any(ranks):
+        return [Text(w, style=_STYLES[r]) for w, r in zip(written, ranks, strict=True)]
+    width = max(len(w) for w in written)
+    marked = [w.rjust(width) + _CHARACTERS[r] if w else "" for w, r in zip(written, ranks, strict=True)]
+    return [Text(w, justify="left") for w in marked]  # justified to the right the blank mark would be cut off
+
+
+def marks_on(console: Console) -> Marks:
+    """How to mark on this console: a pipe or a file has no bold."""
+    return "style" if console.color_system is not None else "characters"
+
+
+def plain(results: Results) -> str:
+    """The terminal's table and its note as text without colours."""
+    console = Console(file=io.StringIO(), width=240, color_system=None)
+    for table in terminal(results, "characters"):
+        console.print(table)
+        console.print()
+    console.print(note(results, "characters"), highlight=False)
+    return cast(io.StringIO, console.file).getvalue()
+
+
+def note(results: Results, marks: Marks = "style") -> str:
+    """What the figures and marks mean, in the words of the form that shows them."""
+    seeds = max((len(arm.seeds) for arm in results.arms), default=0)
+    best, tied = _WORDS[marks]
+    parts = [
+        "↑ higher is better, ↓ lower is better. ΔT in percent against the dense run of the same seed and tasks."
+    ]
+    if seeds > 1:
+        parts.append(
+            f"± is the standard deviation over seeds, of ΔT half the {LEVEL:.0%} confidence interval (Student's t). Among arms of one "
+            f"density, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
+        )
+    else:
+        parts.append(f"One seed: no spread, and differences may be noise. The best of a density is {best}.")
+    return " ".join(parts)
+
+
+def to_csv(results: Results) -> str:
+    """One line an arm and column: mean, standard deviation, confidence interval, seeds, mark."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(
+        ["recipe", "density", "tasks", "group", "name", "better", "mean", "sd", "margin_95", "seeds", "mark"]
+    )
+    for arm in results.arms:
+        for column, values in arm.values.items():
+            found = stat(values.values())
+            about = (arm.recipe, arm.density, "+".join(arm.tasks), column.group, column.name, column.better)
+            figures = (found.mean, found.sd, found.margin, len(values), results.rank(arm, column))
+            writer.writerow([*about, *figures])
+    return buffer.getvalue()
+
+
+def to_latex(results: Results) -> str:
+    """A ``booktabs`` table, one row an arm; best bold, what is not significantly worse underlined."""
+    heads = [c for c in results.columns if c.group != "cost" or c.name != "steps"]
+    groups = list(dict.fromkeys(column.group for column in heads))
+    spans = {group: sum(column.group == group for column in heads) for group in groups}
+    top = [f"\\multicolumn{{{span}}}{{c}}{{{_escaped(group)}}}" for group, span in spans.items()]
+    arrows = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
+    names = [_escaped(c.name) + arrows[c.better] for c in heads]
+    lines = [
+        r"% \usepackage{booktabs}",
+        "% bold: the best of a density; underlined: what a paired t-test over the seeds does not tell from it",
+        rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
+        r"\toprule",
+        " & ".join(["", *top]) + r" \\",
+        " & ".join(["", *names]) + r" \\",
+        r"\midrule",
+    ]
+    wraps = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
+    for arm in results.arms:
+        cells = [wraps[results.rank(arm, c)] % _escaped(text(arm, c, results)) for c in heads]
+        lines.append(" & ".join([_escaped(label(arm, results)), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def to_markdown(results: Results) -> str:
+    """A row for each arm, without the densities of components; best bold, what is not significantly worse in italics."""
+    heads = [c for c in results.columns if (c.group, c.name) not in (("ΔT", "sum"), ("cost", "steps"))]
+    heads = [c for c in heads if c.group != "density" or c.name == "overall"]
+    arrows = {"higher": " ↑", "lower": " ↓", "": ""}
+    lines = [
+        "| | " + " | ".join(f"{c.group} {c.name}{arrows[c.better]}" for c in heads) + " |",
+        "| --- |" + " ---: |" * len(heads),
+    ]
+    wraps = {"best": "**{}**", "tied": "*{}*", "": "{}"}
+    for arm in results.arms:
+        cells = [wraps[results.rank(arm, c)].format(text(arm, c, results)) for c in heads]
+        lines.append(f"| {label(arm, results)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def to_dict(results: Results) -> list[dict[str, Any]]:
+    """Arms as plain values, each figure with its value for every seed."""
+    return [
+        {
+            "recipe": arm.recipe,
+            "density": arm.density,
+            "tasks": list(arm.tasks),
+            "dense": arm.dense,
+            "figures": [
+                {
+                    "group": column.group,
+                    "name": column.name,
+                    "better": column.better,
+                    "seeds": {str(seed): _plain(value) for seed, value in values.items()},
+                    "mean": _plain(stat(values.values()).mean),
+                    "sd": _plain(stat(values.values()).sd),
+                    "margin_95": _plain(stat(values.values()).margin),
+                    "mark": results.rank(arm, column),
+                }
+                for column, values in arm.values.items()
+            ],
+        }
+        for arm in results.arms
+    ]
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "_": r"\_",
+    "%": r"\%",
+    "&": r"\&",
+    "#": r"\#",
+    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
+    "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{MINUS SIGN}": "$-$",
+    "\N{MULTIPLICATION SIGN}": r"$\times$",
+    "\N{NO-BREAK SPACE}": "~",
+    "\N{NARROW NO-BREAK SPACE}": r"\,",
+}
+_STYLES = {"best": "bold", "tied": "underline", "": ""}
+_CHARACTERS = {"best": "*", "tied": "~", "": " "}
+_WORDS = {
+    "style": ("bold", "underlined"),
+    "italics": ("bold", "in italics"),
+    "characters": ("marked *", "marked ~"),
+}
+
+
+def _seeds(arm: Arm) -> str:
+    return f"{len(arm.seeds)} seeds" if len(arm.seeds) != 1 else "1 seed"
+
+
+def _plain(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _escaped(plain: str) -> str:
+    for character, written in _LATEX.items():
+        plain = plain.replace(character, written)
+    return plain

@@ -1,0 +1,113 @@
+"""Channels: every channel of every axis of a network has a label, and what lives and dies together shares it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from secateur.problem import Input
+from secateur.shrinking.channels.compressed import along, varying
+from secateur.shrinking.channels.constants import fixed_values
+from secateur.shrinking.channels.labelling import PINNED, Labelling
+from secateur.shrinking.channels.rules import label
+from secateur.shrinking.channels.trace import Node, trace
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Which channels of a network belong together, over all its parameters and buffers.
+
+    Args:
+        nodes: The trace it was read from.
+        labels: Node name to the label of each of its elements; tensors of the node's shape, repeated axes stored once.
+        axes: (parameter or buffer, axis) to the label of each index along that axis, (size,); -1 is never removed.
+        count: Number of labels, 0 to count - 1.
+        pins: What is never removed and why: reason to the number of channels that it pinned.
+    """
+
+    nodes: list[Node]
+    labels: dict[str, list[Tensor]]
+    axes: dict[tuple[str, int], Tensor]
+    count: int
+    pins: Mapping[str, int]
+
+    def parameters_of(self, label: int) -> dict[tuple[str, int], list[int]]:
+        """Where the channels of ``label`` are: (parameter, axis) to indices."""
+        found = {key: (ids == label).nonzero().flatten().tolist() for key, ids in self.axes.items()}
+        return {key: indices for key, indices in found.items() if indices}
+
+
+def find_channels(
+    model: nn.Module, example: Input, pinned_modules: Mapping[str, str] | None = None
+) -> Channels:
+    """Reads the channels of ``model`` off one trace; the model is left as it was.
+
+    Convolutions (grouped, depthwise, transposed), linear layers, normalisations, pointwise operations with
+    broadcasting, concatenation, splits, reshapes, pooling, interpolation, pixel shuffle and attention are followed;
+    channels that pass through anything else are pinned, and so are the network's inputs and outputs. A group of a
+    grouped convolution or of GroupNorm, and an attention head, is one channel.
+
+    Args:
+        model: A plain module.
+        example: What it takes.
+        pinned_modules: Path of a module to the reason why the reshapes in it need their channels as they are.
+
+    Raises:
+        ValueError: If the model cannot be traced.
+    """
+    nodes = trace(model, example)
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    flow = Labelling(*fixed_values(nodes, state))
+    for node in nodes:
+        if node.op != "parameter" and node.op != "buffer":
+            flow.of[node] = label(flow, node)
+    for node in nodes:
+        for path, reason in (pinned_modules or {}).items():
+            if node.owner == path and isinstance(flow.of.get(node), Tensor):
+                flow.pin(flow.of[node], reason)
+    flow.settle()
+    return _collected(nodes, flow, state)
+
+
+def _collected(nodes: list[Node], flow: Labelling, state: Mapping[str, Tensor]) -> Channels:
+    axes = {key: flow.union.find(ids) for key, ids in flow.axes.items()}
+    for name, elements in flow.elements.items():
+        axes |= _element_axes(flow, name, elements)
+    axes = {key: flow.union.find(ids) for key, ids in axes.items()}
+    used = torch.unique(torch.cat([torch.tensor([PINNED]), *axes.values()]))
+    used = used[used > PINNED]
+    number = torch.full((int(used.max()) + 1 if used.numel() else 1,), -1)
+    number[used] = torch.arange(used.numel())
+
+    def renumbered(ids: Tensor) -> Tensor:
+        return torch.where(
+            (ids > PINNED) & (ids < number.numel()), number[ids.clamp(0, number.numel() - 1)], -1
+        )
+
+    labels: dict[str, list[Tensor]] = {}
+    for node in nodes:
+        if node in flow.of and node.op != "output":
+            value = flow.of[node]
+            found = [flow.union.find(v) for v in (value if isinstance(value, list) else [value])]
+            labels[node.name] = [renumbered(v) for v in found]
+    pins: dict[str, int] = {}
+    for ids, reason in flow.pins:
+        pins[reason] = pins.get(reason, 0) + ids.numel()
+    return Channels(nodes, labels, {key: renumbered(ids) for key, ids in axes.items()}, used.numel(), pins)
+
+
+def _element_axes(flow: Labelling, name: str, elements: Tensor) -> dict[tuple[str, int], Tensor]:
+    """The axis along which the labels of a parameter used element by element change."""
+    found = flow.union.find(elements)
+    axes = varying(found)
+    if len(axes) > 1:
+        flow.pin(found, f"parameter {name!r}: its channels are along several axes")
+        return {}
+    if not axes:
+        return {(name, a): found.flatten() for a in range(found.dim()) if found.numel() == 1}
+    vector = along(found, axes[0])
+    assert vector is not None
+    return {(name, axes[0]): vector}

@@ -1,0 +1,81 @@
+"""Layers that give nothing but constants, and what stands in their place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
+
+from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.channels.compressed import jointly, shrunk
+from secateur.shrinking.channels.fold import layers
+from secateur.shrinking.channels.needs import Needs
+from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.values import Values
+from secateur.shrinking.compaction import Constant, replace
+
+
+def constant_layers(
+    model: nn.Module, nodes: list[Node], values: Values, needs: Needs
+) -> dict[str, Tensor | None]:
+    """Modules that need not compute: path to the constant that they give; None stands for passing on."""
+    modules = dict(model.named_modules())
+    users: dict[Node, list[Node]] = {node: [] for node in nodes}
+    calls: dict[str, int] = {}
+    for node in nodes:
+        for read in node.inputs:
+            users[read].append(node)
+    for _, layer in layers(nodes):
+        calls[layer.weight.target] = calls.get(layer.weight.target, 0) + 1
+    found: dict[str, Tensor | None] = {}
+    for node, layer in layers(nodes):
+        path = layer.weight.target.rpartition(".")[0]
+        module = modules.get(path)
+        plain = isinstance(module, (_ConvNd, nn.Linear)) and not isinstance(module, _ConvTransposeNd)
+        if not plain or calls[layer.weight.target] > 1 or node.owner != path:
+            continue  # used several times, or by other means than calling the module
+        if isinstance(module, _ConvNd) and isinstance(module.padding, str):
+            continue
+        value = _constant(node, layer.channel, values, needs)
+        if value is None or len(users[layer.weight]) > 1:
+            continue
+        norm = users[node][0] if len(users[node]) == 1 else None
+        if norm is not None and norm.op in ops.BATCH_NORMS and modules.get(norm.owner) is not None:
+            after = _constant(norm, layer.channel, values, needs, part=0)
+            if after is not None and isinstance(modules[norm.owner], _BatchNorm):
+                found[norm.owner], value = None, after
+        found[path] = value
+    return found
+
+
+def _constant(node: Node, axis: int, values: Values, needs: Needs, part: int | None = None) -> Tensor | None:
+    """The value of each channel that ``node`` gives, if no output depends on anything else of it."""
+    value, need = values[node], needs.of.get(node)
+    if isinstance(value, list):
+        value, need = value[part or 0], None if need is None else need[part or 0]
+    if need is not None:
+        a, b = jointly([value, need], value.shape)
+        if bool((a.isnan() & b).any()):
+            return None
+    flat = shrunk(value.movedim(axis, 0)).flatten(1)[:, 0].expand(value.shape[axis])
+    return flat.nan_to_num(0.0).clone()
+
+
+def put_constant(model: nn.Module, path: str, value: Tensor | None) -> None:
+    """Replaces the module at ``path`` by a constant, or by nothing."""
+    if value is None:
+        return replace(model, path, nn.Identity())
+    old: Any = model.get_submodule(path)
+    sizes: Any = (old.kernel_size, old.stride, old.padding, old.dilation) if isinstance(old, _ConvNd) else ()
+    new = Constant(value.numel(), [list(axis) for axis in zip(*sizes, strict=True)])
+    new.value.data = value.to(old.weight)
+    return replace(model, path, new.train(old.training))
+
+
+def settings_of(module: Any) -> dict[str, Any]:
+    """What :func:`put_constant` put there, as plain values."""
+    if isinstance(module, nn.Identity):
+        return {}
+    return {"channels": module.value.numel(), "kernel": [list(axis) for axis in module.kernel]}

@@ -1,0 +1,137 @@
+"""Constants of dead channels folded on, exactly: into the bias, the BatchNorm after it, or one channel for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.channels.layers import Layer, convolution, product
+from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.values import Values, channel_values, kernel_sums
+from secateur.shrinking.compaction import add_bias
+
+
+def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
+    """The convolutions and linear layers of a trace whose weight is a parameter."""
+    found: list[tuple[Node, Layer]] = []
+    for node in nodes:
+        layer = None
+        if node.op in ops.CONVOLUTIONS:
+            layer = convolution(node)
+        elif node.op == "linear" or node.op in ops.PRODUCTS:
+            layer = product(node)
+        if layer is not None and layer.weight.op == "parameter":
+            found.append((node, layer))
+    return found
+
+
+@torch.no_grad()
+def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> list[str]:
+    """Rewrites weights so that no layer reads a channel that is constant; the network computes the same.
+
+    A constant that reaches a layer without padding moves to its bias, or to the mean of the BatchNorm that follows.
+    With padding its effect differs at the border: all constants of one tensor are then carried by a single channel.
+
+    Returns:
+        Paths of the modules that were given a bias.
+    """
+    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    calls: dict[str, list[tuple[Node, Layer]]] = {}
+    for node, layer in layers(nodes):
+        calls.setdefault(layer.weight.target, []).append((node, layer))
+    users: dict[Node, list[Node]] = {}
+    for node in nodes:
+        for read in node.inputs:
+            users.setdefault(read, []).append(node)
+    biases: list[str] = []
+    for name, uses in calls.items():
+        node, layer = uses[0]
+        known = [channel_values(use, values) for _, use in uses]
+        same = torch.stack([k == known[0] for k in known]).all(0)
+        value = torch.where(same, known[0], torch.nan)
+        weight = state[name]
+        _clear(weight, layer, value == 0)
+        constant = ~value.isnan() & (value != 0)
+        if not bool(constant.any()) or layer.transposed:
+            continue
+        if any(use.padded for _, use in uses):
+            if layer.groups == 1:
+                _merge(weight, layer, value, constant)
+            continue
+        sums, used = kernel_sums(layer, weight)
+        moved = torch.where(constant, value, 0.0).view(layer.groups, 1, -1)
+        if not bool((used & (moved != 0)).any()):
+            continue
+        shift = (sums * moved).sum(-1).flatten()
+        if _shift(model, state, uses, users, shift, biases):
+            _clear(weight, layer, constant)
+    return biases
+
+
+def _inputs(weight: Tensor, layer: Layer) -> Tensor:
+    """A view of the weight with the input channels of a group first: (inputs, ...)."""
+    return weight.data.movedim(layer.input_axis, 0)
+
+
+def _clear(weight: Tensor, layer: Layer, channels: Tensor) -> None:
+    """Zeroes what the layer reads from ``channels``, (inputs,) over all groups."""
+    if not bool(channels.any()):
+        return
+    if layer.transposed:
+        weight.data[channels.to(weight.device)] = 0
+        return
+    per_group = channels.view(layer.groups, -1).to(weight.device)
+    if layer.groups == 1:
+        _inputs(weight, layer)[per_group[0]] = 0
+        return
+    blocks = weight.data.unflatten(0, (layer.groups, -1)).transpose(1, 2)  # (groups, inputs, outputs, ...)
+    blocks[per_group] = 0
+
+
+def _merge(weight: Tensor, layer: Layer, value: Tensor, constant: Tensor) -> None:
+    """Lets the largest constant channel carry what all constant channels do."""
+    carrier = int(torch.where(constant, value.abs(), -1.0).argmax())
+    others = constant.clone()
+    others[carrier] = False
+    inputs = _inputs(weight, layer)
+    share = (value / value[carrier])[others].to(weight.device)
+    moved = (inputs[others].double() * share.view(-1, *[1] * (inputs.dim() - 1))).sum(0)
+    inputs[carrier] = (inputs[carrier].double() + moved).to(weight.dtype)
+    inputs[others] = 0
+
+
+def _shift(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    uses: list[tuple[Node, Layer]],
+    users: Mapping[Node, list[Node]],
+    shift: Tensor,
+    biases: list[str],
+) -> bool:
+    """Adds ``shift`` to what the layer gives; whether there was a place for it."""
+    node, layer = uses[0]
+    if layer.bias is not None:
+        bias = state.get(layer.bias.target)
+        readers = users[layer.bias]
+        if bias is None or len(readers) != len(uses):
+            return False
+        bias.data += shift.to(bias)
+        return True
+    norm = users.get(node, [])
+    if len(uses) == 1 and len(norm) == 1 and norm[0].op in ops.BATCH_NORMS - {"instance_norm"}:
+        mean: Any = norm[0].args[3]
+        if isinstance(mean, Node) and len(users[mean]) == 1:
+            state[mean.target].data -= shift.to(state[mean.target])
+            return True
+    owner = dict(model.named_modules()).get(layer.weight.target.rpartition(".")[0])
+    if not isinstance(owner, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
+        return False
+    add_bias(owner)
+    assert owner.bias is not None
+    owner.bias.data += shift.to(owner.bias)
+    biases.append(layer.weight.target.rpartition(".")[0])
+    return True

@@ -1,0 +1,130 @@
+"""Labels: every element of every tensor in a trace bears the label of the channel it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.shrinking.channels.compressed import full, shrunk, varies, varying
+from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.union import Union
+
+NEUTRAL = -1  # belongs to no channel: constants, scores between places
+PINNED = 0  # never removed
+_ATOMS = 1 << 21  # larger parameters used element by element are pinned, not followed
+
+
+class Labelling:
+    """The labels of a trace in the making; elements with the same label must go together.
+
+    Args:
+        fixed: Nodes whose value depends on no input and no parameter, and that value.
+        free: Those of them that do not depend on a buffer either.
+    """
+
+    def __init__(self, fixed: Mapping[Node, Tensor], free: Collection[Node]) -> None:
+        self.fixed, self.free = fixed, free
+        self.union = Union()
+        self.union.fresh(1)  # PINNED
+        self.of: dict[Node, Any] = {}
+        self.axes: dict[tuple[str, int], Tensor] = {}  # of weights: (parameter, axis) -> label of each index
+        self.elements: dict[str, Tensor] = {}  # of parameters and buffers used element by element
+        self.pins: list[tuple[Tensor, str]] = []
+        self.rectangles: list[Tensor] = []
+        self.wholes: list[tuple[Tensor, int, str]] = []
+
+    def read(self, node: Node) -> Tensor:
+        """The labels of a node's elements, as far as known, compressed."""
+        if node.target and node not in self.of:
+            count = 1
+            for size in node.shape:
+                count *= size
+            if node in self.fixed and self.fixed[node].dtype in (torch.int32, torch.int64):
+                return full(NEUTRAL, node.shape, torch.int64)  # a table of places, such as position_ids
+            if count > _ATOMS or node.target in {name for name, _ in self.axes}:
+                self.of[node] = full(PINNED, node.shape, torch.int64)
+                self.pin_weight(node, "is used in several ways")
+            else:
+                self.of[node] = self.union.fresh(count).view(node.shape)
+            self.elements[node.target] = self.of[node]
+        return self.union.find(self.of[node])
+
+    def axis(self, weight: Node, axis: int) -> Tensor:
+        """The labels of a weight's indices along ``axis``, (size,)."""
+        key = (weight.target, axis)
+        if key not in self.axes:
+            self.axes[key] = self.union.fresh(weight.shape[axis])
+            if weight.target in self.elements:
+                self.pin(self.axes[key], f"parameter {weight.target!r} is used in several ways")
+                self.pin(self.elements[weight.target], f"parameter {weight.target!r} is used in several ways")
+        return self.axes[key]
+
+    def pin(self, labels: Tensor, reason: str) -> None:
+        """Says that these channels stay, and why."""
+        free = torch.unique(shrunk(self.union.find(labels)))
+        free = free[free > PINNED]
+        if free.numel():
+            self.pins.append((free, reason))
+            self.union.join(free, torch.tensor([PINNED]))
+
+    def tied(self, node: Node, axis: int) -> Tensor:
+        """The labels of ``node``, once what lies at different places of one channel goes together."""
+        labels = self.read(node)
+        for other in varying(labels):
+            if other != axis:
+                self.union.join(labels, labels.narrow(other, 0, 1))
+                labels = self.read(node)
+        return labels
+
+    def pin_weight(self, node: Node, reason: str) -> None:
+        """Pins all axes of a weight."""
+        for (name, _), labels in self.axes.items():
+            if name == node.target:
+                self.pin(labels, f"parameter {name!r} {reason}")
+
+    def unknown(self, node: Node, reason: str) -> Any:
+        """Pins what goes into ``node`` and what comes out."""
+        anything = False
+        for read in node.inputs:
+            for labels in _tensors(self.read_all(read)):
+                anything |= bool((labels != NEUTRAL).any())
+                self.pin(labels, f"{node.place}: {reason}")
+        return shaped(PINNED if anything else NEUTRAL, node.shape)
+
+    def read_all(self, node: Node) -> Any:
+        """As :meth:`read`, also for nodes with several results."""
+        if isinstance(self.of.get(node), list):
+            return [self.union.find(labels) for labels in self.of[node]]
+        return self.read(node)
+
+    def settle(self) -> None:
+        """Ties what reshapes and slices need tied, until nothing changes."""
+        while True:
+            changed = False
+            for labels in self.rectangles:
+                found = self.union.find(labels)
+                if len(axes := varying(found)) > 1:
+                    # a channel axis split in two: what is left must be a rectangle, so columns go as wholes
+                    self.union.join(found, found.narrow(axes[0], 0, 1))
+                    changed = True
+            for labels, axis, place in self.wholes:
+                found = self.union.find(labels)
+                if varies(found, axis):
+                    self.pin(found, f"{place}: picks out channels by their number")
+                    changed = True
+            if not changed:
+                return
+
+
+def shaped(label: int, shape: Any) -> Any:
+    """One label for a whole result, or for each of several."""
+    if shape and isinstance(shape[0], tuple):
+        return [full(label, one, torch.int64) for one in shape]
+    return full(label, shape, torch.int64)
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return value if isinstance(value, list) else [value]

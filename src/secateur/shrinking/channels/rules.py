@@ -1,0 +1,237 @@
+"""How labels pass through each operation: which channels live and die together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.channels.compressed import along, compress, full, spread, varies, varying
+from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
+from secateur.shrinking.channels.layers import spatial_axes
+from secateur.shrinking.channels.trace import Node, moved_by
+from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
+
+Rule = Callable[[Labelling, Node], Any]
+
+
+def label(flow: Labelling, node: Node) -> Any:
+    """The labels of what ``node`` gives; ties and pins on the way what must be."""
+    if node in flow.free:
+        return shaped(NEUTRAL, node.shape)
+    if node.op == "getitem":
+        return flow.of[node.args[0]][node.args[1]]
+    for names, rule in _RULES:
+        if node.op in names:
+            return rule(flow, node)
+    return flow.unknown(node, "an operation that channels are not followed through")
+
+
+def _input(flow: Labelling, node: Node) -> Tensor:
+    return full(PINNED, node.shape, torch.int64)
+
+
+def _check(flow: Labelling, node: Node) -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def _output(flow: Labelling, node: Node) -> Tensor:
+    for read in node.inputs:
+        flow.pin(flow.read(read), "an output of the network")
+    return torch.zeros(0, dtype=torch.int64)
+
+
+def _pointwise(flow: Labelling, node: Node) -> Tensor:
+    shape, reads = node.shape, [(read, flow.read(read)) for read in node.inputs]
+    out = full(NEUTRAL, shape, torch.int64)
+    wide = [labels.expand(shape) for _, labels in reads]
+    for index, (_, labels) in enumerate(reads):
+        lead = len(shape) - labels.dim()
+        repeated = [
+            a for a, size in enumerate(shape) if size > 1 and (a < lead or labels.shape[a - lead] == 1)
+        ]
+        others = [w for other, w in enumerate(wide) if other != index]
+        if any(varies(w, axis) for w in others for axis in repeated):
+            flow.pin(labels, f"{node.place}: one channel acts on many")  # a map over places, a mask
+            continue
+        flow.union.join(out, wide[index])
+        out = compress(torch.where(out >= 0, out, wide[index]))
+    return out
+
+
+def _batch_norm(flow: Labelling, node: Node) -> Any:
+    x = flow.tied(node.args[0], 1)
+    channels = along(x, 1)
+    if channels is None:
+        return flow.unknown(node, "its channels are not along axis 1")
+    for part in node.args[1:5]:
+        if isinstance(part, Node):
+            flow.union.join(channels, flow.read(part))
+    several = node.shape and isinstance(node.shape[0], tuple)
+    return [x, *(full(NEUTRAL, shape, torch.int64) for shape in node.shape[1:])] if several else x
+
+
+def _group_norm(flow: Labelling, node: Node) -> Any:
+    x, groups = flow.tied(node.args[0], 1), node.args[1]
+    channels = along(x, 1)
+    if channels is None:
+        return flow.unknown(node, "its channels are not along axis 1")
+    for group in channels.view(groups, -1):  # a group shares its mean and variance
+        flow.union.join_all(group)
+    for index, name in ((2, "weight"), (3, "bias")):
+        if isinstance(part := node.argument(index, name), Node):
+            flow.union.join(channels, flow.read(part))
+    return x
+
+
+def _layer_norm(flow: Labelling, node: Node) -> Any:
+    x, axes = flow.read(node.args[0]), len(node.args[1])
+    if any(varies(x, axis) for axis in range(x.dim() - axes, x.dim())):
+        flow.pin(x, f"{node.place}: normalises over all channels together")
+    for index, name in ((2, "weight"), (3, "bias")):
+        if isinstance(part := node.argument(index, name), Node):
+            flow.union.join(x, flow.read(part))
+    several = node.shape and isinstance(node.shape[0], tuple)
+    return [x, *(full(NEUTRAL, shape, torch.int64) for shape in node.shape[1:])] if several else x
+
+
+def _prelu(flow: Labelling, node: Node) -> Any:
+    x, slope = flow.read(node.args[0]), flow.read(node.args[1])
+    if slope.numel() > 1:
+        channels = along(x, 1)
+        if channels is None:
+            return flow.unknown(node, "its channels are not along axis 1")
+        flow.union.join(channels, slope)
+    return x
+
+
+def _spatial(flow: Labelling, node: Node) -> Any:
+    several = node.shape and isinstance(node.shape[0], tuple)
+    shape = node.shape[0] if several else node.shape
+    axes = spatial_axes(node, shape)
+    x = flow.read(node.args[0]) if "pad" in node.op else flow.tied(node.args[0], 1)
+    if any(varies(x, axis) for axis in axes) or any(
+        size != shape[axis] for axis, size in enumerate(x.shape) if axis not in axes
+    ):
+        return flow.unknown(node, "its channels lie along a spatial axis")
+    for other in node.inputs[1:]:
+        flow.pin(flow.read(other), f"{node.place}: one channel acts on many")
+    out = x
+    for axis in axes:
+        out = out.narrow(axis, 0, 1)
+    out = out.expand(shape)
+    return [out, *(full(NEUTRAL, one, torch.int64) for one in node.shape[1:])] if several else out
+
+
+def _reduction(flow: Labelling, node: Node) -> Any:
+    x = flow.read(node.args[0])
+    axes, keep = _reduced(node, x.dim())
+    for axis in axes:
+        if varies(x, axis) and len(varying(x)) > 1:  # a sum over branches: their channels meet
+            flow.union.join(x, x.narrow(axis, 0, 1))
+        elif varies(x, axis):
+            flow.pin(x, f"{node.place}: mixes all channels")
+        x = flow.read(node.args[0])
+    if any(varies(x, axis) for axis in axes):  # constants without a label beside channels
+        return flow.unknown(node, "mixes all channels")
+    for axis in axes:
+        x = x.narrow(axis, 0, 1)
+    return x if keep else x.reshape(node.shape) if not varying(x) else _squeezed(x, axes)
+
+
+def _mixing(flow: Labelling, node: Node) -> Any:
+    x = flow.read(node.args[0])
+    if varies(x, node.argument(1, "dim", -1) % x.dim()):
+        flow.pin(x, f"{node.place}: mixes all channels")
+    return flow.read(node.args[0])
+
+
+def _embedding(flow: Labelling, node: Node) -> Any:
+    if node.args[0].op != "parameter":
+        return flow.unknown(node, "its table is computed")
+    return spread(flow.axis(node.args[0], 1), len(node.shape) - 1, node.shape)
+
+
+def _move(flow: Labelling, node: Node) -> Any:
+    """Runs the operation on the labels themselves."""
+    several = isinstance(node.args[0], (list, tuple))
+    moved = node.inputs if several else node.inputs[:1]
+    if any(read not in moved and read not in flow.fixed for read in node.inputs):
+        return flow.unknown(node, "moves channels to computed places")
+    before = {read: flow.read(read) for read in moved}
+    if node.op == "pixel_shuffle":
+        x, factor = before[moved[0]], node.args[1] ** 2
+        blocks = x.unflatten(-3, (-1, factor))
+        flow.union.join(blocks, blocks.narrow(-3, 0, 1))
+        before[moved[0]] = flow.read(moved[0])
+    after = moved_by(node, lambda read: before.get(read, flow.fixed.get(read)))
+    results = [compress(part) for part in after] if isinstance(after, (tuple, list)) else [compress(after)]
+    axes = _picked(node, len(moved[0].shape))
+    if node.op in ("split", "chunk") and len({part.shape for part in results}) == 1:
+        for part in results[1:]:  # halves stay halves
+            if varies(before[moved[0]], axes[0]):
+                flow.union.join(results[0], part)
+    elif moved[0].shape != node.shape:
+        flow.wholes += [(before[moved[0]], axis, node.place) for axis in axes]
+    flow.rectangles += [part for part in results if len(varying(part)) > 1]
+    return results if isinstance(after, (tuple, list)) else results[0]
+
+
+def _picked(node: Node, dims: int) -> list[int]:
+    """The axes along which a move picks out elements by their number."""
+    if node.op in (
+        "select",
+        "slice",
+        "split",
+        "chunk",
+        "split_with_sizes",
+        "index_select",
+        "narrow",
+        "unbind",
+    ):
+        place = 1 if node.op in ("select", "slice", "index_select", "narrow", "unbind") else 2
+        return [node.argument(place, "dim", 0) % dims]
+    if node.op == "roll":
+        return [axis % dims for axis in node.argument(2, "dims", [])] or list(range(dims))
+    if node.op == "index":
+        return [axis for axis, index in enumerate(node.args[1]) if index is not None]
+    return []
+
+
+def _reduced(node: Node, dims: int) -> tuple[list[int], bool]:
+    first = 2 if node.op in ("norm", "linalg_vector_norm") else 1
+    axes = node.argument(first, "dim")
+    if axes is None or axes == []:
+        return list(range(dims)), False
+    chosen = [axes] if isinstance(axes, int) else list(axes)
+    keep = len(node.shape) == dims
+    return [axis % dims for axis in chosen], keep
+
+
+def _squeezed(x: Tensor, axes: list[int]) -> Tensor:
+    for axis in sorted(axes, reverse=True):
+        x = x.squeeze(axis)
+    return x
+
+
+_RULES: list[tuple[frozenset[str], Rule]] = [
+    (frozenset({"input"}), _input),
+    (frozenset({"output"}), _output),
+    (ops.CHECKS, _check),
+    (ops.POINTWISE | ops.DECISIONS, _pointwise),
+    (ops.CONVOLUTIONS, convolution_rule),
+    (ops.PRODUCTS | {"linear"}, product_rule),
+    (ops.BATCH_NORMS, _batch_norm),
+    (frozenset({"group_norm"}), _group_norm),
+    (frozenset({"layer_norm", "native_layer_norm", "rms_norm"}), _layer_norm),
+    (frozenset({"prelu"}), _prelu),
+    (ops.MOVES, _move),
+    (ops.SPATIAL, _spatial),
+    (ops.REDUCTIONS, _reduction),
+    (ops.MIXINGS, _mixing),
+    (frozenset({"scaled_dot_product_attention"}), attention_rule),
+    (frozenset({"embedding"}), _embedding),
+]

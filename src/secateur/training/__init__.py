@@ -1,0 +1,18 @@
+"""The only training loop, and what it needs around a step."""
+
+from secateur.training.aggregators import aggregator
+from secateur.training.distillation import Distillation
+from secateur.training.fit import History, fit
+from secateur.training.floors import check_floors
+from secateur.training.ledger import Row
+from secateur.training.optimizer import adam
+
+__all__ = [
+    "Distillation",
+    "History",
+    "Row",
+    "adam",
+    "aggregator",
+    "check_floors",
+    "fit",
+]

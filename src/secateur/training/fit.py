@@ -1,0 +1,225 @@
+"""The only training loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sized
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
+
+from secateur.measures import evaluate
+from secateur.problem import Problem, components, to_device
+from secateur.pruning import Schedule, Sparsifier, cosine, density
+from secateur.storage import named_tensors
+from secateur.training.aggregation import Aggregator
+from secateur.training.aggregators import Memory
+from secateur.training.distillation import Distillation
+from secateur.training.floors import Attempt, Results, within_floors
+from secateur.training.ledger import Ledger, Row
+from secateur.training.objective import Objective
+from secateur.training.optimizer import MakeOptimizer, adam, groups
+from secateur.training.recalibration import recalibrate as recalibrate_
+from secateur.training.resumption import Resumption
+from secateur.training.stream import Stream
+from secateur.weighting import Weighting
+
+
+@dataclass
+class History:
+    """What happened.
+
+    Args:
+        rows: ``{"step", "loss", "weight", "density", "threshold", "lr"}`` per log interval, ``{"step", "val"}`` per
+            validation.
+        seconds: Training time, over all sittings.
+        attempts: Trainings under floors, in order; empty without floors.
+    """
+
+    rows: list[Row] = field(default_factory=list[Row])
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+
+def fit(
+    problem: Problem,
+    method: Sparsifier | None = None,
+    weighting: Weighting | None = None,
+    *,
+    epochs: int | None = None,
+    steps: int | None = None,
+    optimizer: MakeOptimizer | None = None,
+    schedule: Schedule = cosine,
+    seed: int = 0,
+    fabric: Fabric | None = None,
+    checkpoint: Path | str | None = None,
+    checkpoint_every: int | None = None,
+    log_every: int | None = None,
+    validate_every: int = 0,
+    distillation: Distillation | None = None,
+    aggregator: Aggregator | None = None,
+    recalibrate: int | None = None,
+    floors: Mapping[str, float] | None = None,
+    reference: Results | None = None,
+    tries: int = 5,
+    on_log: Callable[[list[Row]], object] | None = None,
+) -> History:
+    """Trains ``problem.model`` in place and leaves it with the zeros that ``method`` makes.
+
+    Args:
+        problem: Model, tasks and data.
+        method: Dense training if None.
+        weighting: Equal weights if None.
+        epochs: Passes over ``problem.train``, a round; give this or ``steps``.
+        steps: Optimizer steps, a round.
+        optimizer: Parameter groups to optimizer; :func:`adam` if None.
+        schedule: Progress in [0, 1] to the factor of the learning rate.
+        seed: Seeds the global generators when training begins.
+        fabric: Devices, precision and strategy; the device that the model is on if None.
+        checkpoint: File to write to, and to resume from where it exists.
+        checkpoint_every: Steps between checkpoints; a twentieth of the steps if None.
+        log_every: Steps between rows of the history; a two-hundredth of the steps if None.
+        validate_every: Steps between validations, 0 for none.
+        distillation: A teacher that the network follows beside the labels; None for none.
+        aggregator: ``(tasks, elements) -> (elements,)``, such as those of TorchJD: the direction that the gradients of
+            what several tasks share are put together to; None adds them up. A backward pass for each task. What a stateful
+            one remembers goes into the checkpoint, or is refused there.
+        recalibrate: Batches to measure BatchNorm's statistics on anew once the method is done; None for none.
+        floors: Task to the share of its validation metrics that it may lose at most against a dense network: with
+            ``{"seg": 0.02}`` the density is raised until seg loses no more than 2 %; the attempts are in the history.
+        reference: Metrics of the dense network on the validation split, for ``floors``; None trains one first.
+        tries: Trainings at most under ``floors``.
+        on_log: Called with all rows so far whenever there is a new one, and on resuming.
+
+    Returns:
+        The history. A run that was stopped and resumed ends with the weights, bit for bit, of one never stopped.
+
+    Raises:
+        ValueError: If settings, model, data and checkpoint do not fit together.
+        FloatingPointError: If a task's loss is NaN or infinite; the last checkpoint is kept.
+        OSError: If a checkpoint cannot be written; the last one is kept.
+    """
+    method, weighting, make = method or Sparsifier(), weighting or Weighting(), optimizer or adam()
+    if floors is not None:
+
+        def once(made: Sparsifier, path: Path | None) -> History:
+            return fit(
+                problem,
+                made,
+                deepcopy(weighting),
+                epochs=epochs,
+                steps=steps,
+                optimizer=make,
+                schedule=schedule,
+                seed=seed,
+                fabric=fabric,
+                checkpoint=path,
+                checkpoint_every=checkpoint_every,
+                log_every=log_every,
+                validate_every=validate_every,
+                distillation=distillation,
+                aggregator=deepcopy(aggregator),
+                recalibrate=recalibrate,
+                on_log=on_log,
+            )
+
+        saved_to = Path(checkpoint) if checkpoint else None
+        return within_floors(once, problem, method, floors, reference, saved_to, tries)
+    fabric = fabric or _fabric(problem)
+    steps = _steps(problem, epochs, steps)
+    total = steps * method.rounds
+    log_every, checkpoint_every = log_every or max(1, total // 200), checkpoint_every or max(1, total // 20)
+    path = Path(checkpoint) if checkpoint else None
+
+    memory = Memory(aggregator, fabric.device)
+    if path:
+        memory.check()
+    fabric.to_device(problem.model)
+    parts = components(problem)  # reads the owners, before a method wraps the weights
+    tensors = named_tensors(problem.model)
+    torch.manual_seed(seed)
+    method.start(problem, steps)
+    weighting.start(problem, steps)
+    extra = [*method.param_groups(), *weighting.param_groups()]
+    inner = make(groups(problem, extra))
+    model, stepper = cast(tuple[_FabricModule, _FabricOptimizer], fabric.setup(problem.model, inner))
+    objective = Objective(problem, model, method, weighting, fabric, distillation, aggregator)
+    rates = [group["lr"] for group in inner.param_groups]
+    stream, ledger, history = (
+        Stream(problem.train, fabric.global_rank, fabric.world_size),
+        Ledger(),
+        History(),
+    )
+    parts_of_state = {"method": method, "weighting": weighting, "aggregator": memory, "ledger": ledger}
+    resumption = Resumption(path, total, tensors, parts_of_state, stream, fabric.is_global_zero)
+
+    step = 0
+    if saved := resumption.load(inner):
+        step, history.rows, history.seconds = saved["step"], saved["rows"], saved["seconds"]
+        if on_log:
+            on_log(history.rows)
+    method.bind(inner)
+
+    problem.model.train()
+    while step < total:
+        began = time.perf_counter()
+        if step and step % steps == 0:  # a new round: a new optimizer, the only time it is made again
+            inner = make(groups(problem, extra))
+            stepper = cast(_FabricOptimizer, fabric.setup_optimizers(inner))
+            method.bind(inner)
+        for group, rate in zip(inner.param_groups, rates, strict=True):
+            group["lr"] = rate * schedule(step % steps / steps)
+
+        x, targets = to_device(next(stream), fabric.device)
+        losses, weights = objective.backward(x, targets)
+        stepper.step()
+        step += 1
+        method.after_step((step - 1) % steps + 1, inner)
+        stepper.zero_grad()
+        ledger.add(step, losses, weights)
+        if step % steps == 0:
+            method.after_round(step // steps - 1)
+        history.seconds += time.perf_counter() - began
+
+        last, fresh = step == total, len(history.rows)
+        if step % log_every == 0 or last:
+            ledger.check(resumption.kept())
+            found = {"density": density(problem.model, parts).to_dict(), "lr": inner.param_groups[0]["lr"]}
+            thresholds = {c: float(a) for c, a in method.thresholds().items()}
+            history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
+        if validate_every and problem.val is not None and (step % validate_every == 0 or last):
+            history.rows.append({"step": step, "val": evaluate(problem, "val")})
+        if on_log and len(history.rows) > fresh:
+            on_log(history.rows)
+        if path and (step % checkpoint_every == 0 or last):
+            ledger.check(resumption.kept())
+            resumption.save(step, inner, history.rows, history.seconds)
+    method.finish()
+    if recalibrate is not None:
+        recalibrate_(problem, recalibrate)
+    return history
+
+
+def _steps(problem: Problem, epochs: int | None, steps: int | None) -> int:
+    if (epochs is None) == (steps is None):
+        raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
+    if steps is None:
+        if not isinstance(problem.train, Sized):
+            raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
+        steps = (epochs or 0) * len(problem.train)
+    if steps < 1:
+        raise ValueError(
+            f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."
+        )
+    return steps
+
+
+def _fabric(problem: Problem) -> Fabric:
+    device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+    devices = [device.index or 0] if device.type == "cuda" else 1
+    return Fabric(accelerator=device.type, devices=devices)

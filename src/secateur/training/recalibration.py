@@ -1,0 +1,45 @@
+"""BatchNorm statistics measured anew on the pruned network (Li et al. 2020, EagleEye, arXiv 2007.02491)."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+
+from secateur.problem import Problem, preserved_rng, to_device
+
+
+@torch.no_grad()
+def recalibrate(problem: Problem, batches: int) -> None:
+    """Sets every BatchNorm's running statistics to the plain mean over the first training batches; weights stay.
+
+    Args:
+        problem: Its model is changed in place; modes and random state are left as they were.
+        batches: How many; fewer where the loader ends.
+
+    Raises:
+        ValueError: If ``batches`` is below 1.
+    """
+    if batches < 1:
+        raise ValueError(f"recalibrate is {batches}; give at least 1 batch, or None for none.")
+    norms = [m for m in problem.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    device = next(p.device for p in problem.model.parameters())
+    modes = {module: module.training for module in problem.model.modules()}
+    momenta = {norm: norm.momentum for norm in norms}
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a cumulative average
+    for module in problem.model.modules():
+        module.training = isinstance(module, _BatchNorm) and module in momenta
+    try:
+        with preserved_rng():
+            for x, _ in islice(iter(problem.train), batches):
+                problem.model(to_device(x, device))
+    finally:
+        for module, training in modes.items():
+            module.training = training
+        for norm, momentum in momenta.items():
+            norm.momentum = momentum

@@ -1,0 +1,95 @@
+"""Stopping and going on: all that the next step depends on, to and from one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from secateur.problem import rng_state, set_rng_state
+from secateur.storage import load_snapshot, restore, save_snapshot
+from secateur.training.stream import Stream
+
+
+class Resumable(Protocol):
+    """What has a state of its own: tensors and plain values."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Takes it up."""
+        ...
+
+
+@dataclass
+class Resumption:
+    """The checkpoint of a run.
+
+    Args:
+        path: The file; None for no checkpoint.
+        total: Steps of the run.
+        tensors: The model's, of :func:`secateur.storage.snapshot.named_tensors`.
+        parts: What else goes on where it stopped, by its name in the file, in the order of loading.
+        stream: The place in the data.
+        writes: This process writes the file; of several one does, and all gather what is in it.
+    """
+
+    path: Path | None
+    total: int
+    tensors: Mapping[str, Tensor]
+    parts: Mapping[str, Resumable]
+    stream: Stream
+    writes: bool = True
+
+    def load(self, optimizer: Optimizer) -> dict[str, Any] | None:
+        """Goes to where the checkpoint was written; returns ``{"step", "rows", "seconds", ...}``, None without a file.
+
+        Raises:
+            ValueError: If the file is damaged, or of another model, length or part.
+        """
+        if self.path is None or not self.path.exists():
+            return None
+        saved = load_snapshot(self.path, self.tensors)
+        if saved["total"] != self.total:
+            raise ValueError(
+                f"The checkpoint {self.path} is of a run of {saved['total']} steps, not {self.total}; delete it or ask for the "
+                "same."
+            )
+        for name, part in self.parts.items():
+            part.load_state_dict(saved.get(name, {}))
+        restore(self.tensors, saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        self.stream.seek(saved["step"], saved["stream"])
+        set_rng_state(saved["rng"])
+        return saved
+
+    def save(self, step: int, optimizer: Optimizer, rows: list[dict[str, Any]], seconds: float) -> None:
+        """Writes the file.
+
+        Raises:
+            OSError: If it cannot be written; the last one is kept.
+        """
+        if self.path is None:
+            return
+        state = {
+            "step": step,
+            "total": self.total,
+            **{name: part.state_dict() for name, part in self.parts.items()},
+            "optimizer": optimizer.state_dict(),
+            "stream": self.stream.state_dict(),
+            "rng": rng_state(),
+            "seconds": seconds,
+        }
+        if self.writes:
+            save_snapshot(self.path, self.tensors, state, rows)
+
+    def kept(self) -> str:
+        """For errors: what there is to go on from."""
+        exists = self.path is not None and self.path.exists()
+        return f"The last good checkpoint is {self.path}." if exists else "No checkpoint was written."

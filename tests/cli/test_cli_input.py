@@ -1,0 +1,85 @@
+"""Options, recipes and what is refused on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from secateur.cli import main
+from tiny_runs import TINY, train
+
+
+def test_print_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as done:
+        main(["train", "adapmtl", *TINY, "--method.density", "0.2", "--print_config"])
+    assert done.value.code == 0
+    recipe = tmp_path / "mine.yaml"
+    text = capsys.readouterr().out
+    assert yaml.safe_load(text)["method"]["density"] == 0.2
+    recipe.write_text(text)
+    assert main(["train", str(recipe), "--steps", "2", "--out", str(tmp_path / "run")]) == 0
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["method"]["density"] == 0.2
+
+
+def test_help_names_recipes_and_the_options_of_the_parts(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit):
+        main(["train", "adapmtl", "--data", "nyuv2", "--help"])
+    shown = capsys.readouterr().out
+    for expected in ("adapmtl_paper", "--data.root", "--method.density", "--weighting.window", "--size"):
+        assert expected in shown
+    assert main([]) == 2
+    assert main(["--help"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["adapmtl", "--method.densty", "0.2"], "--method.densty"),
+        (["adapmtl", "--method.density", "much"], "method.density"),
+        (["adapmtl", "--steps", "many"], "steps"),
+    ],
+)
+def test_misspelt_keys_and_wrong_types_are_refused(
+    argv: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(["train", *argv])
+    assert refused.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("method: {name: SoftThreshold, densty: 0.2}\n")
+    with pytest.raises(SystemExit):
+        main(["train", str(recipe), *TINY])
+    assert "densty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["adpmtl"], "No recipe 'adpmtl'"),
+        (["dense", "--data", "nyu"], "no such data"),
+        (["dense", "--size", "60,80"], "such as 60x80"),
+        (["adapmtl", "--method.density", "1.5"], "must lie in (0, 1]"),
+        (["dense", "--data", "nyuv2", "--data.root", "nowhere"], "nowhere"),
+        (["dense", "--against", "nowhere"], "no finished run there"),
+        (["dense", "--steps", "0"], "at least 1"),
+    ],
+)
+def test_bad_input_is_explained_and_leaves_nothing(
+    argv: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    out = tmp_path / "run"
+    assert main(["train", *argv, "--out", str(out)]) == 1
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not (out / "report.json").exists()
+
+
+def test_unwritable_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    assert train("dense", tmp_path / "file" / "run") == 1
+    assert "Cannot write" in capsys.readouterr().err

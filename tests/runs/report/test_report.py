@@ -1,0 +1,144 @@
+"""Runs that are damaged, unfinished or do not go together, and the terminal table, on run folders made up here."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from run_folders import make_run, page_of
+from secateur.runs.report import read_run, report, results_table
+from secateur.runs.report.formats import count, decimals, duration, fixed, percent, points
+
+
+def test_truncated_last_line_is_ignored(folders: list[Path], tmp_path: Path) -> None:
+    path = folders[1] / "metrics.jsonl"
+    before = read_run(folders[1]).train
+    path.write_bytes(path.read_bytes() + b'{"step": 310, "loss": {"s\xc3')
+    assert read_run(folders[1]).train == before
+    page_of(folders, tmp_path)
+
+
+@pytest.mark.parametrize("bad", ['{"step": 5, "lo', "[]", '{"loss": {}}', ""])
+def test_other_bad_lines_are_named(folders: list[Path], bad: str) -> None:
+    path = folders[1] / "metrics.jsonl"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([*lines[:2], bad, *lines[2:]]))
+    with pytest.raises(ValueError, match=r"metrics\.jsonl, line 3"):
+        read_run(folders[1])
+
+
+def test_step_logged_twice_counts_once(folders: list[Path]) -> None:
+    path = folders[1] / "metrics.jsonl"
+    path.write_text(path.read_text() + '{"step": 300, "loss": {"seg": 7.0}}\n')
+    train = read_run(folders[1]).train
+    assert [row.step for row in train] == sorted({row.step for row in train})
+    assert train[-1].loss == {"seg": 7.0}
+
+
+@pytest.mark.parametrize("name", ["report.json", "metrics.jsonl", "config.yaml"])
+def test_unfinished_run_says_how_to_finish(folders: list[Path], tmp_path: Path, name: str) -> None:
+    (folders[1] / name).unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf"pruned has no {name}: train has not finished.*same `secateur train`"
+    ):
+        report(folders, tmp_path / "r.html")
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_missing_folder_and_missing_key_are_named(folders: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is no folder"):
+        read_run(tmp_path / "nowhere")
+    facts = json.loads((folders[0] / "report.json").read_text())
+    del facts["macs"]
+    (folders[0] / "report.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match=r"report\.json lacks the key 'macs'"):
+        read_run(folders[0])
+
+
+def test_run_without_pictures_or_log_has_a_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", pictures=0, rows=1)
+    page = page_of([run], tmp_path)
+    assert page.of("img") == []
+    (run / "metrics.jsonl").write_text("")
+    assert page_of([run], tmp_path).of("svg") == []
+
+
+def test_different_tasks_are_refused_and_different_data_noticed(folders: list[Path], tmp_path: Path) -> None:
+    other = make_run(tmp_path / "other", tasks={"seg": {"miou": 0.4}})
+    with pytest.raises(ValueError, match=r"different tasks.*report them separately"):
+        report([*folders, other], tmp_path / "r.html")
+    config = folders[1] / "config.yaml"
+    config.write_text(config.read_text().replace("[6, 8]", "[3, 4]"))
+    assert "The data settings of adapmtl differ from those of dense" in page_of(folders, tmp_path).text
+
+
+def test_no_runs_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="folders is empty"):
+        report([], tmp_path / "r.html")
+
+
+def test_failed_write_leaves_the_old_page(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out" / "r.html"
+    report(folders, out)
+    before = out.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="disk full"):
+        report(folders[1:], out)
+    assert out.read_bytes() == before
+    assert list(out.parent.iterdir()) == [out]
+    with pytest.raises(IsADirectoryError, match="is a folder"):
+        report(folders, tmp_path)
+
+
+def test_page_is_the_same_each_time(folders: list[Path], tmp_path: Path) -> None:
+    assert report(folders, tmp_path / "a").read_bytes() == report(folders, tmp_path / "b").read_bytes()
+
+
+def test_terminal_table(folders: list[Path]) -> None:
+    console = Console(width=140, record=True, file=io.StringIO(), color_system=None)
+    console.print(results_table([read_run(folder) for folder in folders]))
+    text = console.export_text()
+    for expected in (
+        "miou ↑",
+        "abs_err ↓",
+        "reference",
+        "−0.2\u202f%",
+        "10.0\u202f%",
+        "130\u00a0k",
+        "1.21\u00a0G",
+    ):
+        assert expected in text
+
+
+def test_formats() -> None:
+    assert [count(v) for v in (0, 999, 1000, 12_345, 999_600, 1.21e9, math.nan)] == [
+        "0", "999", "1.00\u00a0k", "12.3\u00a0k", "1.00\u00a0M", "1.21\u00a0G", "n/a",
+    ]  # fmt: skip
+    assert [percent(v) for v in (0.1, 1.0, 0.0, 0.004, math.nan)] == [
+        "10.0\u202f%", "100.0\u202f%", "0.0\u202f%", "0.40\u202f%", "n/a",
+    ]  # fmt: skip
+    assert [points(v) for v in (0.42, -1.25, 0.01, math.inf)] == [
+        "+0.4\u202f%",
+        "−1.2\u202f%",
+        "±0.0\u202f%",
+        "n/a",
+    ]
+    assert [decimals([v]) for v in (0.5, 5.0, 54.0, 12_000.0, math.nan)] == [4, 3, 2, 0, 4]
+    assert fixed(-0.00001, 2) == "0.00"
+    assert [duration(s) for s in (0.4, 42, 125, 12_000)] == [
+        "0.4\u00a0s",
+        "42\u00a0s",
+        "2\u00a0min 5\u00a0s",
+        "3\u00a0h 20\u00a0min",
+    ]

@@ -1,0 +1,116 @@
+"""The command, on built-in data: runs, stops, goes on, and says which run failed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from secateur.cli import main
+from secateur.runs.study import collect
+from secateur.runs.study.compare import _write
+from written_runs import write
+
+SMALL = [
+    "--model.width", "0.0625", "--steps", "3", "--batch", "2", "--size", "16x16", "--device", "cpu",
+    "--data.train_count", "4", "--data.val_count", "2", "--data.test_count", "2", "--data.tasks=[depth, edge]",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study") / "out"
+    assert main(["compare", "magnitude", "--density", "0.5", "--jobs", "2", "--out", str(out), *SMALL]) == 0
+    return out
+
+
+def test_one_table_in_every_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert {p.name for p in folder.iterdir()} == {
+        "results.json", "table.txt", "table.md", "table.csv", "table.tex", "table.html", "logs",
+        "dense-depth+edge-s0", "magnitude-d0.5-depth+edge-s0",
+    }  # fmt: skip
+    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert record["command"].startswith("secateur compare magnitude --density 0.5")
+    assert [a["recipe"] for a in record["arms"]] == ["dense", "magnitude"]
+    assert record["versions"].keys() >= {"python", "torch", "secateur"}
+    assert record["hardware"]
+
+
+def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> None:
+    weights = folder / "dense-depth+edge-s0" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    again = ["compare", "magnitude", "--density", "0.5", "0.25", "--out", str(folder), *SMALL]
+    assert main(again) == 0
+    assert weights.stat().st_mtime_ns == before
+    record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    assert [(a["recipe"], a["density"]) for a in record["arms"]] == [
+        ("dense", None),
+        ("magnitude", 0.5),
+        ("magnitude", 0.25),
+    ]
+
+
+def test_the_curve_is_a_file_where_there_are_several_densities(tmp_path: Path) -> None:
+    cells = [
+        write(tmp_path, "dense", 0, 0.5, 1.0),
+        *(write(tmp_path, "magnitude", 0, 0.4, 1.0, density) for density in (0.5, 0.25)),
+    ]
+    _write(collect(cells, tmp_path), cells, tmp_path, "secateur compare")
+    assert "magnitude" in (tmp_path / "curve.svg").read_text(encoding="utf-8")
+    _write(collect(cells[:2], tmp_path), cells[:2], tmp_path, "secateur compare")
+    assert not (tmp_path / "curve.svg").exists(), "one density is no curve, and an old one is not left behind"
+
+
+def test_a_failed_run_is_named_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("method: {name: GradualMagnitude, every: 0}\n", encoding="utf-8")
+    out = tmp_path / "out"
+    assert main(["compare", str(bad), "--density", "0.5", "--out", str(out), *SMALL]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "1 of 2 runs failed (bad-d0.5-depth+edge-s0: error: every is 0" in said
+    assert "logs" in said
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["arms"][0]["recipe"] == "dense"
+
+
+def test_another_configuration_is_refused_before_anything_trains(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [*SMALL[:3], "4", *SMALL[4:]]
+    assert main(["compare", "magnitude", "--density", "0.5", "--out", str(folder), *other]) == 1
+    assert "holds a run of another configuration: steps is 3 there, 4 asked" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["compare", "--out", str(tmp_path)]) == 1
+    assert "name at least one" in capsys.readouterr().err
+
+
+def test_runs_end_with_the_comparison(tmp_path: Path) -> None:
+    endless = [*SMALL[:3], "100000", *SMALL[4:]]
+    command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("out/*/metrics.jsonl")):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.terminate()
+        process.wait(timeout=60)
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)  # nobody is left of the session
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

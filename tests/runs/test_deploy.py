@@ -1,0 +1,81 @@
+"""From a finished run to a smaller network, a file for an engine and its speed, on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from secateur.cli import main
+from secateur.deployment.engines import load_engine
+from secateur.runs.folder import RunFolder
+from secateur.runs.run import make_problem
+from secateur.storage.saving import load
+from tiny_runs import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dense run and a compacted one side by side."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert train("dense", folder / "dense") == 0
+    assert train("less_is_more", folder / "lim", "--method.density", "0.3") == 0
+    assert main(["compact", str(folder / "lim")]) == 0
+    return folder
+
+
+def parameters(model: torch.nn.Module) -> int:
+    return sum(p.numel() for p in model.parameters())
+
+
+def test_compact_writes_a_smaller_network_that_does_the_same(runs: Path) -> None:
+    folder = RunFolder(runs / "lim")
+    trained, data = make_problem(folder.read_config())
+    small, _ = make_problem(folder.read_config())
+    load(trained.model, folder.weights)
+    load(small.model, folder.compact)
+    assert parameters(small.model) < 0.4 * parameters(trained.model)
+    assert folder.compact.stat().st_size < 0.4 * RunFolder(runs / "dense").weights.stat().st_size
+    x, _ = next(iter(data.test))
+    with torch.no_grad():
+        before, after = trained.model.eval()(x), small.model.eval()(x)
+    for task, value in before.items():
+        assert float((value - after[task]).abs().max()) <= 1e-5 * float(value.abs().max())
+    record = json.loads((runs / "lim" / "compact.json").read_text())
+    assert record["after"]["macs"] < 0.5 * record["before"]["macs"]
+    assert record["compaction"]["pinned"]
+
+
+def test_export_keeps_task_names_and_what_a_deployer_needs(runs: Path) -> None:
+    assert main(["export", str(runs / "lim"), "--format", "onnx", "--tasks", "seg,depth"]) == 0
+    path = runs / "lim" / "model-seg-depth.onnx"
+    engine = load_engine(path)
+    out = engine(np.random.default_rng(0).random((1, 3, 24, 32), dtype=np.float32))
+    assert list(out) == ["seg", "depth"]
+    about = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert {"mean", "std", "tasks"} <= json.loads(about["secateur"]).keys()
+
+
+def test_export_of_an_unknown_task_leaves_no_file(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", str(runs / "lim"), "--tasks", "sag"]) == 1
+    assert "sag" in capsys.readouterr().err
+    assert not (runs / "lim" / "model-sag.onnx").exists()
+
+
+def test_bench_says_how_fast_as_ratios(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["bench", str(runs / "lim"), "--against", str(runs / "dense"), "--engines", "onnxruntime"]
+    assert main([*argv, "--repeats", "4", "--json", str(runs / "bench.json")]) == 0
+    found = json.loads((runs / "bench.json").read_text())
+    assert found["against"] == "dense"
+    assert found["networks"]["lim"]["macs"] < found["networks"]["dense"]["macs"]
+    assert found["measures"]["onnxruntime"]["lim"]["file"] < found["measures"]["onnxruntime"]["dense"]["file"]
+    assert "onnxruntime" in capsys.readouterr().out
+
+
+def test_a_run_without_weights_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compact", str(tmp_path / "none")]) == 1
+    assert "none" in capsys.readouterr().err

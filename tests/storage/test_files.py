@@ -1,0 +1,63 @@
+"""A crash or a full disk never corrupts what was written."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from safetensors import SafetensorError
+
+from secateur.storage.files import write_aside, write_text
+
+
+def test_replaces_whole(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "a.txt"
+    write_text(path, "one")
+    write_text(path, "two")
+    assert path.read_text() == "two"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.txt", "one")
+
+    def fill(aside: Path) -> None:
+        aside.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match=r"Cannot write .*a.txt: No space left on device. Free space"):
+        write_aside(path, fill)
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_errors_of_torch_and_safetensors_on_a_full_disk_are_explained_too(tmp_path: Path) -> None:
+    for error in (RuntimeError("PytorchStreamWriter failed writing file"), SafetensorError("No space left")):
+
+        def fill(aside: Path, error: Exception = error) -> None:
+            aside.write_text("half")
+            raise error
+
+        with pytest.raises(OSError, match="Free space or choose another folder"):
+            write_aside(tmp_path / "a.pt", fill)
+        assert not list(tmp_path.iterdir())
+
+
+def test_interruption_keeps_the_old_file(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.txt", "one")
+
+    def stop(aside: Path) -> None:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_aside(path, stop)
+    assert path.read_text() == "one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"Cannot write .*file/a\.txt"):
+        write_text(tmp_path / "file" / "a.txt", "one")

@@ -1,0 +1,92 @@
+"""Weights on disk: exact, small, harmless, and refused with a reason when they are not right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from problems import TwoHeads, equal, two_heads, weights
+from secateur.methods import SoftThreshold
+from secateur.storage.saving import load, manifest, save
+from secateur.training.fit import fit
+
+
+def test_round_trip_is_exact_and_small(tmp_path: Path) -> None:
+    problem = two_heads(width=64)
+    dense = save(problem.model, tmp_path / "dense.safetensors").stat().st_size
+    fit(problem, SoftThreshold(0.1), steps=10)
+    path = save(problem.model, tmp_path / "sparse.safetensors", {"tasks": ["colour", "shade"]})
+    fresh = TwoHeads(64)
+    assert load(fresh, path) is fresh
+    assert equal(fresh.state_dict(), weights(problem))
+    assert path.stat().st_size < dense / 5
+    assert manifest(path)["about"] == {"tasks": ["colour", "shade"]}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_dtypes(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = nn.Linear(33, 7).to(dtype)
+    with torch.no_grad():
+        model.weight[model.weight.abs() < 0.1] = 0
+    fresh = nn.Linear(33, 7).to(dtype)
+    load(fresh, save(model, tmp_path / "m.safetensors"))
+    assert equal(fresh.state_dict(), model.state_dict())
+
+
+def test_tied_weights_are_stored_once(tmp_path: Path) -> None:
+    def make() -> nn.Sequential:
+        model = nn.Sequential(nn.Linear(64, 64), nn.Linear(64, 64))
+        model[1].weight = model[0].weight
+        return model
+
+    model, fresh = make(), make()
+    path = save(model, tmp_path / "m.safetensors")
+    assert path.stat().st_size < 1.5 * 64 * 64 * 4
+    load(fresh, path)
+    assert equal(fresh.state_dict(), model.state_dict())
+    assert fresh[0].weight is fresh[1].weight
+
+
+def test_truncated_file(tmp_path: Path) -> None:
+    path = save(two_heads().model, tmp_path / "m.safetensors")
+    path.write_bytes(path.read_bytes()[:-100])
+    model = TwoHeads()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    with pytest.raises(ValueError, match=r"m\.safetensors is truncated"):
+        load(model, path)
+    assert equal(before, model.state_dict())
+
+
+def test_another_model(tmp_path: Path) -> None:
+    path = save(TwoHeads(8), tmp_path / "m.safetensors")
+    with pytest.raises(
+        ValueError,
+        match=r"belongs to another model: colour.weight: file \(5, 8, 1, 1\), model \(5, 16, 1, 1\)",
+    ):
+        load(TwoHeads(16), path)
+    with pytest.raises(ValueError, match="file absent"):
+        load(nn.Sequential(TwoHeads(8)), path)
+
+
+def test_foreign_and_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No weights at"):
+        load(TwoHeads(), tmp_path / "none.safetensors")
+    save_file({"a": torch.zeros(2)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(ValueError, match="no manifest of ours"):
+        load(TwoHeads(), tmp_path / "foreign.safetensors")
+    text = json.dumps({"format": 99, "tensors": {}, "about": {}})
+    save_file({"a": torch.zeros(2)}, tmp_path / "later.safetensors", metadata={"secateur": text})
+    with pytest.raises(ValueError, match="of format 99"):
+        load(TwoHeads(), tmp_path / "later.safetensors")
+
+
+def test_a_model_still_in_training_is_refused(tmp_path: Path) -> None:
+    problem = two_heads()
+    SoftThreshold(0.1).start(problem, 10)
+    with pytest.raises(ValueError, match="under a parametrization"):
+        save(problem.model, tmp_path / "m.safetensors")
