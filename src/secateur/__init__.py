@@ -21,7 +21,7 @@ from secateur.problem import Components, Problem, Task, components
 from secateur.pruning import Masked, Sparsifier, density, select
 from secateur.shrinking import compact, compaction
 from secateur.storage import load, save
-from secateur.training import Distillation, History, adam, fit
+from secateur.training import Distillation, History, Pruning, adam, fit
 from secateur.weighting import (
     AdaptiveWeighting,
     DynamicWeightAverage,
@@ -51,6 +51,7 @@ __all__ = [
     "OneShot",
     "Overlap",
     "Problem",
+    "Pruning",
     "RigL",
     "SoftThreshold",
     "Sparsifier",

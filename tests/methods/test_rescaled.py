@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.nn.utils import parametrize
 
 from problems import batches, two_heads
 from secateur import LearnedThreshold, SoftThreshold, fit
 from secateur.problem.components import components
 from secateur.pruning.density import density
+from secateur.pruning.effective import attach
 from secateur.pruning.threshold import Shrinkage, shrink
 from secateur.runs.config import build, parse, resolved
 
@@ -26,9 +26,9 @@ def test_a_channel_is_scaled_up_for_what_it_lost() -> None:
 
 def test_the_gradient_goes_straight_through() -> None:
     layer = torch.nn.Linear(4, 1, bias=False)
-    parametrize.register_parametrization(layer, "weight", Shrinkage(torch.tensor(0.2), True, "rescaled"))
+    attach(layer, {"weight": Shrinkage(torch.tensor(0.2), True, "rescaled")})
     layer(torch.tensor([[1.0, 2.0, 3.0, 4.0]])).sum().backward()
-    assert layer.parametrizations.weight.original.grad.tolist() == [[1.0, 2.0, 3.0, 4.0]]
+    assert next(layer.parameters()).grad.tolist() == [[1.0, 2.0, 3.0, 4.0]]
 
 
 def test_what_is_baked_is_what_was_trained_with() -> None:

@@ -15,12 +15,11 @@ from secateur import Distillation, GradualMagnitude, SoftThreshold, UncertaintyW
 from secateur.problem.components import components
 from secateur.problem.problem import Problem
 from secateur.pruning.density import density
-from secateur.pruning.sparsifier import Sparsifier
 from secateur.training.aggregation import aggregated
+from secateur.training.backward import Backward
 from secateur.training.distillation import mismatch
-from secateur.training.objective import Objective
+from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate
-from secateur.weighting import Weighting
 
 # --- distillation
 
@@ -127,7 +126,7 @@ def test_an_aggregator_refuses_scaled_gradients() -> None:
     fabric.strategy.precision = Scaled()
     problem = two_heads()
     with pytest.raises(ValueError, match="use bf16-mixed"):
-        Objective(problem, None, Sparsifier(), Weighting(), fabric, aggregator=Sum())  # type: ignore[arg-type]
+        Backward(Pruning(problem, steps=1), problem.model, fabric, Sum())  # type: ignore[arg-type]
 
 
 # --- BatchNorm

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
@@ -15,15 +15,12 @@ from secateur.pruning import (
     Groups,
     Masks,
     Sparsifier,
-    adam_metric,
     all_weights,
-    check_density,
-    check_ramp,
-    cubic_density,
     group_of,
-    group_prox,
     input_groups,
     l1_prox,
+    prox,
+    schedules,
     share,
     strongest,
     survivors,
@@ -86,7 +83,7 @@ class GroupLasso(Sparsifier):
         if (density is None) == (strength is None):
             raise ValueError(f"GroupLasso: density {density}, strength {strength}; give exactly one of them.")
         if density is not None:
-            check_density(density)
+            schedules.check_density(density)
         if not 0 <= (strength or 0.0) < math.inf or eps <= 0 or warmup < 0 or (decay or 0.0) < 0:
             raise ValueError(
                 f"GroupLasso: strength {strength}, warmup {warmup} and decay {decay} must not be negative, eps {eps} positive."
@@ -95,7 +92,7 @@ class GroupLasso(Sparsifier):
             raise ValueError(f"of is {of!r}, but norm 'l1' removes single weights; choose of='parameters'.")
         if groups == "all" and norm != "l1":
             raise ValueError(f"groups is 'all', but norm {norm!r} removes whole groups; choose norm='l1'.")
-        check_ramp(*ramp)
+        schedules.check_ramp(*ramp)
         self.density, self.strength, self.of = density, strength, of
         self.groups = groups or ("all" if norm == "l1" else "input")
         self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp
@@ -104,6 +101,7 @@ class GroupLasso(Sparsifier):
 
     def start(self, problem: Problem, steps: int) -> None:
         """Finds the groups and their costs, and checks that the density can be reached."""
+        self.masks = None
         parameters = dict(problem.model.named_parameters())
         groups = self.groups
         if not isinstance(groups, Groups):
@@ -168,9 +166,13 @@ class GroupLasso(Sparsifier):
     @torch.no_grad()
     def finish(self) -> None:
         """Leaves plain weights, at the density asked even if training was shorter than the ramp."""
+        if self.masks is not None and not self._frozen:
+            self._cut(1.0, self._metric(self._optimizer), None)
+        self.undo()
+
+    def undo(self) -> None:
+        """Stops enforcing the masks."""
         if self.masks is not None:
-            if not self._frozen:
-                self._cut(1.0, self._metric(self._optimizer), None)
             self.masks.unbind()
 
     def thresholds(self) -> dict[str, Tensor]:
@@ -191,15 +193,14 @@ class GroupLasso(Sparsifier):
             self.masks.replace_(state["masks"], None)
 
     def _share(self, alive: Tensor) -> float:
-        if self.of == "channels":
-            return float(alive.double().mean())
-        return share(self._groups.kept_fraction(alive), self._costs)
+        parts = self._groups.kept_fraction(alive) if self.of != "channels" else {}
+        return share(parts, self._costs) if parts else float(alive.double().mean())
 
     def _metric(self, optimizer: Optimizer | None) -> Metric | None:
         if self.metric == "euclidean" or optimizer is None:
             return None
         betas = group_of(optimizer, self._weights)["betas"] if self.bias_correct_prox else None
-        return adam_metric(self._weights, optimizer, self.eps, betas)
+        return prox.adam_metric(self._weights, optimizer, self.eps, betas)
 
     def _prox(self, metric: Metric | None, kappa: float) -> None:
         points = {name: p.detach().to(wide(p)) for name, p in self._weights.items()}
@@ -212,13 +213,13 @@ class GroupLasso(Sparsifier):
             strength = kappa * self._roots
             if self._spared:
                 strength = strength.masked_fill(self._spared[_GROUPS], 0.0)
-            found = group_prox(points, metric, strength, self._groups)
+            found = prox.group_prox(points, metric, strength, self._groups)
         for name, p in self._weights.items():
             p.copy_(found[name])
 
     def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
         """Removes for good what the schedule has due by now."""
-        density = self._scheduled(progress)
+        density = self._due(progress)
         if density < 1.0 and self.masks is not None:
             kept, _ = self._strongest(density, metric)
             masks = self._groups.masks(kept[_GROUPS], self._weights) if self.norm == "group" else kept
@@ -228,12 +229,11 @@ class GroupLasso(Sparsifier):
     def _look_ahead(self, progress: float, metric: Metric | None, rate: float) -> None:
         """Spares what is not due soon, and sets λ for the rest."""
         ahead = _AHEAD * (self.ramp[1] - self.ramp[0])
-        self._spared, highest = self._strongest(self._scheduled(progress + ahead), metric)
+        self._spared, highest = self._strongest(self._due(progress + ahead), metric)
         self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / rate
 
-    def _scheduled(self, progress: float) -> float:
-        assert self.density is not None
-        return cubic_density(progress, self.density, *self.ramp)
+    def _due(self, progress: float) -> float:
+        return schedules.cubic_density(progress, cast(float, self.density), *self.ramp)
 
     def _strongest(self, density: float, metric: Metric | None) -> tuple[dict[str, Tensor], float]:
         """What to keep for a share ``density``, and the highest score among the rest.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 
 from secateur.problem import By, Problem, components, prunable
 from secateur.pruning import (
+    Guard,
     Masks,
     Sparsifier,
     attach,
@@ -21,6 +23,7 @@ from secateur.pruning import (
     check_ramp,
     cubic_density,
     detach,
+    shortfall,
     soft_threshold,
 )
 from secateur.pruning import density as density_of
@@ -72,10 +75,11 @@ class LearnedThreshold(Sparsifier):
         self.strength, self.ramp, self.deadline = strength, ramp, deadline
         self.at_least = at_least
         self.masks: Masks | None = None
+        self._guard = Guard()
 
     def start(self, problem: Problem, steps: int) -> None:
         """Puts α_c = σ(θ_c) on every prunable weight."""
-        self._model, self._steps = problem.model, steps
+        self._model, self._steps, self.masks = problem.model, steps, None
         self._components = components(problem, self.by)
         self._weights = prunable(problem.model)
         device = next(iter(self._weights.values())).device
@@ -87,9 +91,10 @@ class LearnedThreshold(Sparsifier):
             check_guard(
                 self.density, self._keep(), [p.numel() for p in self._weights.values()], self.at_least
             )
-            for component, names in self._components.items():
-                for name in names:
-                    attach(self._model, name, _SigmoidShrinkage(self._theta[component]))
+            attach(
+                self._model,
+                {n: partial(_shrunk, self._theta[c]) for c, names in self._components.items() for n in names},
+            )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """θ, decayed with the weights only under ``coupled_l2`` and trained by the optimizer except by the controller."""
@@ -103,9 +108,9 @@ class LearnedThreshold(Sparsifier):
         return [group]
 
     def bind(self, optimizer: Optimizer) -> None:
-        """Enforces the frozen mask, if there is one already."""
-        if self.masks is not None:
-            self.masks.bind(optimizer)
+        """Enforces the mask around every step, as soon as it is frozen."""
+        if self.density < 1.0:
+            self._guard.bind(optimizer, lambda: self.masks)
 
     def penalty(self) -> Tensor | float:
         """The expected density under ``l1_density``: ρ·Σ_c N_c/N·mean_i σ((|w_i| − α_c)/τ), τ a tenth of rms(w)."""
@@ -150,8 +155,17 @@ class LearnedThreshold(Sparsifier):
         """Leaves plain weights."""
         if self.density < 1.0 and self.masks is None:
             self._freeze(None)
-        if self.masks is not None:
-            self.masks.unbind()
+        self.undo()
+
+    def undo(self) -> None:
+        """Takes thresholds and guard off."""
+        self._guard.unbind()
+        if hasattr(self, "_model"):
+            detach(self._model)
+
+    def missed(self) -> str:
+        """Whether the density is there, and every pruned weight zero."""
+        return shortfall(self.masks, self._weights, self.density)
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c."""
@@ -175,8 +189,7 @@ class LearnedThreshold(Sparsifier):
             theta.copy_(state["theta"][component])
         self._resistance.copy_(state["resistance"])
         if state["masks"] is not None:
-            for name in self._weights:
-                detach(self._model, name)
+            detach(self._model)
             self.masks = Masks(self._weights, state["masks"])
 
     def _control(self, step: int) -> None:
@@ -210,18 +223,11 @@ class LearnedThreshold(Sparsifier):
         self.masks = bake(self._model, self._weights, scales, self._keep(), at_least=self.at_least)
         if optimizer is not None:
             self.masks.zero_state_(optimizer)
-            self.masks.bind(optimizer)
 
 
-class _SigmoidShrinkage(nn.Module):
-    """Parametrization ``weight -> S(weight, σ(θ))``."""
-
-    def __init__(self, theta: nn.Parameter) -> None:
-        super().__init__()
-        self.theta = theta
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return soft_threshold(weight, self.theta.sigmoid())
+def _shrunk(theta: Tensor, weight: Tensor) -> Tensor:
+    """S(weight, σ(θ))."""
+    return soft_threshold(weight, theta.sigmoid())
 
 
 def _log_sigmoid(theta: float) -> float:

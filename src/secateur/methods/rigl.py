@@ -109,10 +109,10 @@ class RigL(Masked):
         self.masks.replace_({n: kept[n] | grown[n] for n in kept}, optimizer)
         self._gradients = {}
 
-    def finish(self) -> None:
-        """Leaves plain weights."""
+    def undo(self) -> None:
+        """Stops enforcing the masks, and looking at gradients."""
         self._unhook()
-        super().finish()
+        super().undo()
 
     def state_dict(self) -> dict[str, Any]:
         """The masks and the place in the round."""
@@ -138,6 +138,6 @@ class RigL(Masked):
             self._gradients = {n: p.grad.abs() for n, p in self.weights.items() if p.grad is not None}
 
     def _unhook(self) -> None:
-        if self._hook is not None:
+        if getattr(self, "_hook", None) is not None:
             self._hook.remove()
             self._hook = None

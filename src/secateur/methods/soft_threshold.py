@@ -13,6 +13,7 @@ from secateur.problem import By, Components, Problem, components, prunable
 from secateur.pruning import (
     ExactThreshold,
     Form,
+    Guard,
     Masks,
     Shrinkage,
     Sparsifier,
@@ -26,6 +27,7 @@ from secateur.pruning import (
     detach,
     marginal_cost,
     scale_offset,
+    shortfall,
 )
 
 _EVERY = 10  # steps between two looks at costs and scales
@@ -88,10 +90,12 @@ class SoftThreshold(Sparsifier):
         self.shrinkage: Form = shrinkage
         self.at_least = at_least
         self.masks: Masks | None = None
+        self._guard = Guard()
 
     def start(self, problem: Problem, steps: int) -> None:
         """Puts the thresholds, zero at first, on every prunable weight."""
         self._model: nn.Module = problem.model
+        self.masks = None
         self._components: Components = components(problem, self.by)
         self._weights = prunable(problem.model)
         self._component_of = {name: c for c, names in self._components.items() for name in names}
@@ -109,13 +113,13 @@ class SoftThreshold(Sparsifier):
         self._find = ExactThreshold(sum(sizes))
         if self.density < 1.0:
             check_guard(self.density, self._keep(self.density), sizes, self.at_least)
-            for name, level in self._level.items():
-                attach(self._model, name, Shrinkage(level, self.straight_through, self.shrinkage))
+            effects = {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
+            attach(self._model, effects)
 
     def bind(self, optimizer: Optimizer) -> None:
-        """Enforces the frozen mask, if there is one already."""
-        if self.masks is not None:
-            self.masks.bind(optimizer)
+        """Enforces the mask around every step, as soon as it is frozen."""
+        if self.density < 1.0:
+            self._guard.bind(optimizer, lambda: self.masks)
 
     @torch.no_grad()
     def after_step(self, step: int, optimizer: Optimizer) -> None:
@@ -142,8 +146,17 @@ class SoftThreshold(Sparsifier):
         """Leaves plain weights; the mask is frozen here if training was shorter than the ramp."""
         if self.density < 1.0 and self.masks is None:
             self._freeze(None)
-        if self.masks is not None:
-            self.masks.unbind()
+        self.undo()
+
+    def undo(self) -> None:
+        """Takes thresholds and guard off."""
+        self._guard.unbind()
+        if hasattr(self, "_model"):
+            detach(self._model)
+
+    def missed(self) -> str:
+        """Whether the density is there, and every pruned weight zero."""
+        return shortfall(self.masks, self._weights, self.density)
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c, without a layer's own where that is lower; after the freeze that of the freeze."""
@@ -163,8 +176,7 @@ class SoftThreshold(Sparsifier):
                 value.copy_(state[saved][name])
         self._due = list(state["due"])
         if state["masks"] is not None:
-            for name in self._weights:
-                detach(self._model, name)
+            detach(self._model)
             self.masks = Masks(self._weights, state["masks"])
 
     def _allocate(self, step: int) -> None:
@@ -212,7 +224,6 @@ class SoftThreshold(Sparsifier):
         )
         if optimizer is not None:
             self.masks.zero_state_(optimizer)
-            self.masks.bind(optimizer)
 
     def _keep(self, density: float) -> int:
         return max(1, round(density * sum(p.numel() for p in self._weights.values())))

@@ -11,9 +11,10 @@ from secateur.problem.problem import (
     one,
     predict,
     sample_shape,
+    selected,
     to_device,
 )
-from secateur.problem.rng import preserved_rng, rng_state, set_rng_state
+from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 
 __all__ = [
     "Batch",
@@ -31,6 +32,8 @@ __all__ = [
     "prunable",
     "rng_state",
     "sample_shape",
+    "seed_all",
+    "selected",
     "set_rng_state",
     "to_device",
 ]

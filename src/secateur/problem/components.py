@@ -78,15 +78,16 @@ def components(problem: Problem, by: By = "owner") -> Components:
 
 def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for prefix, module in model.named_modules():
+        own = dict(module.named_parameters(recurse=False))
         if isinstance(module, (_ConvNd, nn.Linear)):
             attribute = "weight"
-        elif (
-            isinstance(module, nn.MultiheadAttention) and getattr(module, "in_proj_weight", None) is not None
-        ):
+        elif isinstance(module, nn.MultiheadAttention) and "in_proj_weight" in own:
             attribute = "in_proj_weight"
         else:
             continue
-        yield f"{prefix}.{attribute}" if prefix else attribute, getattr(module, attribute)
+        parameter = own.get(attribute)  # under the user's own weight_norm there is none
+        if parameter is not None:
+            yield f"{prefix}.{attribute}" if prefix else attribute, parameter
 
 
 def _owner_name(problem: Problem, name: str) -> str:

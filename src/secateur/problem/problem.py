@@ -82,12 +82,16 @@ class Problem:
 def predict(
     model: nn.Module, x: Input, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]
 ) -> dict[str, Tensor]:
-    """Predictions of ``model`` for the tasks that have a target in this batch.
+    """Predictions of ``model`` for the tasks that have a target in this batch; raises as :func:`selected`."""
+    return selected(model(x), targets, tasks)
+
+
+def selected(predictions: Any, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+    """Of what the model returned the predictions of the tasks that have a target in this batch.
 
     Raises:
-        ValueError: If a target has no task, a prediction is missing, or the model returns no dict.
+        ValueError: If a target has no task, a prediction is missing, or the model returned no dict.
     """
-    predictions: Any = model(x)
     if not isinstance(predictions, Mapping):
         raise ValueError(
             f"The model returned {type(predictions).__name__}; it must return a dict {{task: prediction}} "

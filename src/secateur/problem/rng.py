@@ -41,6 +41,13 @@ def set_rng_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state_all(state["cuda"])
 
 
+def seed_all(seed: int) -> None:
+    """Seeds every global generator (Python, NumPy, torch on every device)."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
 @contextmanager
 def preserved_rng() -> Generator[None]:
     """Whatever is drawn inside leaves no trace outside."""

@@ -1,13 +1,14 @@
 """What methods are made of: scores, selection, distributions, patterns, levels, masks, thresholds, proximal maps, groups."""
 
-from secateur.pruning import scores
+from secateur.pruning import prox, schedules, scores
 from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offset
 from secateur.pruning.density import Density, DensityError, density, weight
 from secateur.pruning.distribution import Distribution, Quotas
+from secateur.pruning.effective import attach, check_plain, close_values, detach, is_effective, open_values
 from secateur.pruning.groups import Groups, all_weights, input_groups, share, survivors, wide
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import Masks, top_masks
+from secateur.pruning.masks import Guard, Masks, shortfall, top_masks
 from secateur.pruning.passes import check_slopes
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -24,7 +25,7 @@ from secateur.pruning.schedules import (
 from secateur.pruning.scores import Scores, task_scores
 from secateur.pruning.selection import select
 from secateur.pruning.sparsifier import Sparsifier, group_of
-from secateur.pruning.threshold import Form, Shrinkage, attach, bake, detach, soft_threshold
+from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
 
 __all__ = [
     "AtOnce",
@@ -34,6 +35,7 @@ __all__ = [
     "ExactThreshold",
     "Form",
     "Groups",
+    "Guard",
     "InRounds",
     "Masked",
     "Masks",
@@ -49,9 +51,11 @@ __all__ = [
     "bake",
     "check_density",
     "check_guard",
+    "check_plain",
     "check_ramp",
     "check_share",
     "check_slopes",
+    "close_values",
     "constant",
     "cosine",
     "cost_offsets",
@@ -63,13 +67,18 @@ __all__ = [
     "group_of",
     "group_prox",
     "input_groups",
+    "is_effective",
     "l1_prox",
     "magnitudes",
     "marginal_cost",
+    "open_values",
+    "prox",
     "scale_offset",
+    "schedules",
     "scores",
     "select",
     "share",
+    "shortfall",
     "soft_threshold",
     "staircase",
     "strongest",

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, prunable
-from secateur.pruning.masks import Masks
+from secateur.pruning.masks import Masks, shortfall
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.schedules import check_density, check_rounds, geometric_density
 from secateur.pruning.scores import Scores, magnitude
@@ -49,7 +49,18 @@ class Masked(Sparsifier):
 
     def finish(self) -> None:
         """Leaves plain weights."""
-        self.masks.unbind()
+        self.undo()
+
+    def undo(self) -> None:
+        """Stops enforcing the masks."""
+        if hasattr(self, "masks"):
+            self.masks.unbind()
+
+    def missed(self) -> str:
+        """Whether the density is there, and every pruned weight zero."""
+        pattern = getattr(self, "pattern", None)
+        unit = pattern.rows * pattern.columns if isinstance(pattern, Pattern) else 1
+        return shortfall(self.masks, self.weights, self.density, unit)
 
     def state_dict(self) -> dict[str, Any]:
         """The masks."""

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+
+class Guard:
+    """Hooks around an optimizer's steps that keep pruned weights at zero, for masks that may come later."""
+
+    def __init__(self) -> None:
+        self._hooks: list[Any] = []
+
+    def bind(self, optimizer: Optimizer, masks: Callable[[], Masks | None]) -> None:
+        """Enforces what ``masks`` gives around every step of ``optimizer`` from now on; None is no mask yet."""
+        self.unbind()
+
+        def before(*_: object) -> None:
+            if (held := masks()) is not None:
+                held.zero_gradients_()
+
+        def after(*_: object) -> None:
+            if (held := masks()) is not None:
+                held.zero_weights_()
+
+        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+
+    def unbind(self) -> None:
+        """Stops."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks = []
 
 
 class Masks:
@@ -24,7 +51,7 @@ class Masks:
     def __init__(self, parameters: Mapping[str, nn.Parameter], masks: Mapping[str, Tensor]) -> None:
         self._parameters = dict(parameters)
         self._kept = {name: masks[name].to(p.device) for name, p in self._parameters.items()}
-        self._hooks: list[Any] = []
+        self._guard = Guard()
 
     @property
     def masks(self) -> dict[str, Tensor]:
@@ -40,17 +67,11 @@ class Masks:
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the masks around every step of ``optimizer`` from now on."""
-        self.unbind()
-        self._hooks = [
-            optimizer.register_step_pre_hook(lambda *_: self.zero_gradients_()),
-            optimizer.register_step_post_hook(lambda *_: self.zero_weights_()),
-        ]
+        self._guard.bind(optimizer, lambda: self)
 
     def unbind(self) -> None:
         """Stops enforcing the masks."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self._guard.unbind()
 
     @torch.no_grad()
     def zero_gradients_(self) -> None:
@@ -72,6 +93,28 @@ class Masks:
             for value in optimizer.state.get(parameter, {}).values():
                 if isinstance(value, Tensor) and value.shape == parameter.shape:
                     value.mul_(self._kept[name])
+
+
+def shortfall(masks: Masks | None, weights: Mapping[str, Tensor], density: float, unit: int = 1) -> str:
+    """What is missing to the density that was asked, in a sentence; empty where nothing is.
+
+    Args:
+        masks: What was decided; None if nothing was.
+        weights: Name to weight, as training left it.
+        density: Kept fraction asked.
+        unit: Weights that can only go together.
+    """
+    if density == 1.0:
+        return ""
+    size = sum(weight.numel() for weight in weights.values())
+    slack = max(0.0005, unit / size)
+    kept = 1.0 if masks is None else sum(int(m.sum()) for m in masks.masks.values()) / size
+    left = sum(int(weight.count_nonzero()) for weight in weights.values()) / size
+    if abs(kept - density) > slack:
+        return f"density {density} was asked, and {kept:.4f} of the weights are kept."
+    if left > kept + 1e-9:
+        return f"{round((left - kept) * size)} weights that were pruned are not zero; something trained them besides."
+    return ""
 
 
 @torch.no_grad()

@@ -14,9 +14,10 @@ from secateur.problem import Problem
 class Sparsifier:
     """A method that trains zeros into a model; this base class is dense training.
 
-    ``fit`` calls, in this order: ``start``, ``param_groups``, ``bind`` and, when a stopped run goes on,
-    ``load_state_dict`` (before ``bind``); then for each step ``penalty`` and ``after_step``; at the end of each round
-    ``after_round``; at the very end ``finish``, which leaves a plain module with exact zeros.
+    :class:`secateur.Pruning` (and so ``fit``) calls, in this order: ``start`` and ``param_groups``; ``bind`` with every new
+    optimizer; ``load_state_dict`` when a stopped run goes on; then for each step ``penalty``, and ``after_step`` as soon as the
+    optimizer has stepped, while the gradients are still there; at the end of each round ``after_round``; at the very end
+    ``finish``, which leaves a plain module with exact zeros, or ``undo`` if something raised before.
     """
 
     rounds: int = 1
@@ -36,13 +37,20 @@ class Sparsifier:
         return 0.0
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:
-        """Called when ``step`` optimizer steps are done (counted from 1)."""
+        """Called when ``step`` optimizer steps are done (counted from 1), inside the step: hooks on the optimizer belong in ``bind``."""
 
     def after_round(self, number: int) -> None:
         """Called at the end of round ``number`` (counted from 0)."""
 
     def finish(self) -> None:
         """Leaves the model plain, its zeros exact."""
+
+    def undo(self) -> None:
+        """Takes off whatever holds on to model and optimizer, where training broke off or ``start`` raised half way."""
+
+    def missed(self) -> str:
+        """After ``finish``: what was asked and is not there, in a sentence; empty where all is."""
+        return ""
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to its present threshold, for the record; empty where there is none."""

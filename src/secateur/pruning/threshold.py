@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
+from secateur.pruning.effective import detach
 from secateur.pruning.levels import guarded
 from secateur.pruning.masks import Masks, top_masks
 
@@ -90,35 +91,17 @@ def _nonzero_square(weight: Tensor) -> Tensor:
     return weight.square().add_(torch.finfo(weight.dtype).tiny)
 
 
-class Shrinkage(nn.Module):
-    """Straight-through or published parametrization ``weight -> S(weight, α)``; layers may share the α."""
+@dataclass(frozen=True)
+class Shrinkage:
+    """The effect ``weight -> S(weight, α)``, straight-through or with the published gradient; layers may share the α."""
 
-    def __init__(self, threshold: Tensor, straight_through: bool, form: Form = "soft") -> None:
-        super().__init__()
-        self._threshold = [threshold]  # in a list: neither state nor moved, and shared by reference
-        self._straight_through = straight_through
-        self._form: Form = form
+    threshold: Tensor
+    straight_through: bool
+    form: Form = "soft"
 
-    def forward(self, weight: Tensor) -> Tensor:
+    def __call__(self, weight: Tensor) -> Tensor:
         """S(weight, α), of the weight's shape."""
-        return _Shrink.apply(weight, self._threshold[0], self._straight_through, self._form)  # pyright: ignore[reportReturnType]
-
-
-def attach(model: nn.Module, name: str, parametrization: nn.Module) -> None:
-    """Puts ``parametrization`` on the parameter called ``name``; the Parameter object stays the same."""
-    prefix, _, attribute = name.rpartition(".")
-    parametrize.register_parametrization(model.get_submodule(prefix), attribute, parametrization)
-
-
-@torch.no_grad()
-def detach(model: nn.Module, name: str) -> None:
-    """Removes the parametrization of ``name``; the same Parameter object holds its latent value.
-
-    Torch could leave the effective value instead, but it does so by ``set_``, which cuts the parameter off from the
-    gradient hooks of distributed training.
-    """
-    prefix, _, attribute = name.rpartition(".")
-    parametrize.remove_parametrizations(model.get_submodule(prefix), attribute, leave_parametrized=False)
+        return _Shrink.apply(weight, self.threshold, self.straight_through, self.form)  # pyright: ignore[reportReturnType]
 
 
 @torch.no_grad()
@@ -133,7 +116,7 @@ def bake(
     """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
 
     Args:
-        model: Holds the weights, under parametrizations that are removed here.
+        model: Holds the weights; it computes with them as they are from here on.
         weights: Name to the latent weight.
         scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
         keep: Number of weights to keep, in all.
@@ -154,9 +137,9 @@ def bake(
     level = torch.minimum(level, highest) if highest is not None else torch.zeros_like(level)
     levels = {n: pruned.get(n, torch.zeros_like(level)) if n in spared else level for n in weights}
     shrunk = {name: shrink(w, levels[name] * scales[name], form) for name, w in weights.items()}
+    detach(model)
     for name, weight in weights.items():
         value, latent = shrunk[name], weight.clone()
-        detach(model, name)
         rounded_away = chosen[name] & (value == 0)
         weight.copy_(torch.where(rounded_away, latent * torch.finfo(latent.dtype).eps, value))
     masks = Masks(weights, chosen)

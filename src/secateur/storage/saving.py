@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, rebuild
 from secateur.storage.files import write_aside
 from secateur.storage.snapshot import check_shapes, named_tensors, restore
@@ -37,12 +38,8 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         ValueError: If the model is still under a parametrization.
         OSError: If the file cannot be written; what was there before is intact.
     """
+    check_plain(model, "save")
     tensors = {name: t.detach().cpu() for name, t in named_tensors(model).items()}
-    wrapped = [name for name in tensors if ".parametrizations." in f".{name}"]
-    if wrapped:
-        raise ValueError(
-            f"save: {wrapped[0]} is under a parametrization; let the method finish (fit returns) before saving."
-        )
     manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": {}}
     stored: dict[str, Tensor] = {}
     first_of: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}

@@ -6,10 +6,12 @@ from secateur.training.fit import History, fit
 from secateur.training.floors import check_floors
 from secateur.training.ledger import Row
 from secateur.training.optimizer import adam
+from secateur.training.pruning import Pruning
 
 __all__ = [
     "Distillation",
     "History",
+    "Pruning",
     "Row",
     "adam",
     "aggregator",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Input
+from secateur.problem import Input, Problem
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,25 @@ class Distillation:
     weight: float = 1.0
     tasks: Mapping[str, float] = field(default_factory=dict[str, float])
 
-    def check(self, tasks: Mapping[str, object]) -> None:
-        """Raises ValueError if a factor is negative or of a task that does not exist."""
+    def start(self, problem: Problem) -> None:
+        """Moves the teacher to the model's device, in evaluation mode.
+
+        Raises:
+            ValueError: If a factor is negative or of a task that does not exist.
+        """
+        tasks = problem.tasks
         unknown = sorted(set(self.tasks) - set(tasks))
         if unknown:
             raise ValueError(f"Distillation: tasks names {unknown}, but the problem's are {sorted(tasks)}.")
         for task, factor in {"every task": self.weight, **self.tasks}.items():
             if not 0 <= factor < float("inf"):
                 raise ValueError(f"Distillation: the weight of {task} is {factor}; give 0 or more.")
+        self.teacher.eval().to(next(problem.model.parameters()).device)
 
-    def __call__(self, x: Input, predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def __call__(self, x: Input | None, predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Weighted :func:`mismatch` of each task to the teacher's prediction of ``x``."""
+        if x is None:
+            raise ValueError("Distillation needs the model's input; call loss(predictions, targets, x).")
         wanted = {task: self.tasks.get(task, self.weight) for task in predictions}
         if not any(wanted.values()):
             return {}

@@ -7,27 +7,32 @@ from collections.abc import Callable, Mapping, Sized
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
 
 from secateur.measures import evaluate
-from secateur.problem import Problem, components, to_device
-from secateur.pruning import Schedule, Sparsifier, cosine, density
+from secateur.problem import Problem, seed_all, to_device
+from secateur.pruning import Schedule, Sparsifier, cosine
 from secateur.storage import named_tensors
 from secateur.training.aggregation import Aggregator
 from secateur.training.aggregators import Memory
+from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Attempt, Results, within_floors
+from secateur.training.hold import check_finite
+from secateur.training.identity import identity_of_training
 from secateur.training.ledger import Ledger, Row
-from secateur.training.objective import Objective
-from secateur.training.optimizer import MakeOptimizer, adam, groups
+from secateur.training.optimizer import MakeOptimizer, adam
+from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate as recalibrate_
 from secateur.training.resumption import Resumption
 from secateur.training.stream import Stream
 from secateur.weighting import Weighting
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
 
 
 @dataclass
@@ -130,76 +135,72 @@ def fit(
 
         saved_to = Path(checkpoint) if checkpoint else None
         return within_floors(once, problem, method, floors, reference, saved_to, tries)
-    fabric = fabric or _fabric(problem)
+    from lightning_fabric import Fabric
+
+    fabric = fabric or Fabric(**_where(problem))
     steps = _steps(problem, epochs, steps)
     total = steps * method.rounds
     log_every, checkpoint_every = log_every or max(1, total // 200), checkpoint_every or max(1, total // 20)
     path = Path(checkpoint) if checkpoint else None
-
     memory = Memory(aggregator, fabric.device)
     if path:
         memory.check()
     fabric.to_device(problem.model)
-    parts = components(problem)  # reads the owners, before a method wraps the weights
-    tensors = named_tensors(problem.model)
-    torch.manual_seed(seed)
-    method.start(problem, steps)
-    weighting.start(problem, steps)
-    extra = [*method.param_groups(), *weighting.param_groups()]
-    inner = make(groups(problem, extra))
-    model, stepper = cast(tuple[_FabricModule, _FabricOptimizer], fabric.setup(problem.model, inner))
-    objective = Objective(problem, model, method, weighting, fabric, distillation, aggregator)
-    rates = [group["lr"] for group in inner.param_groups]
-    stream, ledger, history = (
-        Stream(problem.train, fabric.global_rank, fabric.world_size),
-        Ledger(),
-        History(),
-    )
-    parts_of_state = {"method": method, "weighting": weighting, "aggregator": memory, "ledger": ledger}
-    resumption = Resumption(path, total, tensors, parts_of_state, stream, fabric.is_global_zero)
+    seed_all(seed)
 
-    step = 0
-    if saved := resumption.load(inner):
-        step, history.rows, history.seconds = saved["step"], saved["rows"], saved["seconds"]
-        if on_log:
-            on_log(history.rows)
-    method.bind(inner)
+    with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning:
+        inner = pruning.attach(make(pruning.groups()))
+        rates = [group["lr"] for group in inner.param_groups]
+        model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.model, inner))
+        backward = Backward(pruning, model, fabric, aggregator)
+        stream = Stream(problem.train, fabric.global_rank, fabric.world_size)
+        ledger, history = Ledger(), History()
+        parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
+        decides = {"seed": seed, "schedule": schedule, "distillation": distillation, "aggregator": aggregator}
+        decides = identity_of_training(decides, inner, fabric, problem.train)
+        tensors = named_tensors(problem.model)
+        resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero)
+        if saved := resumption.load(inner):
+            history.rows, history.seconds = saved["rows"], saved["seconds"]
+            if on_log:
+                on_log(history.rows)
 
-    problem.model.train()
-    while step < total:
-        began = time.perf_counter()
-        if step and step % steps == 0:  # a new round: a new optimizer, the only time it is made again
-            inner = make(groups(problem, extra))
-            stepper = cast(_FabricOptimizer, fabric.setup_optimizers(inner))
-            method.bind(inner)
-        for group, rate in zip(inner.param_groups, rates, strict=True):
-            group["lr"] = rate * schedule(step % steps / steps)
+        problem.model.train()
+        while pruning.done < total:
+            began = time.perf_counter()
+            if (
+                pruning.done and pruning.done % steps == 0
+            ):  # a new round: a new optimizer, the only time it is made again
+                inner = pruning.attach(make(pruning.groups()))
+                stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
+            for group, rate in zip(inner.param_groups, rates, strict=True):
+                group["lr"] = rate * schedule(pruning.done % steps / steps)
 
-        x, targets = to_device(next(stream), fabric.device)
-        losses, weights = objective.backward(x, targets)
-        stepper.step()
-        step += 1
-        method.after_step((step - 1) % steps + 1, inner)
-        stepper.zero_grad()
-        ledger.add(step, losses, weights)
-        if step % steps == 0:
-            method.after_round(step // steps - 1)
-        history.seconds += time.perf_counter() - began
+            x, targets = to_device(next(stream), fabric.device)
+            with backward.around():
+                terms = pruning.terms(model(x), targets, x)
+                backward(terms)
+            stepper.step()
+            pruning.step()
+            stepper.zero_grad()
+            step = pruning.done
+            ledger.add(step, terms.losses, terms.weights)
+            history.seconds += time.perf_counter() - began
 
-        last, fresh = step == total, len(history.rows)
-        if step % log_every == 0 or last:
-            ledger.check(resumption.kept())
-            found = {"density": density(problem.model, parts).to_dict(), "lr": inner.param_groups[0]["lr"]}
-            thresholds = {c: float(a) for c, a in method.thresholds().items()}
-            history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
-        if validate_every and problem.val is not None and (step % validate_every == 0 or last):
-            history.rows.append({"step": step, "val": evaluate(problem, "val")})
-        if on_log and len(history.rows) > fresh:
-            on_log(history.rows)
-        if path and (step % checkpoint_every == 0 or last):
-            ledger.check(resumption.kept())
-            resumption.save(step, inner, history.rows, history.seconds)
-    method.finish()
+            last, fresh = step == total, len(history.rows)
+            if step % log_every == 0 or last:
+                ledger.check(resumption.kept())
+                found = {"density": pruning.density().to_dict(), "lr": inner.param_groups[0]["lr"]}
+                thresholds = {c: float(a) for c, a in method.thresholds().items()}
+                history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
+            if validate_every and problem.val is not None and (step % validate_every == 0 or last):
+                history.rows.append({"step": step, "val": evaluate(problem, "val")})
+            if on_log and len(history.rows) > fresh:
+                on_log(history.rows)
+            if path and (step % checkpoint_every == 0 or last):
+                ledger.check(resumption.kept())
+                check_finite(problem.model, resumption.kept())
+                resumption.save(step, inner, history.rows, history.seconds)
     if recalibrate is not None:
         recalibrate_(problem, recalibrate)
     return history
@@ -219,7 +220,7 @@ def _steps(problem: Problem, epochs: int | None, steps: int | None) -> int:
     return steps
 
 
-def _fabric(problem: Problem) -> Fabric:
+def _where(problem: Problem) -> dict[str, Any]:
+    """Arguments of Fabric for the device that the model is on."""
     device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
-    devices = [device.index or 0] if device.type == "cuda" else 1
-    return Fabric(accelerator=device.type, devices=devices)
+    return {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem
@@ -25,3 +26,37 @@ def groups(problem: Problem, extra: list[dict[str, Any]]) -> list[dict[str, Any]
     special = {id(p) for group in extra for p in group["params"]}
     own = [p for p in problem.model.parameters() if p.requires_grad and id(p) not in special]
     return [{"params": own}, *({**group, "params": list(group["params"])} for group in extra)]
+
+
+def check_groups(model: nn.Module, wanted: list[dict[str, Any]], optimizer: Optimizer) -> None:
+    """Checks that an optimizer trains all that it was given, as it was given.
+
+    Args:
+        model: For the names of its parameters.
+        wanted: The groups, of :func:`groups`.
+        optimizer: What was made of them.
+
+    Raises:
+        ValueError: If a parameter is missing, or a setting that came with its group is another.
+    """
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    names = {id(p): name for name, p in model.named_parameters()}
+    kind = type(optimizer).__name__
+    missing = [p for group in wanted for p in group["params"] if id(p) not in held]
+    if missing:
+        named = [names[id(p)] for p in missing if id(p) in names]
+        others = len(missing) - len(named)
+        said = [*named[:3], *([f"{len(named) - 3} more of the model"] if len(named) > 3 else [])]
+        said += [f"{others} of the method's or the weighting's own"] if others else []
+        raise ValueError(
+            f"The optimizer ({kind}) lacks parameters that training needs: {', '.join(said)}. Make it of the groups that it is "
+            "given: torch.optim.AdamW(groups, lr=...), not of model.parameters()."
+        )
+    for group in wanted:
+        for key in group.keys() - {"params"}:
+            for p in group["params"]:
+                if held[id(p)].get(key) != group[key]:
+                    raise ValueError(
+                        f"The optimizer ({kind}) has {key} = {held[id(p)].get(key)} for {names.get(id(p), 'a parameter of ours')}, "
+                        f"which its group asks to be {group[key]}. Hand the groups on as they are."
+                    )

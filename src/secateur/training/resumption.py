@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from secateur.problem import rng_state, set_rng_state
 from secateur.storage import load_snapshot, restore, save_snapshot
+from secateur.training.identity import differences
 from secateur.training.stream import Stream
 
 
@@ -33,18 +34,18 @@ class Resumption:
 
     Args:
         path: The file; None for no checkpoint.
-        total: Steps of the run.
         tensors: The model's, of :func:`secateur.storage.snapshot.named_tensors`.
         parts: What else goes on where it stopped, by its name in the file, in the order of loading.
         stream: The place in the data.
+        decides: What else decides the result, as plain values; another one is refused.
         writes: This process writes the file; of several one does, and all gather what is in it.
     """
 
     path: Path | None
-    total: int
     tensors: Mapping[str, Tensor]
     parts: Mapping[str, Resumable]
     stream: Stream
+    decides: Mapping[str, Any]
     writes: bool = True
 
     def load(self, optimizer: Optimizer) -> dict[str, Any] | None:
@@ -56,13 +57,17 @@ class Resumption:
         if self.path is None or not self.path.exists():
             return None
         saved = load_snapshot(self.path, self.tensors)
-        if saved["total"] != self.total:
+        try:
+            if found := differences(saved["decides"], self.decides):
+                raise ValueError(f"it is of another training: {found}. Ask for the same, or delete it")
+            for name, part in self.parts.items():
+                part.load_state_dict(saved[name])
+        except KeyError as error:
             raise ValueError(
-                f"The checkpoint {self.path} is of a run of {saved['total']} steps, not {self.total}; delete it or ask for the "
-                "same."
-            )
-        for name, part in self.parts.items():
-            part.load_state_dict(saved.get(name, {}))
+                f"The checkpoint {self.path} lacks {error}: it is of an older version; delete it."
+            ) from error
+        except ValueError as error:
+            raise ValueError(f"The checkpoint {self.path}: {error}") from error
         restore(self.tensors, saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         self.stream.seek(saved["step"], saved["stream"])
@@ -79,7 +84,7 @@ class Resumption:
             return
         state = {
             "step": step,
-            "total": self.total,
+            "decides": dict(self.decides),
             **{name: part.state_dict() for name, part in self.parts.items()},
             "optimizer": optimizer.state_dict(),
             "stream": self.stream.state_dict(),

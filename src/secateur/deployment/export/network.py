@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Input, preserved_rng
+from secateur.pruning import check_plain
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,7 @@ def network(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Ne
         ValueError: If the model is under a parametrization, cannot be copied, does not return ``{task: tensor}``, or
             does not do one of ``tasks``.
     """
-    wrapped = [name for name, _ in model.named_parameters() if ".parametrizations." in f".{name}"]
-    if wrapped:
-        raise ValueError(
-            f"export: {wrapped[0]} is under a parametrization; let the method finish (fit returns) before exporting."
-        )
+    check_plain(model, "export")
     try:
         copied = copy.deepcopy(model).cpu().float().eval()
     except (RuntimeError, TypeError) as error:

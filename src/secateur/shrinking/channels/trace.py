@@ -15,6 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from secateur.problem import Input, preserved_rng
+from secateur.pruning import check_plain
 
 _ENDS = {
     InputKind.PARAMETER: "parameter",
@@ -83,11 +84,7 @@ def trace(model: nn.Module, example: Input) -> list[Node]:
     Raises:
         ValueError: If the model cannot be traced; the message names the line that stands in the way.
     """
-    wrapped = [name for name, _ in model.named_parameters() if ".parametrizations." in f".{name}"]
-    if wrapped:
-        raise ValueError(
-            f"{wrapped[0]} is under a parametrization; let the method finish (fit returns) first."
-        )
+    check_plain(model, "compact")
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:

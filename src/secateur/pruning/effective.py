@@ -1,0 +1,106 @@
+"""Effective weights: a layer computes with a function of its parameter, while the parameter stays where it is.
+
+Names, order and identity of all parameters are the plain module's at every moment, so that averages (EMA), checkpoints and
+optimizers of any loop see what they would see without pruning; a copy or a pickle of the module is plain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+Effect = Callable[[Tensor], Tensor]
+"""A weight, any shape, to what the layer computes with, of the same shape."""
+_OPEN = "_effective_values"
+
+
+def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
+    """From now on each layer's attribute is ``effect(parameter)``.
+
+    Args:
+        model: Its parameters, ``state_dict`` and their order stay as they are.
+        effects: Parameter name to its effect.
+    """
+    of: dict[nn.Module, dict[str, Effect]] = {}
+    for name, effect in effects.items():
+        prefix, _, attribute = name.rpartition(".")
+        of.setdefault(model.get_submodule(prefix), {})[attribute] = effect
+    for module, own in of.items():
+        module.__class__ = _effective_class(type(module), own)
+
+
+def detach(model: nn.Module) -> None:
+    """Every layer computes with its plain parameter again; what is plain already stays as it is."""
+    for module in _attached(model):
+        module.__dict__.pop(_OPEN, None)
+        module.__class__ = type(module).__mro__[1]
+
+
+def is_effective(model: nn.Module) -> bool:
+    """Whether any layer computes with something else than its parameter."""
+    return any(True for _ in _attached(model))
+
+
+def check_plain(model: nn.Module, asker: str) -> None:
+    """Raises ValueError if a layer computes with something else than its parameter.
+
+    Args:
+        model: What is to be saved, shrunk or exported.
+        asker: Who needs it plain, for the message.
+    """
+    wrapped = [name for name, _ in model.named_parameters() if ".parametrizations." in f".{name}"]
+    if wrapped:
+        raise ValueError(
+            f"{asker}: {wrapped[0]} is under a parametrization; take it off first, "
+            "with torch.nn.utils.parametrize.remove_parametrizations."
+        )
+    pruned = next((name for name, m in model.named_modules() if "_effects" in vars(type(m))), None)
+    if pruned is not None:
+        raise ValueError(
+            f"{asker}: {pruned or 'the model'} is being pruned, and its zeros are not in its weights yet; let the method finish "
+            "first (fit returns, or the block of Pruning is left)."
+        )
+
+
+def open_values(model: nn.Module) -> None:
+    """From now on each effective weight is computed at its first use alone, until :func:`close_values`."""
+    for module in _attached(model):
+        module.__dict__[_OPEN] = {}
+
+
+def close_values(model: nn.Module) -> None:
+    """Effective weights are computed at every use again."""
+    for module in _attached(model):
+        module.__dict__.pop(_OPEN, None)
+
+
+def _attached(model: nn.Module) -> Iterator[nn.Module]:
+    return (module for module in model.modules() if "_effects" in vars(type(module)))
+
+
+def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type[nn.Module]:
+    def copied(self: nn.Module, protocol: Any) -> Any:
+        made: Any = plain.__reduce_ex__(self, protocol)
+        function, arguments, *rest = made
+        return (function, tuple(plain if a is type(self) else a for a in arguments), *rest)
+
+    properties = {name: property(_reader(name, effect)) for name, effect in effects.items()}
+    body = {"_effects": effects, "__reduce_ex__": copied, "__module__": plain.__module__, **properties}
+    made = type(plain.__name__, (plain,), body)
+    made.__qualname__ = plain.__qualname__
+    return made
+
+
+def _reader(name: str, effect: Effect) -> Callable[[nn.Module], Tensor]:
+    def read(self: nn.Module) -> Tensor:
+        parameter: nn.Parameter = self.__dict__["_parameters"][name]
+        values = self.__dict__.get(_OPEN)
+        if values is None:
+            return effect(parameter)
+        if name not in values:
+            values[name] = effect(parameter)
+        return values[name]
+
+    return read

@@ -1,0 +1,90 @@
+"""The backward pass of the training loop: the sum of all losses, or an aggregator's decision on what tasks share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from secateur.training.aggregation import Aggregator, aggregated
+from secateur.training.objective import Terms
+from secateur.training.pruning import Pruning
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.wrappers import _FabricModule  # pyright: ignore[reportPrivateUsage]
+
+
+@dataclass
+class Backward:
+    """Leaves gradients in the parameters.
+
+    Args:
+        pruning: Says what is trained.
+        model: The problem's model as Fabric wraps it.
+        fabric: Does the backward pass.
+        aggregator: Decides on gradients that several tasks reach, in place of their sum; None sums.
+
+    Raises:
+        ValueError: If gradients are scaled, which aggregators are not told.
+    """
+
+    pruning: Pruning
+    model: _FabricModule
+    fabric: Fabric
+    aggregator: Aggregator | None = None
+
+    def __post_init__(self) -> None:
+        scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
+        if self.aggregator is not None and scaled:
+            raise ValueError("aggregator: gradients are scaled under 16-mixed; use bf16-mixed or 32-true.")
+
+    def around(self) -> AbstractContextManager[None]:
+        """For forward and backward pass: with an aggregator each process has its own gradients until it decides."""
+        apart = self.aggregator is not None and self.fabric.world_size > 1
+        return self.fabric.no_backward_sync(self.model) if apart else nullcontext()
+
+    def __call__(self, terms: Terms) -> None:
+        """The backward pass of one batch."""
+        if self.aggregator is None:
+            self.fabric.backward(terms.total)
+        else:
+            self.fabric.backward(cast(Tensor, _Deferred(lambda: self._aggregate(terms))))
+
+    def _aggregate(self, terms: Terms) -> None:
+        """The aggregator decides on the network and the method's parameters; the weighting's follow the sum."""
+        assert self.aggregator is not None
+        pruning, penalty = self.pruning, terms.penalty
+        weighing = [p for group in pruning.weighting.param_groups() for p in group["params"]]
+        trained = [p for p in pruning.problem.model.parameters() if p.requires_grad]
+        trained += [p for group in pruning.method.param_groups() for p in group["params"]]
+        trained = list({id(p): p for p in trained}.values())
+        found = aggregated(list(terms.weighed.values()), trained, self.aggregator, self._mean)
+        for parameter, gradient in zip(trained, found, strict=True):
+            parameter.grad = gradient
+        if isinstance(penalty, Tensor) and penalty.requires_grad:
+            _add(penalty, trained)
+        if weighing:
+            _add(terms.total, weighing)
+
+    def _mean(self, value: Tensor) -> Tensor:
+        return cast(Tensor, self.fabric.all_reduce(value)) if self.fabric.world_size > 1 else value
+
+
+@dataclass(frozen=True)
+class _Deferred:
+    """Stands for a loss in Fabric's backward pass, the only place where mixed precision lets gradients be taken."""
+
+    backward: Callable[[], None]
+
+
+def _add(loss: Tensor, parameters: Sequence[Tensor]) -> None:
+    """Adds the gradients of ``loss`` to those of the parameters."""
+    found = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+    for parameter, gradient in zip(parameters, cast(tuple[Tensor | None, ...], found), strict=True):
+        if gradient is not None:
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

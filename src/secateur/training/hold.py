@@ -1,0 +1,63 @@
+"""One training at a time on a model, and what it hangs on it meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+_HELD = "_held_by_pruning"  # on a parameter; copies of it do not bear it
+
+
+class Hold:
+    """Marks the weights that a training prunes, and keeps the hooks to take off at its end."""
+
+    def __init__(self) -> None:
+        self._parameters: list[nn.Parameter] = []
+        self._hooks: list[Any] = []
+
+    def take(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Marks the parameters.
+
+        Raises:
+            RuntimeError: If another training holds one of them.
+        """
+        wanted = list(parameters)
+        if any(hasattr(p, _HELD) for p in wanted):
+            raise RuntimeError(
+                "This model is being pruned already; leave the other Pruning first, or give this one a copy of the model."
+            )
+        for parameter in wanted:
+            setattr(parameter, _HELD, True)
+        self._parameters = wanted
+
+    def keep(self, hooks: Iterable[Any]) -> None:
+        """Takes handles of hooks, to remove them in the end."""
+        self._hooks.extend(hooks)
+
+    def release(self) -> None:
+        """Leaves nothing behind; twice does no harm."""
+        for hook in self._hooks:
+            hook.remove()
+        for parameter in self._parameters:
+            delattr(parameter, _HELD)
+        self._parameters, self._hooks = [], []
+
+
+def check_finite(model: nn.Module, kept: str = "") -> None:
+    """Raises FloatingPointError naming the first parameters or buffers that are NaN or infinite.
+
+    Args:
+        model: What is to be saved, or was trained.
+        kept: What is safe, for the message: the last good checkpoint.
+    """
+    named = [*model.named_parameters(), *model.named_buffers()]
+    floats = [(name, value) for name, value in named if value.is_floating_point()]
+    wrong = [name for name, value in floats if not bool(torch.isfinite(value).all())]
+    if wrong:
+        raise FloatingPointError(
+            f"Weights became NaN or infinite: {', '.join(wrong[:3])}{' and more' if len(wrong) > 3 else ''}. {kept} "
+            "Lower the learning rate, clip gradients, or look for targets that give a task an infinite gradient."
+        )

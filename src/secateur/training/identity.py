@@ -1,0 +1,62 @@
+"""What decides a training's result, as plain values, so that a state of another one can be told and refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sized
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from torch.optim import Optimizer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def identity(part: object, kind: str) -> dict[str, Any]:
+    """The class of a method or weighting, and those of its settings that are plain values.
+
+    Args:
+        part: As it was made, before ``start``.
+        kind: What the keys begin with.
+    """
+    settings = {
+        f"{kind}.{n}": v
+        for n, v in getattr(part, "__dict__", {}).items()
+        if not n.startswith("_") and _is_plain(v)
+    }
+    return {kind: type(part).__qualname__, **settings}
+
+
+def identity_of_training(
+    parts: Mapping[str, Any], optimizer: Optimizer, fabric: Fabric, data: object
+) -> dict[str, Any]:
+    """What else decides the result of a training: optimizer, precision, processes, data, and ``parts`` by their names."""
+    found: dict[str, Any] = {
+        "optimizer": type(optimizer).__qualname__,
+        **{f"optimizer.{name}": value for name, value in optimizer.defaults.items() if _is_plain(value)},
+        "precision": str(fabric.strategy.precision.precision),
+        "processes": fabric.world_size,
+        "batches of an epoch": len(data) if isinstance(data, Sized) else None,
+    }
+    for name, part in parts.items():
+        if _is_plain(part):
+            found[name] = part
+        else:
+            found |= {name: part.__qualname__} if isinstance(part, FunctionType) else identity(part, name)
+    return found
+
+
+def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """What differs, in words; empty where nothing does."""
+    names = sorted(n for n in saved.keys() | here.keys() if saved.get(n) != here.get(n))
+    return "; ".join(f"{name} is {saved.get(name)} there and {here.get(name)} here" for name in names)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (tuple, list)):
+        return all(map(_is_plain, value))
+    return isinstance(value, _PLAIN)

@@ -1,0 +1,250 @@
+"""One training under a pruning method, in any loop: what happens around each step, and undoing it where something raises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.problem import Problem, components, prunable
+from secateur.pruning import Density, Sparsifier, density, detach
+from secateur.training.distillation import Distillation
+from secateur.training.followers import Followers
+from secateur.training.hold import Hold, check_finite
+from secateur.training.identity import differences, identity
+from secateur.training.objective import Objective, Terms
+from secateur.training.optimizer import check_groups, groups
+from secateur.training.own_inputs import computing_once
+from secateur.training.turns import Turns
+from secateur.weighting import Weighting
+
+
+class Pruning:
+    """A method and a weighting at work on a problem's model, inside a ``with`` block.
+
+        with Pruning(problem, SoftThreshold(density=0.1), steps=len(loader) * epochs) as pruning: ...
+
+    After the block the model is the plain module it was, its zeros exact. Where anything raised, it is plain too: its
+    weights are where training left them, whatever had been pruned for good is zero, and nothing of ours holds on to it.
+
+    Args:
+        problem: Model, tasks and data; the data are looked at (owners, scores), not trained on.
+        method: Dense training if None.
+        weighting: Equal weights if None.
+        steps: Optimizer steps, a round.
+        accumulate: Batches to an optimizer step; the loss of each is divided by it.
+        distillation: A teacher that the network follows beside the labels; then :meth:`loss` takes the input too.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        method: Sparsifier | None = None,
+        weighting: Weighting | None = None,
+        *,
+        steps: int,
+        accumulate: int = 1,
+        distillation: Distillation | None = None,
+    ) -> None:
+        self.problem = problem
+        self.distillation, self.method = distillation, method or Sparsifier()
+        self.weighting = weighting or Weighting()
+        self._identity = identity(self.method, "method") | identity(self.weighting, "weighting")
+        self._hold, self._followers = Hold(), Followers(problem.model)
+        self._objective: Objective | None = None
+        self._optimizer: Optimizer | None = None
+        self._step_hook, self._left = cast(Any, None), False
+        self._turns = Turns(steps, self.method.rounds, accumulate)
+
+    @property
+    def done(self) -> int:
+        """Steps that have ended, over all rounds."""
+        return self._turns.done
+
+    @property
+    def total(self) -> int:
+        """Steps over all rounds."""
+        return self._turns.total
+
+    def __enter__(self) -> Pruning:
+        return self.enter()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if error is not None:
+            self.undo()
+        elif not self._left:
+            self.leave()
+
+    def enter(self) -> Pruning:
+        """Starts method and weighting; what they refuse, they refuse here, and leave the model as it was.
+
+        Raises:
+            RuntimeError: If the model is under another Pruning, or this one was entered before.
+            ValueError: If a setting, the model and the data do not fit together.
+        """
+        if self._objective is not None or self._left:
+            raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
+        # The owners are read before a method changes what layers compute with.
+        self._components = components(self.problem)
+        if self.distillation is not None:
+            self.distillation.start(self.problem)
+        self._hold.take(prunable(self.problem.model).values())
+        try:
+            self.method.start(self.problem, self._turns.steps)
+            self.weighting.start(self.problem, self._turns.steps * self._turns.accumulate)
+            self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
+            self._hold.keep(computing_once(self.problem))
+            self._objective = Objective(self.problem, self.method, self.weighting, self.distillation)
+            return self
+        except BaseException:
+            self.undo()
+            raise
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups for an optimizer: the model's, and those that method and weighting train."""
+        self._entered()
+        return groups(self.problem, self._extra)
+
+    def attach(self, optimizer: Optimizer) -> Optimizer:
+        """From now on this optimizer's steps, which is returned, are the training's; a new round needs a new one.
+
+        The zeros are kept around every step, and the method does its part right after it, while the gradients are there.
+
+        Raises:
+            ValueError: If it lacks parameters of :meth:`groups`, or has them with other settings than the groups have.
+        """
+        self._entered()
+        check_groups(self.problem.model, self.groups(), optimizer)
+        self.method.bind(optimizer)
+        self._release()
+        self._optimizer, self._turns.ready = optimizer, True
+        self._step_hook = optimizer.register_step_post_hook(lambda *_: self._updated())
+        return optimizer
+
+    def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
+        """The loss of one batch: the tasks' losses weighed, and the penalties of method and weighting; over ``accumulate``.
+
+        Args:
+            predictions: ``{task: prediction}``, what the model returned.
+            targets: ``{task: target}``; it may lack some tasks.
+            x: The model's input, for a teacher.
+
+        Raises:
+            ValueError: If predictions, targets and tasks do not fit together.
+            RuntimeError: If it is not a loss's turn.
+        """
+        total = self.terms(predictions, targets, x).total
+        return total if self._turns.accumulate == 1 else total / self._turns.accumulate
+
+    def terms(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Terms:
+        """The same in its parts, for whoever takes gradients of each task; not divided."""
+        objective = self._entered()
+        self._turns.ask()
+        return objective(predictions, targets, x)
+
+    def step(self, *, own_loss: bool = False) -> None:
+        """Ends a training step; call it once after each step of the optimizer, or after one that a gradient scaler skipped.
+
+        Args:
+            own_loss: The loss was the caller's own; only a method without a penalty and equal weights can do with it.
+
+        Raises:
+            RuntimeError: If there was no loss, no optimizer, or no step left.
+        """
+        objective = self._entered()
+        skipped = self._turns.end(own_loss)  # by a gradient scaler
+        if own_loss:
+            objective.check_own_loss()
+        if skipped:
+            self._updated()
+        self._turns.next(skipped, own_loss)
+        if self._turns.between_rounds:
+            self.method.after_round(self.done // self._turns.steps - 1)
+            self._release()
+
+    def density(self) -> Density:
+        """What is left at present: overall, by component, by layer."""
+        self._entered()
+        return density(self.problem.model, self._components)
+
+    def follow(self, copy: nn.Module) -> nn.Module:
+        """Takes a copy of the model along, such as a moving average: it ends with the same zeros.
+
+        Wrappers such as ``AveragedModel`` are looked into; what has other parameters by name or shape is a ValueError.
+        """
+        return self._followers.add(copy)
+
+    def leave(self, *, early: bool = False) -> None:
+        """Ends the training: the model is plain, with exact zeros; copies that follow get them too.
+
+        Args:
+            early: Fewer steps than announced are meant, as after early stopping.
+
+        Raises:
+            RuntimeError: If fewer steps were trained than announced.
+            ValueError: If what was asked of the method is not there.
+            FloatingPointError: If a weight is NaN or infinite.
+        """
+        self._entered()
+        try:
+            with self._followers.following():
+                self.method.finish()
+            self._followers.finish()
+        finally:
+            self._left = True
+            self.undo()
+        check_finite(self.problem.model)
+        if not early:
+            self._turns.check_complete()
+        if missed := self.method.missed():
+            raise ValueError(f"{type(self.method).__name__}: {missed}")
+
+    def undo(self) -> None:
+        """Leaves the model plain where training broke off; nothing more is pruned. Twice does no harm."""
+        self._release()
+        self._hold.release()
+        self._objective = None
+        self.method.undo()
+        detach(self.problem.model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on beside model, optimizer and data: tensors and plain values only."""
+        self._entered()
+        parts = {"method": self.method.state_dict(), "weighting": self.weighting.state_dict()}
+        return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
+
+        Raises:
+            ValueError: If it is of another method, weighting or number of steps; what differs is named.
+        """
+        self._entered()
+        here = {**self._identity, "steps": self.total}
+        if found := differences({**state["identity"], "steps": state["total"]}, here):
+            raise ValueError(f"the state is of another training: {found}. Ask for the same, or begin anew.")
+        self.method.load_state_dict(state["method"])
+        self.weighting.load_state_dict(state["weighting"])
+        self._turns.done = state["done"]
+        if self._turns.between_rounds:
+            self._release()  # the next round begins with a new one
+
+    def _updated(self) -> None:
+        """The method's part, right after the optimizer's."""
+        step = self._turns.update()
+        with self._followers.following():
+            self.method.after_step(step, cast(Optimizer, self._optimizer))
+
+    def _release(self) -> None:
+        if self._optimizer is not None:
+            self._step_hook.remove()
+        self._optimizer, self._turns.ready = None, False
+
+    def _entered(self) -> Objective:
+        if self._objective is None:
+            raise RuntimeError(
+                "Pruning is not entered, or was left; write `with Pruning(...) as pruning:` around the loop."
+            )
+        return self._objective

@@ -1,0 +1,97 @@
+"""Where a training stands, and whether a call is in its turn: loss, step of the optimizer, end of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Turns:
+    """Steps and rounds, and what has happened since the last step ended.
+
+    Args:
+        steps: Optimizer steps, a round.
+        rounds: Of the method.
+        accumulate: Batches to a step.
+        done: Steps that have ended, over all rounds.
+    """
+
+    steps: int
+    rounds: int
+    accumulate: int = 1
+    done: int = 0
+    ready: bool = False  # there is an optimizer
+    _asked: bool = False
+    _updated: bool = False
+    _early: bool = False  # a step ended before the optimizer's: skipped by a gradient scaler, or out of turn
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.accumulate < 1:
+            raise ValueError(
+                f"Pruning: steps is {self.steps} and accumulate {self.accumulate}; give at least 1."
+            )
+
+    @property
+    def total(self) -> int:
+        """Steps over all rounds."""
+        return self.steps * self.rounds
+
+    @property
+    def round(self) -> int:
+        """The round under way, counted from 0."""
+        return min(self.done // self.steps, self.rounds - 1)
+
+    @property
+    def between_rounds(self) -> bool:
+        """Whether a round has ended, so that the next one, or nothing, follows."""
+        return self.done > 0 and self.done % self.steps == 0
+
+    def ask(self) -> None:
+        """A loss is asked for."""
+        self._check_left()
+        self._asked = True
+
+    def update(self) -> int:
+        """The optimizer has stepped; returns which step of the round that was, counted from 1."""
+        if self._updated:
+            raise RuntimeError("The optimizer stepped twice; call pruning.step() after each of its steps.")
+        if self._early and not self._asked:
+            raise RuntimeError("pruning.step() was called before optimizer.step(); call it after.")
+        self._updated, self._early = True, False
+        return self.done % self.steps + 1
+
+    def end(self, own_loss: bool) -> bool:
+        """The step ends; returns whether the optimizer's was skipped."""
+        self._check_left()
+        if not self._asked and not own_loss:
+            raise RuntimeError(
+                "Pruning.step: there was no loss since the last step; train on pruning.loss(predictions, targets), "
+                "or say step(own_loss=True)."
+            )
+        return not self._updated
+
+    def next(self, skipped: bool, own_loss: bool) -> None:
+        """The step has ended."""
+        self.done += 1
+        self._asked = self._updated = False
+        self._early = skipped and not own_loss
+
+    def check_complete(self) -> None:
+        """Raises RuntimeError if fewer steps were trained than announced."""
+        if self.done < self.total:
+            raise RuntimeError(
+                f"Pruning was left after {self.done} of {self.total} steps. The model is plain and its zeros are exact, but the "
+                "method had no time to recover from them; announce the steps that are trained, Pruning(..., steps=...), "
+                "or say pruning.leave(early=True) where training stops early."
+            )
+
+    def _check_left(self) -> None:
+        if self.done >= self.total:
+            raise RuntimeError(
+                f"All {self.total} steps are done; announce as many as are trained: Pruning(..., steps=...)."
+            )
+        if not self.ready:
+            which = f"Round {self.round + 1} of {self.rounds}" if self.rounds > 1 else "Training"
+            raise RuntimeError(
+                f"{which} waits for its optimizer; make one of pruning.groups() and give it to pruning.attach()."
+            )
