@@ -2,8 +2,7 @@
 
 from secateur.deployment.bench import bench
 from secateur.deployment.export import export
-from secateur.measures import Overlap, cost, evaluate, overlap
-from secateur.measures.metrics import delta_t
+from secateur.measures import Overlap, cost, delta_t, evaluate, overlap
 from secateur.methods import (
     Dense,
     DiSparse,
