@@ -1,5 +1,6 @@
 """What a network is worth and what it costs: metrics over a split, parameters and multiply-accumulates, overlap of the tasks, ΔT."""
 
+from secateur.measures import metrics
 from secateur.measures.cost import cost, count_macs, group_costs
 from secateur.measures.delta import DeltaT, delta_t
 from secateur.measures.evaluate import evaluate, higher_is_better
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate",
     "group_costs",
     "higher_is_better",
+    "metrics",
     "overlap",
     "stat",
 ]
