@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from secateur.measures.metrics.seeds import stat
+from secateur.measures.seeds import stat
 from secateur.runs.report.svg import standalone
 from secateur.runs.study.page import curve
 from secateur.runs.study.results import Arm, Column, Results

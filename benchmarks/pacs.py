@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from nyuv2_small import RESULTS, SEEDS, arguments, spread, write
-from secateur.measures.metrics.seeds import stat
+from secateur.measures.seeds import stat
 from secateur.zoo.blocks import blocks
 from secateur.zoo.sharing import own_parameters, split_at
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nyuv2_small import ARMS, SEEDS, arguments, read, spread, train_all, write
-from secateur.measures.metrics import delta_t
+from secateur.measures import delta_t
 
 ONE = ["adapmtl_one_threshold", "--method.density", "0.1"]
 SOFT, EARLY = ["--method.shrinkage", "soft"], ["--method.ramp", "[0.1,0.6]"]

@@ -27,7 +27,7 @@ from secateur import (
     evaluate,
     fit,
 )
-from secateur.measures.metrics.seeds import differs, stat
+from secateur.measures.seeds import differs, stat
 from secateur.problem.problem import Problem, Task
 
 HERE = Path(__file__).parent

@@ -1,76 +1,15 @@
-"""Prune one PyTorch network that does several tasks: sparse, small, fast, and as good at every task."""
+"""Prune one PyTorch network that does several tasks: sparse, small, fast, and as good at every task.
 
-from secateur.deployment.bench import bench
-from secateur.deployment.export import export
-from secateur.measures import Overlap, cost, evaluate, overlap
-from secateur.measures.metrics import delta_t
-from secateur.methods import (
-    Dense,
-    DiSparse,
-    DiSparseDynamic,
-    GradualMagnitude,
-    GroupLasso,
-    IterativeMagnitude,
-    LearnedThreshold,
-    LotteryTicket,
-    OneShot,
-    RigL,
-    SoftThreshold,
-)
-from secateur.problem import Components, Problem, Task, components
-from secateur.pruning import Masked, Sparsifier, density, select
-from secateur.shrinking import compact, compaction
-from secateur.storage import load, save
-from secateur.training import Distillation, History, Pruning, adam, fit
-from secateur.weighting import (
-    AdaptiveWeighting,
-    DynamicWeightAverage,
-    Equal,
-    Fixed,
-    UncertaintyWeighting,
-    Weighting,
-)
+``import secateur`` loads nothing: what ``__init__.pyi`` lists, names and rooms, is imported when it is first asked for.
+"""
 
-__all__ = [
-    "AdaptiveWeighting",
-    "Components",
-    "Dense",
-    "DiSparse",
-    "DiSparseDynamic",
-    "Distillation",
-    "DynamicWeightAverage",
-    "Equal",
-    "Fixed",
-    "GradualMagnitude",
-    "GroupLasso",
-    "History",
-    "IterativeMagnitude",
-    "LearnedThreshold",
-    "LotteryTicket",
-    "Masked",
-    "OneShot",
-    "Overlap",
-    "Problem",
-    "Pruning",
-    "RigL",
-    "SoftThreshold",
-    "Sparsifier",
-    "Task",
-    "UncertaintyWeighting",
-    "Weighting",
-    "adam",
-    "bench",
-    "compact",
-    "compaction",
-    "components",
-    "cost",
-    "delta_t",
-    "density",
-    "evaluate",
-    "export",
-    "fit",
-    "load",
-    "overlap",
-    "save",
-    "select",
-]
+from pathlib import Path
+
+import lazy_loader
+
+__getattr__, __dir__, _listed = lazy_loader.attach_stub(__name__, __file__)
+
+# `from secateur import *` gives the names alone, without the rooms that they come from.
+_rooms = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()}
+_names = [name for name in _listed if name not in _rooms]
+__all__ = _names  # pyright: ignore[reportUnsupportedDunderAll] (it reads the stub)

@@ -9,10 +9,12 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secateur.cli.console import errors, output
-from secateur.runs.study import Cell, marks_on, note, terminal
-from secateur.runs.study import compare as compare_runs
+
+if TYPE_CHECKING:
+    from secateur.runs.study import Cell
 
 _EPILOG = "All other options are those of `secateur train`, and hold for every recipe."
 
@@ -21,6 +23,9 @@ def compare(argv: Sequence[str]) -> None:
     """Trains the recipes of the command line and prints their table."""
     recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
     arguments, options = parser().parse_known_args(argv[len(recipes) :])
+    from secateur.runs.study import compare as compare_runs
+    from secateur.runs.study import marks_on, note, terminal
+
     console = output()
     said = errors()
 

@@ -9,9 +9,6 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from secateur.cli.console import output
-from secateur.deployment.bench import table
-from secateur.runs import bench_runs, compact_run, export_run
-from secateur.storage import write_text
 
 
 def compact(argv: list[str]) -> None:
@@ -24,6 +21,8 @@ def compact(argv: list[str]) -> None:
         "--round_to", type=int, default=1, help="fill channels up to a multiple of this, such as 8"
     )
     arguments = parser.parse_args(argv)
+    from secateur.runs import compact_run
+
     path, made, sizes = compact_run(Path(arguments.run), round_to=arguments.round_to)
     console = output()
     console.print(made.text(), markup=False, soft_wrap=True)
@@ -48,6 +47,8 @@ def export(argv: list[str]) -> None:
     parser.add_argument("--tasks", type=str | None, default=None, help="a subset, such as seg,depth")
     parser.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     arguments = parser.parse_args(argv)
+    from secateur.runs import export_run
+
     tasks = arguments.tasks.split(",") if arguments.tasks else None
     out = Path(arguments.out) if arguments.out else None
     path = export_run(Path(arguments.run), arguments.format, tasks=tasks, out=out)
@@ -69,6 +70,10 @@ def bench(argv: list[str]) -> None:
     parser.add_argument("--repeats", type=int, default=20, help="rounds")
     parser.add_argument("--json", type=str | None, default=None, help="write the figures to this file")
     arguments = parser.parse_args(argv)
+    from secateur.deployment.bench import table
+    from secateur.runs import bench_runs
+    from secateur.storage import write_text
+
     made = bench_runs(
         [Path(run) for run in arguments.runs],
         arguments.engines.split(","),

@@ -20,7 +20,7 @@ from secateur.data.lists import numbered_frames
 from secateur.data.making import Loading
 from secateur.data.pictures import map_picture
 from secateur.data.splitting import check_size, with_val
-from secateur.measures.metrics import DepthError
+from secateur.measures import metrics
 from secateur.problem import Task
 
 Layout = Literal["official", "mtan"]
@@ -77,8 +77,8 @@ def cityscapes(
     splits = cityscapes_frames(
         root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
     )
-    metrics = {"abs": DepthError(statistic="abs"), "rel": DepthError(statistic="rel")}
-    depth = Task(partial(masked_l1, above=0.0), metrics, picture=_picture)
+    measured = {"abs": metrics.DepthError(statistic="abs"), "rel": metrics.DepthError(statistic="rel")}
+    depth = Task(partial(masked_l1, above=0.0), measured, picture=_picture)
     return dense_data(
         splits,
         tasks,

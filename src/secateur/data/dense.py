@@ -18,15 +18,7 @@ from secateur.data.fields import IGNORE
 from secateur.data.loading import Encode
 from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, Loading, TaskOf, make_data
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
-from secateur.measures.metrics import (
-    CosineSimilarity,
-    DepthError,
-    ImageIoU,
-    MapError,
-    MeanIoU,
-    NormalAngle,
-    PixelAccuracy,
-)
+from secateur.measures import metrics
 from secateur.problem import Task
 
 Measures = Literal["adapmtl", "less_is_more"]
@@ -84,9 +76,9 @@ def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, TaskO
     }
     if measures == "less_is_more":
         single = {
-            "seg": {"iou": ImageIoU(IGNORE)},
-            "normal": {"cosine": CosineSimilarity()},
-            "depth": {"mae": DepthError(statistic="abs")},
+            "seg": {"iou": metrics.ImageIoU(IGNORE)},
+            "normal": {"cosine": metrics.CosineSimilarity()},
+            "depth": {"mae": metrics.DepthError(statistic="abs")},
         }
         known |= {
             name: (replace(known[name][0], metrics=found), known[name][1]) for name, found in single.items()
@@ -105,8 +97,8 @@ def segmentation(classes: int) -> Task:
     return Task(
         segmentation_loss,
         {
-            "miou": MeanIoU(classes, ignore_index=IGNORE),
-            "pixel_accuracy": PixelAccuracy(classes, ignore_index=IGNORE),
+            "miou": metrics.MeanIoU(classes, ignore_index=IGNORE),
+            "pixel_accuracy": metrics.PixelAccuracy(classes, ignore_index=IGNORE),
         },
         picture=segmentation_picture,
     )
@@ -114,26 +106,34 @@ def segmentation(classes: int) -> Task:
 
 def surface_normal() -> Task:
     """Surface normals: (N, 3, h, w) of any length, target unit vectors, zero = invalid; angles in degrees."""
-    within = {f"within_{d}": NormalAngle(statistic="within", degrees=d) for d in (11.25, 22.5, 30)}
-    metrics = {"mean": NormalAngle(statistic="mean"), "median": NormalAngle(statistic="median"), **within}
-    return Task(normal_loss, metrics, picture=normal_picture)
+    within = {f"within_{d}": metrics.NormalAngle(statistic="within", degrees=d) for d in (11.25, 22.5, 30)}
+    measured = {
+        "mean": metrics.NormalAngle(statistic="mean"),
+        "median": metrics.NormalAngle(statistic="median"),
+        **within,
+    }
+    return Task(normal_loss, measured, picture=normal_picture)
 
 
 def depth() -> Task:
     """Depth: (N, 1, h, w) metres, target 0 = invalid."""
-    deltas = {f"delta_{k}": DepthError(statistic="delta", power=k) for k in (1, 2, 3)}
-    metrics = {"abs": DepthError(statistic="abs"), "rel": DepthError(statistic="rel"), **deltas}
-    return Task(partial(masked_l1, above=0.0), metrics, picture=depth_picture)
+    deltas = {f"delta_{k}": metrics.DepthError(statistic="delta", power=k) for k in (1, 2, 3)}
+    measured = {
+        "abs": metrics.DepthError(statistic="abs"),
+        "rel": metrics.DepthError(statistic="rel"),
+        **deltas,
+    }
+    return Task(partial(masked_l1, above=0.0), measured, picture=depth_picture)
 
 
 def edge() -> Task:
     """Edge strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
-    return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+    return Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
 
 
 def keypoint() -> Task:
     """Keypoint strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
-    return Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+    return Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
 
 
 def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from secateur.data.making import TaskOf
 from secateur.data.pictures import DARK
-from secateur.measures.metrics import Accuracy
+from secateur.measures import metrics
 from secateur.problem import Task
 
 NONE = -1
@@ -25,7 +25,7 @@ def binary() -> TaskOf:
     def picture(x: Tensor) -> Tensor:
         return label_picture("yes" if float(x) > 0 else "no")
 
-    return Task(binary_loss, {"accuracy": Accuracy()}, picture=picture), 1
+    return Task(binary_loss, {"accuracy": metrics.Accuracy()}, picture=picture), 1
 
 
 def classification(names: Sequence[str]) -> TaskOf:
@@ -35,7 +35,7 @@ def classification(names: Sequence[str]) -> TaskOf:
         label = int(x.argmax() if x.is_floating_point() else x)
         return label_picture("" if label == NONE else names[label])
 
-    return Task(classification_loss, {"accuracy": Accuracy()}, picture=picture), len(names)
+    return Task(classification_loss, {"accuracy": metrics.Accuracy()}, picture=picture), len(names)
 
 
 def label_picture(text: str) -> Tensor:

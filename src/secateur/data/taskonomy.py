@@ -41,7 +41,7 @@ from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
 from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
-from secateur.measures.metrics import CosineSimilarity, CrossEntropy, MapError
+from secateur.measures import metrics
 from secateur.problem import Task
 
 TASKS = ("seg", "normal", "depth", "keypoint", "edge")
@@ -200,16 +200,16 @@ def _masked(sample: Sample, fields: Sequence[str]) -> Sample:
 
 def _tasks(weights: Tensor | None) -> dict[str, TaskOf]:
     """The tasks by the measures of Tiny-Taskonomy."""
-    entropy = CrossEntropy(len(CLASSES), None if weights is None else weights.tolist(), IGNORE)
+    entropy = metrics.CrossEntropy(len(CLASSES), None if weights is None else weights.tolist(), IGNORE)
     seg = replace(
         segmentation(len(CLASSES)),
         loss=partial(segmentation_loss, weights=weights),
         metrics={"error": entropy},
     )
-    depth = Task(partial(masked_l1, above=-1.0), {"error": MapError()}, picture=map_picture)
+    depth = Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
     return {
         "seg": (seg, len(CLASSES)),
-        "normal": (replace(surface_normal(), metrics={"cosine": CosineSimilarity()}), 3),
+        "normal": (replace(surface_normal(), metrics={"cosine": metrics.CosineSimilarity()}), 3),
         "depth": (depth, 1),
         "keypoint": (keypoint(), 1),
         "edge": (edge(), 1),

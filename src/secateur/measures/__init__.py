@@ -1,15 +1,25 @@
-"""What a network is worth and what it costs: metrics over a split, parameters and multiply-accumulates, overlap of the tasks."""
+"""What a network is worth and what it costs: metrics over a split, parameters and multiply-accumulates, overlap of the tasks, ΔT."""
 
+from secateur.measures import metrics
 from secateur.measures.cost import cost, count_macs, group_costs
+from secateur.measures.delta import DeltaT, delta_t
 from secateur.measures.evaluate import evaluate, higher_is_better
 from secateur.measures.overlap import Overlap, overlap
+from secateur.measures.seeds import LEVEL, Stat, differs, stat
 
 __all__ = [
+    "LEVEL",
+    "DeltaT",
     "Overlap",
+    "Stat",
     "cost",
     "count_macs",
+    "delta_t",
+    "differs",
     "evaluate",
     "group_costs",
     "higher_is_better",
+    "metrics",
     "overlap",
+    "stat",
 ]

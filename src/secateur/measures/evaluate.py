@@ -7,14 +7,16 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import islice
-from typing import Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import torch
 import torch.distributed
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
 
 from secateur.problem import Problem, Task, predict, preserved_rng, to_device
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric, MetricCollection
 
 Split = Literal["val", "test", "train"]
 
@@ -94,6 +96,8 @@ def _direction(task: str, name: str, metric: Metric) -> bool:
 
 def _collection(task: Task) -> MetricCollection:
     """Fresh copies by position, because a collection takes no names with a dot such as ``within_11.25``."""
+    from torchmetrics import MetricCollection
+
     collection = MetricCollection({str(i): deepcopy(m) for i, m in enumerate(task.metrics.values())})
     collection.reset()
     return collection

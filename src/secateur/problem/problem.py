@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import Metric
 
 from secateur.problem.rng import preserved_rng
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 Input = Tensor | Mapping[str, Tensor]
 Batch = tuple[Input, Mapping[str, Tensor]]
@@ -32,7 +34,7 @@ class Task:
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    metrics: Mapping[str, Metric] = field(default_factory=dict[str, Metric])
+    metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
     weight: float = 1.0
     picture: Callable[[Tensor], Tensor] | None = None
     decode: Callable[[nn.Module, Input], Tensor] | None = None

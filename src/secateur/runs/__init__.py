@@ -1,22 +1,8 @@
-"""One run from configuration to folder; many runs (study) and the page about them (report)."""
+"""One run from configuration to folder; many runs (study) and the page about them (report).
 
-from secateur.runs.config import digest, parse, parse_size, part, resolved, spelt_out
-from secateur.runs.deploy import bench_runs, compact_run, export_run
-from secateur.runs.folder import RunFolder
-from secateur.runs.run import evaluate_run, overlap_run, train
+What ``__init__.pyi`` lists is imported when it is first asked for: to read a command line takes no Lightning.
+"""
 
-__all__ = [
-    "RunFolder",
-    "bench_runs",
-    "compact_run",
-    "digest",
-    "evaluate_run",
-    "export_run",
-    "overlap_run",
-    "parse",
-    "parse_size",
-    "part",
-    "resolved",
-    "spelt_out",
-    "train",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from secateur.measures.metrics import delta_t
+from secateur.measures import delta_t
 from secateur.runs.config import Config, telling
 from secateur.runs.folder import RunFolder, differences
 

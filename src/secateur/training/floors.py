@@ -12,8 +12,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from secateur.measures import evaluate, higher_is_better
-from secateur.measures.metrics import delta_t
+from secateur.measures import delta_t, evaluate, higher_is_better
 from secateur.problem import Problem
 from secateur.pruning import DensityError, Sparsifier, check_density
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from secateur.zoo.narrow import narrow
@@ -38,6 +37,8 @@ def blocks(name: str, width: float = 1.0, weights: str | None = None, **options:
             are given for another width than 1.
         FileNotFoundError: If ``weights`` is no file.
     """
+    import torchvision  # here, because it is as long to import as the rest of the room together
+
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(
             f"backbone {name!r}: torchvision has no such classification network; see torchvision.models.list_models()."
@@ -74,6 +75,8 @@ def _quiet(name: str) -> dict[str, Any]:
 
 
 def _chain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    from torchvision import models
+
     part = dict(network.named_children())
     if "layer1" in part:  # ResNet, ResNeXt, Wide ResNet
         yield "stem", nn.Sequential(part["conv1"], part["bn1"], part["relu"], part["maxpool"])
@@ -98,9 +101,9 @@ def _chain(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
         features = part.get("features", part.get("layers"))
         assert features is not None
         yield from ((f"block{n}" if n.isdigit() else n, m) for n, m in features.named_children())
-        if isinstance(network, torchvision.models.DenseNet):
+        if isinstance(network, models.DenseNet):
             yield "relu", nn.ReLU()
-        if isinstance(network, torchvision.models.SwinTransformer):
+        if isinstance(network, models.SwinTransformer):
             yield "norm", nn.Sequential(part["norm"], part["permute"])
 
 

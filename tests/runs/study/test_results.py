@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from secateur.measures.metrics.seeds import differs, stat
+from secateur.measures.seeds import differs, stat
 from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
 from secateur.runs.study.page import curve, headline, page

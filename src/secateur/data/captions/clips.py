@@ -16,7 +16,7 @@ from secateur.data.augment import Sample
 from secateur.data.captions.vocabulary import Vocabulary, words
 from secateur.data.data import Data
 from secateur.data.order import Epochs, Resumable, numbered
-from secateur.measures.metrics import CaptionScore
+from secateur.measures import metrics
 from secateur.problem import Batch, Input, Task
 
 TASK = "caption"
@@ -192,11 +192,11 @@ def clip_data(
     task = Task(
         NextPiece(vocabulary.pad),
         {
-            "bleu3": CaptionScore("bleu3", vocabulary.text),
-            "bleu4": CaptionScore("bleu4", vocabulary.text),
-            "meteor": CaptionScore("meteor", vocabulary.text),
-            "rouge_l": CaptionScore("rouge_l", vocabulary.text),
-            "cider": CaptionScore("cider", vocabulary.text),
+            "bleu3": metrics.CaptionScore("bleu3", vocabulary.text),
+            "bleu4": metrics.CaptionScore("bleu4", vocabulary.text),
+            "meteor": metrics.CaptionScore("meteor", vocabulary.text),
+            "rouge_l": metrics.CaptionScore("rouge_l", vocabulary.text),
+            "cider": metrics.CaptionScore("cider", vocabulary.text),
         },
         decode=Greedy(vocabulary.begin, vocabulary.end, vocabulary.pad, longest + 1),
     )

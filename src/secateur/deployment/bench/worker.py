@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import IO, Any
 
 _STEP, _PATIENCE, _ASLEEP = 0.005, 2.0, 0.1  # seconds; share of a core below which a process counts as asleep
@@ -43,12 +42,10 @@ def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
 
 
 def _loaded(path: str, example: str, threads: int, precision: Any) -> Callable[[], object]:
-    # The package's own __init__ would import torch, and its memory would count as that of every engine.
-    package = ModuleType("secateur")
-    package.__path__ = [str(Path(__file__).resolve().parents[2])]
-    sys.modules["secateur"] = package
+    sys.path.append(str(Path(__file__).resolve().parents[3]))  # where secateur lies, if it is not installed
     import numpy as np
 
+    # Imports no torch, whose memory would count as that of every engine.
     from secateur.deployment.engines import load_engine
 
     engine = load_engine(path, threads, precision)

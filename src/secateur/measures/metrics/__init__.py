@@ -1,34 +1,8 @@
-"""Metrics of dense prediction, of whole images and of captions, right under any batching and on several processes, ΔT, and group sparsity."""
+"""Metrics of dense prediction, of whole images and of captions, right under any batching and on several processes, and group sparsity.
 
-from secateur.measures.metrics.accuracy import Accuracy
-from secateur.measures.metrics.captions import CaptionScore
-from secateur.measures.metrics.cross_entropy import CrossEntropy
-from secateur.measures.metrics.delta import DeltaT, delta_t
-from secateur.measures.metrics.depth import DepthError
-from secateur.measures.metrics.group_sparsity import GroupSparsity, group_sparsity
-from secateur.measures.metrics.less_is_more import CosineSimilarity, ImageIoU
-from secateur.measures.metrics.maps import MapError
-from secateur.measures.metrics.normals import NormalAngle
-from secateur.measures.metrics.seeds import LEVEL, Stat, differs, stat
-from secateur.measures.metrics.segmentation import MeanIoU, PixelAccuracy
+What ``__init__.pyi`` lists is imported when it is first asked for, and torchmetrics with it, which takes longer than torch.
+"""
 
-__all__ = [
-    "LEVEL",
-    "Accuracy",
-    "CaptionScore",
-    "CosineSimilarity",
-    "CrossEntropy",
-    "DeltaT",
-    "DepthError",
-    "GroupSparsity",
-    "ImageIoU",
-    "MapError",
-    "MeanIoU",
-    "NormalAngle",
-    "PixelAccuracy",
-    "Stat",
-    "delta_t",
-    "differs",
-    "group_sparsity",
-    "stat",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from secateur.measures.metrics import Stat, delta_t, stat
+from secateur.measures import Stat, delta_t, stat
 from secateur.runs.report.formats import listing
 from secateur.runs.report.read import Results, RunRecord
 

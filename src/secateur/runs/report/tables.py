@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from secateur.measures.metrics import Stat, stat
+from secateur.measures import Stat, stat
 from secateur.runs.report.compare import Comparison, Group
 from secateur.runs.report.formats import (
     MISSING,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from secateur.measures.metrics import stat
+from secateur.measures import stat
 from secateur.runs.report.compare import Comparison, Group, compare
 from secateur.runs.report.formats import MISSING, count, decimals, percent, points, spread
 from secateur.runs.report.read import RunRecord

@@ -1,19 +1,8 @@
-"""Methods side by side: a grid of runs, trained once each, and one table of what came out."""
+"""Methods side by side: a grid of runs, trained once each, and one table of what came out.
 
-from secateur.runs.study.cells import Cell, grid
-from secateur.runs.study.compare import compare
-from secateur.runs.study.results import Arm, Column, Results, collect
-from secateur.runs.study.table import marks_on, note, terminal
+What ``__init__.pyi`` lists is imported when it is first asked for: to read a command line takes no matplotlib.
+"""
 
-__all__ = [
-    "Arm",
-    "Cell",
-    "Column",
-    "Results",
-    "collect",
-    "compare",
-    "grid",
-    "marks_on",
-    "note",
-    "terminal",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,7 +8,7 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
-from secateur.measures.metrics import stat
+from secateur.measures import stat
 from secateur.runs.report import (
     MUTED,
     RULE,

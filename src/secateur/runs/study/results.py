@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from secateur.measures.metrics import delta_t, differs, stat
+from secateur.measures import delta_t, differs, stat
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
 

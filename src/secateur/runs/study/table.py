@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from secateur.measures.metrics import LEVEL, stat
+from secateur.measures import LEVEL, stat
 from secateur.runs.report import MISSING, count, decimals, percent, points, spread
 from secateur.runs.study.results import Arm, Column, Results
 

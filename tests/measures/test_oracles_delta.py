@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from secateur.measures.metrics import DeltaT, delta_t
+from secateur.measures import DeltaT, delta_t
 
 NAMES = {
     "seg": ("miou", "pixel_accuracy"),

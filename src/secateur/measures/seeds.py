@@ -7,8 +7,6 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from scipy import stats
-
 LEVEL = 0.95  # of confidence intervals; differences count as significant below 1 - LEVEL
 
 
@@ -34,8 +32,10 @@ def stat(values: Iterable[float]) -> Stat:
         return Stat(math.nan)
     if len(found) < 2:
         return Stat(found[0])
+    from scipy.special import stdtrit
+
     sd = statistics.stdev(found)
-    margin = float(stats.t.ppf((1 + LEVEL) / 2, len(found) - 1)) * sd / math.sqrt(len(found))
+    margin = float(stdtrit(len(found) - 1, (1 + LEVEL) / 2)) * sd / math.sqrt(len(found))
     return Stat(statistics.fmean(found), sd, margin)
 
 
@@ -47,5 +47,7 @@ def differs(one: Mapping[int, float], other: Mapping[int, float]) -> bool:
     sd = statistics.stdev(pairs)
     if sd == 0:
         return pairs[0] != 0
+    from scipy.special import stdtr
+
     t = abs(statistics.fmean(pairs)) / sd * math.sqrt(len(pairs))
-    return float(2 * stats.t.sf(t, len(pairs) - 1)) < 1 - LEVEL
+    return float(2 * stdtr(len(pairs) - 1, -t)) < 1 - LEVEL

@@ -1,0 +1,29 @@
+"""``secateur evaluate``: the metrics of a finished run, computed anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from jsonargparse import ArgumentParser
+from rich.table import Table
+
+from secateur.cli.console import output
+
+
+def evaluate(argv: list[str]) -> None:
+    """``secateur evaluate RUN``."""
+    parser = ArgumentParser(
+        prog="secateur evaluate", description="Computes the metrics of a finished run anew."
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument("--split", type=Literal["val", "test"], default="test", help="which split")
+    arguments = parser.parse_args(argv)
+    from secateur.runs import evaluate_run
+
+    results = evaluate_run(Path(arguments.run), arguments.split)
+    table = Table("task", "metric", "value", title=f"{arguments.run}, {arguments.split} split")
+    for task, metrics in results.items():
+        for metric, value in metrics.items():
+            table.add_row(task, metric, f"{value:.4f}")
+    output().print(table)

@@ -1,0 +1,39 @@
+"""``secateur overlap``: where the tasks of a run disagree about the weights that they share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.table import Column, Table
+
+from secateur.cli.console import output
+
+
+def overlap(argv: list[str]) -> None:
+    """``secateur overlap RUN``."""
+    parser = ArgumentParser(
+        prog="secateur overlap",
+        description="Which of the shared weights each task would keep, and how far the tasks agree, layer by layer.",
+    )
+    parser.add_argument("run", type=str, help="run folder")
+    parser.add_argument(
+        "--density", type=float, default=0.1, help="share that each task keeps of its weights"
+    )
+    parser.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
+    arguments = parser.parse_args(argv)
+    from secateur.runs import RunFolder, overlap_run
+    from secateur.runs.report import overlap_table
+
+    made = overlap_table(overlap_run(Path(arguments.run), arguments.density, arguments.batches).to_dict())
+    assert made is not None
+    heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
+    table = Table(*(Column(head, overflow="fold") for head in heads), show_edge=False)
+    for name, weights, wanted, bars in made.rows:
+        table.add_row(name, weights, *wanted, *(text for text, _ in bars))
+    console = output()
+    console.print(table)
+    console.print(made.sentence)
+    console.print(
+        f"map    {RunFolder(Path(arguments.run)).overlap}; `secateur report` shows it", soft_wrap=True
+    )

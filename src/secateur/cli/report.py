@@ -1,0 +1,28 @@
+"""``secateur report``: one page about several runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from secateur.cli.console import output
+
+
+def report(argv: list[str]) -> None:
+    """``secateur report RUN [RUN ...]``."""
+    parser = ArgumentParser(
+        prog="secateur report", description="Writes one page about several finished runs."
+    )
+    parser.add_argument("runs", nargs="+", type=str, help="run folders, the dense one first")
+    parser.add_argument(
+        "--out", type=str | None, default=None, help="the page (default: report.html in the last run)"
+    )
+    arguments = parser.parse_args(argv)
+    from secateur.runs.report import read_run, results_table
+    from secateur.runs.report import report as report_runs
+
+    folders = [Path(run) for run in arguments.runs]
+    output().print(results_table([read_run(folder) for folder in folders]))
+    page = report_runs(folders, Path(arguments.out) if arguments.out else folders[-1] / "report.html")
+    output().print(f"report {page}", soft_wrap=True)

@@ -1,0 +1,3 @@
+from . import bench as bench
+from . import engines as engines
+from . import export as export

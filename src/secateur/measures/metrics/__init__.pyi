@@ -1,0 +1,12 @@
+from .accuracy import Accuracy as Accuracy
+from .captions import CaptionScore as CaptionScore
+from .cross_entropy import CrossEntropy as CrossEntropy
+from .depth import DepthError as DepthError
+from .group_sparsity import GroupSparsity as GroupSparsity
+from .group_sparsity import group_sparsity as group_sparsity
+from .less_is_more import CosineSimilarity as CosineSimilarity
+from .less_is_more import ImageIoU as ImageIoU
+from .maps import MapError as MapError
+from .normals import NormalAngle as NormalAngle
+from .segmentation import MeanIoU as MeanIoU
+from .segmentation import PixelAccuracy as PixelAccuracy

@@ -1,0 +1,13 @@
+from .config import digest as digest
+from .config import parse as parse
+from .config import parse_size as parse_size
+from .config import part as part
+from .config import resolved as resolved
+from .config import spelt_out as spelt_out
+from .deploy import bench_runs as bench_runs
+from .deploy import compact_run as compact_run
+from .deploy import export_run as export_run
+from .folder import RunFolder as RunFolder
+from .run import evaluate_run as evaluate_run
+from .run import overlap_run as overlap_run
+from .run import train as train

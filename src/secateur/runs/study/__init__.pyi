@@ -1,0 +1,10 @@
+from .cells import Cell as Cell
+from .cells import grid as grid
+from .compare import compare as compare
+from .results import Arm as Arm
+from .results import Column as Column
+from .results import Results as Results
+from .results import collect as collect
+from .table import marks_on as marks_on
+from .table import note as note
+from .table import terminal as terminal
