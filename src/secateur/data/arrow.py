@@ -10,28 +10,47 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.fields import Array
-from secateur.data.reading import read_text, rgb
+from secateur.data.reading import holds_something, read_text, rgb
 
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 
 
-def open_file(path: Path) -> Any:
-    """A ``pyarrow.parquet.ParquetFile``, or for any other name the ``pyarrow.Table`` of an Arrow stream, memory-mapped.
+def open_file(path: Path, columns: Sequence[str] = ()) -> Any:
+    """A ``pyarrow.parquet.ParquetFile``, or for any other name ``columns`` of an Arrow stream, memory-mapped: a ``pyarrow.Table``.
+
+    Arrow takes the places in a stream that its rows name as they are, and a damaged one would end the process; so those of
+    ``columns`` are checked here.
 
     Raises:
         ImportError: If pyarrow is not installed; it says what to install.
         FileNotFoundError: If the file is missing or empty.
-        ValueError: If it is corrupt.
+        ValueError: If it is corrupt, or lacks one of ``columns``; names those that it has.
     """
-    if not path.exists() or path.stat().st_size == 0:
+    if not holds_something(path):
         raise FileNotFoundError(f"{path} is missing or empty; copy it again.")
-    arrow = _pyarrow("pyarrow")
+    arrow, parquet = _pyarrow("pyarrow"), path.suffix == ".parquet"
     try:
-        if path.suffix == ".parquet":
-            return _pyarrow("pyarrow.parquet").ParquetFile(path, memory_map=True, pre_buffer=False)
-        return _pyarrow("pyarrow.ipc").open_stream(arrow.memory_map(str(path))).read_all()
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        if parquet:
+            opened = _pyarrow("pyarrow.parquet").ParquetFile(path, memory_map=True, pre_buffer=False)
+        else:
+            opened = _pyarrow("pyarrow.ipc").open_stream(arrow.memory_map(str(path))).read_all()
+        names = list(schema_of(opened).names)
+        lacking = [column for column in columns if column not in names]
+        if not parquet and not lacking:
+            opened = opened.select(columns)
+            opened.validate(full=True)
+    except damage() as error:
         raise ValueError(f"{path} is corrupt ({error}); copy it again.") from error
+    if lacking:
+        raise ValueError(
+            f"{path} lacks the columns {lacking}; it has {names}. Name other columns, or other data."
+        )
+    return opened
+
+
+def damage() -> tuple[type[Exception], ...]:
+    """What pyarrow raises for a file that is damaged, or that it cannot read."""
+    return OSError, ValueError, KeyError, _pyarrow("pyarrow").ArrowException
 
 
 def schema_of(opened: Any) -> Any:
@@ -39,24 +58,21 @@ def schema_of(opened: Any) -> Any:
     return opened.schema_arrow if hasattr(opened, "schema_arrow") else opened.schema
 
 
-def check_columns(path: Path, opened: Any, columns: Sequence[str]) -> None:
-    """Raises ValueError if the open file lacks one of ``columns``; names those that it has."""
-    names = list(schema_of(opened).names)
-    lacking = [column for column in columns if column not in names]
-    if lacking:
-        raise ValueError(
-            f"{path} lacks the columns {lacking}; it has {names}. Name other columns, or other data."
-        )
-
-
 def values(files: Sequence[Path], column: str) -> list[Any]:
-    """All values of one column, file after file."""
+    """All values of one column, file after file.
+
+    Raises:
+        FileNotFoundError: If a file is missing or empty.
+        ValueError: If a file is corrupt or lacks the column; names it.
+    """
     found: list[Any] = []
     for path in files:
-        opened = open_file(path)
-        check_columns(path, opened, [column])
-        table = opened.read([column], use_threads=False) if hasattr(opened, "schema_arrow") else opened
-        found += table.column(column).to_pylist()
+        opened = open_file(path, [column])
+        try:
+            table = opened.read([column], use_threads=False) if hasattr(opened, "schema_arrow") else opened
+            found += table.column(column).to_pylist()
+        except damage() as error:
+            raise ValueError(f"{path} is corrupt in column {column!r} ({error}); copy it again.") from error
     return found
 
 
@@ -72,16 +88,20 @@ def class_names(file: Path) -> dict[str, tuple[str, ...]]:
         about = (
             json.loads(stored)["info"] if stored else json.loads(read_text(beside)) if beside.exists() else {}
         )
-        features = dict[str, Any](about.get("features") or {})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        kinds = dict[str, Any](about.get("features") or {})
+        return {name: _names(kind) for name, kind in kinds.items() if _names(kind)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"{file}: its Hugging Face metadata are damaged ({error}); write it again."
         ) from error
-    return {
-        name: tuple(kind["names"])
-        for name, kind in features.items()
-        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" and kind.get("names")
-    }
+
+
+def _names(kind: Any) -> tuple[str, ...]:
+    """Those of the classes, where ``kind`` is ClassLabel."""
+    names = kind.get("names") if isinstance(kind, dict) and kind.get("_type") == "ClassLabel" else None
+    if names is not None and not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"names={str(names)[:40]} of a ClassLabel")
+    return tuple(names or ())
 
 
 def files_by_split(root: Path) -> dict[str, list[Path]]:
@@ -134,10 +154,18 @@ def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) 
 def decoded_image(content: Any, place: str) -> Array:
     """The picture in a cell of Hugging Face's type ``Image``, as 8-bit RGB (H, W, 3).
 
+    A path or address in its place is not followed: the data may come from anybody.
+
     Raises:
         ValueError: If there is none, or it is corrupt.
     """
+    path = content.get("path") if isinstance(content, dict) else None
     content = content.get("bytes") if isinstance(content, dict) else content
+    if content is None and path:
+        raise ValueError(
+            f"{place} is no image: it holds no encoded image, only the path {str(path)[:80]!r}; write the data where "
+            "the images lie by datasets' save_to_disk, which puts them in."
+        )
     if not isinstance(content, bytes):
         raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
     return rgb(io.BytesIO(content), place)
@@ -150,8 +178,11 @@ def _split(path: Path) -> str | None:
 
 def _data_files(state: Path) -> list[Path]:
     try:
-        return [state.parent / item["filename"] for item in json.loads(read_text(state))["_data_files"]]
-    except (ValueError, KeyError, TypeError) as error:
+        names = [item["filename"] for item in json.loads(read_text(state))["_data_files"]]
+        if any(Path(name).name != name for name in names):
+            raise ValueError("it names files of other folders")
+        return [state.parent / name for name in names]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{state} is damaged ({error}); save the data set again.") from error
 
 

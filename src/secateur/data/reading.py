@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,13 @@ def load(path: Path) -> Array:
 
 def load_npy(path: Path, mapped: bool = False) -> Array:
     """The array in a ``.npy`` file, left on disk if ``mapped``; raises whatever numpy raises."""
-    found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    read = partial(np.load, path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    try:
+        found = read()
+    except (
+        SystemError
+    ):  # numpy parses a header as Python, which CPython 3.11 may fail at in two threads at once
+        found = read()
     if not isinstance(found, np.ndarray):
         raise ValueError("it is an archive of arrays")
     return found

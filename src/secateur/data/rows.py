@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from secateur.data.arrow import cell, check_columns, open_file
+from secateur.data.arrow import cell, damage, open_file
 from secateur.data.augment import Sample, resize
 
 DecodeCell = Callable[[Any, str], Tensor]
@@ -128,8 +128,7 @@ class _File:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path, self.columns = path, list(columns)
         self.parquet = path.suffix == ".parquet"
-        self.file = open_file(path)
-        check_columns(path, self.file, columns)
+        self.file = open_file(path, columns)
         self.ends = (
             list(
                 accumulate(self.file.metadata.row_group(g).num_rows for g in range(self.file.num_row_groups))
@@ -145,7 +144,7 @@ class _File:
         try:
             first, table = self._parquet(index) if self.parquet else (0, self.file)
             return {name: cell(table.column(name), index - first) for name in self.columns}
-        except (OSError, ValueError) as error:  # pyarrow's own errors are among these
+        except damage() as error:
             raise ValueError(f"{self.path} is corrupt at row {index} ({error}); copy it again.") from error
 
     def _parquet(self, index: int) -> tuple[int, Any]:
