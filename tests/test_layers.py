@@ -22,7 +22,7 @@ FLOORS = {
     "shrinking": 3, "measures": 3,
     "storage": 4, "data": 4,
     "training": 5, "deployment": 5,
-    "runs": 6, "methods": 6,
+    "runs": 6, "methods": 6, "integrations": 6,
     "cli": 7,
 }  # fmt: skip
 LEAVES = {"data", "zoo"}  # imported by what reads a command line or a configuration, and by nothing else

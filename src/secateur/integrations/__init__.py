@@ -1,5 +1,1 @@
 """Pruning in the loops of others: callbacks for Lightning and for Hugging Face's Trainer."""
-
-import lazy_loader
-
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
