@@ -33,27 +33,27 @@ from secateur.problem.problem import Problem, Task
 HERE = Path(__file__).parent
 OWN = ("test_complaints.py", "test_complaints_deploy.py")
 ELSEWHERE = {
-    1: ["test_compact.py::test_networks_of_torchvision_with_random_dead_channels"],
+    1: ["shrinking/test_compact.py::test_networks_of_torchvision_with_random_dead_channels"],
     4: ["test_contract.py::test_density_asked_is_density_got"],
     6: [
-        "test_compact.py::test_an_unknown_operation_pins_and_says_so",
-        "test_compact.py::test_operations_that_couple_in_their_own_ways",
-        "channels/test_oracle.py::test_what_lives_and_dies_together",
+        "shrinking/test_compact.py::test_an_unknown_operation_pins_and_says_so",
+        "shrinking/test_compact.py::test_operations_that_couple_in_their_own_ways",
+        "shrinking/channels/test_oracle.py::test_what_lives_and_dies_together",
     ],
     7: [
-        "test_fit.py::test_two_processes_agree",
-        "study/test_running.py::test_each_gpu_takes_one_run_at_a_time",
+        "training/test_fit.py::test_two_processes_agree",
+        "runs/study/test_running.py::test_each_gpu_takes_one_run_at_a_time",
     ],
     8: [
         "test_contract_training.py::test_resumes_bit_for_bit",
-        "test_cli_resume.py::test_killed_and_resumed_equals_never_stopped",
+        "cli/test_cli_resume.py::test_killed_and_resumed_equals_never_stopped",
     ],
     9: [
         "test_contract_training.py::test_zeros_stay",
-        "test_compact_promises.py::test_optimizer_state_is_carried_along",
+        "shrinking/test_compact_promises.py::test_optimizer_state_is_carried_along",
     ],
-    10: ["study/test_results.py::test_marks"],
-    12: ["test_fit.py::test_two_processes_agree", "test_contract.py::test_partial_labels"],
+    10: ["runs/study/test_results.py::test_marks"],
+    12: ["training/test_fit.py::test_two_processes_agree", "test_contract.py::test_partial_labels"],
     13: ["data/test_doctor.py::test_every_problem_is_named_with_its_place"],
 }
 

@@ -139,7 +139,7 @@ small = ["--model.width", "0.05", "--size", "16x16", "--batch", "2", "--steps", 
 small += ["--data.train_count", "4", "--data.val_count", "2", "--data.test_count", "2", "--data.tasks=[depth]"]
 assert main(["train", "adapmtl", *small, "--method.density", "0.5", "--out", sys.argv[2] + "/run"]) == 0
 assert not blocked & set(sys.modules)
-from secateur.aggregators import aggregator
+from secateur.training.aggregators import aggregator
 from secateur.zoo import transformer_encoder
 net = torch.nn.Conv2d(3, 2, 1).eval()
 x = torch.randn(1, 3, 4, 4)
@@ -175,7 +175,7 @@ def test_11_the_toolkit_vanished(tmp_path: Path) -> None:
 
 def test_13_data_links_rot() -> None:
     """Nothing is fetched from anywhere, and there is data that needs no file."""
-    for path in Path(secateur.data.__file__).parent.glob("*.py"):
+    for path in Path(secateur.data.__file__).parent.rglob("*.py"):
         code = path.read_text(encoding="utf-8")
         assert not re.search(
             r"^\s*(import|from) (urllib|requests|http|huggingface_hub|datasets)\b", code, re.M

@@ -179,5 +179,5 @@ def test_clips_with_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_every_data_set_of_files_is_known_to_the_doctor() -> None:
-    made_with = {"Data", "Loading", "dense_data"}
+    made_with = {"Data", "FRAMES", "Loading", "Sample", "TooFewError", "dense_data"}
     assert set(secateur.data.__all__) - made_with == set(FRAMES)

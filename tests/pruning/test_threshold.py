@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from problems import two_heads
 from secateur.problem.components import prunable
+from secateur.pruning.effective import attach, detach
 from secateur.pruning.levels import ExactThreshold, _bisect
 from secateur.pruning.masks import top_masks
-from secateur.pruning.threshold import Shrinkage, attach, bake, detach, shrink, soft_threshold
+from secateur.pruning.threshold import Shrinkage, bake, shrink, soft_threshold
 
 
 def test_values_by_hand() -> None:
@@ -104,7 +105,7 @@ def test_bake_keeps_the_function_of_the_thresholded_model() -> None:
     total = sum(w.numel() for w in weights.values())
     alpha = ExactThreshold(total)(list(weights.values()), [1.0] * len(weights), total // 5)
     for name in weights:
-        attach(model, name, Shrinkage(alpha, straight_through=True))
+        attach(model, {name: Shrinkage(alpha, straight_through=True)})
     model.eval()
     x = torch.randn(2, 3, 8, 8)
     before = model(x)
@@ -122,7 +123,7 @@ def test_bake_with_ties_keeps_every_survivor_nonzero() -> None:
         for w in weights.values():
             w.fill_(0.5)
     for name in weights:
-        attach(problem.model, name, Shrinkage(torch.tensor(0.0), straight_through=True))
+        attach(problem.model, {name: Shrinkage(torch.tensor(0.0), straight_through=True)})
     bake(problem.model, weights, dict.fromkeys(weights, 1.0), 100)
     assert sum(int(w.count_nonzero()) for w in weights.values()) == 100
 
@@ -131,9 +132,9 @@ def test_detach_leaves_the_same_parameter_object() -> None:
     problem = two_heads()
     before = dict(problem.model.named_parameters())
     for name in prunable(problem.model):
-        attach(problem.model, name, Shrinkage(torch.tensor(0.1), straight_through=False))
+        attach(problem.model, {name: Shrinkage(torch.tensor(0.1), straight_through=False)})
     for name in before:
         if not name.endswith("bias") and name in ("trunk.0.weight", "colour.weight"):
-            detach(problem.model, name)
+            detach(problem.model)
     after = dict(problem.model.named_parameters())
     assert after["trunk.0.weight"] is before["trunk.0.weight"]

@@ -10,6 +10,7 @@ from typing import Literal
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
+from torch.nn.utils import parametrize
 
 from secateur.problem.kinds import kinds
 from secateur.problem.problem import Problem, example
@@ -23,14 +24,22 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
     These are the trainable weights of convolutions, linear layers and attention projections; never biases,
     normalisations or embeddings (AdapMTL, section 3). A weight that several modules share is left out, with a
-    warning, because a mask on one of them would not reach the other.
+    warning, because a mask on one of them would not reach the other; so is one under a parametrization of the user's own,
+    such as ``weight_norm``, because what the layer computes with is no parameter.
     """
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     found = {name: p for name, p in _weights(model) if p.requires_grad}
     tied = sorted(name for name, p in found.items() if uses[id(p)] > 1)
     if tied:
         warnings.warn(f"Not pruned, because several modules share them: {tied}.", stacklevel=2)
+    if wrapped := sorted(name for name, m in model.named_modules() if _is_wrapped(m)):
+        warnings.warn(f"Not pruned, because they are under a parametrization: {wrapped}.", stacklevel=2)
     return {name: p for name, p in found.items() if name not in tied}
+
+
+def _is_wrapped(module: nn.Module) -> bool:
+    """Whether a layer that could be pruned has its weight under a parametrization."""
+    return isinstance(module, (_ConvNd, nn.Linear)) and parametrize.is_parametrized(module, "weight")
 
 
 def components(problem: Problem, by: By = "owner") -> Components:

@@ -28,7 +28,9 @@ def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
         prefix, _, attribute = name.rpartition(".")
         of.setdefault(model.get_submodule(prefix), {})[attribute] = effect
     for module, own in of.items():
-        module.__class__ = _effective_class(type(module), own)
+        before = vars(type(module)).get("_effects", {})
+        plain = type(module).__mro__[1] if before else type(module)
+        module.__class__ = _effective_class(plain, before | own)
 
 
 def detach(model: nn.Module) -> None:
@@ -84,6 +86,7 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
     def copied(self: nn.Module, protocol: Any) -> Any:
         made: Any = plain.__reduce_ex__(self, protocol)
         function, arguments, *rest = made
+        function = _new if function.__name__ == "__newobj__" else function
         return (function, tuple(plain if a is type(self) else a for a in arguments), *rest)
 
     properties = {name: property(_reader(name, effect)) for name, effect in effects.items()}
@@ -91,6 +94,11 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
     made = type(plain.__name__, (plain,), body)
     made.__qualname__ = plain.__qualname__
     return made
+
+
+def _new(plain: type[nn.Module], *arguments: Any) -> nn.Module:
+    """What ``copyreg.__newobj__`` does, which pickle lets make an object's own class alone."""
+    return plain.__new__(plain, *arguments)
 
 
 def _reader(name: str, effect: Effect) -> Callable[[nn.Module], Tensor]:

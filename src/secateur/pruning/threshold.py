@@ -73,7 +73,9 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft") -> Tensor:
         soft, size = shrink(weight, threshold, "soft"), weight.abs().flatten(1)
         share = (size * (soft.flatten(1) != 0)).sum(1) / size.sum(1).clamp(min=torch.finfo(size.dtype).tiny)
         return soft * (1.01 / (share + 0.01)).view(-1, *[1] * (weight.dim() - 1))
-    if weight.is_cpu:  # a read of a host scalar costs nothing, and these kernels are one fast pass each
+    if (
+        weight.is_cpu and not torch.compiler.is_compiling()
+    ):  # reading a host scalar is free; these kernels are one pass each
         alpha = threshold.item()
         if form == "soft":
             return F.softshrink(weight, alpha)

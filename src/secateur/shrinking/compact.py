@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Input, preserved_rng
+from secateur.pruning import check_plain
 from secateur.shrinking.channels import (
     Channels,
     Needs,
@@ -58,6 +59,7 @@ def compact(
     """
     if round_to < 1:
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
+    check_plain(model, "compact")
     _check_reached(model, example)
     pinned: dict[str, str] = {}
     for _ in range(_TRIES):

@@ -6,17 +6,18 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _HELD = "_held_by_pruning"  # on a parameter; copies of it do not bear it
 
 
 class Hold:
-    """Marks the weights that a training prunes, and keeps the hooks to take off at its end."""
+    """Marks the weights that a training prunes, and keeps what is to be put back if it never begins, and taken off at its end."""
 
     def __init__(self) -> None:
         self._parameters: list[nn.Parameter] = []
         self._hooks: list[Any] = []
+        self._initial: list[Tensor] = []
 
     def take(self, parameters: Iterable[nn.Parameter]) -> None:
         """Marks the parameters.
@@ -31,19 +32,26 @@ class Hold:
             )
         for parameter in wanted:
             setattr(parameter, _HELD, True)
-        self._parameters = wanted
+        self._parameters, self._initial = wanted, [p.detach().clone() for p in wanted]
 
     def keep(self, hooks: Iterable[Any]) -> None:
         """Takes handles of hooks, to remove them in the end."""
         self._hooks.extend(hooks)
 
+    def begin(self) -> None:
+        """Training has begun: there is no way back to the weights before."""
+        self._initial = []
+
+    @torch.no_grad()
     def release(self) -> None:
-        """Leaves nothing behind; twice does no harm."""
+        """Leaves nothing behind, and the weights as they were if training never began; twice does no harm."""
+        for parameter, value in zip(self._parameters, self._initial, strict=False):
+            parameter.copy_(value)
         for hook in self._hooks:
             hook.remove()
         for parameter in self._parameters:
             delattr(parameter, _HELD)
-        self._parameters, self._hooks = [], []
+        self._parameters, self._hooks, self._initial = [], [], []
 
 
 def check_finite(model: nn.Module, kept: str = "") -> None:

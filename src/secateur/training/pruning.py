@@ -26,8 +26,8 @@ class Pruning:
 
         with Pruning(problem, SoftThreshold(density=0.1), steps=len(loader) * epochs) as pruning: ...
 
-    After the block the model is the plain module it was, its zeros exact. Where anything raised, it is plain too: its
-    weights are where training left them, whatever had been pruned for good is zero, and nothing of ours holds on to it.
+    After the block the model is the plain module it was, its zeros exact. Where anything raised, it is plain too, its weights
+    where training left them, or as they were if it never began.
 
     Args:
         problem: Model, tasks and data; the data are looked at (owners, scores), not trained on.
@@ -81,7 +81,7 @@ class Pruning:
         """Starts method and weighting; what they refuse, they refuse here, and leave the model as it was.
 
         Raises:
-            RuntimeError: If the model is under another Pruning, or this one was entered before.
+            RuntimeError: If the model is being pruned already, or this was entered before.
             ValueError: If a setting, the model and the data do not fit together.
         """
         if self._objective is not None or self._left:
@@ -170,10 +170,7 @@ class Pruning:
         return density(self.problem.model, self._components)
 
     def follow(self, copy: nn.Module) -> nn.Module:
-        """Takes a copy of the model along, such as a moving average: it ends with the same zeros.
-
-        Wrappers such as ``AveragedModel`` are looked into; what has other parameters by name or shape is a ValueError.
-        """
+        """Takes a copy of the model along, such as an average in its wrapper: it ends with the same zeros."""
         return self._followers.add(copy)
 
     def leave(self, *, early: bool = False) -> None:
@@ -188,6 +185,7 @@ class Pruning:
             FloatingPointError: If a weight is NaN or infinite.
         """
         self._entered()
+        self._hold.begin()
         try:
             with self._followers.following():
                 self.method.finish()
@@ -225,6 +223,7 @@ class Pruning:
         here = {**self._identity, "steps": self.total}
         if found := differences({**state["identity"], "steps": state["total"]}, here):
             raise ValueError(f"the state is of another training: {found}. Ask for the same, or begin anew.")
+        self._hold.begin()
         self.method.load_state_dict(state["method"])
         self.weighting.load_state_dict(state["weighting"])
         self._turns.done = state["done"]
@@ -234,6 +233,7 @@ class Pruning:
     def _updated(self) -> None:
         """The method's part, right after the optimizer's."""
         step = self._turns.update()
+        self._hold.begin()
         with self._followers.following():
             self.method.after_step(step, cast(Optimizer, self._optimizer))
 

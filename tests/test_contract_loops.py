@@ -1,0 +1,151 @@
+"""Every method keeps its promises in any loop (contract.py): as in ``fit``, stopped and gone on, and broken off."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from itertools import islice
+
+import pytest
+import torch
+
+from contract import STEPS, Make, every_exact_method, every_method, half, kept
+from loops import adamw, endless, own_loop
+from problems import equal, two_heads, weights
+from secateur import AdaptiveWeighting, Pruning, UncertaintyWeighting, fit
+from secateur.problem import Problem, prunable
+from secateur.pruning import is_effective
+
+pytestmark = pytest.mark.filterwarnings("ignore:LearnedThreshold. the thresholds")
+
+
+class Stop(Exception):
+    pass
+
+
+def plain(problem: Problem) -> bool:
+    """Whether nothing of ours holds on to the model."""
+    fresh = two_heads().model
+    same = all(type(a) is type(b) for a, b in zip(problem.model.modules(), fresh.modules(), strict=True))
+    hooks = any(m._forward_hooks or m._forward_pre_hooks for m in problem.model.modules())
+    marks = any(vars(p) for p in problem.model.parameters())
+    return same and not hooks and not marks and not is_effective(problem.model)
+
+
+@every_method
+def test_a_loop_of_ones_own_ends_as_fit_does(make: Make) -> None:
+    by_fit, by_hand = two_heads(), two_heads()
+    fit(by_fit, make(0.2), AdaptiveWeighting(), steps=STEPS, optimizer=adamw, schedule=lambda progress: 1.0)
+    own_loop(by_hand, make(0.2), AdaptiveWeighting(), steps=STEPS)
+    assert equal(weights(by_fit), weights(by_hand))
+    assert plain(by_hand)
+
+
+@every_method
+def test_what_raised_leaves_a_plain_model_and_the_next_training_is_as_asked(make: Make) -> None:
+    problem = two_heads()
+    at = make(0.2).rounds * STEPS - STEPS // 2
+
+    def stop(pruning: Pruning) -> None:
+        if pruning.done == at:
+            raise Stop
+
+    with pytest.raises(Stop):
+        own_loop(problem, make(0.2), steps=STEPS, after=stop)
+    assert plain(problem)
+    method = make(0.2)
+    fit(problem, method, steps=STEPS)
+    assert plain(problem)
+    if hasattr(method, "masks") and type(method).__name__ != "GroupLasso":
+        size = sum(p.numel() for p in prunable(problem.model).values())
+        assert abs(kept(problem, method) - 0.2) <= max(0.0005, half(method) / size)
+
+
+@every_exact_method
+def test_a_method_that_was_used_is_as_good_as_new(make: Make) -> None:
+    method, first, second = make(0.2), two_heads(), two_heads()
+    fit(first, method, steps=STEPS)
+    fit(second, method, steps=STEPS)
+    assert equal(weights(first), weights(second))
+
+
+@every_method
+def test_a_start_that_raises_changes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = two_heads()
+    before = weights(problem)
+    weighting = AdaptiveWeighting()
+    monkeypatch.setattr(weighting, "start", lambda *_: (_ for _ in ()).throw(Stop))
+    problem.owners  # noqa: B018
+    with pytest.raises(Stop), Pruning(problem, make(0.2), weighting, steps=STEPS):
+        pass
+    assert plain(problem)
+    assert equal(before, weights(problem))
+    with pytest.raises(ValueError, match="lacks parameters that training needs"):
+        fit(
+            problem,
+            make(0.2),
+            steps=STEPS,
+            optimizer=lambda groups: adamw(groups[1:] or [{"params": [torch.ones(1)]}]),
+        )
+    assert plain(problem)
+    assert equal(before, weights(problem))
+
+
+@every_method
+def test_a_loop_of_ones_own_goes_on_bit_for_bit(make: Make) -> None:
+    straight = two_heads()
+    own_loop(straight, make(0.2), UncertaintyWeighting(), steps=STEPS)
+    total = make(0.2).rounds * STEPS
+    saved = io.BytesIO()
+    begun = two_heads()
+
+    for first, last in [(0, total // 3), (total // 3, total - 3), (total - 3, total)]:
+        problem = begun if first == 0 else two_heads()
+        torch.manual_seed(0)
+        problem.model.train()
+        try:
+            with Pruning(problem, make(0.2), UncertaintyWeighting(), steps=STEPS) as pruning:
+                optimizer = pruning.attach(adamw(pruning.groups()))
+                if first:
+                    saved.seek(0)
+                    state = torch.load(saved, weights_only=True)
+                    problem.model.load_state_dict(state["model"])
+                    pruning.load_state_dict(state["pruning"])
+                    optimizer.load_state_dict(state["optimizer"])
+                    torch.set_rng_state(state["rng"])
+                for x, targets in islice(endless(problem), first, last):
+                    if pruning.done and pruning.done % STEPS == 0:
+                        optimizer = pruning.attach(adamw(pruning.groups()))
+                    pruning.loss(problem.model(x), targets).backward()
+                    optimizer.step()
+                    optimizer.zero_grad()
+                    pruning.step()
+                if last < total:
+                    saved = io.BytesIO()
+                    state = {"pruning": pruning.state_dict(), "optimizer": optimizer.state_dict()}
+                    torch.save(
+                        state | {"model": problem.model.state_dict(), "rng": torch.get_rng_state()}, saved
+                    )
+                    raise Stop
+        except Stop:
+            assert plain(problem)
+    assert equal(weights(straight), weights(problem))
+
+
+@every_method
+def test_names_order_and_identity_of_parameters_never_change(make: Make) -> None:
+    problem = two_heads()
+    before = [(name, id(p)) for name, p in problem.model.named_parameters()]
+    keys = list(problem.model.state_dict())
+
+    def look(pruning: Pruning) -> None:
+        assert [(name, id(p)) for name, p in problem.model.named_parameters()] == before
+        assert list(problem.model.state_dict()) == keys
+        if pruning.done == STEPS // 2:
+            for copied in (copy.deepcopy(problem.model), pickle.loads(pickle.dumps(problem.model))):
+                assert not is_effective(copied)
+                assert [type(m) for m in copied.modules()] == [type(m) for m in two_heads().model.modules()]
+                assert not any(vars(p) for p in copied.parameters()) or copied is not problem.model
+
+    own_loop(problem, make(0.2), steps=STEPS, after=look)
