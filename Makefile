@@ -27,7 +27,7 @@ endef
 
 $(READY): pyproject.toml $(LOCK) | python
 	$(call environment,$(VENV),$(addprefix --constraint ,$(LOCK))) \
-		|| { $(if $(LOCK),echo "Not installed. If $(LOCK) names what this machine cannot have, run: make setup LOCK=" >&2;) exit 1; }
+		|| { $(if $(LOCK),echo "Not installed. Where $(LOCK) names what this machine cannot have: make setup LOCK=" >&2;) exit 1; }
 	touch $@
 
 # Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
