@@ -3,28 +3,63 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Exact versions known to work; `make setup LOCK=` takes the newest that pyproject.toml allows instead.
+LOCK ?= lock.txt
+# Processes that run the tests: a number, or `auto` for one a core.
+JOBS ?= auto
+TEST := -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 DEMO := --model.width 0.125 --steps 800 --batch 16 --seed 0
 
-.PHONY: demo test test-slow check setup clean
+.PHONY: demo test test-slow test-newest test-oldest check setup lock python clean
 
 setup: $(READY)
 
-$(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secateur needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+python:
+	@command -v $(PYTHON) > /dev/null || { echo "$(PYTHON) is not installed; secateur needs Python 3.11 or later; run: make PYTHON=path/to/python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "secateur needs Python 3.11 or later; run: make PYTHON=python3.11 ...")'
+
+# $(call environment,its folder,options of pip): everything that development needs; an old pip is too old for groups.
+define environment
+$(PYTHON) -m venv $(1)
+$(1)/bin/python -m pip install --quiet --upgrade $(2) "pip>=25.3"
+$(1)/bin/python -m pip install --quiet $(2) $(if $(2),--build-constraint $(lastword $(2))) --editable . --group dev
+endef
+
+$(READY): pyproject.toml $(LOCK) | python
+	$(call environment,$(VENV),$(addprefix --constraint ,$(LOCK))) \
+		|| { $(if $(LOCK),echo "Not installed. Where $(LOCK) names what this machine cannot have: make setup LOCK=" >&2;) exit 1; }
 	touch $@
+
+# Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
+RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --all-extras --group dev --group install \
+	$(addprefix --constraint ,$(shell $(BIN)/python -m pip config get global.constraint 2> /dev/null))
+
+lock: $(READY)
+	$(RESOLVE) --universal --python-version 3.11 --fork-strategy fewest --upgrade --output-file lock.txt
 
 demo: $(READY)
 	$(BIN)/secateur train dense $(DEMO) --out runs/demo/dense
 	$(BIN)/secateur train adapmtl $(DEMO) --method.density 0.1 --out runs/demo/adapmtl
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python $(TEST)
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --slow
+	OMP_NUM_THREADS=1 $(BIN)/python $(TEST) --slow
+
+# On the newest of everything that pyproject.toml allows.
+test-newest: python
+	rm -rf .venv-newest
+	$(call environment,.venv-newest,)
+	OMP_NUM_THREADS=1 .venv-newest/bin/python $(TEST)
+
+# On the oldest: the lower bounds of pyproject.toml themselves, and what they need as new as it may be.
+test-oldest: $(READY)
+	rm -rf .venv-oldest
+	$(PYTHON) -m venv .venv-oldest
+	$(RESOLVE) --resolution lowest-direct --python $(BIN)/python --output-file .venv-oldest/oldest.txt
+	$(call environment,.venv-oldest,--constraint .venv-oldest/oldest.txt)
+	OMP_NUM_THREADS=1 .venv-oldest/bin/python $(TEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -32,4 +67,4 @@ check: $(READY)
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-oldest runs .pytest_cache .ruff_cache .hypothesis

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from itertools import takewhile
+from itertools import cycle, islice, takewhile
 from pathlib import Path
 
 import pytest
@@ -87,6 +87,21 @@ def test_the_program_of_fit_runs() -> None:
     }
     exec(compile(code.replace("epochs=30", "epochs=2"), "fit.md", "exec"), shown)
     assert shown["history"].attempts
+
+
+def test_the_loops_of_own_loop_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = {"seg": Task(F.cross_entropy), "depth": Task(F.l1_loss)}
+    loader = seg_depth(4)
+    for code in blocks(ROOT / "docs" / "own_loop.md", "python"):
+        problem = secateur.Problem(SegDepth(two_heads().model), made, loader)
+        shown = {"problem": problem, "model": problem.model, "loader": loader, "epochs": 3, "steps": 12}
+        shown |= {"torch": torch, "batches": lambda count: islice(cycle(loader), count)}
+        shown |= {"Pruning": secateur.Pruning, "SoftThreshold": secateur.SoftThreshold}
+        exec(compile(code, "own_loop.md", "exec"), shown)
+        assert secateur.density(problem.model, secateur.components(problem)).overall == pytest.approx(
+            0.1, abs=0.0005
+        )
 
 
 def test_the_examples_of_transformers_run() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def imports(path: Path) -> Iterator[tuple[str, str]]:
             yield from ((a.name, "") for a in node.names if a.name.split(".")[0] == "secateur")
 
 
+@cache
 def arrows() -> dict[tuple[str, str], set[str]]:
     """(room, room) to the files that make the arrow."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,9 @@ from PIL import Image
 from secateur.data.fields import Array
 
 _EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
+# NumPy parses a file's header as Python code, and two threads that do so at once make CPython before 3.13 raise
+# "AST constructor recursion depth mismatch" now and then: a whole file would be called corrupt.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def holds_something(path: Path) -> bool:
@@ -47,13 +50,8 @@ def load(path: Path) -> Array:
 
 def load_npy(path: Path, mapped: bool = False) -> Array:
     """The array in a ``.npy`` file, left on disk if ``mapped``; raises whatever numpy raises."""
-    read = partial(np.load, path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    try:
-        found = read()
-    except (
-        SystemError
-    ):  # numpy parses a header as Python, which CPython 3.11 may fail at in two threads at once
-        found = read()
+    with _ONE_AT_A_TIME:
+        found = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     if not isinstance(found, np.ndarray):
         raise ValueError("it is an archive of arrays")
     return found

@@ -1,6 +1,7 @@
 """What a multi-task problem is: model, tasks and data; which weights can be pruned, and who owns them."""
 
 from secateur.problem.components import By, Components, components, prunable
+from secateur.problem.culprit import lies_in, untraceable
 from secateur.problem.problem import (
     Batch,
     Input,
@@ -26,6 +27,7 @@ __all__ = [
     "apart",
     "components",
     "example",
+    "lies_in",
     "one",
     "predict",
     "preserved_rng",
@@ -36,4 +38,5 @@ __all__ = [
     "selected",
     "set_rng_state",
     "to_device",
+    "untraceable",
 ]

@@ -129,6 +129,26 @@ def test_an_input_for_each_task(tmp_path: Path, suffix: str) -> None:
     assert list(only({"b": example["b"].numpy()})) == ["b"]
 
 
+def test_a_sum_of_branches_takes_every_size(tmp_path: Path) -> None:
+    """The shapes of a stack are shared by what it is made of."""
+    pytest.importorskip("onnxscript", reason="onnxscript not installed")
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"seg": torch.stack([self.one(x), self.two(x)]).sum(0)}
+
+    model = Branches()
+    path = export(model, torch.randn(1, 3, 8, 8), tmp_path / "net.onnx")
+    found = describe(path)
+    assert found["dynamic"] == ["batch", "height", "width"]
+    assert "fixed" not in found
+    agree(model, load_engine(path, threads=1), torch.randn(2, 3, 10, 12))
+
+
 def test_what_must_stay_fixed_stays_fixed_and_says_why(tmp_path: Path) -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:

@@ -103,7 +103,7 @@ def test_runs_end_with_the_comparison(tmp_path: Path) -> None:
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not list(tmp_path.glob("out/*/metrics.jsonl")):
             assert time.monotonic() < deadline
             time.sleep(0.2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,11 +130,15 @@ def figures(folder: Path) -> list[Any]:
 
 
 def test_a_stopped_comparison_goes_on_in_the_middle_of_a_run(tmp_path: Path) -> None:
-    """Stopped when a run has a checkpoint and no end; the same command gives the figures of one never stopped."""
+    """Stopped when a run has a checkpoint and no end; the same command gives the figures of one never stopped.
+
+    The dense run is one for both.
+    """
     asked = ["compare", "magnitude", "--density", "0.5", *SMALL]
     straight, broken = tmp_path / "straight", tmp_path / "broken"
     assert main([*asked, "--out", str(straight)]) == 0
     name = "magnitude-d0.5-depth+edge-s0"
+    shutil.copytree(straight / "dense-depth+edge-s0", broken / "dense-depth+edge-s0")
     process = subprocess.Popen(
         [sys.executable, "-m", "secateur", *asked, "--out", str(broken)],
         start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,

@@ -54,7 +54,11 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
         for axis, size in enumerate(shape):
             if not isinstance(size, int) and size.value is not None:
                 renamed = symbols.sub(lambda match: names[match.group()], str(size.value))
-                value.shape[axis] = ir.SymbolicDim(renamed)
+                shape[axis] = ir.SymbolicDim(renamed)
+        if value.shape is not None:
+            value.shape = ir.Shape(
+                shape
+            )  # anew: the shape of a stack or a split is shared and cannot be changed
 
 
 def _values(graph: Any) -> Iterator[Any]:

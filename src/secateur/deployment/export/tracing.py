@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.folding import fold_batch_norm
 from secateur.deployment.export.network import Network
-from secateur.problem import preserved_rng
+from secateur.problem import preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
 Shape = list[int | str]
@@ -67,7 +66,7 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
             folded = fold_batch_norm(_without_guards(module))
             program = torch.export.export(folded, example, dynamic_shapes=varying).run_decompositions({})
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
-        raise ValueError(_untraceable(error)) from error
+        raise ValueError(f"export: {untraceable(error)}") from error
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     shapes, symbols = _shapes(program, network)
@@ -117,26 +116,3 @@ def _shapes(program: ExportedProgram, network: Network) -> tuple[dict[str, Shape
             shape.append(size if isinstance(size, int) else names.setdefault(str(size), own))
         shapes[name] = shape
     return shapes, {name: symbol for symbol, name in names.items()}
-
-
-def _untraceable(error: Exception) -> str:
-    """Says at which line of the user's the trace stopped, and what to do."""
-    own = [f for f in _frames(error) if not _foreign(f.filename)]
-    where = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return (
-        f"export: the model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the "
-        "same operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` "
-        "and NumPy by torch operations, and check that the example has the shape that the model takes."
-    )
-
-
-def _frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
-    if error.__cause__ is not None:
-        yield from _frames(error.__cause__)
-    yield from traceback.extract_tb(error.__traceback__)
-
-
-def _foreign(file: str) -> bool:
-    file = file.replace("\\", "/")
-    return "/torch/" in file or "/secateur/" in file or file.startswith("<")

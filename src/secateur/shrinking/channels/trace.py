@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 import re
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,7 +13,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from secateur.problem import Input, preserved_rng
+from secateur.problem import Input, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
 
 _ENDS = {
@@ -91,7 +90,7 @@ def trace(model: nn.Module, example: Input) -> list[Node]:
         with torch.no_grad(), preserved_rng():
             program = torch.export.export(model, (example,)).run_decompositions({})
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
-        raise ValueError(_untraceable(error)) from error
+        raise ValueError(untraceable(error)) from error
     finally:
         for module, training in modes.items():
             module.training = training
@@ -148,24 +147,8 @@ def _origin(node: fx.Node) -> tuple[str, str]:
     stack = cast(dict[str, Any], node.meta.get("nn_module_stack") or {})
     owner = next((str(path) for path, _ in reversed(stack.values())), "")
     frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if not _of_torch(frame[0])] or frames
+    own = [frame for frame in frames if not lies_in(frame[0], "torch")] or frames
     return owner, f"{own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""
-
-
-def _of_torch(file: str) -> bool:
-    return "/torch/" in file.replace("\\", "/")
-
-
-def _untraceable(error: Exception) -> str:
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _of_torch(f.filename)]
-    own = [f for f in frames if "/secateur/" not in f.filename.replace("\\", "/")]
-    where = f" at {own[-1].filename}:{own[-1].lineno}: {own[-1].line}" if own else ""
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return (
-        f"The model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the same "
-        "operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` and "
-        "NumPy by torch operations, and check that the example has the shape that the model takes."
-    )
 
 
 def _nodes(value: Any) -> Iterator[Node]:

@@ -1,0 +1,73 @@
+"""The line of the user's code at which a trace stopped."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+# A check of torch's may raise deep in what it calls, and the user's line may call NumPy.
+_LIBRARIES = ("torch", "sympy", "numpy", "secateur")
+
+
+def untraceable(error: BaseException) -> str:
+    """Says that the model cannot be traced, at which line of the user's, and what to do.
+
+    The line is the innermost of the traceback that is no library's; where the traceback has none, as when torch raises
+    an error of its own afterwards, of the error before it; then of the places that the message names.
+    """
+    own = next((line for found in _places(error) if (line := _own(found))), None)
+    where = f" at {own[0]}:{own[1]}: {linecache.getline(*own).strip()}" if own else ""
+    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return (
+        f"The model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the same "
+        "operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` and "
+        "NumPy by torch operations, and check that the example has the shape that the model takes."
+    )
+
+
+@cache
+def lies_in(file: str, *packages: str) -> bool:
+    """Whether a file belongs to one of the installed ``packages``; a folder of the user's may bear any name."""
+    return any(Path(file).resolve().is_relative_to(folder) for name in packages for folder in _folders(name))
+
+
+@cache
+def _folders(package: str) -> tuple[Path, ...]:
+    spec = find_spec(package)
+    return tuple(Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ())
+
+
+def _places(error: BaseException) -> Iterator[list[tuple[str, int]]]:
+    """Files and lines, innermost last: of the traceback of the error and of each before it, then of each message."""
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while (
+        link is not None
+    ):  # by cause alone: the context may be what the user's script was handling all along
+        chain.append(link)
+        link = link.__cause__
+    for link in chain:
+        yield [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(link.__traceback__)]
+    for link in chain:
+        yield [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(link))]
+
+
+def _own(places: list[tuple[str, int]]) -> tuple[str, int] | None:
+    return next((place for place in reversed(places) if not _foreign(place[0])), None)
+
+
+def _foreign(file: str) -> bool:
+    return file.startswith("<") or lies_in(file, *_LIBRARIES) or _of_python(file)
+
+
+@cache
+def _of_python(file: str) -> bool:
+    installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    path, python = Path(file).resolve(), Path(sysconfig.get_path("stdlib")).resolve()
+    return path.is_relative_to(python) and not any(path.is_relative_to(folder) for folder in installed)

@@ -1,0 +1,95 @@
+"""The line that stands in the way of a trace is found wherever the user's project lies, whatever torch's message says."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import secateur
+from secateur.problem import lies_in, untraceable
+from secateur.shrinking import compact
+
+NET = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        y = self.a(x)
+        if y.mean() > 0:  # here
+            y = y + 1
+        return {"seg": y}
+"""
+
+
+@pytest.mark.parametrize("folder", ["secateur", "torch", "numpy/torch/src"])
+def test_a_project_in_a_folder_that_is_called_like_a_library(tmp_path: Path, folder: str) -> None:
+    file = tmp_path / folder / "net.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(NET)
+    spec = spec_from_file_location("net_of_the_user", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with pytest.raises(ValueError, match=rf"traced at {re.escape(str(file))}:11: if y.mean\(\) > 0:  # here"):
+        compact(module.Net(), torch.randn(1, 3, 4, 4))
+
+
+class Reads(nn.Module):
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.how == "numpy":
+            return x + np.linalg.inv(np.zeros((2, 2))).sum()  # in NumPy
+        return x + json.loads("no number")  # in the standard library
+
+
+@pytest.mark.parametrize(("how", "where"), [("numpy", "# in NumPy"), ("python", "# in the standard library")])
+def test_the_line_that_calls_a_library_is_named_not_the_library(how: str, where: str) -> None:
+    with pytest.raises(ValueError, match=rf"traced at \S*test_culprit.py:\d+: return x \+ .*{where} "):
+        compact(Reads(how), torch.randn(1, 3, 4, 4))
+
+
+def raised(error: Exception) -> Exception:
+    try:
+        raise error
+    except Exception as caught:
+        return caught
+
+
+def test_an_error_without_a_line_of_the_users_is_asked_for_its_cause_and_its_message() -> None:
+    assert "traced at" not in untraceable(RuntimeError("no words"))
+    later = RuntimeError("torch's own")
+    later.__cause__ = raised(KeyError("x"))
+    assert re.search(
+        r"traced at \S*test_culprit.py:\d+: raise error \(RuntimeError: torch's own\)", untraceable(later)
+    )
+    place = f'  File "{__file__}", line 1, in forward\n  File "{torch.__file__}", line 2, in linear'
+    assert f"traced at {__file__}:1: " in untraceable(RuntimeError(f"from user code:\n{place}"))
+
+
+def test_a_context_that_the_script_was_handling_is_no_culprit() -> None:
+    later = RuntimeError("torch's own")
+    later.__context__ = raised(KeyError("x"))
+    assert "traced at" not in untraceable(later)
+
+
+def test_a_file_belongs_to_a_package_by_where_that_is_installed() -> None:
+    assert lies_in(torch.nn.__file__, "torch")
+    assert lies_in(secateur.__file__, "torch", "secateur")
+    assert not lies_in(__file__, "torch", "secateur")
+    assert not lies_in("/home/torch/secateur/net.py", "torch", "secateur")
+    assert not lies_in(__file__, "no_such_package")
