@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -114,3 +115,13 @@ def test_tests_mirror_the_rooms() -> None:
     for path in own.rglob("test_*.py"):
         parts = path.relative_to(own).parts[:-1]
         assert (ROOT.joinpath(*parts)).is_dir(), f"{path} mirrors no room"
+
+
+def test_the_table_of_the_design_is_the_house() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)/` \| .* \| ([a-z, ]*) ?\|$", page, re.MULTILINE)
+    assert {name for name, _ in rows} == set(FLOORS)
+    for name, named in rows:
+        assert set(filter(None, named.strip().split(", "))) == {
+            other for own, other in arrows() if own == name
+        }, name
