@@ -48,7 +48,7 @@ def test_every_recipe_that_prunes_is_in_the_list(recipe: str) -> None:
 
 def test_every_method_is_in_the_list() -> None:
     listed = {type(make(0.5)).__name__ for make in ALL.values()}
-    assert listed | {"Dense"} == set(secateur.methods.__all__)
+    assert listed | {"Dense", "KeepZeros"} == set(secateur.methods.__all__)
 
 
 @every_exact_method

@@ -25,6 +25,7 @@ from .methods import DiSparseDynamic as DiSparseDynamic
 from .methods import GradualMagnitude as GradualMagnitude
 from .methods import GroupLasso as GroupLasso
 from .methods import IterativeMagnitude as IterativeMagnitude
+from .methods import KeepZeros as KeepZeros
 from .methods import LearnedThreshold as LearnedThreshold
 from .methods import LotteryTicket as LotteryTicket
 from .methods import OneShot as OneShot

@@ -5,6 +5,7 @@ from secateur.methods.disparse_dynamic import DiSparseDynamic
 from secateur.methods.gradual_magnitude import GradualMagnitude
 from secateur.methods.group_lasso import GroupLasso
 from secateur.methods.iterative_magnitude import IterativeMagnitude
+from secateur.methods.keep_zeros import KeepZeros
 from secateur.methods.learned_threshold import LearnedThreshold
 from secateur.methods.lottery_ticket import LotteryTicket
 from secateur.methods.one_shot import OneShot
@@ -21,6 +22,7 @@ __all__ = [
     "GradualMagnitude",
     "GroupLasso",
     "IterativeMagnitude",
+    "KeepZeros",
     "LearnedThreshold",
     "LotteryTicket",
     "OneShot",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem
+from secateur.problem import Problem, prunable
 
 
 class Sparsifier:
@@ -23,7 +24,20 @@ class Sparsifier:
     rounds: int = 1
 
     def start(self, problem: Problem, steps: int) -> None:
-        """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here."""
+        """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here.
+
+        Dense training warns where most of the weights are zero already, since it loses these zeros.
+        """
+        if type(self) is Sparsifier:
+            weights = prunable(problem.model).values()
+            zeros = sum(w.numel() - int(w.count_nonzero()) for w in weights)
+            share = zeros / max(1, sum(w.numel() for w in weights))
+            if share > 0.5:
+                warnings.warn(
+                    f"Dense training of a network in which {share:.0%} of the weights are zero: they will not stay zero. "
+                    "Train with KeepZeros() to keep them.",
+                    stacklevel=4,
+                )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The method's own trainable parameters as optimizer groups."""
