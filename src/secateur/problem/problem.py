@@ -76,9 +76,12 @@ class Problem:
         Parameters that no task reaches own the empty set. Several owners mean a shared parameter.
 
         Raises:
-            ValueError: If the model and the targets do not name the same tasks.
+            ValueError: If the model and the targets do not name the same tasks, or a task depends on parameters that the
+                model does not list, such as those of layers in a plain dict.
         """
-        return _owners(self)
+        from secateur.problem.owners import find_owners  # it needs what is here
+
+        return find_owners(self)
 
 
 def predict(
@@ -158,59 +161,3 @@ def to_device(x: Any, device: torch.device) -> Any:
     if isinstance(x, (tuple, list)):
         return type(x)(to_device(value, device) for value in x)
     return x
-
-
-def _owners(problem: Problem) -> dict[str, frozenset[str]]:
-    model, unseen = problem.model, set(problem.tasks)
-    names = {id(p): name for name, p in model.named_parameters()}
-    found: dict[str, set[str]] = {name: set() for name in names.values()}
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with preserved_rng(), torch.enable_grad():
-            for x, targets in problem.train:
-                for part, named in _one_by_one(x, targets, problem.tasks, unseen):
-                    predictions = predict(
-                        model, to_device(part, device), to_device(named, device), problem.tasks
-                    )
-                    for task in unseen & set(predictions):
-                        for parameter in _leaves(predictions[task]):
-                            if id(parameter) in names:
-                                found[names[id(parameter)]].add(task)
-                    unseen -= set(predictions)
-                if not unseen:
-                    break
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    if unseen:
-        raise ValueError(
-            f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task."
-        )
-    return {name: frozenset(tasks) for name, tasks in found.items()}
-
-
-def _one_by_one(
-    x: Input, targets: Mapping[str, Tensor], tasks: Container[str], unseen: set[str]
-) -> list[tuple[Input, Mapping[str, Tensor]]]:
-    """Each task's own input by itself, so that inputs mixed in one batch do not make one task depend on another's."""
-    if isinstance(x, Tensor) or not apart(x, tasks):
-        return [(x, targets)]
-    return [({task: x[task]}, {task: targets[task]}) for task in targets if task in unseen and task in x]
-
-
-def _leaves(output: Tensor) -> list[Tensor]:
-    """Leaf tensors that ``output`` depends on, by a walk over the autograd graph."""
-    leaves: list[Tensor] = []
-    stack: list[Any] = [output.grad_fn]
-    seen: set[Any] = set()
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if hasattr(node, "variable"):
-            leaves.append(node.variable)
-        stack.extend(parent for parent, _ in node.next_functions)
-    return leaves
