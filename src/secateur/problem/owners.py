@@ -102,6 +102,6 @@ def _plain_containers(model: nn.Module) -> Iterator[str]:
     for prefix, module in model.named_modules():
         for name, value in vars(module).items():
             inside = value.values() if isinstance(value, dict) else value
-            if not name.startswith("_") and isinstance(inside, (list, tuple, type({}.values()))):
-                if any(isinstance(item, (nn.Module, nn.Parameter)) for item in inside):
-                    yield f"{prefix}.{name}" if prefix else f"self.{name}"
+            named = not name.startswith("_") and isinstance(inside, (list, tuple, type({}.values())))
+            if named and any(isinstance(item, (nn.Module, nn.Parameter)) for item in inside):
+                yield f"{prefix}.{name}" if prefix else f"self.{name}"
