@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sized
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from secateur.training.floors import Attempt, Results, within_floors
 from secateur.training.hold import check_finite
 from secateur.training.identity import identity_of_training
 from secateur.training.ledger import Ledger, Row
+from secateur.training.loader_state import unrepeatable
 from secateur.training.optimizer import MakeOptimizer, adam
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate as recalibrate_
@@ -154,6 +156,10 @@ def fit(
         model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.model, inner))
         backward = Backward(pruning, model, fabric, aggregator)
         stream = Stream(problem.train, fabric.global_rank, fabric.world_size)
+        if path and (why := unrepeatable(problem.train)):
+            warnings.warn(
+                f"fit: a stopped run of this loader will not go on bit for bit: {why}.", stacklevel=2
+            )
         ledger, history = Ledger(), History()
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
         decides = {"seed": seed, "schedule": schedule, "distillation": distillation, "aggregator": aggregator}

@@ -6,9 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-import torch
-
 from secateur.problem import Batch, rng_state, set_rng_state
+from secateur.training.loader_state import distributed_sampler, loader_state, restore_loader
 
 
 @runtime_checkable
@@ -24,15 +23,20 @@ class Stream:
     """Endless batches of ``loader``; the place in the data is in :meth:`state_dict`.
 
     A loader with ``from_step`` starts anywhere at no cost. Any other is replayed: its epoch begins again from the
-    random state it began with, and the batches already used are skipped. Of several processes each takes every n-th
-    batch.
+    random state it began with, its own and that of its samplers and data sets, and the batches already used are skipped.
+    Of several processes each takes every n-th batch, unless a ``DistributedSampler`` has split them; that is told its epoch.
 
     Raises:
         ValueError: On the first batch, if the loader is empty.
     """
 
     def __init__(self, loader: Iterable[Batch], rank: int = 0, world: int = 1) -> None:
-        self._loader, self._rank, self._world = loader, rank, world
+        self._sampler = distributed_sampler(loader)  # it has split the data already
+        self._loader, self._rank, self._world = (
+            loader,
+            *((0, 1) if self._sampler is not None else (rank, world)),
+        )
+        self._epoch = -1
         self._epoch_state: dict[str, Any] = {}
         self._used = 0  # batches of this epoch, over all processes
         self._batches: Iterator[Batch] | None = None
@@ -86,19 +90,13 @@ class Stream:
         )
 
     def _begin_epoch(self) -> dict[str, Any]:
-        generators = [g.get_state() for g in _generators(self._loader)]
-        return {"rng": rng_state(), "generators": generators}
+        self._epoch += 1
+        if self._sampler is not None:
+            self._sampler.set_epoch(self._epoch)
+        return {"rng": rng_state(), "loader": loader_state(self._loader), "number": self._epoch}
 
     def _restore_epoch(self, state: dict[str, Any]) -> None:
         self._epoch_state = state
+        self._epoch = state["number"]
         set_rng_state(state["rng"])
-        for generator, saved in zip(_generators(self._loader), state["generators"], strict=True):
-            generator.set_state(saved)
-
-
-def _generators(loader: Any) -> list[torch.Generator]:
-    """The generators that a DataLoader and its sampler draw from, where they have their own."""
-    holders = (loader, getattr(loader, "sampler", None))
-    found = [getattr(holder, "generator", None) for holder in holders]
-    distinct = {id(g): g for g in found if isinstance(g, torch.Generator)}
-    return list(distinct.values())
+        restore_loader(self._loader, state["loader"])
