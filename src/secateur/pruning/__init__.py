@@ -8,7 +8,7 @@ from secateur.pruning.effective import attach, check_plain, close_values, detach
 from secateur.pruning.groups import Groups, all_weights, input_groups, share, survivors, wide
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import Guard, Masks, shortfall, top_masks
+from secateur.pruning.masks import Guard, Masks, before_step, shortfall, top_masks
 from secateur.pruning.passes import check_slopes
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -49,6 +49,7 @@ __all__ = [
     "all_weights",
     "attach",
     "bake",
+    "before_step",
     "check_density",
     "check_guard",
     "check_plain",
