@@ -34,7 +34,7 @@ class Adapter(nn.Module):
         return self.__dict__["of"].training
 
     @training.setter
-    def training(self, mode: bool) -> None:
+    def training(self, mode: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.__dict__["of"].training = mode
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -62,11 +62,12 @@ class Adapter(nn.Module):
 
 def targets_of(batch: Mapping[str, Any], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
     """Of a batch the columns of the tasks' names, or its ``labels``: ``{task: target}``, or a single task's target."""
-    labels = batch.get("labels")
-    if isinstance(labels, Mapping):
-        batch = labels
-    found = {task: batch[task] for task in tasks if task in batch}
-    return {next(iter(tasks)): labels} if not found and len(tasks) == 1 and labels is not None else found
+    labels: Any = batch.get("labels")
+    columns = labels if isinstance(labels, Mapping) else batch
+    found: dict[str, Tensor] = {task: columns[task] for task in tasks if task in columns}
+    if not found and len(tasks) == 1 and "labels" in batch:
+        found[next(iter(tasks))] = batch["labels"]
+    return found
 
 
 def field_of(outputs: Any, name: str) -> Tensor:
