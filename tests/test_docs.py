@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
 from torchmetrics import MeanAbsoluteError
+from transformers import BertConfig, BertForSequenceClassification
 
 import secateur
 from problems import batches, two_heads
@@ -118,6 +120,43 @@ def test_the_examples_of_transformers_run() -> None:
     exec(compile(second, "transformers.md", "exec"), shown)
     parts = secateur.components(shown["problem"], "kind")
     assert secateur.density(shown["problem"].model, parts).overall == pytest.approx(0.2, abs=0.0005)
+
+
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_the_examples_of_trainers_run(tmp_path: Path) -> None:
+    lightning, hugging, own = blocks(ROOT / "docs" / "own_loop_trainers.md", "python")
+    quiet = {
+        "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
+        "accelerator": "cpu", "default_root_dir": tmp_path,
+    }  # fmt: skip
+    loader = DataLoader(seg_depth(), batch_size=None)
+    shown: dict = {"net": SegDepth(two_heads().model), "loader": loader, "quiet": quiet}
+    exec(compile(lightning, "own_loop_trainers.md", "exec"), shown)
+    found = secateur.Problem(shown["module"], shown["tasks"], seg_depth())
+    assert secateur.density(found.model, secateur.components(found)).overall == pytest.approx(0.1, abs=0.0005)
+
+    sizes = {
+        "vocab_size": 9,
+        "hidden_size": 32,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+    }
+    model = BertForSequenceClassification(BertConfig(num_labels=2, max_position_embeddings=8, **sizes))
+    data = [{"input_ids": torch.tensor([i % 9, 1, 2]), "labels": i % 2} for i in range(8)]
+    quiet = {
+        "max_steps": 12,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": True,
+    }
+    shown = {"model": model, "data": data, "folder": tmp_path, "settings": quiet}
+    exec(compile(hugging, "own_loop_trainers.md", "exec"), shown)
+    weights = [p for n, p in model.named_parameters() if "encoder" in n and p.dim() == 2]
+    assert sum(int(p.count_nonzero()) for p in weights) < 0.4 * sum(p.numel() for p in weights)
+    exec(compile(own, "own_loop_trainers.md", "exec"), shown)
 
 
 def test_the_data_set_of_ones_own_loads() -> None:

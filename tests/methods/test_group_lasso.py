@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lasso_groups import SHARED, kept, shared
 from problems import TwoHeads, equal, tasks, two_heads, weights
@@ -168,3 +168,25 @@ def test_bad_settings() -> None:
     stranger = Groups(1, {"x": 1}, {"x": torch.tensor([0])}, {})
     with pytest.raises(ValueError, match=r"groups name \['x'\]"):
         fit(two_heads(), GroupLasso(strength=1.0, groups=stranger), steps=1)
+
+
+class OneTask(nn.Module):
+    """No convolution that several tasks share, because there is one task, and linear layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 32), nn.Linear(32, 5)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"colour": self.last(self.first(x.mean((2, 3))).relu())}
+
+
+def test_where_nothing_is_shared_whole_channels_go_by_default() -> None:
+    batches = [(x, {"colour": t["colour"][:, 0, 0]}) for x, t in two_heads().train]
+    problem = Problem(OneTask(), {"colour": tasks()["colour"]}, batches)
+    fit(problem, GroupLasso(density=0.3), steps=20)
+    dead = (problem.model.get_parameter("last.weight") == 0).all(0)
+    assert int(dead.sum()) >= 22
+    assert torch.equal(dead, (problem.model.get_parameter("first.weight") == 0).all(1))
+    with pytest.raises(ValueError, match="no convolution that several tasks share"):
+        fit(problem, GroupLasso(density=0.3, groups="input"), steps=20)

@@ -26,7 +26,7 @@ from secateur.pruning import (
     survivors,
     wide,
 )
-from secateur.shrinking.channels import coupled_groups
+from secateur.shrinking.channels import coupled_groups, default_groups
 
 _EVERY = 10  # steps between two cuts, the only ones that read a value back to the host
 _AHEAD = 0.2  # share of the ramp that is looked ahead
@@ -54,7 +54,8 @@ class GroupLasso(Sparsifier):
         of: What ``density`` is a share of: parameters or multiply-accumulates of the grouped weights, or groups.
         groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.pruning.groups.input_groups`).
             ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.shrinking.channels.coupled_groups`).
-            ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is; ``"input"`` is that of groups.
+            ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is. That of groups is ``"input"``, and
+            ``"coupled"`` where no convolution is shared: in networks of one task, of linear layers, of transformers.
         metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
             any optimizer.
         norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; ``density`` is exact, and every layer keeps a weight.
@@ -94,7 +95,7 @@ class GroupLasso(Sparsifier):
             raise ValueError(f"groups is 'all', but norm {norm!r} removes whole groups; choose norm='l1'.")
         schedules.check_ramp(*ramp)
         self.density, self.strength, self.of = density, strength, of
-        self.groups = groups or ("all" if norm == "l1" else "input")
+        self.groups, self._chosen = groups or ("all" if norm == "l1" else "input"), groups is not None
         self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp
         self.eps, self.decay, self.bias_correct_prox = eps, decay, bias_correct_prox
         self.masks: Masks | None = None
@@ -105,8 +106,8 @@ class GroupLasso(Sparsifier):
         parameters = dict(problem.model.named_parameters())
         groups = self.groups
         if not isinstance(groups, Groups):
-            found = {"input": input_groups, "all": all_weights}.get(groups)
-            groups = found(problem) if found else coupled_groups(problem.model, example(problem))
+            by = {"input": input_groups if self._chosen else default_groups, "all": all_weights}.get(groups)
+            groups = by(problem) if by else coupled_groups(problem.model, example(problem))
         unknown = sorted(groups.axis.keys() - parameters.keys())
         if unknown:
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")
@@ -114,12 +115,11 @@ class GroupLasso(Sparsifier):
         self._others = [p for name, p in parameters.items() if name not in self._weights and p.requires_grad]
         self._plan, self._groups = groups, groups.to(next(iter(self._weights.values())).device)
         self._roots = self._groups.sizes(self._weights).sqrt()  # √n_g
-        self._steps = steps
+        self._steps, self._spared = steps, dict[str, Tensor]()
         wait = self.warmup if self.density is None else self.ramp[0]
         self._begin = round(wait * steps) if wait < 1 else round(wait)
         self._optimizer: Optimizer | None = None
         self._level, self._frozen = self.strength, False
-        self._spared: dict[str, Tensor] = {}
         self._active = self.strength != 0.0 and self.density != 1.0
         if self.density is not None and self._active:
             ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}

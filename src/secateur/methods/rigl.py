@@ -11,6 +11,7 @@ from secateur.problem import Problem
 from secateur.pruning import (
     Distribution,
     Masked,
+    before_step,
     check_share,
     check_slopes,
     drop_share,
@@ -91,7 +92,7 @@ class RigL(Masked):
         """Looks at the gradients before the masks do."""
         if self.density < 1.0 and self.grow == "gradient":
             self._unhook()
-            self._hook = optimizer.register_step_pre_hook(lambda *_: self._look())
+            self._hook = before_step(optimizer, self._look)
         super().bind(optimizer)
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:

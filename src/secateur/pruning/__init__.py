@@ -5,10 +5,18 @@ from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offse
 from secateur.pruning.density import Density, DensityError, density, weight
 from secateur.pruning.distribution import Distribution, Quotas
 from secateur.pruning.effective import attach, check_plain, close_values, detach, is_effective, open_values
-from secateur.pruning.groups import Groups, all_weights, input_groups, share, survivors, wide
+from secateur.pruning.groups import (
+    Groups,
+    all_weights,
+    input_groups,
+    share,
+    shared_convolutions,
+    survivors,
+    wide,
+)
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import Guard, Masks, shortfall, top_masks
+from secateur.pruning.masks import Guard, Masks, before_step, shortfall, top_masks
 from secateur.pruning.passes import check_slopes
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -49,6 +57,7 @@ __all__ = [
     "all_weights",
     "attach",
     "bake",
+    "before_step",
     "check_density",
     "check_guard",
     "check_plain",
@@ -78,6 +87,7 @@ __all__ = [
     "scores",
     "select",
     "share",
+    "shared_convolutions",
     "shortfall",
     "soft_threshold",
     "staircase",

@@ -147,11 +147,8 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
     """
     weights = prunable(problem.model)
     layers = {name: problem.model.get_submodule(name.rpartition(".")[0]) for name in weights}
-    whole = {n: p for n, p in weights.items() if getattr(layers[n], "groups", 1) == 1}
-    if names is None:
-        shared = [n for n in whole if len(problem.owners[n]) > 1 and isinstance(layers[n], _ConvNd)]
-    else:
-        shared = list(names)
+    whole = {n for n in weights if getattr(layers[n], "groups", 1) == 1}
+    shared = shared_convolutions(problem) if names is None else list(names)
     unknown = sorted(n for n in shared if n not in whole or not isinstance(layers[n], (_ConvNd, nn.Linear)))
     if unknown:
         raise ValueError(
@@ -169,6 +166,16 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
         index[name] = torch.arange(count, count + size)
         count += size
     return Groups(count, axis, index, {})
+
+
+def shared_convolutions(problem: Problem) -> list[str]:
+    """Names of the weights of all convolutions, not split into groups, that several tasks own."""
+    found = list[str]()
+    for name in prunable(problem.model):
+        layer = problem.model.get_submodule(name.rpartition(".")[0])
+        if isinstance(layer, _ConvNd) and layer.groups == 1 and len(problem.owners[name]) > 1:
+            found.append(name)
+    return found
 
 
 def all_weights(problem: Problem) -> Groups:

@@ -8,6 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+
+def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHandle:
+    """Calls ``act`` at every step, when its gradients are there: after the closure where the step is given one."""
+
+    def hook(_: Optimizer, args: Any, kwargs: Any) -> Any:
+        own, *given = args
+        closure = kwargs.get("closure", given[0] if given else None)
+        if closure is None:
+            act()
+            return None
+
+        def closed() -> Any:
+            value = closure()
+            act()
+            return value
+
+        return ((own, closed, *given[1:]), kwargs) if given else (args, {**kwargs, "closure": closed})
+
+    return optimizer.register_step_pre_hook(hook)
 
 
 class Guard:
@@ -20,7 +41,7 @@ class Guard:
         """Enforces what ``masks`` gives around every step of ``optimizer`` from now on; None is no mask yet."""
         self.unbind()
 
-        def before(*_: object) -> None:
+        def before() -> None:
             if (held := masks()) is not None:
                 held.zero_gradients_()
 
@@ -28,7 +49,7 @@ class Guard:
             if (held := masks()) is not None:
                 held.zero_weights_()
 
-        self._hooks = [optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after)]
+        self._hooks = [before_step(optimizer, before), optimizer.register_step_post_hook(after)]
 
     def unbind(self) -> None:
         """Stops."""

@@ -4,17 +4,20 @@ from secateur.training.aggregators import aggregator
 from secateur.training.distillation import Distillation
 from secateur.training.fit import History, fit
 from secateur.training.floors import check_floors
+from secateur.training.guests import Guests, check_whole
 from secateur.training.ledger import Row
 from secateur.training.optimizer import adam
 from secateur.training.pruning import Pruning
 
 __all__ = [
     "Distillation",
+    "Guests",
     "History",
     "Pruning",
     "Row",
     "adam",
     "aggregator",
     "check_floors",
+    "check_whole",
     "fit",
 ]

@@ -28,7 +28,8 @@ class Hold:
         wanted = list(parameters)
         if any(hasattr(p, _HELD) for p in wanted):
             raise RuntimeError(
-                "This model is being pruned already; leave the other Pruning first, or give this one a copy of the model."
+                "This model is being pruned already; leave the other Pruning first (or take it off: pruning.undo(), or prune.undo() of "
+                "a callback), or give this one a copy of the model."
             )
         for parameter in wanted:
             setattr(parameter, _HELD, True)

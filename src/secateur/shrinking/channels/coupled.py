@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Input
-from secateur.pruning import Groups
+from secateur.problem import Input, Problem, example
+from secateur.pruning import Groups, input_groups, shared_convolutions
 from secateur.shrinking.channels.channels import Channels, find_channels
 from secateur.shrinking.channels.fold import layers
 
@@ -40,6 +40,13 @@ def coupled_groups(model: nn.Module, example: Input) -> Groups:
         if axis[name] == 1:
             rows[name] = _of(channels, name, 0, layer.weight.shape)
     return _numbered(axis, index, rows)
+
+
+def default_groups(problem: Problem) -> Groups:
+    """The input channels of the convolutions that several tasks share; where there is none, :func:`coupled_groups`."""
+    if shared_convolutions(problem):
+        return input_groups(problem)
+    return coupled_groups(problem.model, example(problem))
 
 
 def _of(channels: Channels, name: str, axis: int, shape: tuple[int, ...]) -> Tensor:

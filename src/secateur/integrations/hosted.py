@@ -1,0 +1,184 @@
+"""One training under a pruning method in a loop that calls back: what the callbacks of all trainers share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.problem import Problem, Task, rng_state, selected, set_rng_state
+from secateur.pruning import Sparsifier
+from secateur.training import Guests, Pruning, check_whole
+from secateur.weighting import Weighting
+
+
+class Hosted:
+    """A method and a weighting, and the :class:`secateur.Pruning` that is made of them for each training.
+
+    Args:
+        method: Of one round.
+        weighting: Equal weights if None.
+        remedy: What to write where the loss must be ours.
+
+    Raises:
+        TypeError: If one of them is something else.
+        ValueError: If the method has rounds, each of which begins with a new optimizer.
+    """
+
+    def __init__(self, method: Sparsifier, weighting: Weighting | None, remedy: str) -> None:
+        given: tuple[Any, Any] = (method, weighting)
+        if not isinstance(given[0], Sparsifier) or not isinstance(given[1], (Weighting, type(None))):
+            raise TypeError(
+                f"Prune: method is {method!r} and weighting {weighting!r}; give a method such as SoftThreshold(density=0.1), "
+                "and a weighting such as AdaptiveWeighting() or none."
+            )
+        if method.rounds > 1:
+            raise ValueError(
+                f"Prune: {type(method).__name__} trains {method.rounds} rounds, and a trainer makes one optimizer; use fit, or "
+                "Pruning in a loop of your own."
+            )
+        self.method, self.weighting, self._remedy = method, weighting, remedy
+        self.pruning: Pruning | None = None
+        self.accumulate = 1
+        self.over = False  # all steps are done, and the model is plain
+        self._guests: Guests | None = None
+        self._asked = False
+        self._kept: dict[str, Any] = {}
+
+    def begin(
+        self,
+        problem: Problem,
+        optimizer: Optimizer,
+        schedulers: Iterable[object],
+        *,
+        steps: int,
+        accumulate: int,
+        saved: dict[str, Any] | None,
+        form: str,
+    ) -> None:
+        """Starts method and weighting on a model whose optimizer is made.
+
+        Args:
+            problem: Model, tasks and data.
+            optimizer: The trainer's, wrapped or not.
+            schedulers: Of its learning rates.
+            steps: Optimizer steps of the whole training.
+            accumulate: Batches to a step.
+            saved: :meth:`state_dict` of the training that goes on; the model's and the optimizer's are loaded already.
+            form: What model and loader must be, for the message.
+
+        Raises:
+            ValueError: If model, tasks, data, optimizer and saved state do not fit together.
+        """
+        self.accumulate, self.over, self._asked, self._kept = accumulate, False, False, {}
+        optimizer = inner(optimizer)
+        check_whole(problem.model, optimizer)
+        try:
+            _ = problem.owners
+        except (TypeError, NotImplementedError) as error:
+            raise ValueError(
+                f"Prune: the model does not take the batches as they are ({error}). {form}"
+            ) from error
+        loaded = _tensors(problem.model) if saved else {}
+        pruning = Pruning(problem, self.method, self.weighting, steps=steps, accumulate=accumulate).enter()
+        self.pruning = pruning
+        try:
+            self._guests = Guests(problem.model, optimizer, pruning.groups(), schedulers)
+            pruning.attach(optimizer)
+            if saved:
+                _load(problem.model, loaded)  # the start of a method may have pruned them
+                pruning.load_state_dict(saved["pruning"])
+                self._guests.load_state_dict(saved["optimizer"])
+                set_rng_state(saved["rng"])
+        except BaseException:
+            self.undo()
+            raise
+
+    def loss(self, predictions: Any, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> Tensor:
+        """The loss of one batch, not divided by the batches of a step; where no gradient is asked, the tasks' alone."""
+        if not torch.is_grad_enabled():
+            found = selected(predictions, targets, tasks)
+            return torch.stack(
+                [tasks[t].weight * tasks[t].loss(p, targets[t]) for t, p in found.items()]
+            ).sum()
+        if self.pruning is None:
+            raise RuntimeError(
+                "Prune.loss: no training is under way; is this the callback that the Trainer got?"
+            )
+        self._asked = True
+        return self.pruning.terms(predictions, targets).total
+
+    def ended(self) -> None:
+        """A step of the optimizer has ended; the last one ends the training, so that what is saved then has the zeros."""
+        assert self.pruning is not None
+        assert self._guests is not None
+        own, self._asked = not self._asked, False
+        try:
+            self.pruning.step(own_loss=own)
+        except ValueError as error:
+            raise ValueError(f"{error} In this trainer: {self._remedy}") from error
+        self._guests.zero_grad()
+        if self.pruning.done == self.pruning.total:
+            self.finish()
+            self.over = True
+
+    def check_going_on(self) -> None:
+        """Raises RuntimeError if another step is about to follow the last one."""
+        if self.over:
+            raise RuntimeError(
+                "Prune: all steps that the trainer announced are done and the model is plain, but training goes on, which would lose "
+                "the zeros; give the trainer the number of steps (max_steps)."
+            )
+
+    def finish(self, *, early: bool = False) -> None:
+        """Leaves the model plain with exact zeros; a training that is over already is left as it is."""
+        if (pruning := self._let_go()) is not None:
+            pruning.leave(early=early)
+
+    def undo(self) -> None:
+        """Leaves model and optimizer plain where training broke off; twice does no harm."""
+        if (pruning := self._let_go()) is not None:
+            pruning.undo()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on beside model, optimizer and data; after the end, that of the end."""
+        if self.pruning is None or self._guests is None:
+            return self._kept
+        parts = {"pruning": self.pruning.state_dict(), "optimizer": self._guests.state_dict()}
+        return {**parts, "rng": rng_state()}
+
+    def _let_go(self) -> Pruning | None:
+        self._kept = self.state_dict()
+        if self._guests is not None:
+            self._guests.release()
+        pruning, self.pruning, self._guests = self.pruning, None, None
+        return pruning
+
+
+def check_tasks(tasks: object) -> None:
+    """Raises TypeError or ValueError if ``tasks`` is no ``{name: Task}`` of at least one."""
+    if not isinstance(tasks, Mapping) or not all(isinstance(task, Task) for task in tasks.values()):
+        raise TypeError(f"Prune: tasks is {tasks!r}; give a mapping {{name: Task(loss)}}.")
+    if not tasks:
+        raise ValueError("Prune: tasks is empty; give at least one {name: Task(loss)}.")
+
+
+def inner(optimizer: Any) -> Optimizer:
+    """The optimizer inside the wrappers of trainers."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: value.detach().clone() for name, value in named}
+
+
+@torch.no_grad()
+def _load(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    for name, value in [*model.named_parameters(), *model.named_buffers()]:
+        value.copy_(values[name])
