@@ -32,7 +32,7 @@ $(READY): pyproject.toml $(LOCK) | python
 
 # Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
 RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --all-extras --group dev --group install \
-	$(addprefix --constraint ,$(shell $(BIN)/python -m pip config get global.constraint 2> /dev/null))
+	$(addprefix --constraint ,$(shell $(BIN)/python -m pip config list 2> /dev/null | sed -n "s/^global.constraint='\(.*\)'/\1/p"))
 
 lock: $(READY)
 	$(RESOLVE) --universal --python-version 3.11 --fork-strategy fewest --upgrade --output-file lock.txt

@@ -95,7 +95,7 @@ def test_the_loops_of_own_loop_run(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     made = {"seg": Task(F.cross_entropy), "depth": Task(F.l1_loss)}
     loader = seg_depth(4)
-    for code in blocks(ROOT / "docs" / "own_loop.md", "python"):
+    for code in blocks(ROOT / "docs" / "own_loop.md", "python")[:3]:
         problem = secateur.Problem(SegDepth(two_heads().model), made, loader)
         shown = {"problem": problem, "model": problem.model, "loader": loader, "epochs": 3, "steps": 12}
         shown |= {"torch": torch, "batches": lambda count: islice(cycle(loader), count)}
@@ -125,14 +125,14 @@ def test_the_examples_of_transformers_run() -> None:
 @pytest.mark.filterwarnings("ignore:.*LeafSpec.* is deprecated:FutureWarning")
 @pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
 def test_the_examples_of_trainers_run(tmp_path: Path) -> None:
-    lightning, hugging, own = blocks(ROOT / "docs" / "own_loop_trainers.md", "python")
+    lightning, hugging, own = blocks(ROOT / "docs" / "own_loop.md", "python")[3:]
     quiet = {
         "logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False,
         "accelerator": "cpu", "default_root_dir": tmp_path,
     }  # fmt: skip
     loader = DataLoader(seg_depth(), batch_size=None)
     shown: dict = {"net": SegDepth(two_heads().model), "loader": loader, "quiet": quiet}
-    exec(compile(lightning, "own_loop_trainers.md", "exec"), shown)
+    exec(compile(lightning, "own_loop.md", "exec"), shown)
     found = secateur.Problem(shown["module"], shown["tasks"], seg_depth())
     assert secateur.density(found.model, secateur.components(found)).overall == pytest.approx(0.1, abs=0.0005)
 
@@ -153,10 +153,10 @@ def test_the_examples_of_trainers_run(tmp_path: Path) -> None:
         "use_cpu": True,
     }
     shown = {"model": model, "data": data, "folder": tmp_path, "settings": quiet}
-    exec(compile(hugging, "own_loop_trainers.md", "exec"), shown)
+    exec(compile(hugging, "own_loop.md", "exec"), shown)
     weights = [p for n, p in model.named_parameters() if "encoder" in n and p.dim() == 2]
     assert sum(int(p.count_nonzero()) for p in weights) < 0.4 * sum(p.numel() for p in weights)
-    exec(compile(own, "own_loop_trainers.md", "exec"), shown)
+    exec(compile(own, "own_loop.md", "exec"), shown)
 
 
 def test_the_data_set_of_ones_own_loads() -> None:
