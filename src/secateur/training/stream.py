@@ -48,7 +48,8 @@ class Stream:
         self._used = state["used"]
         self._batches = iter(self._loader)
         for _ in range(self._used):  # now: a sampler draws its order at the first batch
-            next(self._batches)
+            if next(self._batches, None) is None:
+                raise ValueError(f"it is of batch {self._used} of an epoch, and Problem.train has fewer")
 
     def state_dict(self) -> dict[str, Any]:
         """Random state at the start of the epoch, and the batches used of it."""
@@ -92,7 +93,12 @@ class Stream:
     def _restore_epoch(self, state: dict[str, Any]) -> None:
         self._epoch_state = state
         set_rng_state(state["rng"])
-        for generator, saved in zip(_generators(self._loader), state["generators"], strict=True):
+        generators = _generators(self._loader)
+        if len(generators) != len(state["generators"]):
+            raise ValueError(
+                f"{len(state['generators'])} generators drew its data, {len(generators)} do here"
+            )
+        for generator, saved in zip(generators, state["generators"], strict=True):
             generator.set_state(saved)
 
 
