@@ -31,10 +31,16 @@ def rng_state() -> dict[str, Any]:
 
 
 def set_rng_state(state: dict[str, Any]) -> None:
-    """Puts every global generator back to ``state`` (of :func:`rng_state`)."""
+    """Puts every global generator back to ``state`` (of :func:`rng_state`).
+
+    Raises:
+        ValueError: If it is none.
+    """
     version, internal, gauss_next = state["python"]
     random.setstate((version, tuple(internal), gauss_next))
     name, keys, position, has_gauss, gauss = state["numpy"]
+    if len(keys) != 624 or not 0 <= position <= 624:  # NumPy does not look, and would read beyond the end
+        raise ValueError(f"the random state of NumPy has {len(keys)} numbers and stands at {position}")
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():

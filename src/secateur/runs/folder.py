@@ -7,12 +7,12 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
 from secateur.runs.config import telling
-from secateur.storage import write_text
+from secateur.storage import is_leftover, remove_leftovers, write_new
 
 try:
     import fcntl
@@ -82,20 +82,22 @@ class RunFolder:
             ValueError: If it holds a run of another configuration, or something else.
             OSError: If it cannot be written.
         """
-        if self.config.exists():
-            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-            told = list(differences(telling(held), telling(config)))
-            if told:
+        if not self.config.exists():
+            inside = self.path.iterdir() if self.path.is_dir() else ()
+            if self.path.exists() and (not self.path.is_dir() or not all(map(is_leftover, inside))):
+                if self.config.exists():  # another process has just made it
+                    return self.claim(config)
                 raise ValueError(
-                    f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "
-                    "Choose another --out, or delete the folder."
+                    f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out."
                 )
-            return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+            if write_new(self.config, yaml.safe_dump(dict(config), sort_keys=True)):
+                return None
+        if told := list(differences(telling(self.read_config()), telling(config))):
             raise ValueError(
-                f"{self.path} exists and is not a run folder (it has no config.yaml); choose another --out."
+                f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "
+                "Choose another --out, or delete the folder."
             )
-        write_text(self.config, yaml.safe_dump(dict(config), sort_keys=True))
+        return None
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -112,6 +114,7 @@ class RunFolder:
                     raise ValueError(
                         f"{self.path}: another process trains here; wait for it, or choose another --out."
                     ) from error
+            remove_leftovers(self.path)
             yield
 
     def read_config(self) -> dict[str, Any]:
@@ -119,16 +122,48 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: If this is no run folder.
+            ValueError: If the file is damaged.
         """
         if not self.config.is_file():
             raise FileNotFoundError(
                 f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
             )
-        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        try:
+            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(
+                f"{self.config} cannot be read: {error}. Delete the folder and train anew."
+            ) from error
+        return _mapping(held, self.config)
 
     def read_report(self) -> dict[str, Any] | None:
-        """The final figures, None while the run is not finished."""
-        return json.loads(self.report.read_text(encoding="utf-8")) if self.report.is_file() else None
+        """The final figures, None while the run is not finished.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        if not self.report.is_file():
+            return None
+        try:
+            found = json.loads(self.report.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{self.report} cannot be read: {error}. Delete it and run the same command again."
+            ) from error
+        return _mapping(found, self.report)
+
+    @property
+    def finished(self) -> bool:
+        """Whether figures and weights are there; where one is missing, the same command makes it again."""
+        return self.report.is_file() and self.weights.is_file()
+
+
+def _mapping(value: Any, path: Path) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError(
+            f"{path} is empty or holds something else than was written; delete its folder and train anew."
+        )
+    return cast(dict[str, Any], value)
 
 
 def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from secateur.measures import delta_t
@@ -39,8 +40,14 @@ def neighbour(folder: RunFolder, config: Config) -> Report | None:
         neighbour = RunFolder(other)
         if not (neighbour.config.is_file() and neighbour.report.is_file()):
             continue
-        held, report = telling(neighbour.read_config()), neighbour.read_report()
-        if report and report["dense"] and all(held.get(key) == asked[key] for key in same):
+        try:
+            held, report = telling(neighbour.read_config()), neighbour.read_report()
+        except (ValueError, OSError) as error:
+            warnings.warn(
+                f"Looking for a dense run to compare with: {other} is left out. {error}", stacklevel=2
+            )
+            continue
+        if report and report.get("dense") and all(held.get(key) == asked[key] for key in same):
             return {**report, "folder": str(folder.path.parent / other.name)}
     return None
 

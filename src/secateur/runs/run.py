@@ -63,8 +63,7 @@ def train(
     reference = None if against is None else references.given(RunFolder(against), config)
     if folder.config.exists():
         folder.claim(config)
-    done = folder.read_report()
-    if done is not None:
+    if folder.finished and (done := folder.read_report()) is not None:
         return done
     problem, data = make_problem(config, workers)
     method = cast(Sparsifier, build("method", config))
@@ -82,6 +81,8 @@ def train(
             on_log(rows, config["steps"] * method.rounds)
 
     with folder.held():
+        if folder.finished and (done := folder.read_report()) is not None:
+            return done  # by a process that began with this one
         history = fit(
             problem,
             method,

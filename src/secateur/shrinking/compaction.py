@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
+from secateur.shrinking.record import check_record
+
 _ATTRIBUTE = "_secateur_compaction"
 _HEAD_COUNTS, _HEAD_SIZES = (
     ("num_attention_heads", "num_heads", "n_heads"),
@@ -46,12 +48,25 @@ class Compaction:
 
     @classmethod
     def from_dict(cls, found: Mapping[str, Any]) -> Compaction:
-        """The record that :meth:`to_dict` wrote."""
-        kept = {n: {int(axis): list(ids) for axis, ids in axes.items()} for n, axes in found["kept"].items()}
-        before, after = found["channels"]
-        return cls(
-            kept, dict(found["constants"]), list(found["biases"]), dict(found["pinned"]), (before, after)
-        )
+        """The record that :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        try:
+            kept = {n: {int(a): list(ids) for a, ids in axes.items()} for n, axes in found["kept"].items()}
+            constants, biases = dict(found["constants"]), list(found["biases"])
+            before, after = found["channels"]
+            made = cls(kept, constants, biases, dict(found["pinned"]), (before, after))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"its record of what was removed cannot be read ({error!r})") from error
+        check_record(made.kept, made.constants, made.biases)
+        return made
+
+    def same_cut(self, other: Compaction) -> bool:
+        """Whether the same was removed, whatever was said about it."""
+        mine, theirs = (self.kept, self.constants), (other.kept, other.constants)
+        return mine == theirs and set(self.biases) == set(other.biases)
 
     def text(self) -> str:
         """In words: what went, and what was pinned and why."""
@@ -115,17 +130,15 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
     """
     state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     modules = dict(model.named_modules())
+    if absent := [path for path in [*made.constants, *made.biases] if path not in modules]:
+        raise ValueError(
+            f"The file is of a network with a layer {absent[0]!r}, which this one has not; build the same class."
+        )
     for path, settings in made.constants.items():
-        if path not in modules:
-            raise ValueError(
-                f"The file is of a network with a layer {path!r}, which this one has not; build the same class."
-            )
         replace(model, path, Constant(**settings) if settings else nn.Identity())
     for path in made.biases:
-        if path not in modules:
-            raise ValueError(
-                f"The file is of a network with a layer {path!r}, which this one has not; build the same class."
-            )
+        if not isinstance(getattr(modules[path], "weight", None), Tensor):
+            raise ValueError(f"The file is of a network whose {path!r} has a weight; build that class.")
         add_bias(modules[path])
     present = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     for name, axes in made.kept.items():

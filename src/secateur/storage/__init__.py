@@ -1,17 +1,25 @@
 """What is on disk: files written aside, checkpoints, final weights with their manifest. Reading never runs code."""
 
-from secateur.storage.files import write_aside, write_text
+from secateur.storage.files import is_leftover, remove_leftovers, write_aside, write_new, write_text
+from secateur.storage.outline import kind, mismatches, tensors_of
 from secateur.storage.saving import load, manifest, save
-from secateur.storage.snapshot import load_snapshot, named_tensors, restore, save_snapshot
+from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
 
 __all__ = [
+    "before",
+    "is_leftover",
+    "kind",
     "load",
     "load_snapshot",
     "manifest",
+    "mismatches",
     "named_tensors",
+    "remove_leftovers",
     "restore",
     "save",
     "save_snapshot",
+    "tensors_of",
     "write_aside",
+    "write_new",
     "write_text",
 ]

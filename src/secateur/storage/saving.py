@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -17,10 +16,12 @@ from torch import Tensor, nn
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, rebuild
 from secateur.storage.files import write_aside
+from secateur.storage.outline import kind
+from secateur.storage.packing import pack, unpack
 from secateur.storage.snapshot import check_shapes, named_tensors, restore
 
-FORMAT = 1
-_PACK_BELOW = 0.9  # share of nonzeros under which bits + values take clearly less room than the dense tensor
+FORMAT = 2  # format 1 had no checksums; its files are read
+_KEY, _SEAL = "secateur", "secateur crc32"
 
 
 def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = None) -> Path:
@@ -36,36 +37,31 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
 
     Raises:
         ValueError: If the model is still under a parametrization.
+        FloatingPointError: If a parameter is NaN or infinite.
         OSError: If the file cannot be written; what was there before is intact.
     """
     check_plain(model, "save")
     tensors = {name: t.detach().cpu() for name, t in named_tensors(model).items()}
-    manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": {}}
-    stored: dict[str, Tensor] = {}
-    first_of: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
-    for name, tensor in tensors.items():
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        entry: dict[str, Any] = {
-            "shape": list(tensor.shape),
-            "dtype": str(tensor.dtype).removeprefix("torch."),
-        }
-        if tensor.numel() and key in first_of:
-            entry["same_as"] = first_of[key]
-        else:
-            first_of[key] = name
-            entry["packed"] = _is_sparse(tensor)
-            stored.update(_pack(name, tensor) if entry["packed"] else {name: tensor.contiguous()})
-        manifest["tensors"][name] = entry
+    bad = [n for n, p in model.named_parameters() if p.is_floating_point() and not bool(p.isfinite().all())]
+    if bad:
+        raise FloatingPointError(
+            f"save: {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''} of the model are NaN or infinite; "
+            f"{path} is left as it was. Go back to weights that are not."
+        )
+    entries, stored = pack(tensors)
+    manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": entries}
     if (removed := compaction(model)) is not None:
         manifest["compaction"] = removed.to_dict()
     text = json.dumps(manifest)
-    return write_aside(Path(path), lambda aside: save_file(stored, aside, metadata={"secateur": text}))
+    metadata = {_KEY: text, _SEAL: _sealed(text)}
+    return write_aside(Path(path), lambda aside: save_file(stored, aside, metadata=metadata))
 
 
 def load(model: nn.Module, path: Path | str) -> nn.Module:
     """Reads weights written by :func:`save` into ``model``, in place, and returns it.
 
     Where the file is of a compacted network, a freshly built ``model`` of the user's class is first cut to its shapes.
+    Names, shapes, dtypes and checksums are checked before anything is changed.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -74,71 +70,93 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No weights at {path}; train first, or check the path.")
+    found, stored = _read(path, tensors=True)
     try:
-        with safe_open(path, framework="pt") as file:
-            manifest = _manifest(path, file.metadata())
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
+        values = unpack(found["tensors"], stored, sealed=found["format"] > 1)
+        made = Compaction.from_dict(found["compaction"]) if "compaction" in found else None
+        for layer, settings in made.constants.items() if made else ():
+            if settings and values[f"{layer}.value"].shape != (settings["channels"],):
+                raise ValueError(f"the constant in the place of {layer} has another size than its record")
+    except (KeyError, ValueError) as error:
+        raise _damaged(path, error) from error
+    kinds = {name: kind(value) for name, value in values.items()}
+    mine = compaction(model)
+    if made is not None and mine is None:
+        try:
+            small = rebuild(copy.deepcopy(model), made)
+        except ValueError as error:
+            raise ValueError(f"{path} is of another model: {error}") from error
+        check_shapes(str(path), kinds, named_tensors(small))
+        rebuild(model, made)
+    elif mine is not None and (made is None or not mine.same_cut(made)):
         raise ValueError(
-            f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint."
-        ) from error
-    entries: dict[str, Any] = manifest["tensors"]
-    if "compaction" in manifest and compaction(model) is None:
-        small = rebuild(copy.deepcopy(model), Compaction.from_dict(manifest["compaction"]))
-        check_shapes(str(path), _shapes(entries), named_tensors(small))  # before the model is touched
-        rebuild(model, Compaction.from_dict(manifest["compaction"]))
+            f"{path} is of a network from which other channels were removed than from this one; build the model anew."
+        )
     tensors = named_tensors(model)
-    check_shapes(str(path), _shapes(entries), tensors)
-    values: dict[str, Tensor] = {}
-    for name, entry in entries.items():
-        if "same_as" in entry:
-            values[name] = values[entry["same_as"]]
-        else:
-            values[name] = _unpack(name, entry, stored) if entry["packed"] else stored[name]
+    check_shapes(str(path), kinds, tensors)
     restore(tensors, values)
     return model
 
 
 def manifest(path: Path | str) -> dict[str, Any]:
-    """The manifest of a file: format, shapes and dtypes of all tensors, and what was said ``about`` the model."""
-    with safe_open(Path(path), framework="pt") as file:
-        return _manifest(Path(path), file.metadata())
+    """The manifest of a file: format, shapes and dtypes of all tensors, and what was said ``about`` the model.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or not ours.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"No weights at {path}; train first, or check the path.")
+    return _read(Path(path), tensors=False)[0]
 
 
-def _manifest(path: Path, metadata: dict[str, str] | None) -> dict[str, Any]:
-    if not metadata or "secateur" not in metadata:
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The manifest, and where asked what is stored."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = cast("dict[str, str] | None", file.metadata())
+            names = list(file.keys()) if tensors else []
+            stored = {name: file.get_tensor(name) for name in names}
+    except (
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        LookupError,
+    ) as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint."
+        ) from error
+    if not metadata or _KEY not in metadata:
         raise ValueError(
             f"{path} holds no manifest of ours; only files written by secateur.save can be loaded here."
         )
-    found = json.loads(metadata["secateur"])
-    if found["format"] != FORMAT:
+    try:
+        found = json.loads(metadata[_KEY])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from error
+    if not isinstance(found, dict) or not isinstance(cast(Any, found).get("tensors"), dict):
+        raise _damaged(path, "its manifest lists no tensors")
+    held = cast(dict[str, Any], found)
+    number, seal = held.get("format"), metadata.get(_SEAL)
+    if type(number) is int and number > FORMAT:
         raise ValueError(
-            f"{path} is of format {found['format']}, this release reads format {FORMAT}; use the release that wrote it."
+            f"{path} is of format {number}, this release reads formats up to {FORMAT}; use the release that wrote it."
         )
-    return found
+    if (
+        type(number) is not int
+        or number < 1
+        or (seal != _sealed(metadata[_KEY]) if number > 1 else seal is not None)
+    ):
+        raise _damaged(path, "the checksum of its manifest is another")
+    return held, stored
 
 
-def _shapes(entries: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(entry["shape"]) for name, entry in entries.items()}
+def _sealed(text: str) -> str:
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"
 
 
-def _is_sparse(tensor: Tensor) -> bool:
-    return (
-        tensor.is_floating_point()
-        and tensor.numel() >= 64
-        and int(tensor.count_nonzero()) < _PACK_BELOW * tensor.numel()
-    )
-
-
-def _pack(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    kept = tensor.flatten() != 0
-    bits = torch.from_numpy(np.packbits(kept.numpy()))
-    return {f"{name}:bits": bits, f"{name}:values": tensor.flatten()[kept].contiguous()}
-
-
-def _unpack(name: str, entry: Mapping[str, Any], stored: Mapping[str, Tensor]) -> Tensor:
-    values = stored[f"{name}:values"]
-    flat = torch.zeros(int(np.prod(entry["shape"])), dtype=values.dtype)
-    kept = np.unpackbits(stored[f"{name}:bits"].numpy(), count=flat.numel()).astype(bool)
-    flat[torch.from_numpy(kept)] = values
-    return flat.view(entry["shape"])
+def _damaged(path: Path, reason: object) -> ValueError:
+    return ValueError(f"{path} is damaged: {reason}; write it again from the run's checkpoint.")

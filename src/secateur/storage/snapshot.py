@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
-import pickle
+import os
+import shutil
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from secateur.storage.files import write_aside
+from secateur.storage.outline import kind, outline
+
+_MARK = b"secateur crc32 "  # the comment of the archive: this and eight hexadecimal digits, over all bytes before it
+_LENGTH = len(_MARK) + 8
+
+
+class DamagedError(ValueError):
+    """A checkpoint that is not what was written."""
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
@@ -20,10 +31,15 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
 
 
+def before(path: Path) -> Path:
+    """Where the checkpoint before the one at ``path`` is kept."""
+    return path.with_name(f"{path.stem}.before{path.suffix}")
+
+
 def save_snapshot(
     path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any], rows: list[dict[str, Any]]
 ) -> None:
-    """Writes a checkpoint, aside and renamed.
+    """Writes a checkpoint, aside and renamed; the one that was there is kept beside it, see :func:`before`.
 
     Args:
         path: The file.
@@ -32,41 +48,50 @@ def save_snapshot(
         rows: The history so far.
     """
     content = {"model": {n: t.detach() for n, t in tensors.items()}, "rows": json.dumps(rows), **state}
-    write_aside(path, lambda aside: torch.save(content, aside))
+    content["outline"] = json.dumps(outline(content))
+
+    def write(aside: Path) -> None:
+        torch.save(content, aside)
+        _seal(aside)
+        if path.exists():
+            write_aside(before(path), lambda other: _link(path, other))
+
+    write_aside(path, write)
 
 
 def load_snapshot(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Reads a checkpoint and checks that it belongs to this model; nothing is changed yet.
+    """Reads a checkpoint and checks that it is whole and belongs to this model; nothing is changed yet.
 
     Raises:
         ValueError: If the file is damaged or belongs to another model.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        state["rows"] = json.loads(state["rows"])
-    except (
-        RuntimeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        pickle.UnpicklingError,
-        json.JSONDecodeError,
-    ) as error:
-        raise ValueError(
-            f"The checkpoint {path} is truncated or damaged ({type(error).__name__}); delete it to train from the start."
-        ) from error
-    check_shapes(str(path), {n: tuple(t.shape) for n, t in state["model"].items()}, tensors)
+        state = _read(path)
+    except DamagedError as error:
+        other = before(path)
+        try:
+            step = _read(other)["step"]
+        except (OSError, KeyError, DamagedError):
+            remedy = "delete it to train from the start"
+        else:
+            remedy = f"the one before it, {other}, of step {step}, is whole: rename it to {path.name} to go on from there"
+        raise ValueError(f"The checkpoint {path} {error}; {remedy}.") from error
+    check_shapes(str(path), {n: kind(t) for n, t in state["model"].items()}, tensors)
     return state
 
 
-def check_shapes(source: str, found: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> None:
-    """Raises ValueError naming the first differences if ``found`` are not the names and shapes of ``tensors``."""
-    wanted = {name: tuple(t.shape) for name, t in tensors.items()}
-    differences = [
-        f"{name}: file {found.get(name, 'absent')}, model {wanted.get(name, 'absent')}"
-        for name in sorted(found.keys() | wanted.keys())
-        if found.get(name) != wanted.get(name)
-    ]
+def check_shapes(source: str, found: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:
+    """Raises ValueError naming the first differences if ``found`` are not the names, dtypes and shapes of ``tensors``."""
+    wanted = {name: kind(t) for name, t in tensors.items()}
+    differences: list[str] = []
+    for name in sorted(found.keys() | wanted.keys()):
+        theirs, mine = found.get(name, "absent"), wanted.get(name, "absent")
+        if theirs != mine:
+            same = (
+                theirs.split(" ")[0] == mine.split(" ")[0]
+            )  # the dtype goes without saying where it is no difference
+            told = (theirs.split(" ", 1)[1], mine.split(" ", 1)[1]) if same else (theirs, mine)
+            differences.append(f"{name}: file {told[0]}, model {told[1]}")
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise ValueError(
@@ -79,3 +104,70 @@ def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copies saved values into the model's tensors."""
     for name, tensor in tensors.items():
         tensor.copy_(saved[name])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        _check_whole(file)
+        file.seek(0)
+        try:
+            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            state["rows"] = json.loads(state["rows"])
+            written, there = json.loads(state.pop("outline")), outline({**state, "rows": ""})
+            held = state["model"]
+        except Exception as error:  # what a torn archive or pickle raises is of every kind
+            raise DamagedError(f"is truncated or damaged ({type(error).__name__})") from error
+    if wrong := sorted(n for n in written.keys() | there.keys() if written.get(n) != there.get(n)):
+        told = [
+            f"{n} is {there.get(n, 'missing')}, written was {written.get(n, 'nothing')}" for n in wrong[:3]
+        ]
+        raise DamagedError(f"is not what was written: {'; '.join(told)}")
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise DamagedError("holds no model's tensors")
+    return state
+
+
+def _check_whole(file: BinaryIO) -> None:
+    """Raises DamagedError if the bytes are not those that were written; torch itself does not look."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - _LENGTH))
+    sealed = file.read()
+    file.seek(0)
+    if sealed.startswith(_MARK):
+        if sealed[len(_MARK) :] != _checksum(file, size - _LENGTH):
+            raise DamagedError("is damaged: its checksum is another")
+        return
+    try:  # not sealed by us, or the seal is what was cut off: the archive has a checksum of each part
+        with zipfile.ZipFile(file) as archive:
+            wrong = archive.testzip()
+    except Exception as error:  # zipfile raises errors of every kind for torn files
+        raise DamagedError(f"is truncated or damaged ({type(error).__name__})") from error
+    if wrong:
+        raise DamagedError(f"is damaged in {wrong}")
+
+
+def _seal(path: Path) -> None:
+    """Adds the checksum of all bytes as the archive's comment, so that the file stays one that torch reads."""
+    with path.open("rb+") as file:
+        size = file.seek(-2, os.SEEK_END) + 2
+        file.write(_LENGTH.to_bytes(2, "little"))
+        file.seek(0)
+        seal = _MARK + _checksum(file, size)
+        file.write(seal)
+
+
+def _checksum(file: BinaryIO, size: int) -> bytes:
+    """CRC-32 of the next ``size`` bytes; it finds damage, it is no signature."""
+    found = 0
+    while size > 0 and (piece := file.read(min(size, 1 << 20))):
+        found, size = zlib.crc32(piece, found), size - len(piece)
+    return b"%08x" % found
+
+
+def _link(path: Path, other: Path) -> None:
+    """A second name for the file, or a copy where there are no such links."""
+    other.unlink(missing_ok=True)
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copyfile(path, other)

@@ -21,7 +21,6 @@ from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Attempt, Results, within_floors
-from secateur.training.hold import check_finite
 from secateur.training.identity import identity_of_training
 from secateur.training.ledger import Ledger, Row
 from secateur.training.loader_state import unrepeatable
@@ -108,7 +107,7 @@ def fit(
 
     Raises:
         ValueError: If settings, model, data and checkpoint do not fit together.
-        FloatingPointError: If a task's loss is NaN or infinite; the last checkpoint is kept.
+        FloatingPointError: If a task's loss or gradient is NaN or infinite; the last checkpoint is kept.
         OSError: If a checkpoint cannot be written; the last one is kept.
     """
     method, weighting, make = method or Sparsifier(), weighting or Weighting(), optimizer or adam()
@@ -194,8 +193,12 @@ def fit(
             history.seconds += time.perf_counter() - began
 
             last, fresh = step == total, len(history.rows)
-            if step % log_every == 0 or last:
+            saves = path is not None and (step % checkpoint_every == 0 or last)
+            if saves or step % log_every == 0 or last:
+                if saves or pruning.finite.suspicious():
+                    pruning.finite.check(resumption.kept(), ledger.first_bad(), inner.state_dict()["state"])
                 ledger.check(resumption.kept())
+            if step % log_every == 0 or last:
                 found = {"density": pruning.density().to_dict(), "lr": inner.param_groups[0]["lr"]}
                 thresholds = {c: float(a) for c, a in method.thresholds().items()}
                 history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
@@ -203,12 +206,11 @@ def fit(
                 history.rows.append({"step": step, "val": evaluate(problem, "val")})
             if on_log and len(history.rows) > fresh:
                 on_log(history.rows)
-            if path and (step % checkpoint_every == 0 or last):
-                ledger.check(resumption.kept())
-                check_finite(problem.model, resumption.kept())
+            if saves:
                 resumption.save(step, inner, history.rows, history.seconds)
     if recalibrate is not None:
         recalibrate_(problem, recalibrate)
+        pruning.finite.check(resumption.kept())
     return history
 
 

@@ -53,20 +53,3 @@ class Hold:
         for parameter in self._parameters:
             delattr(parameter, _HELD)
         self._parameters, self._hooks, self._initial = [], [], []
-
-
-def check_finite(model: nn.Module, kept: str = "") -> None:
-    """Raises FloatingPointError naming the first parameters or buffers that are NaN or infinite.
-
-    Args:
-        model: What is to be saved, or was trained.
-        kept: What is safe, for the message: the last good checkpoint.
-    """
-    named = [*model.named_parameters(), *model.named_buffers()]
-    floats = [(name, value) for name, value in named if value.is_floating_point()]
-    wrong = [name for name, value in floats if not bool(torch.isfinite(value).all())]
-    if wrong:
-        raise FloatingPointError(
-            f"Weights became NaN or infinite: {', '.join(wrong[:3])}{' and more' if len(wrong) > 3 else ''}. {kept} "
-            "Lower the learning rate, clip gradients, or look for targets that give a task an infinite gradient."
-        )

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sized
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
 from torch.optim import Optimizer
+
+from secateur.storage import mismatches
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -40,12 +43,38 @@ def identity_of_training(
         "processes": fabric.world_size,
         "batches of an epoch": len(data) if isinstance(data, Sized) else None,
     }
+    for i, group in enumerate(optimizer.param_groups):
+        own = {n: v for n, v in group.items() if _is_plain(v) and v != optimizer.defaults.get(n)}
+        found |= {f"optimizer.group {i}.{n}": v for n, v in own.items()}
     for name, part in parts.items():
         if _is_plain(part):
             found[name] = part
         else:
             found |= {name: part.__qualname__} if isinstance(part, FunctionType) else identity(part, name)
     return found
+
+
+def check_state(
+    state: Mapping[str, Any], here: Mapping[str, Any], named: Mapping[str, Tensor], steps: int
+) -> None:
+    """Checks that a state of ``Pruning`` can take the place of the present one.
+
+    Args:
+        state: As it was read.
+        here: As it would be saved now.
+        named: The model's parameters.
+        steps: Announced, over all rounds.
+
+    Raises:
+        ValueError: If it is of another training, or has other entries, shapes or dtypes; nothing is changed.
+    """
+    mine = {**here["identity"], "steps": steps}
+    if found := differences({**state["identity"], "steps": state["total"]}, mine):
+        raise ValueError(f"the state is of another training: {found}. Ask for the same, or begin anew.")
+    if wrong := list(mismatches({**here, "identity": None}, {**state, "identity": None}, named)):
+        raise ValueError(f"the state cannot be taken up: {'; '.join(wrong[:3])}. Begin anew.")
+    if not 0 <= state["done"] <= steps:
+        raise ValueError(f"the state is of step {state['done']} of {steps}. Begin anew.")
 
 
 def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> str:

@@ -33,6 +33,10 @@ class Ledger:
             )
         self._weights.update({t: w.detach() if isinstance(w, Tensor) else w for t, w in weights.items()})
 
+    def first_bad(self) -> float:
+        """The first step with a loss that was not finite; infinity where there is none."""
+        return min(map(float, self._first_bad.values()), default=math.inf)
+
     def check(self, kept: str) -> None:
         """Raises FloatingPointError if a loss was not finite.
 

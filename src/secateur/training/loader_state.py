@@ -27,7 +27,13 @@ def loader_state(loader: Any) -> dict[str, Any]:
 
 
 def restore_loader(loader: Any, state: dict[str, Any]) -> None:
-    """Puts a loader back to :func:`loader_state`; what is not in the state stays as it is."""
+    """Puts a loader back to :func:`loader_state`.
+
+    Raises:
+        ValueError: If it draws from other generators than the saved one.
+    """
+    if other := sorted(state.keys() ^ loader_state(loader).keys()):
+        raise ValueError(f"the data are drawn otherwise: {', '.join(other[:3])} is not in both loaders")
     for place, holder in _holders(loader):
         for name, value in list(vars(holder).items()):
             kept = state.get(f"{place}.{name}")

@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 from secateur.problem import Problem, components, prunable
 from secateur.pruning import Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
+from secateur.training.finite import Finite
 from secateur.training.followers import Followers
-from secateur.training.hold import Hold, check_finite
-from secateur.training.identity import differences, identity
+from secateur.training.hold import Hold
+from secateur.training.identity import check_state, identity
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups
 from secateur.training.own_inputs import computing_once
@@ -22,9 +23,7 @@ from secateur.weighting import Weighting
 
 
 class Pruning:
-    """A method and a weighting at work on a problem's model, inside a ``with`` block.
-
-        with Pruning(problem, SoftThreshold(density=0.1), steps=len(loader) * epochs) as pruning: ...
+    """A method and a weighting at work: ``with Pruning(problem, SoftThreshold(density=0.1), steps=...) as pruning:``.
 
     After the block the model is the plain module it was, its zeros exact. Where anything raised, it is plain too, its weights
     where training left them, or as they were if it never began.
@@ -87,7 +86,7 @@ class Pruning:
         if self._objective is not None or self._left:
             raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
         # The owners are read before a method changes what layers compute with.
-        self._components = components(self.problem)
+        self._components, self.finite = components(self.problem), Finite(self.problem)
         if self.distillation is not None:
             self.distillation.start(self.problem)
         self._hold.take(prunable(self.problem.model).values())
@@ -135,8 +134,7 @@ class Pruning:
             ValueError: If predictions, targets and tasks do not fit together.
             RuntimeError: If it is not a loss's turn.
         """
-        total = self.terms(predictions, targets, x).total
-        return total if self._turns.accumulate == 1 else total / self._turns.accumulate
+        return self.terms(predictions, targets, x).total / self._turns.accumulate
 
     def terms(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Terms:
         """The same in its parts, for whoever takes gradients of each task; not divided."""
@@ -187,20 +185,21 @@ class Pruning:
         self._entered()
         self._hold.begin()
         try:
+            self.finite.check()
             with self._followers.following():
                 self.method.finish()
             self._followers.finish()
         finally:
             self._left = True
             self.undo()
-        check_finite(self.problem.model)
+        self.finite.check()
         if not early:
             self._turns.check_complete()
         if missed := self.method.missed():
             raise ValueError(f"{type(self.method).__name__}: {missed}")
 
     def undo(self) -> None:
-        """Leaves the model plain where training broke off; nothing more is pruned. Twice does no harm."""
+        """Leaves the model plain where training broke off. Twice does no harm."""
         self._release()
         self._hold.release()
         self._objective = None
@@ -208,8 +207,9 @@ class Pruning:
         detach(self.problem.model)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on beside model, optimizer and data: tensors and plain values only."""
+        """All that the next step depends on beside model, optimizer and data, as tensors and plain values; weights are finite."""
         self._entered()
+        self.finite.check()
         parts = {"method": self.method.state_dict(), "weighting": self.weighting.state_dict()}
         return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
 
@@ -217,12 +217,9 @@ class Pruning:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
 
         Raises:
-            ValueError: If it is of another method, weighting or number of steps; what differs is named.
+            ValueError: If it is of another method, weighting, length or shape; what differs is named, nothing changed.
         """
-        self._entered()
-        here = {**self._identity, "steps": self.total}
-        if found := differences({**state["identity"], "steps": state["total"]}, here):
-            raise ValueError(f"the state is of another training: {found}. Ask for the same, or begin anew.")
+        check_state(state, self.state_dict(), dict(self.problem.model.named_parameters()), self.total)
         self._hold.begin()
         self.method.load_state_dict(state["method"])
         self.weighting.load_state_dict(state["weighting"])
@@ -234,6 +231,7 @@ class Pruning:
         """The method's part, right after the optimizer's."""
         step = self._turns.update()
         self._hold.begin()
+        self.finite.look(self.done + 1, cast(Optimizer, self._optimizer))
         with self._followers.following():
             self.method.after_step(step, cast(Optimizer, self._optimizer))
 

@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import rng_state, set_rng_state
+from secateur.problem import preserved_rng, rng_state, set_rng_state
 from secateur.storage import load_snapshot, restore, save_snapshot
 from secateur.training.identity import differences
+from secateur.training.moments import fitting
 from secateur.training.stream import Stream
 
 
@@ -57,21 +58,28 @@ class Resumption:
         if self.path is None or not self.path.exists():
             return None
         saved = load_snapshot(self.path, self.tensors)
+        kept = {name: value.detach().clone() for name, value in self.tensors.items()}
         try:
             if found := differences(saved["decides"], self.decides):
                 raise ValueError(f"it is of another training: {found}. Ask for the same, or delete it")
+            with preserved_rng():
+                set_rng_state(saved["rng"])  # one that cannot be taken up says so while nothing is changed
+                state = fitting(optimizer, saved["optimizer"])
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
-        except KeyError as error:
-            raise ValueError(
-                f"The checkpoint {self.path} lacks {error}: it is of an older version; delete it."
-            ) from error
-        except ValueError as error:
-            raise ValueError(f"The checkpoint {self.path}: {error}") from error
-        restore(self.tensors, saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        self.stream.seek(saved["step"], saved["stream"])
-        set_rng_state(saved["rng"])
+            self.stream.seek(saved["step"], saved["stream"])
+            restore(self.tensors, saved["model"])
+            optimizer.load_state_dict(state)
+            set_rng_state(saved["rng"])
+        except BaseException as error:
+            restore(self.tensors, kept)  # masks are laid on weights as they are taken up
+            if isinstance(error, KeyError):
+                raise ValueError(
+                    f"The checkpoint {self.path} lacks {error}: it is of an older version; delete it."
+                ) from error
+            if isinstance(error, (ValueError, TypeError, AttributeError, IndexError, RuntimeError)):
+                raise ValueError(f"The checkpoint {self.path}: {error}") from error
+            raise
         return saved
 
     def save(self, step: int, optimizer: Optimizer, rows: list[dict[str, Any]], seconds: float) -> None:

@@ -52,7 +52,8 @@ class Stream:
         self._used = state["used"]
         self._batches = iter(self._loader)
         for _ in range(self._used):  # now: a sampler draws its order at the first batch
-            next(self._batches)
+            if next(self._batches, None) is None:
+                raise ValueError(f"it is of batch {self._used} of an epoch, and Problem.train has fewer")
 
     def state_dict(self) -> dict[str, Any]:
         """Random state at the start of the epoch, and the batches used of it."""

@@ -58,7 +58,7 @@ def run(
 
     def one(cell: Cell) -> None:
         error = None
-        if RunFolder(out / cell.name).read_report() is None and not stop.is_set():
+        if not RunFolder(out / cell.name).finished and not stop.is_set():
             place = places.get()
             try:
                 error = _train(cell, out, _environment(place, count), workers, stop)

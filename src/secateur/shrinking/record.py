@@ -1,0 +1,45 @@
+"""What a record of a smaller network may say, checked before a network is cut by one that was read from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, cast
+
+
+def check_record(kept: Mapping[Any, Any], constants: Mapping[Any, Any], biases: Iterable[Any]) -> None:
+    """Raises ValueError naming what no compaction writes: negative or repeated indices, sizes that are no sizes."""
+    for name, axes in kept.items():
+        for axis, indices in axes.items():
+            rising = all(_whole(i) for i in indices) and all(a < b for a, b in pairwise(indices))
+            if not isinstance(name, str) or axis < 0 or not rising:
+                raise ValueError(
+                    f"its record keeps indices of {name!r}, axis {axis}, that are none or not in order"
+                )
+    for path, settings in constants.items():
+        if not isinstance(path, str) or not isinstance(settings, dict):
+            raise ValueError(f"its record replaces {path!r} by nothing known")
+        found = cast(dict[str, Any], settings)
+        if found and (
+            found.keys() != {"channels", "kernel"}
+            or not _whole(found["channels"], 1)
+            or not _kernel(found["kernel"])
+        ):
+            raise ValueError(f"its record replaces {path!r} by a constant of unknown size")
+    if not all(isinstance(path, str) for path in biases):
+        raise ValueError("its record names layers by what are no names")
+
+
+def _kernel(value: Any) -> bool:
+    """(size, stride, padding, dilation) for each axis."""
+    least = (1, 1, 0, 1)
+    return isinstance(value, (list, tuple)) and all(
+        isinstance(axis, (list, tuple))
+        and len(cast(list[Any], axis)) == len(least)
+        and all(_whole(n, low) for n, low in zip(cast(list[Any], axis), least, strict=True))
+        for axis in cast(list[Any], value)
+    )
+
+
+def _whole(value: Any, least: int = 0) -> bool:
+    return type(value) is int and value >= least

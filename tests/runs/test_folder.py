@@ -1,0 +1,101 @@
+"""A run folder after a kill, beside damaged ones, and with two processes at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from secateur.runs.config import parse, resolved
+from secateur.runs.folder import RunFolder
+from secateur.storage import write_new
+from tiny_runs import TINY, train
+
+
+def dead() -> int:
+    """The id of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_write_left_is_no_run_and_goes(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in ("config.yaml", "checkpoint.pt"):
+        (out / f".{name}.{dead()}.partial").write_text("half", encoding="utf-8")
+    (out / f".config.yaml.{dead()}.new").write_text("whole", encoding="utf-8")
+    (out / f".model.onnx.{os.getppid()}.partial").write_text("of a process that lives", encoding="utf-8")
+    assert train("dense", out, steps=2) == 0
+    assert [p.name for p in out.iterdir() if p.name.startswith(".")] == [
+        f".model.onnx.{os.getppid()}.partial"
+    ]
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / ".config.yaml.1.partial").write_text("half", encoding="utf-8")
+    (tmp_path / "thesis.tex").write_text("text", encoding="utf-8")
+    assert train("dense", tmp_path, steps=2) == 1
+    assert "is not a run folder" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_first_configuration_stays(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    assert write_new(path, "one")
+    first = path.stat().st_ino
+    assert not write_new(path, "two")
+    assert (path.read_text(), path.stat().st_ino) == ("one", first), "the lock is on this very file"
+    assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_of_two_processes_that_begin_at_once_one_trains(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "secateur", "train", "dense", *TINY, "--steps", "60", "--out", str(out)]
+    both = [
+        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[1] for process in both]
+    codes = [process.returncode for process in both]
+    assert 0 in codes, said
+    for code, text in zip(codes, said, strict=True):
+        assert code == 0 or "another process trains here" in " ".join(text.split())
+    assert (out / "metrics.jsonl").read_text().count('"step": 60,') >= 1
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "report.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[1]", b"\xff\xfe"], ids=["empty", "torn", "a list", "no text"]
+)
+def test_a_damaged_neighbour_is_left_out_with_a_sentence(name: str, content: bytes, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    config = resolved(parse(["dense", *TINY, "--steps", "2"]))
+    RunFolder(other).claim(config)
+    (other / "report.json").write_text("{}", encoding="utf-8")
+    (other / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=rf"other is left out\. .*{name}"):
+        assert train("dense", tmp_path / "run", steps=2) == 0
+
+
+def test_a_damaged_folder_of_ones_own_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train("dense", tmp_path / "run", steps=2) == 0
+    for name in ("report.json", "config.yaml"):
+        (tmp_path / "run" / name).write_bytes(b"")
+        assert train("dense", tmp_path / "run", steps=2) == 1
+        assert name in "".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_run_without_its_weights_makes_them_again(tmp_path: Path) -> None:
+    assert train("dense", tmp_path / "run", steps=4) == 0
+    weights = tmp_path / "run" / "model.safetensors"
+    before = load_file(weights)
+    weights.unlink()
+    assert train("dense", tmp_path / "run", steps=4) == 0
+    after = load_file(weights)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
