@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from secateur.runs.config import telling
+from secateur.runs.written import read
 from secateur.storage import write_text
 
 try:
@@ -83,7 +84,7 @@ class RunFolder:
             OSError: If it cannot be written.
         """
         if self.config.exists():
-            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
+            held = read(self.config)
             told = list(differences(telling(held), telling(config)))
             if told:
                 raise ValueError(
@@ -119,12 +120,13 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: If this is no run folder.
+            ValueError: If the file is damaged.
         """
         if not self.config.is_file():
             raise FileNotFoundError(
                 f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
             )
-        return yaml.safe_load(self.config.read_text(encoding="utf-8"))
+        return read(self.config)
 
     def read_report(self) -> dict[str, Any] | None:
         """The final figures, None while the run is not finished."""

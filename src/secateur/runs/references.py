@@ -39,7 +39,10 @@ def neighbour(folder: RunFolder, config: Config) -> Report | None:
         neighbour = RunFolder(other)
         if not (neighbour.config.is_file() and neighbour.report.is_file()):
             continue
-        held, report = telling(neighbour.read_config()), neighbour.read_report()
+        try:
+            held, report = telling(neighbour.read_config()), neighbour.read_report()
+        except ValueError:  # damaged, so no run that is finished
+            continue
         if report and report["dense"] and all(held.get(key) == asked[key] for key in same):
             return {**report, "folder": str(folder.path.parent / other.name)}
     return None
