@@ -12,6 +12,7 @@ import yaml
 
 from my_lab import PARTS, Lab
 from secateur.cli import main
+from secateur.runs import deploy
 from secateur.runs.study.cells import grid
 from tiny_runs import train
 
@@ -106,7 +107,7 @@ def test_neither_a_teacher_nor_a_reference_nor_a_neighbour_is_called(
 
 
 def test_names_on_the_command_line_train_and_resume_and_the_folder_asks_for_trust(
-    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture
+    lab: Lab, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = [word for kind, name in PARTS.items() for word in (f"--{kind}", name)]
     argv = ["train", "dense", *words, "--method.density", "0.5", "--steps", "2", "--device", "cpu", "--out", str(tmp_path / "a")]  # fmt: skip
@@ -116,12 +117,20 @@ def test_names_on_the_command_line_train_and_resume_and_the_folder_asks_for_trus
         assert lab.imported
     folder = str(tmp_path / "a")
     for verb in ("evaluate", "overlap", "compact", "export", "bench"):
-        more = ["--format", "pt2"] if verb == "export" else ["--repeats", "4"] if verb == "bench" else []
+        more = ["--format", "pt2"] if verb == "export" else []
         lab.forget()
         assert main([verb, folder, *more]) == 1
         assert "names data my_lab.streets, which is not ours" in capsys.readouterr().err
         assert not lab.imported
-        assert main([verb, folder, *more, "--trust", "my_lab"]) == 0
+        if verb != "bench":
+            assert main([verb, folder, *more, "--trust", "my_lab"]) == 0
+
+    def timed(*_: object, **__: object) -> None:
+        raise ValueError("both networks are there")
+
+    monkeypatch.setattr(deploy, "bench", timed)  # which takes minutes
+    assert main(["bench", folder, "--trust", "my_lab"]) == 1
+    assert "both networks are there" in capsys.readouterr().err
 
 
 def test_a_recipe_of_foreign_parts_trains_with_trust(
