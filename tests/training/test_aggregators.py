@@ -93,7 +93,7 @@ def test_weightings_of_gramians_are_no_aggregators(name: str) -> None:
         ({"c": 0.5}, "without a name"),
         ({"name": "UPGrad", "c": 0.5}, "aggregator UPGrad: got an unexpected keyword argument 'c'"),
         ({"name": "Krum", "n_byzantine": -1}, "aggregator Krum refuses {'n_byzantine': -1}"),
-        ("torch.nn.Linear", "aggregator torch.nn.Linear: missing a required argument"),
+        ("torch.nn.Linear", "torchjd.aggregation has no such class"),
     ],
 )
 def test_unusable_names_and_settings(asked: Any, said: str) -> None:

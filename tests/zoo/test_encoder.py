@@ -172,3 +172,21 @@ def test_bad_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"secateur\[transformers\]"):
         transformer_encoder(TASKS, {"model_type": "bert"})
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"attn_implementation": "somebody/kernel"},
+        {"_attn_implementation": "flash_attention_2"},
+        {"attn_implementation": {"": "somebody/kernel:f"}},
+        {"auto_map": {"AutoModel": "somebody/repo--code.Net"}},
+        {"trust_remote_code": True},
+        {"id2label": {"a": {"attn_implementation": "somebody/kernel"}}},
+        {"dtype": "load"},
+        {"use_pretrained_backbone": True},
+    ],
+)
+def test_a_configuration_has_no_code_fetched(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"choose one of eager|nothing is downloaded|give a dtype"):
+        transformer_encoder(TASKS, {"model_type": "bert", **setting})

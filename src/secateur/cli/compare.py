@@ -16,7 +16,7 @@ from secateur.cli.console import errors, output
 if TYPE_CHECKING:
     from secateur.runs.study import Cell
 
-_EPILOG = "All other options are those of `secateur train`, and hold for every recipe."
+_EPILOG = "All other options are those of `secateur train`, --trust among them, and hold for every recipe."
 
 
 def compare(argv: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from secateur.cli.console import output
+from secateur.runs import TRUST, trusted
 
 
 def compact(argv: list[str]) -> None:
@@ -20,10 +21,11 @@ def compact(argv: list[str]) -> None:
     parser.add_argument(
         "--round_to", type=int, default=1, help="fill channels up to a multiple of this, such as 8"
     )
+    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
     arguments = parser.parse_args(argv)
     from secateur.runs import compact_run
 
-    path, made, sizes = compact_run(Path(arguments.run), round_to=arguments.round_to)
+    path, made, sizes = compact_run(Path(arguments.run), round_to=arguments.round_to, trust=trusted(argv))
     console = output()
     console.print(made.text(), markup=False, soft_wrap=True)
     for name, unit in (("params", "parameters"), ("macs", "multiply-accumulates")):
@@ -46,12 +48,13 @@ def export(argv: list[str]) -> None:
     )
     parser.add_argument("--tasks", type=str | None, default=None, help="a subset, such as seg,depth")
     parser.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
+    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
     arguments = parser.parse_args(argv)
     from secateur.runs import export_run
 
     tasks = arguments.tasks.split(",") if arguments.tasks else None
     out = Path(arguments.out) if arguments.out else None
-    path = export_run(Path(arguments.run), arguments.format, tasks=tasks, out=out)
+    path = export_run(Path(arguments.run), arguments.format, tasks=tasks, out=out, trust=trusted(argv))
     output().print(f"model  {path}", soft_wrap=True)
 
 
@@ -69,6 +72,7 @@ def bench(argv: list[str]) -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of a forward pass")
     parser.add_argument("--repeats", type=int, default=20, help="rounds")
     parser.add_argument("--json", type=str | None, default=None, help="write the figures to this file")
+    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
     arguments = parser.parse_args(argv)
     from secateur.deployment.bench import table
     from secateur.runs import bench_runs
@@ -81,6 +85,7 @@ def bench(argv: list[str]) -> None:
         size=arguments.size,
         threads=arguments.threads,
         repeats=arguments.repeats,
+        trust=trusted(argv),
     )
     console = output()
     console.print(table(made))

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from secateur.cli.console import output
 from secateur.data import FRAMES, Sample, TooFewError
 from secateur.data.doctor import Split, examine, picture
-from secateur.runs import parse_size, part, spelt_out
+from secateur.runs import find, parse_size, spelt_out
 
 _MOST = 20  # problems of a split that are printed; how many more there are is said
 
@@ -41,7 +41,7 @@ def doctor(argv: list[str]) -> None:
     parser.add_argument("--size", type=str | None, default=None, help="height x width, such as 120x160")
     parser.add_argument("--out", type=str, default="doctor.png", help="the picture of samples")
     frames = FRAMES[chosen]
-    parser.add_function_arguments(part("data", chosen), "data", skip={"size", "batch", "workers"})
+    parser.add_function_arguments(find("data", chosen), "data", skip={"size", "batch", "workers"})
     arguments = parser.parse_args(argv)
     options: dict[str, Any] = {**arguments.data.as_dict(), "size": parse_size(arguments.size)}
     taken = inspect.signature(frames).parameters

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 from rich.table import Table
 
 from secateur.cli.console import output
+from secateur.runs import TRUST, trusted
 
 
 def evaluate(argv: list[str]) -> None:
@@ -18,10 +19,11 @@ def evaluate(argv: list[str]) -> None:
     )
     parser.add_argument("run", type=str, help="run folder")
     parser.add_argument("--split", type=Literal["val", "test"], default="test", help="which split")
+    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
     arguments = parser.parse_args(argv)
     from secateur.runs import evaluate_run
 
-    results = evaluate_run(Path(arguments.run), arguments.split)
+    results = evaluate_run(Path(arguments.run), arguments.split, trusted(argv))
     table = Table("task", "metric", "value", title=f"{arguments.run}, {arguments.split} split")
     for task, metrics in results.items():
         for metric, value in metrics.items():

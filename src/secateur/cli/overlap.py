@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from rich.table import Column, Table
 
 from secateur.cli.console import output
+from secateur.runs import TRUST, trusted
 
 
 def overlap(argv: list[str]) -> None:
@@ -21,11 +22,13 @@ def overlap(argv: list[str]) -> None:
         "--density", type=float, default=0.1, help="share that each task keeps of its weights"
     )
     parser.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
+    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
     arguments = parser.parse_args(argv)
     from secateur.runs import RunFolder, overlap_run
     from secateur.runs.report import overlap_table
 
-    made = overlap_table(overlap_run(Path(arguments.run), arguments.density, arguments.batches).to_dict())
+    found = overlap_run(Path(arguments.run), arguments.density, arguments.batches, trusted(argv))
+    made = overlap_table(found.to_dict())
     assert made is not None
     heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
     table = Table(*(Column(head, overflow="fold") for head in heads), show_edge=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from secateur.cli.console import errors, output
-from secateur.runs import digest, parse, resolved
+from secateur.runs import digest, parse, resolved, trusted
 
 if TYPE_CHECKING:
     from secateur.training import Row
@@ -28,7 +28,14 @@ def train(argv: list[str]) -> None:
     command = shlex.join(["secateur", "train", *argv])
     with _Bar() as bar:
         found = train_run(
-            config, out, against=against, workers=arguments.workers, command=command, name=name, on_log=bar
+            config,
+            out,
+            against=against,
+            workers=arguments.workers,
+            command=command,
+            name=name,
+            trust=trusted(argv),
+            on_log=bar,
         )
     console = output()
     dense = found["delta_t"]["against"]

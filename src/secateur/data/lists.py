@@ -16,9 +16,11 @@ def listed_names(source: Path, split: str) -> list[str]:
 
     Raises:
         FileNotFoundError: If it is missing or empty.
-        ValueError: If it is not of UTF-8.
+        ValueError: If it is not of UTF-8, or a name leads out of the folder.
     """
     names = read_text(source).split() if source.exists() else []
+    for name in names:
+        check_within(source, name)
     if not names:
         raise FileNotFoundError(f"{source} is missing or empty; it must name the {split} frames, one a line.")
     return names
@@ -46,9 +48,11 @@ def read_json(source: Path, holds: str = "it must list the frames") -> Any:
 def listed_rows(source: Path, splits: Sequence[str], fields: int) -> dict[str, list[list[str]]]:
     """The frames that a JSON file lists for each split: ``{split: [[path, ...], ...]}``, ``fields`` paths each or more.
 
+    All are under the folder of the data, even if they begin with a slash.
+
     Raises:
         FileNotFoundError: If the file is missing.
-        ValueError: If it is no such list.
+        ValueError: If it is no such list, or a path leads out of the folder.
     """
     content, found = read_json(source), dict[str, list[list[str]]]()
     for split in splits:
@@ -57,7 +61,9 @@ def listed_rows(source: Path, splits: Sequence[str], fields: int) -> dict[str, l
             raise ValueError(
                 f"{source}: {split!r} must list at least one frame, each of {fields} paths; copy the file again."
             )
-        found[split] = rows
+        found[split] = [[path.lstrip("/") for path in row] for row in rows]  # AdaShare's begin with a slash
+        for path in (path for row in found[split] for path in row):
+            check_within(source, path)
     return found
 
 
@@ -88,6 +94,14 @@ def numbered_frames(
         for name in sorted(names, key=int)
     ]
     return Frames(frames, readers, size, source=source)
+
+
+def check_within(source: Path, name: str) -> None:
+    """Raises ValueError if ``name``, which the file ``source`` lists, leads out of the folder of the data."""
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(
+            f"{source} lists {name!r}, which leads out of the folder of the data; mend the file."
+        )
 
 
 def _paths(row: Any, fields: int) -> bool:

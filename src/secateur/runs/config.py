@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from glob import escape
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,14 +13,22 @@ from typing import Any, Literal, cast
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
+from secateur.runs.arguments import TRUST, aggregator_name, given, spelt_out, trusted, without
+from secateur.runs.names import ROOMS, Kind, Trust, check_made, find
+from secateur.runs.written import check_values, options_of, read_recipe
+
 Config = dict[str, Any]
 _RECIPES = Path(__file__).parent / "recipes"
-_PACKAGES = {"data": "data", "model": "zoo", "method": "methods", "weighting": "weighting"}
-_DEFAULTS = {"data": "rooms", "model": "deeplab_resnet34", "method": "Dense", "weighting": "Equal"}
+_DEFAULTS: dict[Kind, str] = {
+    "data": "rooms",
+    "model": "deeplab_resnet34",
+    "method": "Dense",
+    "weighting": "Equal",
+}
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
 # What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
-_PLACES = ("out", "against", "workers", "recipe", "config")
+_PLACES = ("out", "against", "workers", "recipe", "config", "trust")
 _IDLE = {"data": {"cache"}}
 
 
@@ -57,30 +64,14 @@ def recipe_path(name: str) -> Path:
     return path
 
 
-def part(kind: str, name: str) -> Callable[..., Any]:
-    """The data set, model, method or weighting called ``name``: ours by its name, anyone's by ``module.name``.
-
-    Raises:
-        ValueError: If it cannot be imported.
-    """
-    module, _, attribute = (name if "." in name else f"secateur.{_PACKAGES[kind]}.{name}").rpartition(".")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        ours = importlib.import_module(f"secateur.{_PACKAGES[kind]}")
-        raise ValueError(
-            f"--{kind} {name}: no such {kind}. Ours are {', '.join(ours.__all__)}; your own is named by its import path, "
-            f"such as my_lab.wanda.Wanda ({error})."
-        ) from error
-
-
-def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
-    """The parser of ``secateur train``, with the options of the parts that ``names`` chooses."""
-    path: list[str | PathLike[Any]] = [str(recipe_path(recipe))] if recipe else []
+def parser(recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., Any]]]) -> ArgumentParser:
+    """The parser of ``secateur train``, with the options of the parts, each with its name."""
+    path: list[str | PathLike[Any]] = [escape(str(recipe_path(recipe)))] if recipe else []
     parser = ArgumentParser(
         prog="secateur train",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
         default_config_files=path,
+        allow_abbrev=False,  # so that what is read here and what is looked for before are the same options
     )
     parser.add_argument("recipe", nargs="?", help=f"{', '.join(recipes())}, or a YAML file of your own")
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
@@ -92,13 +83,13 @@ def parser(recipe: str | None, names: Mapping[str, str]) -> ArgumentParser:
         type=str | None,
         help="run folder of the dense reference (default: looked for beside --out)",
     )
+    parser.add_argument("--trust", type=str | None, help=TRUST)
     parser.add_function_arguments(training, as_group=True)
-    for kind in _PACKAGES:
-        group = parser.add_argument_group(f"--{kind} {names[kind]}")
+    for kind, (name, target) in targets.items():
+        group = parser.add_argument_group(f"--{kind} {name}")
         group.add_argument(
-            f"--{kind}.name", default=names[kind], help=f"which {kind}: ours by name, or an import path"
+            f"--{kind}.name", default=name, help=f"which {kind}: ours by name, or an import path"
         )
-        target = part(kind, names[kind])
         skip = cast(set[str | int], _linked(kind, target))
         if inspect.isclass(target):
             group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
@@ -157,11 +148,28 @@ def parse(argv: Sequence[str]) -> Namespace:
     """Parses the arguments of ``secateur train``: a recipe first, then options; the parts chosen decide which.
 
     Raises:
-        ValueError: If the recipe or a part does not exist.
+        ValueError: If the recipe or a part does not exist, or a file names what the command line does not trust.
+        OSError: If a file cannot be read.
     """
     argv = [spelt_out(argument) for argument in argv]
+    trust = trusted(argv)
     recipe = argv[0] if argv and not argv[0].startswith("-") else None
-    return parser(recipe, _names(argv, recipe)).parse_args(argv)
+    paths = [recipe_path(recipe)] if recipe else []
+    files = {path: read_recipe(path) for path in [*paths, *map(Path, given(argv, "--config"))]}
+    targets: dict[Kind, tuple[str, Callable[..., Any]]] = {}
+    for kind in ROOMS:
+        name, place = _named(kind, argv, files)
+        targets[kind] = (name, find(kind, name, trust.reading(place)))
+        for path, content in files.items():
+            check_values(path, options_of(content, kind, path), targets[kind][1], kind)
+    for path, content in files.items():
+        name = aggregator_name(content.get("aggregator"))
+        if name is not None:
+            trust.reading(path).check("aggregator", name)
+    arguments = parser(recipe, targets).parse_args(without(argv, "--trust"))
+    if arguments.out and not given(argv, "--out"):
+        _check_inside(arguments.out)
+    return arguments
 
 
 def resolved(arguments: Namespace) -> Config:
@@ -181,48 +189,52 @@ def digest(config: Config) -> str:
     return hashlib.sha256(yaml.safe_dump(telling(config), sort_keys=True).encode()).hexdigest()[:10]
 
 
-def build(kind: str, config: Config, **linked: Any) -> Any:
+def build(kind: Kind, config: Config, trust: Trust | None = None, **linked: Any) -> Any:
     """Calls the part that ``config[kind]`` names with its options, and with those of ``linked`` that it takes.
 
     Raises:
-        ValueError: If a size is given to data that have none, or the part refuses its options.
+        ValueError: If the part is not ours and not trusted, a size is given to data that have none, or the part refuses
+            its options.
     """
-    options = dict(config[kind])
-    target = part(kind, options.pop("name"))
+    trust = trust or Trust()
+    options = options_of(config, kind, trust.place or "The configuration")
+    name = options.pop("name", None)
+    target = find(kind, name, trust)
     taken = _linked(kind, target)
     if linked.get("size") is not None and "size" not in taken:
-        raise ValueError(f"size is given, but {kind} {config[kind]['name']!r} has none; leave --size out.")
-    return target(**options, **{k: v for k, v in linked.items() if k in taken and v is not None})
+        raise ValueError(f"size is given, but {kind} {name!r} has none; leave --size out.")
+    options |= {key: value for key, value in linked.items() if key in taken and value is not None}
+    try:
+        inspect.signature(target).bind(**options)
+    except TypeError as error:
+        raise ValueError(
+            f"{trust.place or 'The configuration'}: {kind} {name}: {error}; it takes {inspect.signature(target)}."
+        ) from error
+    made = target(**options)
+    check_made(kind, str(name), made)
+    return made
 
 
-def _linked(kind: str, target: Callable[..., Any]) -> set[str]:
+def _linked(kind: Kind, target: Callable[..., Any]) -> set[str]:
     return _LINKED.get(kind, set()) & set(inspect.signature(target).parameters)
 
 
-def spelt_out(argument: str) -> str:
-    """``--data nyuv2`` is short for ``--data.name nyuv2``."""
-    option, equals, value = argument.partition("=")
-    return (
-        f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in _PACKAGES else argument
-    )
+def _named(kind: Kind, argv: Sequence[str], files: Mapping[Path, Config]) -> tuple[Any, str]:
+    """Which part is chosen, and where: by default, then by the recipe, by ``--config`` files, by the options."""
+    found: tuple[Any, str] = (_DEFAULTS[kind], "")
+    for path, content in files.items():
+        options = options_of(content, kind, path)
+        found = (options["name"], str(path)) if "name" in options else found
+    said = given(argv, f"--{kind}.name")
+    return (said[-1], "") if said else found
 
 
-def _names(argv: Sequence[str], recipe: str | None) -> dict[str, str]:
-    """Which parts are chosen: by default, then by the recipe, by ``--config`` files, by the options."""
-    names = dict(_DEFAULTS)
-    paths = [recipe_path(recipe)] if recipe else []
-    given = dict(_pairs(argv))
-    if "--config" in given:
-        paths.append(Path(given["--config"]))
-    for path in paths:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        names |= {kind: content[kind]["name"] for kind in names if "name" in (content.get(kind) or {})}
-    return names | {kind: given[f"--{kind}.name"] for kind in names if f"--{kind}.name" in given}
-
-
-def _pairs(argv: Sequence[str]) -> list[tuple[str, str]]:
-    joined = [tuple(a.split("=", 1)) for a in argv if a.startswith("--") and "=" in a]
-    return [*pairwise(argv), *((o, v) for o, v in joined)]
+def _check_inside(out: str) -> None:
+    """Raises ValueError if a folder that a file names to write to leads out of the working folder."""
+    if not Path(out).resolve().is_relative_to(Path.cwd()):
+        raise ValueError(
+            f"A recipe names the folder {out} to write to, outside of this one; give --out yourself."
+        )
 
 
 def _plain(value: Any) -> Any:

@@ -15,14 +15,17 @@ from secateur.measures import count_macs
 from secateur.problem import Input, one, sample_shape
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
-from secateur.runs.run import make_problem
+from secateur.runs.names import Trust
+from secateur.runs.run import read_problem
 from secateur.shrinking import Compaction, compact, compaction
 from secateur.storage import load, manifest, save, write_text
 
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "pt2": ".pt2"}
 
 
-def compact_run(path: Path, *, round_to: int = 1) -> tuple[Path, Compaction, dict[str, Any]]:
+def compact_run(
+    path: Path, *, round_to: int = 1, trust: Trust | None = None
+) -> tuple[Path, Compaction, dict[str, Any]]:
     """Writes ``compact.safetensors`` beside a run's weights, and ``compact.json`` that says what went.
 
     Returns:
@@ -30,10 +33,10 @@ def compact_run(path: Path, *, round_to: int = 1) -> tuple[Path, Compaction, dic
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
-        ValueError: If the network cannot be compacted; the message says why.
+        ValueError: If the network cannot be compacted, or is neither ours nor trusted; the message says why.
     """
     folder = RunFolder(path)
-    model, example = _trained(path)
+    model, example = _trained(path, trust)
     small = compact(model, example, round_to=round_to)
     made = compaction(small)
     assert made is not None
@@ -57,16 +60,18 @@ def export_run(
     *,
     tasks: Sequence[str] | None = None,
     out: Path | None = None,
+    trust: Trust | None = None,
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
-        ValueError: If it cannot be exported, or the engine predicts something else; no file is left then.
+        ValueError: If it cannot be exported, is neither ours nor trusted, or the engine predicts something else; no file is
+            left then.
         ImportError: If the engine is not installed; it says what to install.
     """
     folder = RunFolder(path)
-    model, example = _smallest(path)
+    model, example = _smallest(path, trust)
     name = "-".join(["model", *(tasks or ())])
     about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
     return export(model, example, out or path / f"{name}{_SUFFIX[format]}", format, tasks=tasks, about=about)
@@ -80,6 +85,7 @@ def bench_runs(
     size: str | None = None,
     threads: int = 1,
     repeats: int = 20,
+    trust: Trust | None = None,
 ) -> Bench:
     """Times the networks of runs, the compacted ones where there are, against a reference.
 
@@ -90,15 +96,16 @@ def bench_runs(
         size: ``HEIGHTxWIDTH`` of the input; that of the data if None.
         threads: Threads of a forward pass.
         repeats: Rounds.
+        trust: Whose parts may be imported; ours alone if None.
     """
     first = against or paths[0]
-    reference, example = _trained(first)
+    reference, example = _trained(first, trust)
     shape = parse_size(size)
     if shape is not None:
         example = _resized(example, shape, first)
     candidates: dict[str, nn.Module] = {f"{first.name} (dense)" if against is None else first.name: reference}
     for path in paths:
-        candidates[path.name] = _smallest(path)[0]
+        candidates[path.name] = _smallest(path, trust)[0]
     return bench(candidates, example, engines, threads=threads, repeats=repeats)
 
 
@@ -110,20 +117,20 @@ def _resized(x: Input, shape: tuple[int, int], run: Path) -> Input:
     return made[0] if isinstance(x, Tensor) else dict(zip(x, made, strict=True))
 
 
-def _trained(path: Path) -> tuple[nn.Module, Input]:
+def _trained(path: Path, trust: Trust | None) -> tuple[nn.Module, Input]:
     folder = RunFolder(path)
-    problem, data = make_problem(folder.read_config())
+    problem, data = read_problem(folder, trust)
     load(problem.model, folder.weights)
     x, _ = next(iter(data.test))
     return problem.model.eval(), one(x)
 
 
-def _smallest(path: Path) -> tuple[nn.Module, Input]:
+def _smallest(path: Path, trust: Trust | None) -> tuple[nn.Module, Input]:
     """The compacted network of a run, or where there is none yet, the trained one."""
     folder = RunFolder(path)
     if not folder.compact.exists():
-        return _trained(path)
-    problem, data = make_problem(folder.read_config())
+        return _trained(path, trust)
+    problem, data = read_problem(folder, trust)
     load(problem.model, folder.compact)
     x, _ = next(iter(data.test))
     return problem.model.eval(), one(x)

@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 
 from secateur.runs.config import telling
+from secateur.runs.written import read
 from secateur.storage import is_leftover, remove_leftovers, write_new
 
 try:
@@ -129,12 +130,11 @@ class RunFolder:
                 f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
             )
         try:
-            held = yaml.safe_load(self.config.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+            return read(self.config)
+        except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{self.config} cannot be read: {error}. Delete the folder and train anew."
+                f"{self.config} cannot be read: {error} Delete the folder and train anew."
             ) from error
-        return _mapping(held, self.config)
 
     def read_report(self) -> dict[str, Any] | None:
         """The final figures, None while the run is not finished.

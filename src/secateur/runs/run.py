@@ -6,6 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,6 +21,8 @@ from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
 from secateur.runs import references
 from secateur.runs.config import Config, build, parse_size
 from secateur.runs.folder import RunFolder
+from secateur.runs.hardware import hardware
+from secateur.runs.names import Trust, find
 from secateur.runs.samples import save_samples
 from secateur.storage import load, save, write_text
 from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
@@ -37,6 +40,7 @@ def train(
     workers: int = 0,
     command: str = "",
     name: str = "",
+    trust: Trust | None = None,
     on_log: Callable[[list[Row], int], object] | None = None,
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
@@ -48,6 +52,7 @@ def train(
         workers: Processes that load data.
         command: For the record.
         name: What reports call the run; the method's name if empty.
+        trust: Whose parts may be imported; ours alone if None.
         on_log: Called with the rows so far and the number of steps in all.
 
     Returns:
@@ -59,17 +64,17 @@ def train(
         FloatingPointError: If a loss is not finite.
         OSError: If the folder cannot be written.
     """
-    folder = RunFolder(path)
+    folder, trust = RunFolder(path), trust or Trust()
     reference = None if against is None else references.given(RunFolder(against), config)
     if folder.config.exists():
         folder.claim(config)
     if folder.finished and (done := folder.read_report()) is not None:
         return done
-    problem, data = make_problem(config, workers)
-    method = cast(Sparsifier, build("method", config))
-    weighting = cast(Weighting, build("weighting", config))
-    distillation = _teacher(config, data)
-    combine = aggregator(config["aggregator"])
+    problem, data = make_problem(config, workers, trust)
+    method = cast(Sparsifier, build("method", config, trust))
+    weighting = cast(Weighting, build("weighting", config, trust))
+    distillation = _teacher(config, data, trust)
+    combine = aggregator(config["aggregator"], partial(find, "aggregator", trust=trust))
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
     judged = _judged(config, problem, reference or references.neighbour(folder, config))
@@ -115,7 +120,7 @@ def train(
         return report
 
 
-def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
+def make_problem(config: Config, workers: int = 0, trust: Trust | None = None) -> tuple[Problem, Data]:
     """The problem that a configuration describes, its model freshly initialised from the seed."""
     linked = {
         "size": parse_size(config["size"]),
@@ -123,20 +128,23 @@ def make_problem(config: Config, workers: int = 0) -> tuple[Problem, Data]:
         "seed": config["seed"],
         "workers": workers,
     }
-    data = cast(Data, build("data", config, **linked))
+    data = cast(Data, build("data", config, trust, **linked))
     torch.manual_seed(config["seed"])
-    model = build("model", config, tasks=data.channels)
+    model = build("model", config, trust, tasks=data.channels)
     return Problem(model, data.tasks, data.train, data.val, data.test), data
 
 
-def _teacher(config: Config, data: Data) -> Distillation | None:
+def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
     """The network of the run that ``teacher`` names, to learn from."""
     if config["teacher"] is None:
         return None
     folder = RunFolder(Path(config["teacher"]))
     if folder.read_report() is None:
         raise ValueError(f"teacher: no finished run in {folder.path}; train it first.")
-    network = cast(torch.nn.Module, build("model", folder.read_config(), tasks=data.channels))
+    network = cast(
+        torch.nn.Module,
+        build("model", folder.read_config(), trust.reading(folder.config), tasks=data.channels),
+    )
     load(network, folder.weights)
     return Distillation(network, config["distill"])
 
@@ -152,29 +160,42 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
     return found
 
 
-def evaluate_run(path: Path, split: Literal["val", "test"] = "test") -> dict[str, dict[str, float]]:
+def read_problem(folder: RunFolder, trust: Trust | None = None) -> tuple[Problem, Data]:
+    """The problem of a run folder, its model freshly initialised.
+
+    Raises:
+        FileNotFoundError: If this is no run folder.
+        ValueError: If its configuration names what is neither ours nor trusted, or cannot be built.
+    """
+    return make_problem(folder.read_config(), trust=(trust or Trust()).reading(folder.config))
+
+
+def evaluate_run(
+    path: Path, split: Literal["val", "test"] = "test", trust: Trust | None = None
+) -> dict[str, dict[str, float]]:
     """Metrics of a finished run's weights, computed anew.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
+        ValueError: If its configuration names what is neither ours nor trusted.
     """
     folder = RunFolder(path)
     config = folder.read_config()
-    problem, _ = make_problem(config)
+    problem, _ = read_problem(folder, trust)
     load(problem.model, folder.weights)
     Fabric(**_device(config["device"])).to_device(problem.model)
     return evaluate(problem, split)
 
 
-def overlap_run(path: Path, density: float = 0.1, batches: int = 4) -> Overlap:
+def overlap_run(path: Path, density: float = 0.1, batches: int = 4, trust: Trust | None = None) -> Overlap:
     """Where the tasks of a finished run agree about the weights that they share; written beside it for the report.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
-        ValueError: If no weight is shared, or a setting is out of range.
+        ValueError: If no weight is shared, a setting is out of range, or a part is neither ours nor trusted.
     """
     folder = RunFolder(path)
-    problem, _ = make_problem(folder.read_config())
+    problem, _ = read_problem(folder, trust)
     load(problem.model, folder.weights)
     found = overlap(problem, density, batches=batches)
     write_text(folder.overlap, json.dumps(found.to_dict(), indent=1))
@@ -211,25 +232,10 @@ def _report(config: Config, problem: Problem, data: Data, seconds: float, comman
         "seed": config["seed"],
         "steps": config["steps"],
         "command": command,
-        "hardware": _hardware(device),
+        "hardware": hardware(device),
         "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
         "train_seconds": round(seconds, 1),
     }
-
-
-def _hardware(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    names = [
-        line.partition(":")[2].strip()
-        for line in _lines(Path("/proc/cpuinfo"))
-        if line.startswith("model name")
-    ]
-    return f"{names[0] if names else platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def _finite(value: Any) -> Any:

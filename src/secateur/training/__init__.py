@@ -1,6 +1,6 @@
 """The only training loop, and what it needs around a step."""
 
-from secateur.training.aggregators import aggregator
+from secateur.training.aggregators import aggregator, of_torchjd
 from secateur.training.distillation import Distillation
 from secateur.training.fit import History, fit
 from secateur.training.floors import check_floors
@@ -20,4 +20,5 @@ __all__ = [
     "check_floors",
     "check_whole",
     "fit",
+    "of_torchjd",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
@@ -16,11 +15,44 @@ _PLAIN = (Tensor, bool, int, float, str, torch.dtype, torch.device, type(None))
 _OF_EVERY_MODULE = frozenset(vars(nn.Module())) - {"_parameters", "_buffers"}
 
 
-def aggregator(asked: str | Mapping[str, Any] | None) -> Aggregator | None:
-    """The aggregator that a configuration names: TorchJD's by its name, anyone's by ``module.name``.
+def of_torchjd(name: str) -> Callable[..., Aggregator]:
+    """TorchJD's aggregator of this name.
+
+    Raises:
+        ValueError: If it has none of this name.
+        ImportError: If TorchJD is not installed; it says what to install.
+    """
+    try:
+        from torchjd import aggregation
+    except ImportError as error:
+        raise ImportError(
+            f"aggregator {name!r} needs TorchJD: pip install 'secateur[torchjd]' ({error})."
+        ) from error
+    found: Any = getattr(aggregation, name, None)
+    if found is None:
+        raise ValueError(
+            f"aggregator is {name!r}; torchjd.aggregation has no such class, see TorchJD's documentation."
+        )
+    if not (inspect.isclass(found) and issubclass(found, aggregation.Aggregator)):
+        raise ValueError(
+            f"aggregator is {name!r}; torchjd.aggregation has it, but it is no aggregator: it gives no direction. "
+            "Take one of the same name without 'Weighting', such as UPGrad."
+        )
+    if inspect.isabstract(found):
+        raise ValueError(
+            f"aggregator is {name!r}, which is the base of aggregators; take one, such as UPGrad."
+        )
+    return cast(Callable[..., Aggregator], found)
+
+
+def aggregator(
+    asked: str | Mapping[str, Any] | None, find: Callable[[str], Callable[..., Aggregator]] = of_torchjd
+) -> Aggregator | None:
+    """The aggregator that a configuration names.
 
     Args:
         asked: The name, or ``{"name": ..., setting: value}``; a list where a tensor is wanted becomes one. None for none.
+        find: Name to class, and who says which names may be looked up.
 
     Raises:
         ValueError: If there is none of this name, or it does not take these settings; what it takes is said.
@@ -32,7 +64,7 @@ def aggregator(asked: str | Mapping[str, Any] | None) -> Aggregator | None:
     name = settings.pop("name", None)
     if not isinstance(name, str):
         raise ValueError(f"aggregator is {asked!r}, without a name; give such as '{{name: CAGrad, c: 0.5}}'.")
-    made = _found(name)
+    made = find(name)
     parameters = inspect.signature(made).parameters
     try:
         inspect.signature(made).bind(**settings)
@@ -50,32 +82,6 @@ def aggregator(asked: str | Mapping[str, Any] | None) -> Aggregator | None:
         raise ImportError(f"aggregator {name} needs more than TorchJD: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"aggregator {name} refuses {settings or 'its defaults'}: {error}") from error
-
-
-def _found(name: str) -> Callable[..., Aggregator]:
-    module, _, attribute = (name if "." in name else f"torchjd.aggregation.{name}").rpartition(".")
-    try:
-        parent = importlib.import_module(module)
-        found = getattr(parent, attribute)
-    except AttributeError as error:
-        raise ValueError(
-            f"aggregator is {name!r}; {module} has no such class, see TorchJD's documentation."
-        ) from error
-    except ImportError as error:
-        raise ImportError(
-            f"aggregator {name!r} needs TorchJD: pip install 'secateur[torchjd]' ({error})."
-        ) from error
-    kind = getattr(parent, "Aggregator", None) if "." not in name else None
-    if kind is not None and not (inspect.isclass(found) and issubclass(found, kind)):
-        raise ValueError(
-            f"aggregator is {name!r}; {module} has it, but it is no aggregator: it gives no direction. "
-            "Take one of the same name without 'Weighting', such as UPGrad."
-        )
-    if inspect.isabstract(found):
-        raise ValueError(
-            f"aggregator is {name!r}, which is the base of aggregators; take one, such as UPGrad."
-        )
-    return cast(Callable[..., Aggregator], found)
 
 
 class Memory:

@@ -11,6 +11,17 @@ from torch import Tensor, nn
 from secateur.problem import Input
 
 Pool = Literal["first", "mean", "none"]
+_KERNELS = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
+"""Implementations that are torch's or transformers' own; any other may be fetched and run."""
+_ELSEWHERE = (
+    "auto_map",
+    "trust_remote_code",
+    "code_revision",
+    "quantization_config",
+    "architecture",
+    "backbone",
+)
+"""Settings that say where code or weights are to come from."""
 
 
 class TransformerEncoder(nn.Module):
@@ -60,7 +71,8 @@ def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "fir
         pool: What a head sees: ``first`` place, ``mean`` over places that are not masked, or ``none``: each place.
 
     Raises:
-        ValueError: If there is no task, or the configuration or ``pool`` is unknown.
+        ValueError: If there is no task, the configuration or ``pool`` is unknown, or a mapping asks for code or weights of
+            elsewhere.
         ImportError: If transformers is not installed; it says what to install.
     """
     try:
@@ -78,6 +90,7 @@ def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "fir
     made: Any = config
     if isinstance(config, Mapping):
         settings: dict[str, Any] = dict(config)
+        _check_plain(settings)
         kind = settings.pop("model_type", None)
         try:
             known: Any = AutoConfig.for_model(kind)
@@ -97,7 +110,28 @@ def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "fir
             f"transformer_encoder: {type(made).__name__} has no hidden_size, so it is not of one encoder; give that of an "
             "encoder such as bert or vit."
         )
-    encoder: Any = AutoModel.from_config(made)
+    encoder: Any = AutoModel.from_config(made, trust_remote_code=False)
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
     return TransformerEncoder(encoder, tasks, made.hidden_size, pool)
+
+
+def _check_plain(settings: Mapping[str, Any]) -> None:
+    """Raises ValueError if a configuration, or one within it, has code or weights fetched, or names no dtype of torch."""
+    for key, value in settings.items():
+        kernels = value.values() if isinstance(value, Mapping) else [value]
+        if key.endswith("_implementation") and not all(k is None or k in _KERNELS for k in kernels):
+            raise ValueError(f"transformer_encoder: {key} is {value!r}; choose one of {', '.join(_KERNELS)}.")
+        if value and (key in _ELSEWHERE or "pretrained" in key):
+            raise ValueError(
+                f"transformer_encoder: config has {key}, which fetches code or weights; nothing is downloaded, so leave it out."
+            )
+        if key in ("dtype", "torch_dtype") and not isinstance(
+            getattr(torch, str(value), value), torch.dtype | None
+        ):
+            raise ValueError(
+                f"transformer_encoder: {key} is {value!r}; give a dtype of torch, such as float32."
+            )
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping):
+                _check_plain({str(k): v for k, v in inner.items()})

@@ -16,7 +16,7 @@ from secateur.data.captions.clips import ClipSamples, clip_data
 from secateur.data.captions.vocabulary import Vocabulary, words
 from secateur.data.data import Data
 from secateur.data.fields import Array
-from secateur.data.lists import read_json
+from secateur.data.lists import check_within, read_json
 from secateur.data.reading import load_npy
 
 _SPLITS = ("train", "val", "test")
@@ -126,6 +126,7 @@ def _entry(path: Path, split: str, index: int, entry: Any) -> tuple[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(entry.get(k), str) for k in ("clip", "caption")):
         raise ValueError(f'{where} is {entry!r}; give {{"clip": name, "caption": text}}.')
     clip, caption = cast(dict[str, str], entry)["clip"], cast(dict[str, str], entry)["caption"]
+    check_within(path, clip)
     if not words(caption):
         raise ValueError(f"{where}, clip {clip!r}, has a caption without a word: {caption!r}; leave it out.")
     return clip, caption

@@ -134,7 +134,7 @@ def _adashare(wanted: Wanted) -> Splits:
     place = {"image": 0, "seg": 1, "normal": 2, "depth": 3}
 
     def split(rows: list[list[str]]) -> Frames:
-        frames = [{f: wanted.root / row[place[f]].lstrip("/") for f in wanted.fields} for row in rows]
+        frames = [{f: wanted.root / row[place[f]] for f in wanted.fields} for row in rows]
         return Frames(frames, found, wanted.size, source=source)
 
     return {name: split(rows) for name, rows in listed_rows(source, ("train", "test"), 4).items()}

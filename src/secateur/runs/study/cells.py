@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import cast
 
 from secateur.pruning import Sparsifier
-from secateur.runs.config import Config, build, parse, part, resolved, telling
+from secateur.runs.arguments import trusted
+from secateur.runs.config import Config, build, parse, resolved, telling
+from secateur.runs.names import find
 
 _SAME = (
     "data",
@@ -86,7 +88,7 @@ def grid(
     tasks: tuple[str, ...] = tuple(_config(recipes[0], options)["data"].get("tasks") or ())
     if not tasks and (combinations or single):
         raise ValueError("compare: this data set has no option `tasks`, so there are no subsets of them.")
-    if not any(_is_dense(_config(recipe, options)) for recipe in recipes):
+    if not any(_is_dense(_config(recipe, options), options) for recipe in recipes):
         recipes = ["dense", *recipes]
     chosen: list[tuple[str, ...]] = list(_subsets(tasks)) if combinations else [tasks]
     asked = [
@@ -97,7 +99,7 @@ def grid(
         for seed in range(seeds)
     ]
     if single and not combinations and len(tasks) > 1:
-        reference = next(recipe for recipe in recipes if _is_dense(_config(recipe, options)))
+        reference = next(recipe for recipe in recipes if _is_dense(_config(recipe, options), options))
         asked += [(reference, None, (task,), seed) for task in tasks for seed in range(seeds)]
     cells = [
         _cell(recipe, options, density, subset, seed, equal_steps) for recipe, density, subset, seed in asked
@@ -121,12 +123,19 @@ def _cell(
     if tasks:
         extra.append(f"--data.tasks=[{', '.join(tasks)}]")
     config = _config(recipe, [*options, *extra])
-    rounds = cast(Sparsifier, build("method", config)).rounds if equal_steps else 1
+    rounds = cast(Sparsifier, build("method", config, trusted(options))).rounds if equal_steps else 1
     if rounds > 1:
         extra.append(f"--steps={max(1, config['steps'] // rounds)}")
         config = _config(recipe, [*options, *extra])
     return Cell(
-        recipe, density, tasks, seed, _is_dense(config), (recipe, *options, *extra), config, rounds > 1
+        recipe,
+        density,
+        tasks,
+        seed,
+        _is_dense(config, options),
+        (recipe, *options, *extra),
+        config,
+        rounds > 1,
     )
 
 
@@ -143,8 +152,8 @@ def _config(recipe: str, options: Sequence[str]) -> Config:
         raise ValueError(f"compare: recipe {recipe!r} cannot be run with {' '.join(options)}") from refused
 
 
-def _is_dense(config: Config) -> bool:
-    return part("method", config["method"]["name"]) is Sparsifier
+def _is_dense(config: Config, options: Sequence[str]) -> bool:
+    return find("method", config["method"]["name"], trusted(options)) is Sparsifier
 
 
 def _subsets(tasks: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,66 @@
+"""What a command line says, before a parser is made: parts, files, and whom it trusts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from secateur.runs.names import ROOMS, Trust
+
+TRUST = "packages or modules, such as my_lab or my_lab,her_lab, whose code may run where a file names it"
+"""Help of ``--trust``."""
+
+
+def spelt_out(argument: str) -> str:
+    """``--data nyuv2`` is short for ``--data.name nyuv2``."""
+    option, equals, value = argument.partition("=")
+    return f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in ROOMS else argument
+
+
+def given(argv: Sequence[str], option: str) -> list[str]:
+    """Every value of ``--option value`` and ``--option=value``, in order."""
+    joined = f"{option}="
+    after = {place + 1: value for place, (name, value) in enumerate(pairwise(argv)) if name == option}
+    inside = {place: a.removeprefix(joined) for place, a in enumerate(argv) if a.startswith(joined)}
+    return [value for _, value in sorted({**after, **inside}.items())]
+
+
+def without(argv: Sequence[str], option: str) -> list[str]:
+    """The command line without ``--option value`` and ``--option=value``."""
+    dropped = {place for place, argument in enumerate(argv) if argument == option}
+    dropped |= {place + 1 for place in dropped} | {
+        p for p, a in enumerate(argv) if a.startswith(f"{option}=")
+    }
+    return [argument for place, argument in enumerate(argv) if place not in dropped]
+
+
+def trusted(argv: Sequence[str]) -> Trust:
+    """Whom a command line trusts: what it names as a part, and the packages of ``--trust``.
+
+    Raises:
+        ValueError: If ``--trust`` is given something that is no import path.
+    """
+    argv = [spelt_out(argument) for argument in argv]
+    packages = [p.strip() for value in given(argv, "--trust") for p in value.split(",")]
+    for package in packages:
+        if not all(word.isidentifier() for word in package.split(".")):
+            raise ValueError(f"--trust is {package!r}; give a package or module, such as my_lab.")
+    named = {(kind, name) for kind in ROOMS for name in given(argv, f"--{kind}.name")}
+    asked = [*given(argv, "--aggregator"), *given(argv, "--aggregator.name")]
+    named |= {("aggregator", str(name)) for value in asked if (name := aggregator_name(_value(value)))}
+    return Trust(frozenset(packages), frozenset(named))
+
+
+def aggregator_name(asked: Any) -> Any:
+    """The name in what ``aggregator`` is given: it is one, or a mapping with one."""
+    return asked.get("name") if isinstance(asked, Mapping) else asked
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # the parser says what is wrong with it
+        return text

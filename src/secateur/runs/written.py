@@ -1,0 +1,166 @@
+"""YAML files that somebody wrote, as plain values: nothing in them is imported, whoever parses them next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from inspect import isclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+_LEAVES = (str, int, float, bool, complex, NoneType, Path, Any, object, ...)
+_HOLDERS = (
+    Union,
+    UnionType,
+    Annotated,
+    tuple,
+    list,
+    dict,
+    set,
+    frozenset,
+    Iterable,
+    Collection,
+    Sequence,
+    Mapping,
+)
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of a YAML file that holds a configuration.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is no YAML of plain values, or no mapping; names the file.
+    """
+    try:
+        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not YAML of plain values ({error}); write it again.") from error
+    if _endless(content):
+        raise ValueError(f"{path} holds a value that contains itself; write it without aliases.")
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{path} holds {content!r:.80}, no options; give lines such as 'steps: 2000'.")
+    return {str(key): value for key, value in content.items()}
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """As :func:`read`, for a file that jsonargparse reads too; it imports what ``class_path`` names, so that is refused.
+
+    An empty file is an empty recipe.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it cannot be understood, names a class, or says what only a command line may say.
+    """
+    content = read(path) if path.read_bytes().strip() else {}
+    for key in ("config", "trust"):
+        if any(k.partition(".")[0] == key and v is not None for k, v in content.items()):
+            raise ValueError(f"{path}: {key} is for the command line alone; give --{key} there.")
+    for keys, _ in _leaves(content):
+        if "class_path" in keys:
+            raise ValueError(
+                f"{path}: {'.'.join(keys)} names a class to import; a file holds plain values, so take it out."
+            )
+    return content
+
+
+def options_of(content: Mapping[str, Any], kind: str, place: object) -> dict[str, Any]:
+    """A file's options of a part: nested, or at the top as ``kind.option``; ``place`` is the file, for errors.
+
+    Raises:
+        ValueError: If the part is given as something else than its options.
+    """
+    nested = content.get(kind)
+    if nested is not None and not isinstance(nested, Mapping):
+        raise ValueError(
+            f"{place}: {kind} is {nested!r:.80}; give its name and options, such as {kind}: {{name: ...}}."
+        )
+    start = f"{kind}."
+    flat = {key.removeprefix(start): value for key, value in content.items() if key.startswith(start)}
+    return {**{str(key): value for key, value in (nested or {}).items()}, **flat}
+
+
+def check_values(path: Path, options: Mapping[str, Any], target: Callable[..., Any], kind: str) -> None:
+    """Refuses import paths in a file's options of a part, where the part takes a class or function of its own.
+
+    Raises:
+        ValueError: If there is one, which jsonargparse would import; names file and option.
+    """
+    try:
+        hints = get_type_hints(target.__init__ if isclass(target) else target)
+    except (
+        NameError,
+        TypeError,
+        AttributeError,
+    ):  # a hint for type checkers alone: what it says is not known
+        hints = None
+    for keys, value in _leaves(options):
+        option = keys[0] if keys else "name"  # which is no option of the part
+        importing = option != "name" and not (hints is not None and _plain(hints.get(option, Any)))
+        if importing and isinstance(value, str) and _IMPORT_PATH.fullmatch(value):
+            raise ValueError(
+                f"{path}: {kind}.{'.'.join(keys)} is {value!r}, an import path; a file holds plain values, so give it on the "
+                "command line, or take it out."
+            )
+
+
+def _leaves(
+    value: Any, keys: tuple[str, ...] = (), seen: dict[tuple[int, str], Any] | None = None
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Where every value lies, and the value; text that is YAML itself is looked into as well, as jsonargparse does.
+
+    What an alias repeats is looked into once for each option; ``seen`` holds it, so that no other takes its id.
+    """
+    seen = {} if seen is None else seen
+    mark = (id(value), keys[0] if keys else "")
+    if mark in seen:
+        return
+    if isinstance(value, str):
+        yield keys, value
+        try:
+            inner: Any = yaml.safe_load(value)
+        except (yaml.YAMLError, ValueError):  # it is text
+            return
+        if isinstance(inner, (Mapping, list)):
+            yield from _leaves(inner, keys, seen)
+    elif isinstance(value, Mapping):
+        seen[mark] = value
+        yield keys, None
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, *str(key).split(".")), seen)
+    elif isinstance(value, (list, tuple, set)):
+        seen[mark] = value
+        for item in value:
+            yield from _leaves(item, keys, seen)
+    else:
+        yield keys, value
+
+
+def _endless(value: Any, above: tuple[int, ...] = (), done: set[int] | None = None) -> bool:
+    """Whether a value contains itself, which an alias of YAML can say."""
+    done = set() if done is None else done
+    if id(value) in above:
+        return True
+    if not isinstance(value, (Mapping, list, tuple)) or id(value) in done:
+        return False
+    items = value.values() if isinstance(value, Mapping) else value
+    found = any(_endless(item, (*above, id(value)), done) for item in items)
+    done.add(id(value))
+    return found
+
+
+def _plain(hint: Any) -> bool:
+    """Whether no value of this type is a class or function that must be imported."""
+    origin = get_origin(hint)
+    if (
+        origin is Literal
+        or any(hint is leaf for leaf in _LEAVES)
+        or (isclass(hint) and issubclass(hint, Enum))
+    ):
+        return True
+    return origin in _HOLDERS and all(map(_plain, get_args(hint)))
