@@ -25,7 +25,9 @@ from secateur.shrinking.channels import (
     put_constant,
     settings_of,
 )
-from secateur.shrinking.compaction import Compaction, cut, record
+from secateur.shrinking.compaction import Compaction, record
+from secateur.shrinking.cutting import cut
+from secateur.shrinking.names import named
 from secateur.shrinking.verify import check_same
 
 _TRIES = 100
@@ -88,7 +90,7 @@ def _compacted(
 ) -> tuple[nn.Module, Compaction]:
     small = copy.deepcopy(model)
     channels = find_channels(small, example, pinned)
-    state = {**dict(small.named_parameters()), **dict(small.named_buffers())}
+    state = named(small)
     strength = _strength(channels, state)
     fixed, _ = fixed_values(channels.nodes, state)
     values = constant_values(channels.nodes, state, fixed)

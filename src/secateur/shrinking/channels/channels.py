@@ -14,6 +14,7 @@ from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.rules import label
 from secateur.shrinking.channels.trace import Node, trace
+from secateur.shrinking.names import named
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def find_channels(
         ValueError: If the model cannot be traced.
     """
     nodes = trace(model, example)
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    state = named(model)
     flow = Labelling(*fixed_values(nodes, state))
     for node in nodes:
         if node.op != "parameter" and node.op != "buffer":

@@ -14,14 +14,15 @@ from secateur.shrinking.channels.fold import layers
 from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values
-from secateur.shrinking.compaction import Constant, replace
+from secateur.shrinking.compaction import Constant
+from secateur.shrinking.cutting import replace
 
 
 def constant_layers(
     model: nn.Module, nodes: list[Node], values: Values, needs: Needs
 ) -> dict[str, Tensor | None]:
     """Modules that need not compute: path to the constant that they give; None stands for passing on."""
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     users: dict[Node, list[Node]] = {node: [] for node in nodes}
     calls: dict[str, int] = {}
     for node in nodes:

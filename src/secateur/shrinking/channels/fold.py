@@ -12,7 +12,8 @@ from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.layers import Layer, convolution, product
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values, channel_values, kernel_sums
-from secateur.shrinking.compaction import add_bias
+from secateur.shrinking.cutting import add_bias
+from secateur.shrinking.names import named
 
 
 def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
@@ -39,7 +40,7 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
     Returns:
         Paths of the modules that were given a bias.
     """
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    state = named(model)
     calls: dict[str, list[tuple[Node, Layer]]] = {}
     for node, layer in layers(nodes):
         calls.setdefault(layer.weight.target, []).append((node, layer))
@@ -50,6 +51,8 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
     biases: list[str] = []
     for name, uses in calls.items():
         node, layer = uses[0]
+        if len(users[layer.weight]) > len(uses):
+            continue  # an embedding with the same weight, say, would change with it
         known = [channel_values(use, values) for _, use in uses]
         same = torch.stack([k == known[0] for k in known]).all(0)
         value = torch.where(same, known[0], torch.nan)
@@ -127,7 +130,7 @@ def _shift(
         if isinstance(mean, Node) and len(users[mean]) == 1:
             state[mean.target].data -= shift.to(state[mean.target])
             return True
-    owner = dict(model.named_modules()).get(layer.weight.target.rpartition(".")[0])
+    owner = dict(model.named_modules(remove_duplicate=False)).get(layer.weight.target.rpartition(".")[0])
     if not isinstance(owner, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
         return False
     add_bias(owner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,6 +15,7 @@ from torch.export.graph_signature import InputKind
 
 from secateur.problem import Input, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
+from secateur.shrinking.names import first_names
 
 _ENDS = {
     InputKind.PARAMETER: "parameter",
@@ -94,7 +95,7 @@ def trace(model: nn.Module, example: Input) -> list[Node]:
     finally:
         for module, training in modes.items():
             module.training = training
-    return list(_read(program))
+    return list(_read(program, first_names(model)))
 
 
 def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
@@ -104,17 +105,23 @@ def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
     return node.run(value)
 
 
-def _read(program: ExportedProgram) -> Iterator[Node]:
+def _read(program: ExportedProgram, names: Mapping[str, str]) -> Iterator[Node]:
     made: dict[fx.Node, Node] = {}
+    ends: dict[str, Node] = {}  # a tensor of the model's with several names is one node
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in program.graph.nodes:
         owner, source = _origin(node)
         if node.op == "placeholder":
             spec = specs[node.name]
             kind = _ENDS.get(spec.kind, "buffer")
-            new = Node(node.name, kind, shape=_shape(node), target=spec.target or "")
+            target = names.get(spec.target or "", spec.target or "")
+            new = Node(node.name, kind, shape=_shape(node), target=target)
             if kind == "constant":
                 new.value, new.target = cast(Tensor, program.constants[new.target]).detach().cpu(), ""
+            elif kind != "input":
+                made[node] = ends.setdefault(target, new)
+                if made[node] is not new:
+                    continue
         elif node.op == "output":
             new = Node("output", "output", args=_replaced(node.args, made.__getitem__))
         else:

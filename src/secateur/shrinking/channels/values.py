@@ -177,6 +177,13 @@ def _reduction(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     return compress(node.run(values.__getitem__).double())
 
 
+def _embedding(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
+    """A column that is the same in all rows is a constant."""
+    table = values[node.args[0]]
+    row = torch.where((table == table[:1]).all(0), table[0], torch.nan)
+    return compress(spread(row, len(node.shape) - 1, node.shape))
+
+
 def _unknown(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     if node.shape and isinstance(node.shape[0], tuple):
         return [full(torch.nan, one, torch.float64) for one in node.shape]
@@ -193,5 +200,6 @@ _RULES: list[tuple[frozenset[str], Callable[[Values, Node, Mapping[Node, Tensor]
     (ops.SPATIAL, _spatial),
     (ops.REDUCTIONS, _reduction),
     (frozenset({"scaled_dot_product_attention"}), _attention),
+    (frozenset({"embedding"}), _embedding),
     (frozenset({"getitem"}), _getitem),
 ]
