@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from secateur.shrinking.copying import bake
 from secateur.shrinking.cutting import add_bias, cut, replace
 from secateur.shrinking.names import named
 
 _ATTRIBUTE = "_secateur_compaction"
+_REASONS = 20  # said in words
 
 
 @dataclass
@@ -26,6 +28,10 @@ class Compaction:
         biases: Paths of modules that were given a bias.
         pinned: Why channels could not be removed -> how many.
         channels: Channels before and after.
+        unseen: Paths of modules that training alone runs, cut to fit what they are given.
+        groups: Path of a GroupNorm without weights to its groups and channels.
+        dead: Outputs that do not depend on the input.
+        baked: Paths of modules whose own parametrization, such as a weight norm, was taken off.
     """
 
     kept: dict[str, dict[int, list[int]]] = field(default_factory=dict[str, dict[int, list[int]]])
@@ -33,11 +39,20 @@ class Compaction:
     biases: list[str] = field(default_factory=list[str])
     pinned: dict[str, int] = field(default_factory=dict[str, int])
     channels: tuple[int, int] = (0, 0)
+    baked: list[str] = field(default_factory=list[str])
+    dead: list[str] = field(default_factory=list[str])
+    unseen: list[str] = field(default_factory=list[str])
+    groups: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a file."""
         kept = {name: {str(axis): ids for axis, ids in axes.items()} for name, axes in self.kept.items()}
-        own = {"constants": self.constants, "biases": self.biases, "pinned": self.pinned}
+        own = {"constants": self.constants, "biases": self.biases, "pinned": self.pinned, "baked": self.baked}
+        own |= {
+            "dead": self.dead,
+            "unseen": self.unseen,
+            "groups": {path: list(sizes) for path, sizes in self.groups.items()},
+        }
         return {"kept": kept, "channels": list(self.channels), **own}
 
     @classmethod
@@ -46,17 +61,45 @@ class Compaction:
         kept = {n: {int(axis): list(ids) for axis, ids in axes.items()} for n, axes in found["kept"].items()}
         before, after = found["channels"]
         return cls(
-            kept, dict(found["constants"]), list(found["biases"]), dict(found["pinned"]), (before, after)
+            kept,
+            dict(found["constants"]),
+            list(found["biases"]),
+            dict(found["pinned"]),
+            (before, after),
+            list(found.get("baked", [])),
+            list(found.get("dead", [])),
+            list(found.get("unseen", [])),
+            {path: (groups, size) for path, (groups, size) in found.get("groups", {}).items()},
         )
 
     def text(self) -> str:
         """In words: what went, and what was pinned and why."""
         before, after = self.channels
-        lines = [f"{before - after} of {before} channels removed."]
+        lines = [f"{before - after} of {before + sum(self.pinned.values())} channels removed."]
+        if self.dead:
+            lines.append(f"No element of these outputs depends on the input: {_listed(self.dead)}.")
         if self.constants:
-            lines.append(f"Replaced, because they gave constants: {', '.join(sorted(self.constants))}.")
+            lines.append(f"Replaced, because they gave constants: {_listed(self.constants)}.")
+        if self.unseen:
+            lines.append(
+                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
+            )
+        reasons = sorted(self.pinned.items(), key=lambda item: -item[1])
+        lines += [f"{count or 'Some'} channels stay: {reason}." for reason, count in reasons[:_REASONS]]
+        if len(reasons) > _REASONS:
+            lines.append(f"{len(reasons) - _REASONS} more reasons, of fewer channels, are in the record.")
+        if self.unseen:
+            lines.append(
+                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
+            )
         lines += [f"{count} channels stay: {reason}." for reason, count in self.pinned.items()]
         return "\n".join(lines)
+
+
+def _listed(names: Collection[str], most: int = 6) -> str:
+    """Names for a line that can be read; all of them are in the record."""
+    first = ", ".join(sorted(names)[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"
 
 
 class Constant(nn.Module):
@@ -99,6 +142,8 @@ def record(model: nn.Module, made: Compaction) -> None:
                 mine[axis] = [indices[i] for i in mine[axis]] if axis in mine else indices
         made.constants = {**old.constants, **made.constants}
         made.biases = sorted({*old.biases, *made.biases})
+        made.groups = {**old.groups, **made.groups}
+        made.baked = sorted({*old.baked, *made.baked})
         made.channels = (old.channels[0], made.channels[1])
     model.__dict__[_ATTRIBUTE] = made
 
@@ -109,6 +154,8 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
     Raises:
         ValueError: If the network has not the layers that the record names.
     """
+    if made.baked:
+        bake(model)
     state = named(model)
     modules = dict(model.named_modules(remove_duplicate=False))
     for path, settings in made.constants.items():
@@ -123,6 +170,9 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
                 f"The file is of a network with a layer {path!r}, which this one has not; build the same class."
             )
         add_bias(modules[path])
+    for path, (groups, size) in made.groups.items():
+        if isinstance(module := modules.get(path), nn.GroupNorm):
+            module.num_groups, module.num_channels = groups, size
     present = named(model)
     for name, axes in made.kept.items():
         if name not in present:

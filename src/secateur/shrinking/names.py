@@ -17,3 +17,12 @@ def first_names(model: nn.Module) -> dict[str, str]:
     """Every name to the first name of the same tensor, by which the tensor goes."""
     first: dict[int, str] = {}
     return {name: first.setdefault(id(tensor), name) for name, tensor in named(model).items()}
+
+
+def first_paths(model: nn.Module) -> dict[str, str]:
+    """Every path of every module to the first path of the same module."""
+    first: dict[int, str] = {}
+    return {
+        path: first.setdefault(id(module), path)
+        for path, module in model.named_modules(remove_duplicate=False)
+    }
