@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import weight_norm
@@ -174,3 +175,10 @@ def test_a_name_that_is_no_weight_is_an_error() -> None:
     net, _ = small()
     with pytest.raises(ValueError, match=r"1\.weight.*not weights"):
         cost(net, torch.randn(1, 1, 4, 4), {"all": ("1.weight",)})
+
+
+def test_layers_called_by_their_weight_count_too() -> None:
+    """Swin's attention, whose layers are read and never called: 96 * 288 and 96 * 96 for each of 64 places."""
+    block = torchvision.models.swin_transformer.ShiftedWindowAttention(96, [4, 4], [0, 0], 3)
+    found = count_macs(block, torch.randn(1, 8, 8, 96))
+    assert (found["qkv.weight"], found["proj.weight"]) == (96 * 288 * 64, 96 * 96 * 64)

@@ -13,6 +13,7 @@ from secateur import compact, compaction
 from secateur.shrinking.channels import find_channels
 
 
+@pytest.mark.filterwarnings("ignore:compact. of the network:UserWarning")
 @pytest.mark.parametrize("name", [*CLASSIFIERS, *SEGMENTERS])
 def test_networks_of_torchvision_with_random_dead_channels(name: str) -> None:
     model, x = build(name), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -27,6 +28,7 @@ def test_networks_of_torchvision_with_random_dead_channels(name: str) -> None:
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:compact. of the network:UserWarning")
 def test_attention_whose_code_fixes_its_sizes_is_pinned_and_said() -> None:
     torch.manual_seed(0)
     model = torchvision.models.VisionTransformer(32, 16, 2, 4, 32, 64, num_classes=5).eval()

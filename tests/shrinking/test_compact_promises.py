@@ -67,7 +67,8 @@ def test_outputs_of_tasks_are_never_removed() -> None:
     model = TwoHeads(16).eval()
     with torch.no_grad():
         model.colour.weight.zero_()
-    small = compact(model, torch.randn(1, 3, 8, 8))
+    with pytest.warns(UserWarning, match="outputs colour no element depends"):
+        small = compact(model, torch.randn(1, 3, 8, 8))
     with torch.no_grad():
         assert small(torch.randn(2, 3, 8, 8))["colour"].shape == (2, 5, 8, 8)
 
@@ -134,3 +135,26 @@ def test_coupled_groups_can_all_be_removed(of: str) -> None:
     if of == "parameters":
         weights = [sum(p.numel() for p in m.parameters() if p.dim() > 1) for m in (small, problem.model)]
         assert math.isclose(weights[0] / weights[1], 0.3, abs_tol=0.04)  # 72 channels: one is worth 3 points
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adafactor, torch.optim.Adam])
+def test_new_biases_are_trained_and_factored_moments_cut(kind: type[torch.optim.Optimizer]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 3))
+    with torch.no_grad():
+        model[0].weight[:3], model[0].bias[:3] = 0, 0.5
+    optimizer = kind([{"params": model[:2].parameters()}, {"params": model[2:].parameters(), "lr": 1e-3}])
+    model(torch.randn(5, 4)).square().sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        model[0].weight[:3], model[0].bias[:3] = 0, 0.5
+    rows = optimizer.state[model[0].weight].get("row_var")
+    small = compact(model, torch.randn(5, 4), optimizer=optimizer)
+    assert compaction(small).biases == ["2"]
+    assert any(p is small[2].bias for p in optimizer.param_groups[1]["params"])
+    kept = compaction(small).kept["0.weight"][0]
+    if rows is not None:
+        assert torch.equal(optimizer.state[small[0].weight]["row_var"], rows[kept])
+    small(torch.randn(5, 4)).square().sum().backward()
+    optimizer.step()
+    assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in small.parameters()}

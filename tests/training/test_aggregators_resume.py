@@ -15,7 +15,7 @@ from problems import equal, two_heads, weights
 from secateur import GradualMagnitude, fit
 from secateur.training.aggregators import Memory
 from secateur.training.floors import Attempt
-from secateur.training.resumption import Resumption
+from secateur.training.resuming.resumption import Resumption
 
 
 class Stopped(Exception):

@@ -24,7 +24,7 @@ from torch.utils.data import (
 from problems import equal, shuffled_loader, two_heads, weights
 from secateur import AdaptiveWeighting, Problem, SoftThreshold, fit
 from secateur.problem import rng_state, set_rng_state
-from secateur.training.stream import Stream
+from secateur.training.resuming.stream import Stream
 from test_contract_training import stopped_and_resumed
 
 SIZE = 24

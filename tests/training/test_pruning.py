@@ -335,12 +335,13 @@ def test_an_optimizer_without_the_groups_names_what_is_missing() -> None:
         ):
             pruning.attach(torch.optim.Adam(model.parameters()))
         pruning.leave(early=True)
+    problem = two_heads()
     with pytest.raises(ValueError, match="lacks parameters that training needs"):
         fit(
             problem,
             weighting=UncertaintyWeighting(),
             steps=2,
-            optimizer=lambda groups: torch.optim.Adam(model.parameters()),
+            optimizer=lambda groups: torch.optim.Adam(problem.model.parameters()),
         )
 
 

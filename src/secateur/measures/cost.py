@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils import parametrize
 
+from secateur.measures.by_weight import ByWeight
 from secateur.problem import Input, Problem, example, preserved_rng, to_device
 from secateur.pruning import Density, density, weight
 
@@ -120,7 +121,7 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
 
     A convolution does ``O * I / groups * k * k`` at each place of its output, a transposed one at each place of its
     input (border places included), a linear layer ``O * I`` for each vector, attention as many for each of its four
-    projections. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
+    projections. A layer called by its weight counts too. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
     mode; hooks, modes and random state are left as they were. Works on the meta device, without computing.
 
     Args:
@@ -129,6 +130,7 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     handles: list[Any] = []
+    by_weight = ByWeight(model, counts)
     modes = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
@@ -138,9 +140,11 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
                 dot = f"{prefix}." if prefix else ""
                 counts |= dict.fromkeys((dot + attribute for attribute in _weights(module)), 0)
                 hook = _hook(counts, dot, count)
+                handles.append(module.register_forward_pre_hook(by_weight.enter))
+                handles.append(module.register_forward_hook(by_weight.leave))
                 handles.append(module.register_forward_hook(hook, with_kwargs=True))
         model.eval()
-        with preserved_rng():
+        with preserved_rng(), by_weight:
             model(to_device(x, device))
     finally:
         for handle in handles:

@@ -4,7 +4,15 @@ from secateur.pruning import prox, schedules, scores
 from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offset
 from secateur.pruning.density import Density, DensityError, density, weight
 from secateur.pruning.distribution import Distribution, Quotas
-from secateur.pruning.effective import attach, check_plain, close_values, detach, is_effective, open_values
+from secateur.pruning.effective import (
+    attach,
+    check_done,
+    check_plain,
+    close_values,
+    detach,
+    is_effective,
+    open_values,
+)
 from secateur.pruning.groups import (
     Groups,
     all_weights,
@@ -59,6 +67,7 @@ __all__ = [
     "bake",
     "before_step",
     "check_density",
+    "check_done",
     "check_guard",
     "check_plain",
     "check_ramp",

@@ -58,6 +58,11 @@ def check_plain(model: nn.Module, asker: str) -> None:
             f"{asker}: {wrapped[0]} is under a parametrization; take it off first, "
             "with torch.nn.utils.parametrize.remove_parametrizations."
         )
+    check_done(model, asker)
+
+
+def check_done(model: nn.Module, asker: str) -> None:
+    """Raises ValueError if a method is still at work on the model; a copy of it would not tell."""
     pruned = next((name for name, m in model.named_modules() if "_effects" in vars(type(m))), None)
     if pruned is not None:
         raise ValueError(

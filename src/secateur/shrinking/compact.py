@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import copy
+import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,24 +12,33 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Input, preserved_rng
-from secateur.pruning import check_plain
+from secateur.pruning import check_done
 from secateur.shrinking.channels import (
     Channels,
     Needs,
+    Node,
     constant_layers,
+    constant_outputs,
     constant_values,
     find_channels,
     fixed_values,
     fold_constants,
-    jointly,
+    group_counts,
     needed,
     put_constant,
     settings_of,
+    trace,
+    training_nodes,
+    zeros_alone,
 )
-from secateur.shrinking.compaction import Compaction, cut, record
-from secateur.shrinking.verify import check_same
-
-_TRIES = 100
+from secateur.shrinking.compaction import Compaction, record
+from secateur.shrinking.copying import copied, narrowed, plain, widened
+from secateur.shrinking.cutting import cut
+from secateur.shrinking.names import named
+from secateur.shrinking.optimizers import exchange
+from secateur.shrinking.parting import Run, parting, removed_above, watched
+from secateur.shrinking.remaining import alive, complete, strengths
+from secateur.shrinking.verify import Reference
 
 
 def compact(
@@ -59,45 +69,132 @@ def compact(
     """
     if round_to < 1:
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
-    check_plain(model, "compact")
-    _check_reached(model, example)
+    check_done(model, "compact")
+    whole, baked = plain(model)
+    _check_reached(whole, example)
+    nodes = trace(whole, example)
+    hidden, unseen = training_nodes(whole, example, nodes)
+    reference = Reference(whole, example, tolerance)
+    dtypes = {n: t.dtype for n, t in named(whole).items() if t.is_floating_point()}
     pinned: dict[str, str] = {}
-    for _ in range(_TRIES):
-        small, made = _compacted(model, example, round_to, pinned)
-        failure = check_same(model, small, example, tolerance)
-        if failure is None:
+    for folds in (True, False):
+        small, made = _exact(whole, [nodes, hidden], reference, round_to, pinned, folds=folds)
+        narrowed(small, dtypes)
+        reason = reference.difference(small, rounded=True)
+        if reason is None:
+            made.baked, made.unseen = baked, unseen
             record(small, made)
             if optimizer is not None:
-                _exchange(optimizer, model, small, made)
+                exchange(optimizer, model, small, made)
             return small
-        path, reason, error = failure
-        if path in pinned or error is None:  # pinning did not help, or would not
-            raise ValueError(
-                f"compact: the smaller network does not compute the same at layer {path!r} ({reason}); please report "
-                "it with the code of that layer."
-            )
-        kind = type(small.get_submodule(path))
-        for name, module in model.named_modules():  # its like would fail alike
-            if type(module) is kind:
-                pinned[name] = f"the code of {kind.__name__} needs its channels as they are ({reason})"
-    raise ValueError(f"compact: gave up after {_TRIES} tries; the code of {sorted(pinned)} fixes the sizes.")
+    raise ValueError(
+        f"compact: in its own types the smaller network does not compute the same ({reason}); raise tolerance, which is "
+        f"{tolerance:g}, or compact the network in float32."
+    )
 
 
-def _compacted(
-    model: nn.Module, example: Input, round_to: int, pinned: Mapping[str, str]
+def _exact(
+    model: nn.Module,
+    traced: list[list[Node]],
+    reference: Reference,
+    round_to: int,
+    pinned: dict[str, str],
+    *,
+    folds: bool,
 ) -> tuple[nn.Module, Compaction]:
-    small = copy.deepcopy(model)
-    channels = find_channels(small, example, pinned)
-    state = {**dict(small.named_parameters()), **dict(small.named_buffers())}
-    strength = _strength(channels, state)
+    """The smaller network in float64, with what its code needs added to ``pinned``, node by node."""
+    example, dtypes = reference.inputs[0], {n: t.dtype for n, t in named(model).items()}
+    shapes: Run | None = None
+    values: Run | None = None
+    while True:
+        tried = _attempt(model, traced, round_to, pinned, folds=folds)
+        if not reference.wide:
+            narrowed(tried.small, dtypes)
+        reason = _wrong(reference, tried.small)
+        if reason is None:
+            tried.made.dead = _named_dead(tried.dead, reference)
+            return tried.small, tried.made
+        run = watched(reference, tried.small, example, values=False)
+        shapes = shapes or watched(reference, model, example, values=False)
+        found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, tried.made.constants)
+        if not found and run.error is None:
+            values = values or watched(reference, model, example, values=True)
+            again = watched(reference, tried.small, example, values=True)
+            found, reason = parting(
+                values, again, tried.channels, tried.keep, tried.needs, tried.made.constants
+            )
+        chosen = removed_above(found, tried.channels, tried.keep) or removed_above(
+            [n for n in traced[0] if n.op == "output"], tried.channels, tried.keep
+        )
+        chosen = chosen or [n for n in traced[0] if n.name not in pinned]
+        if not chosen:
+            raise ValueError(
+                f"compact: even with all channels kept, the copy does not compute the same ({reason}); does the network "
+                "give the same twice in eval mode?"
+            )
+        place = found[0] if found else chosen[0]
+        for node in chosen:
+            pinned[node.name] = _needs(model, place, reason)
+
+
+def _named_dead(dead: list[int], reference: Reference) -> list[str]:
+    """Says which outputs are the same whatever goes in."""
+    names = list(reference.expected[0])
+    found = [names[i] for i in dead if i < len(names)]
+    if found:
+        warnings.warn(
+            f"compact: of the network's outputs {', '.join(found)} no element depends on the input: all channels on the way "
+            "are dead. Prune less (a higher density), or check the training.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return found
+
+
+def _needs(model: nn.Module, node: Node, reason: str) -> str:
+    try:
+        kind = type(model.get_submodule(node.owner)).__name__
+    except AttributeError:
+        kind = "the network"
+    return f"the code of {kind} needs its channels as they are ({node.place}: {reason})"
+
+
+def _wrong(reference: Reference, small: nn.Module) -> str | None:
+    try:
+        return reference.difference(small, rounded=False)
+    except Exception as error:  # whatever the user's code raises
+        return type(error).__name__
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    small: nn.Module
+    made: Compaction
+    channels: Channels
+    keep: Tensor
+    needs: Needs
+    dead: list[int]
+
+
+def _attempt(
+    model: nn.Module, traced: list[list[Node]], round_to: int, pinned: Mapping[str, str], *, folds: bool
+) -> _Attempt:
+    small = copied(model)
+    widened(small)
+    state = named(small)
+    channels = find_channels(small, traced[0], pinned, traced[1])
+    strength = strengths(channels, state)
     fixed, _ = fixed_values(channels.nodes, state)
     values = constant_values(channels.nodes, state, fixed)
+    dead = constant_outputs(channels.nodes, values)
+    if not folds:
+        values = zeros_alone(values)
     biases = fold_constants(small, channels.nodes, values)
     needs = needed(channels.nodes, values, fixed, state)
     constants = constant_layers(small, channels.nodes, values, needs)
     gone = {f"{path}.weight" for path in constants}
-    keep = _alive(channels, needs)
-    _complete(channels, keep, strength, gone, round_to)
+    keep = alive(channels, needs)
+    complete(channels, keep, strength, gone, round_to)
 
     kept: dict[str, dict[int, Tensor]] = {}
     for (name, axis), ids in channels.axes.items():
@@ -107,7 +204,8 @@ def _compacted(
     for path, value in constants.items():
         outputs = kept.get(f"{path}.weight", {}).get(0)
         put_constant(small, path, value if outputs is None or value is None else value[outputs])
-    names = {name for name, _ in [*small.named_parameters(), *small.named_buffers()]}
+    names = set(named(small))
+    groups = group_counts(small, channels, keep)
     cut(small, {name: axes for name, axes in kept.items() if name in names})
     indices = {n: {a: i.tolist() for a, i in axes.items()} for n, axes in kept.items() if n in names}
     settings = {path: settings_of(small.get_submodule(path)) for path in constants}
@@ -117,20 +215,21 @@ def _compacted(
         [path for path in biases if path not in constants],
         dict(channels.pins),
         (channels.count, int(keep.sum())),
+        groups=groups,
     )
-    return small, made
+    return _Attempt(small, made, channels, keep, needs, dead)
 
 
 def _check_reached(model: nn.Module, example: Input) -> None:
     """Where each task has an input of its own, a task left out would keep layers that no longer fit the shared ones."""
     if isinstance(example, Tensor):
         return
-    copied = copy.deepcopy(model).eval()
+    other = copied(model).eval()
     called: set[str] = set()
-    for name, module in copied.named_modules():
+    for name, module in other.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
     with torch.no_grad(), preserved_rng():
-        outputs: Any = copied(example)
+        outputs: Any = other(example)
     if not isinstance(outputs, Mapping) or set(outputs) != set(example):
         return
     inside = [n for n, p in model.named_parameters() if p.dim() > 1 and "." in n]
@@ -140,78 +239,3 @@ def _check_reached(model: nn.Module, example: Input) -> None:
             f"compact: with inputs for {sorted(example)} alone, {left[0]} and {len(left) - 1} more weights are not reached; "
             "give an input for every task of the network."
         )
-
-
-def _strength(channels: Channels, state: Mapping[str, Tensor]) -> Tensor:
-    """Sum of squares of all weights of each label, (labels,)."""
-    strength = torch.zeros(max(1, channels.count), dtype=torch.float64)
-    for (name, axis), ids in channels.axes.items():
-        value = state[name].detach().cpu()
-        if value.is_floating_point() and value.dim() > 1:
-            square = value.double().square().movedim(axis, 0).flatten(1).sum(1)
-            strength.index_add_(0, ids.clamp(min=0), torch.where(ids < 0, 0.0, square))
-    return strength
-
-
-def _alive(channels: Channels, needs: Needs) -> Tensor:
-    """Which labels an output depends on, (labels,)."""
-    alive = torch.zeros(max(1, channels.count), dtype=torch.bool)
-    for node in channels.nodes:
-        need = needs.of.get(node)
-        if need is None or node.name not in channels.labels:
-            continue
-        for labels, part in zip(
-            channels.labels[node.name], need if isinstance(need, list) else [need], strict=True
-        ):
-            if part is not None:
-                a, b = jointly([labels, part], labels.shape)
-                alive[a[b & (a >= 0)]] = True
-    return alive
-
-
-def _complete(channels: Channels, keep: Tensor, strength: Tensor, gone: set[str], round_to: int) -> None:
-    """Keeps more where an axis would be left empty or odd, the strongest first."""
-    changed = True
-    while changed:
-        changed = False
-        for (name, axis), ids in channels.axes.items():
-            if name in gone and axis != 0:
-                continue
-            left = int(((ids < 0) | keep[ids.clamp(min=0)]).sum())
-            target = min(ids.numel(), -(-max(1, left) // round_to) * round_to)
-            candidates = torch.unique(ids[(ids >= 0) & ~keep[ids.clamp(min=0)]])
-            for label in candidates[strength[candidates].argsort(descending=True)].tolist():
-                if left >= target:
-                    break
-                keep[label] = changed = True
-                left += int((ids == label).sum())
-
-
-def _exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Compaction) -> None:
-    """Lets the optimizer step the parameters of ``small``; state of a weight's shape is cut like the weight."""
-    new = dict(small.named_parameters())
-    names = {id(p): name for name, p in model.named_parameters()}
-    for group in optimizer.param_groups:
-        exchanged: list[Any] = []
-        for old in group["params"]:
-            name = names.get(id(old))
-            if name is None:
-                exchanged.append(old)
-                continue
-            state = optimizer.state.pop(old, None)
-            if name not in new:
-                continue
-            exchanged.append(new[name])
-            if state:
-                optimizer.state[new[name]] = {
-                    key: _sliced(v, old, made.kept.get(name, {})) for key, v in state.items()
-                }
-        group["params"] = exchanged
-
-
-def _sliced(value: Any, like: Tensor, axes: Mapping[int, list[int]]) -> Any:
-    if not isinstance(value, Tensor) or value.shape != like.shape:
-        return value
-    for axis, indices in axes.items():
-        value = value.index_select(axis, torch.tensor(indices, device=value.device))
-    return value

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
-from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
+from secateur.shrinking.copying import bake
+from secateur.shrinking.cutting import add_bias, cut, replace
+from secateur.shrinking.names import named
 from secateur.shrinking.record import check_record
 
 _ATTRIBUTE = "_secateur_compaction"
-_HEAD_COUNTS, _HEAD_SIZES = (
-    ("num_attention_heads", "num_heads", "n_heads"),
-    ("attention_head_size", "head_dim"),
-)
+_REASONS = 20  # said in words
 
 
 @dataclass
@@ -32,6 +29,10 @@ class Compaction:
         biases: Paths of modules that were given a bias.
         pinned: Why channels could not be removed -> how many.
         channels: Channels before and after.
+        unseen: Paths of modules that training alone runs, cut to fit what they are given.
+        groups: Path of a GroupNorm without weights to its groups and channels.
+        dead: Outputs that do not depend on the input.
+        baked: Paths of modules whose own parametrization, such as a weight norm, was taken off.
     """
 
     kept: dict[str, dict[int, list[int]]] = field(default_factory=dict[str, dict[int, list[int]]])
@@ -39,11 +40,20 @@ class Compaction:
     biases: list[str] = field(default_factory=list[str])
     pinned: dict[str, int] = field(default_factory=dict[str, int])
     channels: tuple[int, int] = (0, 0)
+    baked: list[str] = field(default_factory=list[str])
+    dead: list[str] = field(default_factory=list[str])
+    unseen: list[str] = field(default_factory=list[str])
+    groups: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a file."""
         kept = {name: {str(axis): ids for axis, ids in axes.items()} for name, axes in self.kept.items()}
-        own = {"constants": self.constants, "biases": self.biases, "pinned": self.pinned}
+        own = {"constants": self.constants, "biases": self.biases, "pinned": self.pinned, "baked": self.baked}
+        own |= {
+            "dead": self.dead,
+            "unseen": self.unseen,
+            "groups": {path: list(sizes) for path, sizes in self.groups.items()},
+        }
         return {"kept": kept, "channels": list(self.channels), **own}
 
     @classmethod
@@ -57,7 +67,9 @@ class Compaction:
             kept = {n: {int(a): list(ids) for a, ids in axes.items()} for n, axes in found["kept"].items()}
             constants, biases = dict(found["constants"]), list(found["biases"])
             before, after = found["channels"]
-            made = cls(kept, constants, biases, dict(found["pinned"]), (before, after))
+            groups = {path: (int(of), int(size)) for path, (of, size) in found.get("groups", {}).items()}
+            made = cls(kept, constants, biases, dict(found["pinned"]), (before, after), groups=groups)
+            made.baked, made.dead, made.unseen = (list(found.get(n, [])) for n in ("baked", "dead", "unseen"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"its record of what was removed cannot be read ({error!r})") from error
         check_record(made.kept, made.constants, made.biases)
@@ -71,11 +83,31 @@ class Compaction:
     def text(self) -> str:
         """In words: what went, and what was pinned and why."""
         before, after = self.channels
-        lines = [f"{before - after} of {before} channels removed."]
+        lines = [f"{before - after} of {before + sum(self.pinned.values())} channels removed."]
+        if self.dead:
+            lines.append(f"No element of these outputs depends on the input: {_listed(self.dead)}.")
         if self.constants:
-            lines.append(f"Replaced, because they gave constants: {', '.join(sorted(self.constants))}.")
+            lines.append(f"Replaced, because they gave constants: {_listed(self.constants)}.")
+        if self.unseen:
+            lines.append(
+                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
+            )
+        reasons = sorted(self.pinned.items(), key=lambda item: -item[1])
+        lines += [f"{count or 'Some'} channels stay: {reason}." for reason, count in reasons[:_REASONS]]
+        if len(reasons) > _REASONS:
+            lines.append(f"{len(reasons) - _REASONS} more reasons, of fewer channels, are in the record.")
+        if self.unseen:
+            lines.append(
+                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
+            )
         lines += [f"{count} channels stay: {reason}." for reason, count in self.pinned.items()]
         return "\n".join(lines)
+
+
+def _listed(names: Collection[str], most: int = 6) -> str:
+    """Names for a line that can be read; all of them are in the record."""
+    first = ", ".join(sorted(names)[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most} more"
 
 
 class Constant(nn.Module):
@@ -118,6 +150,8 @@ def record(model: nn.Module, made: Compaction) -> None:
                 mine[axis] = [indices[i] for i in mine[axis]] if axis in mine else indices
         made.constants = {**old.constants, **made.constants}
         made.biases = sorted({*old.biases, *made.biases})
+        made.groups = {**old.groups, **made.groups}
+        made.baked = sorted({*old.baked, *made.baked})
         made.channels = (old.channels[0], made.channels[1])
     model.__dict__[_ATTRIBUTE] = made
 
@@ -128,8 +162,10 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
     Raises:
         ValueError: If the network has not the layers that the record names.
     """
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    modules = dict(model.named_modules())
+    if made.baked:
+        bake(model)
+    state = named(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
     if absent := [path for path in [*made.constants, *made.biases] if path not in modules]:
         raise ValueError(
             f"The file is of a network with a layer {absent[0]!r}, which this one has not; build the same class."
@@ -140,7 +176,10 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
         if not isinstance(getattr(modules[path], "weight", None), Tensor):
             raise ValueError(f"The file is of a network whose {path!r} has a weight; build that class.")
         add_bias(modules[path])
-    present = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    for path, (groups, size) in made.groups.items():
+        if isinstance(module := modules.get(path), nn.GroupNorm):
+            module.num_groups, module.num_channels = groups, size
+    present = named(model)
     for name, axes in made.kept.items():
         if name not in present:
             if name in state:
@@ -160,86 +199,3 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
     )
     model.__dict__[_ATTRIBUTE] = made
     return model
-
-
-def add_bias(module: nn.Module) -> None:
-    """Gives a layer without bias one of zeros."""
-    weight: Any = module.weight
-    outputs = module.out_channels if isinstance(module, _ConvNd) else weight.shape[0]
-    module.register_parameter("bias", nn.Parameter(weight.new_zeros(outputs)))
-
-
-def replace(model: nn.Module, path: str, new: nn.Module) -> None:
-    """Puts ``new`` in the place of the module at ``path``."""
-    owner, _, name = path.rpartition(".")
-    setattr(model.get_submodule(owner), name, new)
-
-
-@torch.no_grad()
-def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Cuts parameters and buffers to the indices left along each axis, and tells their modules."""
-    owners = {child: module for module in model.modules() for child in module.children()}
-    for module in model.modules():
-        held = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
-        for name, tensor in held.items():
-            axes = next((kept[n] for n in _names(model, tensor) if n in kept), None)
-            if not axes:
-                continue
-            for axis, indices in axes.items():
-                if tensor.shape[axis] != indices.numel():
-                    _tell(module, name, axis, tensor.shape[axis], indices.numel())
-                    if axis == 0 and module in owners:
-                        _tell_heads(owners[module], tensor.shape[axis], indices.numel())
-    done: set[int] = set()
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if name in kept and id(tensor) not in done:
-            done.add(id(tensor))
-            value = tensor.data
-            for axis, indices in kept[name].items():
-                value = value.index_select(axis, indices.to(value.device))
-            tensor.data = value.clone()
-            tensor.grad = None
-
-
-def _names(model: nn.Module, tensor: Tensor) -> list[str]:
-    everything = [
-        *model.named_parameters(remove_duplicate=False),
-        *model.named_buffers(remove_duplicate=False),
-    ]
-    return [name for name, other in everything if other is tensor]
-
-
-def _tell_heads(owner: Any, before: int, after: int) -> None:
-    """Sets what the attention around a projection says about its heads; names as transformers has them."""
-    for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):
-        heads, width = getattr(owner, count, None), getattr(owner, size, None)
-        if not (isinstance(heads, int) and isinstance(width, int)) or heads * width != before:
-            continue
-        if after % width == 0:  # heads go whole; hidden units, of which there may be as many, one by one
-            setattr(owner, count, after // width)
-            if getattr(owner, "all_head_size", None) == before:
-                owner.all_head_size = after
-
-
-def _tell(module: Any, name: str, axis: int, before: int, after: int) -> None:
-    """Sets what a module of torch says about its sizes."""
-    if isinstance(module, _ConvNd) and name == "weight":
-        inputs = isinstance(module, _ConvTransposeNd) == (axis == 0)
-        if module.groups > 1 and axis == 0:  # whole groups went
-            module.in_channels = module.in_channels * after // before
-            module.out_channels = module.out_channels * after // before
-            module.groups = module.groups * after // before
-        elif inputs:
-            module.in_channels = after
-        else:
-            module.out_channels = after
-    elif isinstance(module, nn.Linear) and name == "weight":
-        setattr(module, "out_features" if axis == 0 else "in_features", after)
-    elif isinstance(module, _NormBase):
-        module.num_features = after
-    elif isinstance(module, nn.GroupNorm) and name == "weight":
-        module.num_groups, module.num_channels = module.num_groups * after // before, after
-    elif isinstance(module, nn.Embedding) and axis == 1:
-        module.embedding_dim = after
-    elif isinstance(module, nn.PReLU):
-        module.num_parameters = after

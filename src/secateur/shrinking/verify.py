@@ -1,69 +1,171 @@
-"""Whether two networks compute the same, and if not, where they part."""
+"""Whether a smaller network computes the same as the one that it was made of."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, preserved_rng
+from secateur.shrinking.copying import copied, widened
 
-Failure = tuple[str, str, Exception | None]
+_TIGHT = 1e-5  # of the tolerance: in float64, before anything is rounded, what differs more is wrong
+_FLOOR = 1e-12  # roundings of float64, of the largest value
+_ROUNDINGS = 16  # of a type less exact than float32
 
 
-def check_same(model: nn.Module, small: nn.Module, example: Input, tolerance: float) -> Failure | None:
-    """None if both give the same in float64, else the layer where they part, what is wrong, and the error it raised.
+class Reference:
+    """What the original gives, and whether another network gives the same.
+
+    It runs in float64, whatever types the user's code asks for on the way, on the example and on another input. What
+    is compared is how far outputs differ, of how far they change from one input to the other: neither a large offset
+    nor a branch scaled by 1e-6 hides an error. A network that does not run so runs in its own types, with the
+    tolerance of the least exact of them.
 
     Args:
-        model: The one.
-        small: The other.
-        example: What they take.
+        model: The original.
+        example: What it takes.
         tolerance: Of the largest difference of an output, relative to its largest value.
     """
-    with torch.no_grad(), preserved_rng():
-        x = _double(example)
-        expected = _outputs(copy.deepcopy(model).double().eval()(x))
-        other = copy.deepcopy(small).double().eval()
-        running: list[str] = []
-        names = {module: name for name, module in other.named_modules()}
 
-        def enter(module: nn.Module, _: Any) -> None:
-            running.append(names[module])
-
-        def leave(*_: Any) -> None:
-            running.pop()
-
-        for module in names:
-            module.register_forward_pre_hook(enter)
-            module.register_forward_hook(leave)
+    def __init__(self, model: nn.Module, example: Input, tolerance: float) -> None:
+        self.model, self.tolerance = model, tolerance
+        self.inputs = [example, _another(example)]
+        self.wide = True
         try:
-            found = _outputs(other(x))
-        except Exception as error:  # whatever the user's code raises
-            return running[-1], f"{type(error).__name__}: {error}".splitlines()[0], error
-    for name, value in expected.items():
-        if name not in found or found[name].shape != value.shape:
-            return name, "the shape of the output differs", None
-        difference = float((found[name] - value).abs().max()) if value.numel() else 0.0
-        scale = float(value.abs().max()) if value.numel() else 0.0
-        if not difference <= tolerance * scale + 1e-12:
-            return name, f"output differs by {difference:.2g}, its largest value is {scale:.2g}", None
-    return None
+            first = self.outputs(model, example)
+        except Exception:  # whatever the user's code raises in float64
+            self.wide = False
+            first = self.outputs(model, example)
+        try:
+            self.expected = [first, self.outputs(model, self.inputs[1])]
+        except Exception:  # not every network takes every input
+            self.expected = [first]
+
+    def outputs(self, model: nn.Module, x: Input) -> dict[str, Tensor]:
+        """Outputs by name, float64, of a copy."""
+        with self.running(model, x) as (_, run):
+            return run()
+
+    @contextmanager
+    def running(
+        self, model: nn.Module, x: Input
+    ) -> Generator[tuple[nn.Module, Callable[[], dict[str, Tensor]]]]:
+        """A copy made ready, so that hooks and modes can be put on it and around the call that is given."""
+        other = copied(model).eval()
+        if self.wide:
+            widened(other)
+            other, x = other.cpu(), _double(x)
+        with torch.no_grad(), preserved_rng(), torch.compiler.set_stance("force_eager"):
+            mode = _Wide() if self.wide else _AsIs()
+            with mode:
+                yield other, lambda: named_outputs(other(x))
+
+    def difference(self, small: nn.Module, rounded: bool) -> str | None:
+        """What differs, in words; None if nothing does.
+
+        Args:
+            small: The other network, in float64 where the reference is.
+            rounded: Whether its parameters were rounded to their own types since.
+        """
+        found = [self.outputs(small, x) for x, _ in zip(self.inputs, self.expected, strict=False)]
+        for name in self.expected[0]:
+            values = [outputs[name] for outputs in self.expected]
+            others = [outputs.get(name) for outputs in found]
+            if any(o is None or o.shape != v.shape for v, o in zip(values, others, strict=True)):
+                return f"the shape of {name} differs"
+            reason = self._compared(name, values, cast(list[Tensor], others), rounded)
+            if reason is not None:
+                return reason
+        return None
+
+    def _compared(self, name: str, values: list[Tensor], others: list[Tensor], rounded: bool) -> str | None:
+        if not values[0].numel():
+            return None
+        scale = max(float(_finite(v).abs().max()) for v in values)
+        change = float(_finite(values[0] - values[-1]).abs().max()) if len(values) > 1 else 0.0
+        exact = self.wide and not rounded
+        allowed = (
+            self.tolerance * _TIGHT * (change or scale) + _FLOOR * scale
+            if exact
+            else self._rounding() * scale + 1e-12
+        )
+        for value, other in zip(values, others, strict=True):
+            same = (value == other) | (value.isnan() & other.isnan())  # infinities, of masked scores
+            difference = torch.where(same, 0.0, (value - other).abs())
+            if not bool((difference <= allowed).all()):
+                worst = float(difference.nan_to_num(torch.inf).max())
+                return f"{name} differs by {worst:.2g}; its largest value is {scale:.2g}, it changes by {change:.2g}"
+        return None
+
+    def _rounding(self) -> float:
+        kinds = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+        least = max((torch.finfo(kind).eps for kind in kinds), default=0.0)
+        return max(self.tolerance, _ROUNDINGS * least)
+
+
+def named_outputs(found: Any, name: str = "output") -> dict[str, Tensor]:
+    """Tensors in what a network returns, by the path to each."""
+    if isinstance(found, Tensor):
+        return {name: found.detach().double()}
+    if isinstance(found, Mapping):
+        items = cast(Mapping[Any, Any], found).items()
+        return {k: v for key, value in items for k, v in named_outputs(value, str(key)).items()}
+    if isinstance(found, (tuple, list)):
+        parts = enumerate(cast(list[Any], found))
+        return {k: v for i, value in parts for k, v in named_outputs(value, f"{name}[{i}]").items()}
+    return {}
+
+
+class _AsIs(TorchFunctionMode):
+    """Changes nothing."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
+
+
+class _Wide(TorchFunctionMode):
+    """Where the user's code asks for a floating type, float64 is meant."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (Tensor.float, Tensor.half, Tensor.bfloat16):
+            return args[0].double()
+        args, kwargs = pytree.tree_map(_widened, (args, kwargs or {}))
+        return pytree.tree_map(_widened, func(*args, **kwargs))
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, torch.dtype):
+        return torch.float64 if value.is_floating_point else value
+    if isinstance(value, Tensor) and value.is_floating_point() and value.dtype != torch.float64:
+        return value.double()
+    return value
 
 
 def _double(x: Any) -> Any:
     if isinstance(x, Tensor):
-        return x.detach().cpu().double() if x.is_floating_point() else x
+        x = x.detach().cpu()
+        return x.double() if x.is_floating_point() else x
     return {key: _double(value) for key, value in x.items()}
 
 
-def _outputs(found: Any, name: str = "output") -> dict[str, Tensor]:
-    if isinstance(found, Tensor):
-        return {name: found.detach().double()}
-    if isinstance(found, Mapping):
-        return {k: v for key, value in found.items() for k, v in _outputs(value, str(key)).items()}
-    if isinstance(found, (tuple, list)):
-        return {k: v for i, value in enumerate(found) for k, v in _outputs(value, f"{name}[{i}]").items()}
-    return {}
+def _another(x: Any) -> Any:
+    """An input of the same kind: floating ones with noise of their own spread, others in another order."""
+    draw = torch.Generator().manual_seed(0)
+    if not isinstance(x, Tensor):
+        return {key: _another(value) for key, value in x.items()}
+    if x.is_floating_point():
+        spread = float(x.detach().double().std()) if x.numel() > 1 else 0.0
+        noise = torch.randn(x.shape, generator=draw) * (spread or 1.0)
+        return x.detach() + noise.to(x)
+    order = torch.randperm(x.numel(), generator=draw)
+    return x.flatten()[order.to(x.device)].view(x.shape)
+
+
+def _finite(x: Tensor) -> Tensor:
+    return x.nan_to_num(0.0, 0.0, 0.0)

@@ -21,14 +21,14 @@ from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Attempt, Results, within_floors
-from secateur.training.identity import identity_of_training
 from secateur.training.ledger import Ledger, Row
-from secateur.training.loader_state import unrepeatable
 from secateur.training.optimizer import MakeOptimizer, adam
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate as recalibrate_
-from secateur.training.resumption import Resumption
-from secateur.training.stream import Stream
+from secateur.training.resuming.identity import identity_of_training
+from secateur.training.resuming.loader_state import unrepeatable
+from secateur.training.resuming.resumption import Resumption
+from secateur.training.resuming.stream import Stream
 from secateur.weighting import Weighting
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
 from secateur.training.followers import Followers
 from secateur.training.hold import Hold
-from secateur.training.identity import check_state, identity
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups
 from secateur.training.own_inputs import computing_once
+from secateur.training.resuming.identity import check_state, identity
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,6 +63,7 @@ class Net(nn.Module):
         return {"map": self.map(x), "label": self.label(pooled.flatten(1))}
 
 
+@pytest.mark.filterwarnings("ignore:compact. of the network:UserWarning")
 @settings(max_examples=25, deadline=None)
 @given(
     kinds=st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=4),

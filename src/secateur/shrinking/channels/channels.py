@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,10 @@ from secateur.problem import Input
 from secateur.shrinking.channels.compressed import along, varying
 from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.labelling import PINNED, Labelling
+from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.rules import label
 from secateur.shrinking.channels.trace import Node, trace
+from secateur.shrinking.names import named
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,15 @@ class Channels:
         labels: Node name to the label of each of its elements; tensors of the node's shape, repeated axes stored once.
         axes: (parameter or buffer, axis) to the label of each index along that axis, (size,); -1 is never removed.
         count: Number of labels, 0 to count - 1.
-        pins: What is never removed and why: reason to the number of channels that it pinned.
+        free: Names of the nodes that are new tensors of given values, as large as what they meet.
+        pins: What is never removed and why: reason to the number of channels of layers that it pinned.
     """
 
     nodes: list[Node]
     labels: dict[str, list[Tensor]]
     axes: dict[tuple[str, int], Tensor]
     count: int
+    free: frozenset[str]
     pins: Mapping[str, int]
 
     def parameters_of(self, label: int) -> dict[tuple[str, int], list[int]]:
@@ -41,7 +45,12 @@ class Channels:
 
 
 def find_channels(
-    model: nn.Module, example: Input, pinned_modules: Mapping[str, str] | None = None
+    model: nn.Module,
+    example: Input | Sequence[Node],
+    pinned: Mapping[str, str] | None = None,
+    training: Sequence[Node] = (),
+    *,
+    cautious: bool = False,
 ) -> Channels:
     """Reads the channels of ``model`` off one trace; the model is left as it was.
 
@@ -52,22 +61,30 @@ def find_channels(
 
     Args:
         model: A plain module.
-        example: What it takes.
-        pinned_modules: Path of a module to the reason why the reshapes in it need their channels as they are.
+        example: What it takes, or its trace.
+        pinned: Name of a node to the reason why its channels stay as they are.
+        training: The trace of what training does, whose own layers are cut like what goes into them.
+        cautious: Whether pieces of given lengths keep their channels, for who does not run the smaller network after.
 
     Raises:
         ValueError: If the model cannot be traced.
     """
-    nodes = trace(model, example)
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    flow = Labelling(*fixed_values(nodes, state))
-    for node in nodes:
+    nodes = list(example) if isinstance(example, Sequence) else trace(model, example)
+    state = named(model)
+    flow = Labelling(*fixed_values([*nodes, *training], state))
+    flow.cautious = cautious
+    seen = {read.target for node in nodes for read in node.inputs}
+    for node in [*nodes, *training]:
         if node.op != "parameter" and node.op != "buffer":
             flow.of[node] = label(flow, node)
+    for node, layer in layers(training):
+        if layer.weight.target not in seen and isinstance(labels := flow.of[node], Tensor):
+            flow.pin(labels, f"{layer.weight.target} is of a layer that training alone runs")
     for node in nodes:
-        for path, reason in (pinned_modules or {}).items():
-            if node.owner == path and isinstance(flow.of.get(node), Tensor):
-                flow.pin(flow.of[node], reason)
+        if pinned and node.name in pinned and node in flow.of:
+            value = flow.of[node]
+            for labels in value if isinstance(value, list) else [value]:
+                flow.pin(labels, pinned[node.name])
     flow.settle()
     return _collected(nodes, flow, state)
 
@@ -94,9 +111,11 @@ def _collected(nodes: list[Node], flow: Labelling, state: Mapping[str, Tensor]) 
             found = [flow.union.find(v) for v in (value if isinstance(value, list) else [value])]
             labels[node.name] = [renumbered(v) for v in found]
     pins: dict[str, int] = {}
-    for ids, reason in flow.pins:
-        pins[reason] = pins.get(reason, 0) + ids.numel()
-    return Channels(nodes, labels, {key: renumbered(ids) for key, ids in axes.items()}, used.numel(), pins)
+    for number_of, reason in flow.pins:
+        pins[reason] = pins.get(reason, 0) + number_of
+    free = frozenset(node.name for node in flow.free)
+    numbers = {key: renumbered(ids) for key, ids in axes.items()}
+    return Channels(nodes, labels, numbers, used.numel(), free, pins)
 
 
 def _element_axes(flow: Labelling, name: str, elements: Tensor) -> dict[tuple[str, int], Tensor]:

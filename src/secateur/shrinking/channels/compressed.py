@@ -57,6 +57,12 @@ def along(x: Tensor, axis: int) -> Tensor | None:
     return x.movedim(axis, 0)[(slice(None), *index[1:])]
 
 
+def rows(x: Tensor, axis: int) -> Tensor:
+    """All values at each index along ``axis``, (size, anything); repeated ones once."""
+    small = shrunk(x.movedim(axis, 0))
+    return small.reshape(small.shape[0], -1).expand(x.shape[axis], -1)
+
+
 def spread(vector: Tensor, axis: int, shape: Sequence[int]) -> Tensor:
     """A tensor of ``shape`` that is ``vector`` along ``axis`` and does not change along the others."""
     view = [1] * len(shape)

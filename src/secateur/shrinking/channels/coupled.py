@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from secateur.problem import Input, Problem, example
 from secateur.pruning import Groups, input_groups, shared_convolutions
 from secateur.shrinking.channels.channels import Channels, find_channels
-from secateur.shrinking.channels.fold import layers
+from secateur.shrinking.channels.layers import layers
 
 
 def coupled_groups(model: nn.Module, example: Input) -> Groups:
@@ -25,7 +25,7 @@ def coupled_groups(model: nn.Module, example: Input) -> Groups:
     Raises:
         ValueError: If the model cannot be traced, or has no channel that can be removed.
     """
-    channels = find_channels(model, example)
+    channels = find_channels(model, example, cautious=True)
     trainable = {name for name, p in model.named_parameters() if p.requires_grad}
     axis: dict[str, int] = {}
     index: dict[str, Tensor] = {}

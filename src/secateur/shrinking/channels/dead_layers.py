@@ -9,19 +9,21 @@ from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPriva
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.compressed import jointly, shrunk
-from secateur.shrinking.channels.fold import layers
+from secateur.shrinking.channels.channels import Channels
+from secateur.shrinking.channels.compressed import jointly, rows
+from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values
-from secateur.shrinking.compaction import Constant, replace
+from secateur.shrinking.compaction import Constant
+from secateur.shrinking.cutting import replace
 
 
 def constant_layers(
     model: nn.Module, nodes: list[Node], values: Values, needs: Needs
 ) -> dict[str, Tensor | None]:
     """Modules that need not compute: path to the constant that they give; None stands for passing on."""
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules(remove_duplicate=False))
     users: dict[Node, list[Node]] = {node: [] for node in nodes}
     calls: dict[str, int] = {}
     for node in nodes:
@@ -59,8 +61,7 @@ def _constant(node: Node, axis: int, values: Values, needs: Needs, part: int | N
         a, b = jointly([value, need], value.shape)
         if bool((a.isnan() & b).any()):
             return None
-    flat = shrunk(value.movedim(axis, 0)).flatten(1)[:, 0].expand(value.shape[axis])
-    return flat.nan_to_num(0.0).clone()
+    return rows(value, axis)[:, 0].nan_to_num(0.0).clone()
 
 
 def put_constant(model: nn.Module, path: str, value: Tensor | None) -> None:
@@ -79,3 +80,19 @@ def settings_of(module: Any) -> dict[str, Any]:
     if isinstance(module, nn.Identity):
         return {}
     return {"channels": module.value.numel(), "kernel": [list(axis) for axis in module.kernel]}
+
+
+def group_counts(model: nn.Module, channels: Channels, keep: Tensor) -> dict[str, tuple[int, int]]:
+    """Tells every GroupNorm without weights, which nothing else tells, its groups and channels; path to both."""
+    modules = dict(model.named_modules())
+    found: dict[str, tuple[int, int]] = {}
+    for node in channels.nodes:
+        module = modules.get(node.owner)
+        if node.op != "group_norm" or not isinstance(module, nn.GroupNorm) or module.affine:
+            continue
+        labels = rows(channels.labels[node.name][0], 1)[:, 0]
+        left = int(((labels < 0) | keep[labels.clamp(min=0)]).sum())
+        if left != labels.numel():
+            found[node.owner] = (node.args[1] * left // labels.numel(), left)
+            module.num_groups, module.num_channels = found[node.owner]
+    return found

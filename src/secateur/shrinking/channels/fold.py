@@ -9,24 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.layers import Layer, convolution, product
+from secateur.shrinking.channels.layers import Layer, layers
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values, channel_values, kernel_sums
-from secateur.shrinking.compaction import add_bias
-
-
-def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
-    """The convolutions and linear layers of a trace whose weight is a parameter."""
-    found: list[tuple[Node, Layer]] = []
-    for node in nodes:
-        layer = None
-        if node.op in ops.CONVOLUTIONS:
-            layer = convolution(node)
-        elif node.op == "linear" or node.op in ops.PRODUCTS:
-            layer = product(node)
-        if layer is not None and layer.weight.op == "parameter":
-            found.append((node, layer))
-    return found
+from secateur.shrinking.cutting import add_bias
+from secateur.shrinking.names import named
 
 
 @torch.no_grad()
@@ -39,7 +26,7 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
     Returns:
         Paths of the modules that were given a bias.
     """
-    state = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    state = named(model)
     calls: dict[str, list[tuple[Node, Layer]]] = {}
     for node, layer in layers(nodes):
         calls.setdefault(layer.weight.target, []).append((node, layer))
@@ -50,6 +37,8 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
     biases: list[str] = []
     for name, uses in calls.items():
         node, layer = uses[0]
+        if len(users[layer.weight]) > len(uses) or len({one.input_axis for _, one in uses}) > 1:
+            continue  # an embedding with the same weight, say, would change with it
         known = [channel_values(use, values) for _, use in uses]
         same = torch.stack([k == known[0] for k in known]).all(0)
         value = torch.where(same, known[0], torch.nan)
@@ -127,11 +116,14 @@ def _shift(
         if isinstance(mean, Node) and len(users[mean]) == 1:
             state[mean.target].data -= shift.to(state[mean.target])
             return True
-    owner = dict(model.named_modules()).get(layer.weight.target.rpartition(".")[0])
+    path = layer.weight.target.rpartition(".")[0]
+    owner = dict(model.named_modules(remove_duplicate=False)).get(path)
+    if any(use.owner != path for use, _ in uses):
+        return False  # called by its weight: it would not see the bias
     if not isinstance(owner, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)):
         return False
     add_bias(owner)
     assert owner.bias is not None
     owner.bias.data += shift.to(owner.bias)
-    biases.append(layer.weight.target.rpartition(".")[0])
+    biases.append(path)
     return True

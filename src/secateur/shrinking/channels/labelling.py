@@ -27,12 +27,13 @@ class Labelling:
 
     def __init__(self, fixed: Mapping[Node, Tensor], free: Collection[Node]) -> None:
         self.fixed, self.free = fixed, free
+        self.cautious = False  # whether runs of channels are taken for written out
         self.union = Union()
         self.union.fresh(1)  # PINNED
         self.of: dict[Node, Any] = {}
         self.axes: dict[tuple[str, int], Tensor] = {}  # of weights: (parameter, axis) -> label of each index
         self.elements: dict[str, Tensor] = {}  # of parameters and buffers used element by element
-        self.pins: list[tuple[Tensor, str]] = []
+        self.pins: list[tuple[int, str]] = []
         self.rectangles: list[Tensor] = []
         self.wholes: list[tuple[Tensor, int, str]] = []
 
@@ -67,7 +68,9 @@ class Labelling:
         free = torch.unique(shrunk(self.union.find(labels)))
         free = free[free > PINNED]
         if free.numel():
-            self.pins.append((free, reason))
+            layers = [torch.unique(self.union.find(ids)) for ids in self.axes.values()]
+            count = int(torch.isin(free, torch.cat([free[:0], *layers])).sum())  # not single elements
+            self.pins.append((count, reason))
             self.union.join(free, torch.tensor([PINNED]))
 
     def tied(self, node: Node, axis: int) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.trace import Node
 
 
@@ -58,16 +60,27 @@ def convolution(node: Node) -> Layer:
 
 def product(node: Node) -> Layer | None:
     """The linear layer that ``node`` is; None for a product of two activations."""
-    match node.op:
-        case "linear":
-            return Layer(node.args[0], node.args[1], node.argument(2, "bias"), len(node.args[0].shape) - 1)
-        case "addmm":
-            bias, x, weight = node.args[:3]
-        case _:
-            (x, weight), bias = node.args[:2], None
-    if weight.op != "parameter" or len(weight.shape) != 2:
+    place = ops.WEIGHT_OF_PRODUCT[node.op]
+    x, weight = node.args[place - 1], node.args[place]
+    bias = node.args[0] if node.op == "addmm" else node.argument(2, "bias") if node.op == "linear" else None
+    if node.op != "linear" and (weight.op != "parameter" or len(weight.shape) != 2):
         return None
-    return Layer(x, weight, bias, len(x.shape) - 1, input_axis=0, output_axis=1)
+    inputs = 1 if (node.op == "linear") != node.flipped else 0
+    return Layer(x, weight, bias, len(x.shape) - 1, input_axis=inputs, output_axis=1 - inputs)
+
+
+def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
+    """The convolutions and linear layers of a trace whose weight is a parameter."""
+    found: list[tuple[Node, Layer]] = []
+    for node in nodes:
+        layer = None
+        if node.op in ops.CONVOLUTIONS:
+            layer = convolution(node)
+        elif node.op == "linear" or node.op in ops.PRODUCTS:
+            layer = product(node)
+        if layer is not None and layer.weight.op == "parameter":
+            found.append((node, layer))
+    return found
 
 
 def spatial_axes(node: Node, shape: tuple[int, ...]) -> list[int]:
@@ -82,3 +95,11 @@ def _pads(padding: Any) -> bool:
     if isinstance(padding, str):
         return padding != "valid"
     return any(padding) if isinstance(padding, (list, tuple)) else bool(padding)
+
+
+def adds_up(node: Node) -> bool:
+    """Whether a reduction is a sum, or a norm of sums, so that zeros change nothing."""
+    if node.op in ("norm", "linalg_vector_norm"):
+        power = node.argument(1, "ord" if node.op == "linalg_vector_norm" else "p", 2)
+        return power is None or (isinstance(power, (int, float)) and power > 0)
+    return node.op == "sum"

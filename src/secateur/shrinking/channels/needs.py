@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.compressed import compress, full, jointly, shrunk, spread
-from secateur.shrinking.channels.layers import Layer, convolution, product, spatial_axes
+from secateur.shrinking.channels.compressed import compress, full, jointly, rows, shrunk, spread
+from secateur.shrinking.channels.layers import Layer, adds_up, convolution, product, spatial_axes
 from secateur.shrinking.channels.trace import Node, moved_by
 from secateur.shrinking.channels.values import Values, kernel_sums
 
@@ -121,8 +121,12 @@ def _product(needs: Needs, node: Node, live: list[Tensor]) -> None:
         return needs.all_of(node)
     a, b = node.args[:2]
     batch = tuple(node.shape[:-2])
-    needs.add(a, _any(live[0], -1).expand(*batch, *a.shape[-2:]))
-    needs.add(b, _any(live[0], -2).expand(*batch, *b.shape[-2:]))
+    rows_used, columns_used = _any(live[0], -1), _any(live[0], -2)
+    left = _any(needs.values[a] != 0, -2)  # (..., 1, inner): what meets zeros alone adds nothing
+    right = _any(needs.values[b] != 0, -1).transpose(-1, -2)
+    inner = left & right
+    needs.add(a, (rows_used & inner).expand(*batch, *a.shape[-2:]))
+    needs.add(b, (columns_used & inner.transpose(-1, -2)).expand(*batch, *b.shape[-2:]))
     return None
 
 
@@ -174,7 +178,11 @@ def _reduction(needs: Needs, node: Node, live: list[Tensor]) -> None:
         axes = list(range(len(x.shape))) if axes in (None, []) else [axes] if isinstance(axes, int) else axes
         for axis in sorted(a % len(x.shape) for a in axes):
             need = need.unsqueeze(axis)
-    needs.add(x, need.expand(x.shape))
+    need = need.expand(x.shape)
+    if adds_up(node):
+        a, b = jointly([need, needs.values[x] != 0], x.shape)
+        need = (a & b).expand(x.shape)
+    needs.add(x, need)
 
 
 def _mixing(needs: Needs, node: Node, live: list[Tensor]) -> None:
@@ -195,8 +203,7 @@ def _any(x: Tensor, axis: int) -> Tensor:
 
 def _any_but(x: Tensor, axis: int) -> Tensor:
     """Per index along ``axis``, whether anything is True."""
-    size = x.shape[axis]
-    return shrunk(x).movedim(axis, 0).flatten(1).any(1).expand(size) if x.dim() > 1 else x
+    return rows(x, axis).any(1)
 
 
 def _gathered(need: Tensor, shape: Sequence[int]) -> Tensor:

@@ -23,7 +23,7 @@ DECISIONS = frozenset({
 # Elements go elsewhere, unchanged.
 MOVES = frozenset({
     "_unsafe_view", "cat", "channel_shuffle", "chunk", "concat", "expand", "expand_as", "flatten",
-    "flip", "index", "index_select", "movedim", "narrow", "permute", "pixel_shuffle", "pixel_unshuffle",
+    "flip", "index", "index_select", "movedim", "narrow", "native_channel_shuffle", "permute", "pixel_shuffle", "pixel_unshuffle",
     "repeat", "repeat_interleave", "reshape", "roll", "select", "slice", "split", "split_with_sizes",
     "squeeze", "stack", "t", "transpose", "unbind", "unflatten", "unsqueeze", "view",
 })
@@ -60,6 +60,8 @@ CONVOLUTIONS = frozenset({
 PRODUCTS = frozenset({
     "addmm", "bmm", "matmul", "mm",
 })
+# Which argument of a product may be a weight.
+WEIGHT_OF_PRODUCT = {"linear": 1, "addmm": 2, "bmm": 1, "matmul": 1, "mm": 1}
 # They check, and give nothing.
 CHECKS = frozenset({
     "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size",

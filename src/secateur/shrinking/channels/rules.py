@@ -11,8 +11,9 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, full, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
-from secateur.shrinking.channels.layers import spatial_axes
-from secateur.shrinking.channels.trace import Node, moved_by
+from secateur.shrinking.channels.layers import adds_up, spatial_axes
+from secateur.shrinking.channels.moves import move_rule
+from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
 
 Rule = Callable[[Labelling, Node], Any]
@@ -130,6 +131,9 @@ def _reduction(flow: Labelling, node: Node) -> Any:
     x = flow.read(node.args[0])
     axes, keep = _reduced(node, x.dim())
     for axis in axes:
+        if varies(x, axis) and varying(x) == [axis] and adds_up(node):
+            x = full(NEUTRAL, x.shape, torch.int64)  # a channel that is zero adds nothing
+            break
         if varies(x, axis) and len(varying(x)) > 1:  # a sum over branches: their channels meet
             flow.union.join(x, x.narrow(axis, 0, 1))
         elif varies(x, axis):
@@ -153,52 +157,6 @@ def _embedding(flow: Labelling, node: Node) -> Any:
     if node.args[0].op != "parameter":
         return flow.unknown(node, "its table is computed")
     return spread(flow.axis(node.args[0], 1), len(node.shape) - 1, node.shape)
-
-
-def _move(flow: Labelling, node: Node) -> Any:
-    """Runs the operation on the labels themselves."""
-    several = isinstance(node.args[0], (list, tuple))
-    moved = node.inputs if several else node.inputs[:1]
-    if any(read not in moved and read not in flow.fixed for read in node.inputs):
-        return flow.unknown(node, "moves channels to computed places")
-    before = {read: flow.read(read) for read in moved}
-    if node.op == "pixel_shuffle":
-        x, factor = before[moved[0]], node.args[1] ** 2
-        blocks = x.unflatten(-3, (-1, factor))
-        flow.union.join(blocks, blocks.narrow(-3, 0, 1))
-        before[moved[0]] = flow.read(moved[0])
-    after = moved_by(node, lambda read: before.get(read, flow.fixed.get(read)))
-    results = [compress(part) for part in after] if isinstance(after, (tuple, list)) else [compress(after)]
-    axes = _picked(node, len(moved[0].shape))
-    if node.op in ("split", "chunk") and len({part.shape for part in results}) == 1:
-        for part in results[1:]:  # halves stay halves
-            if varies(before[moved[0]], axes[0]):
-                flow.union.join(results[0], part)
-    elif moved[0].shape != node.shape:
-        flow.wholes += [(before[moved[0]], axis, node.place) for axis in axes]
-    flow.rectangles += [part for part in results if len(varying(part)) > 1]
-    return results if isinstance(after, (tuple, list)) else results[0]
-
-
-def _picked(node: Node, dims: int) -> list[int]:
-    """The axes along which a move picks out elements by their number."""
-    if node.op in (
-        "select",
-        "slice",
-        "split",
-        "chunk",
-        "split_with_sizes",
-        "index_select",
-        "narrow",
-        "unbind",
-    ):
-        place = 1 if node.op in ("select", "slice", "index_select", "narrow", "unbind") else 2
-        return [node.argument(place, "dim", 0) % dims]
-    if node.op == "roll":
-        return [axis % dims for axis in node.argument(2, "dims", [])] or list(range(dims))
-    if node.op == "index":
-        return [axis for axis, index in enumerate(node.args[1]) if index is not None]
-    return []
 
 
 def _reduced(node: Node, dims: int) -> tuple[list[int], bool]:
@@ -228,7 +186,7 @@ _RULES: list[tuple[frozenset[str], Rule]] = [
     (frozenset({"group_norm"}), _group_norm),
     (frozenset({"layer_norm", "native_layer_norm", "rms_norm"}), _layer_norm),
     (frozenset({"prelu"}), _prelu),
-    (ops.MOVES, _move),
+    (ops.MOVES, move_rule),
     (ops.SPATIAL, _spatial),
     (ops.REDUCTIONS, _reduction),
     (ops.MIXINGS, _mixing),

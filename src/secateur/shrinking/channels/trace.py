@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -15,6 +17,9 @@ from torch.export.graph_signature import InputKind
 
 from secateur.problem import Input, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
+from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.copying import copied
+from secateur.shrinking.names import first_names, first_paths
 
 _ENDS = {
     InputKind.PARAMETER: "parameter",
@@ -38,6 +43,7 @@ class Node:
         owner: Path of the innermost module that does it.
         source: The line of the user's code that does it.
         target: Name in the model's state, for parameters and buffers.
+        flipped: Of a product: whether its weight goes in transposed.
         value: Of a constant, such as ``torch.tensor(0.5)`` in the forward pass.
     """
 
@@ -50,12 +56,18 @@ class Node:
     owner: str = ""
     source: str = ""
     target: str = ""
+    flipped: bool = False
     value: Tensor | None = None
 
     @property
     def inputs(self) -> list[Node]:
         """The nodes that go in, in order, each once."""
-        return list(dict.fromkeys(_nodes((self.args, self.kwargs))))
+        return list(dict.fromkeys(self.reads))
+
+    @property
+    def reads(self) -> list[Node]:
+        """The nodes that go in, in order."""
+        return list(_nodes((self.args, self.kwargs)))
 
     @property
     def place(self) -> str:
@@ -66,35 +78,76 @@ class Node:
     def run(self, value: Callable[[Node], Any]) -> Any:
         """Calls the operation with ``value(node)`` in the place of each node."""
         assert self.call is not None
-        return self.call(*_replaced(self.args, value), **_replaced(self.kwargs, value))
+        return self.call(*replaced(self.args, value), **replaced(self.kwargs, value))
 
     def argument(self, index: int, name: str, default: Any = None) -> Any:
         """The argument at ``index``, or called ``name``."""
         return self.args[index] if len(self.args) > index else self.kwargs.get(name, default)
 
 
-def trace(model: nn.Module, example: Input) -> list[Node]:
+def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[Node]:
     """The operations of one forward pass in eval mode, each after what it reads; the model is left as it was.
 
     Args:
         model: A plain module (``fit`` has returned).
         example: What it takes, with a batch dimension.
+        training: Whether modules with others in them, or with code of the user's, are in training mode.
 
     Raises:
         ValueError: If the model cannot be traced; the message names the line that stands in the way.
     """
     check_plain(model, "compact")
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
+    inner = copied(model).eval()
+    for module in inner.modules() if training else ():
+        module.training = not type(module).__module__.startswith("torch.nn.")
     try:
-        with torch.no_grad(), preserved_rng():
-            program = torch.export.export(model, (example,)).run_decompositions({})
+        with torch.no_grad(), preserved_rng(), _quiet():
+            program = torch.export.export(_Inside(inner), (example,)).run_decompositions({})
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(untraceable(error)) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training
-    return list(_read(program))
+    return unflipped(list(_read(program, inner)))
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Nothing is compiled, and nothing is said of activations that modules keep: the traced copy is thrown away."""
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
+        yield
+
+
+class _Inside(nn.Module):
+    """Around a network, so that its parameters may have names that torch.export uses for itself, such as ``code``."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Any) -> Any:
+        return self.inner(x)
+
+
+def _own(path: str) -> str:
+    """A path or name in the network, of one in :class:`_Inside`."""
+    return path.partition(".")[2]
+
+
+def unflipped(nodes: list[Node]) -> list[Node]:
+    """The same, where a product with the transpose of a parameter takes the parameter."""
+    for node in nodes:
+        place = ops.WEIGHT_OF_PRODUCT.get(node.op)
+        weight = None if place is None else node.args[place]
+        if place is not None and weight is not None and weight.op in ("t", "transpose", "permute", "numpy_T"):
+            parameter = weight.args[0]
+            if (
+                parameter.op == "parameter"
+                and weight.shape == parameter.shape[::-1]
+                and len(weight.shape) == 2
+            ):
+                node.args = (*node.args[:place], parameter, *node.args[place + 1 :])
+                node.flipped = True
+    read = {other for node in nodes for other in node.inputs}
+    return [node for node in nodes if node.op not in ("t", "transpose", "permute", "numpy_T") or node in read]
 
 
 def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
@@ -104,23 +157,32 @@ def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
     return node.run(value)
 
 
-def _read(program: ExportedProgram) -> Iterator[Node]:
+def _read(program: ExportedProgram, model: nn.Module) -> Iterator[Node]:
+    names, owners = first_names(model), first_paths(model)
     made: dict[fx.Node, Node] = {}
+    ends: dict[str, Node] = {}  # a tensor of the model's with several names is one node
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in program.graph.nodes:
         owner, source = _origin(node)
+        owner = owners.get(owner, owner)
         if node.op == "placeholder":
             spec = specs[node.name]
             kind = _ENDS.get(spec.kind, "buffer")
-            new = Node(node.name, kind, shape=_shape(node), target=spec.target or "")
+            target = _own(spec.target or "")
+            target = names.get(target, target)
+            new = Node(node.name, kind, shape=_shape(node), target=target)
             if kind == "constant":
-                new.value, new.target = cast(Tensor, program.constants[new.target]).detach().cpu(), ""
+                new.value, new.target = cast(Tensor, program.constants[spec.target or ""]).detach().cpu(), ""
+            elif kind != "input":
+                made[node] = ends.setdefault(target, new)
+                if made[node] is not new:
+                    continue
         elif node.op == "output":
-            new = Node("output", "output", args=_replaced(node.args, made.__getitem__))
+            new = Node("output", "output", args=replaced(node.args, made.__getitem__))
         else:
             args, kwargs = (
-                _replaced(node.args, made.__getitem__),
-                _replaced(dict(node.kwargs), made.__getitem__),
+                replaced(node.args, made.__getitem__),
+                replaced(dict(node.kwargs), made.__getitem__),
             )
             new = Node(node.name, _op(node.target), node.target, args, kwargs, _shape(node), owner, source)
         made[node] = new
@@ -145,9 +207,9 @@ def _shape(node: fx.Node) -> Any:
 
 def _origin(node: fx.Node) -> tuple[str, str]:
     stack = cast(dict[str, Any], node.meta.get("nn_module_stack") or {})
-    owner = next((str(path) for path, _ in reversed(stack.values())), "")
+    owner = _own(next((str(path) for path, _ in reversed(stack.values())), ""))
     frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or "")
-    own = [frame for frame in frames if not lies_in(frame[0], "torch")] or frames
+    own = [f for f in frames if not lies_in(f[0], "torch") and f[0] != __file__] or frames
     return owner, f"{own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""
 
 
@@ -162,13 +224,14 @@ def _nodes(value: Any) -> Iterator[Node]:
             yield from _nodes(item)
 
 
-def _replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
+    """Arguments with ``replace(node)`` in the place of each node in them."""
     if isinstance(value, (Node, fx.Node)):
         return replace(value)
     if isinstance(value, dict):
-        return {key: _replaced(item, replace) for key, item in cast(dict[str, Any], value).items()}
+        return {key: replaced(item, replace) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, tuple):
-        return tuple(_replaced(item, replace) for item in cast(tuple[Any, ...], value))
+        return tuple(replaced(item, replace) for item in cast(tuple[Any, ...], value))
     if isinstance(value, list):
-        return [_replaced(item, replace) for item in cast(list[Any], value)]
+        return [replaced(item, replace) for item in cast(list[Any], value)]
     return value

@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.compressed import compress, full, jointly, shrunk, spread, varies, varying
+from secateur.shrinking.channels.compressed import (
+    compress,
+    full,
+    jointly,
+    rows,
+    shrunk,
+    spread,
+    varies,
+    varying,
+)
 from secateur.shrinking.channels.layers import Layer, convolution, product, spatial_axes
 from secateur.shrinking.channels.trace import Node, moved_by
 
@@ -39,11 +48,34 @@ def constant_values(
     return values
 
 
+def constant_outputs(nodes: Sequence[Node], values: Values) -> list[int]:
+    """The numbers of the network's outputs that do not depend on its input."""
+    outputs = [read for node in nodes if node.op == "output" for read in node.reads]
+    return [
+        i for i, node in enumerate(outputs) if node in values and not bool(shrunk(values[node]).isnan().any())
+    ]
+
+
+def zeros_alone(values: Values) -> Values:
+    """The same as if zeros were the only constants that are known."""
+
+    def zeros(value: Tensor) -> Tensor:
+        return compress(torch.where(value == 0, 0.0, torch.nan).double().expand(value.shape))
+
+    ends = ("parameter", "buffer")
+    return {
+        node: value
+        if node.op in ends
+        else [zeros(v) for v in value]
+        if isinstance(value, list)
+        else zeros(value)
+        for node, value in values.items()
+    }
+
+
 def channel_values(layer: Layer, values: Values) -> Tensor:
     """The constant value of each input channel of a layer, (channels,); NaN where it has none."""
-    x = values[layer.x].movedim(layer.channel, 0)
-    flat = shrunk(x).flatten(1)
-    flat = flat.expand(x.shape[0], -1)
+    flat = rows(values[layer.x], layer.channel)
     same = (flat == flat[:, :1]).all(1)
     return torch.where(same, flat[:, 0], torch.nan)
 
@@ -97,10 +129,15 @@ def _pointwise(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Tens
     small = dict(zip(reads, jointly([values[r] for r in reads], node.shape), strict=True))
     exact = {r: small[r].to(fixed[r].dtype) if r in fixed else small[r] for r in reads}
     out = node.run(exact.__getitem__).double()
-    if node.op == "mul":
-        for operand in small.values():
-            out = torch.where(operand == 0, 0.0, out)
+    zeros = list(small.values()) if node.op == "mul" else [small[reads[0]]] if _divides(node) else []
+    for operand in zeros:
+        out = torch.where(operand == 0, 0.0, out)
     return compress(out.expand(node.shape))
+
+
+def _divides(node: Node) -> bool:
+    """Whether zeros of the first operand stay zeros; what they are divided by is no constant zero."""
+    return node.op == "div" and len(node.inputs) == 2 and node.inputs[0] is node.args[0]
 
 
 def _decision(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Tensor:
@@ -177,6 +214,13 @@ def _reduction(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     return compress(node.run(values.__getitem__).double())
 
 
+def _embedding(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
+    """A column that is the same in all rows is a constant."""
+    table = values[node.args[0]]
+    row = torch.where((table == table[:1]).all(0), table[0], torch.nan)
+    return compress(spread(row, len(node.shape) - 1, node.shape))
+
+
 def _unknown(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     if node.shape and isinstance(node.shape[0], tuple):
         return [full(torch.nan, one, torch.float64) for one in node.shape]
@@ -193,5 +237,6 @@ _RULES: list[tuple[frozenset[str], Callable[[Values, Node, Mapping[Node, Tensor]
     (ops.SPATIAL, _spatial),
     (ops.REDUCTIONS, _reduction),
     (frozenset({"scaled_dot_product_attention"}), _attention),
+    (frozenset({"embedding"}), _embedding),
     (frozenset({"getitem"}), _getitem),
 ]

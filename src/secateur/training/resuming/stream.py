@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
 from secateur.problem import Batch, rng_state, set_rng_state
-from secateur.training.loader_state import distributed_sampler, loader_state, restore_loader
+from secateur.training.resuming.loader_state import distributed_sampler, loader_state, restore_loader
 
 
 @runtime_checkable

@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from secateur.problem import preserved_rng, rng_state, set_rng_state
 from secateur.storage import load_snapshot, restore, save_snapshot
-from secateur.training.identity import differences
-from secateur.training.moments import fitting
-from secateur.training.stream import Stream
+from secateur.training.resuming.identity import differences
+from secateur.training.resuming.moments import fitting
+from secateur.training.resuming.stream import Stream
 
 
 class Resumable(Protocol):

@@ -1,0 +1,98 @@
+"""Copies of a user's network: of whatever it keeps, plain, and in double precision."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.weight_norm import WeightNorm
+
+from secateur.shrinking.names import named
+
+
+def copied(model: nn.Module) -> Any:
+    """A deep copy; what modules keep of a forward pass, which has a history and cannot be copied, comes without it."""
+    memo: dict[int, Any] = {}
+    for tensor in _kept(model):
+        memo[id(tensor)] = tensor.detach().clone()
+    return copy.deepcopy(model, memo)
+
+
+def plain(model: nn.Module) -> tuple[nn.Module, list[str]]:
+    """A copy in which weights are parameters of their own, and what was not: wrappers of torch.compile and of weight norms.
+
+    Returns:
+        The copy, and the modules whose parametrization was taken off.
+    """
+    made = copied(model)
+    while isinstance(inner := getattr(made, "_orig_mod", None), nn.Module):
+        made = inner
+    for path, module in list(made.named_modules()):
+        if path and isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            owner, _, name = path.rpartition(".")
+            setattr(made.get_submodule(owner), name, inner)
+    return made, bake(made)
+
+
+def bake(model: nn.Module) -> list[str]:
+    """Makes plain parameters, in place, of what the user's own parametrizations compute; the modules that had one."""
+    found: list[str] = []
+    for path, module in list(model.named_modules()):
+        lists = list(cast(Mapping[str, Any], getattr(module, "parametrizations", {})))
+        hooks: dict[int, Any] = module._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
+        old = [(key, hook) for key, hook in hooks.items() if isinstance(hook, WeightNorm)]
+        if lists:  # torch's own function changes the class, which the original shares
+            values = {name: getattr(module, name).detach().clone() for name in lists}
+            module.__class__ = type(module).__bases__[0]
+            del module.parametrizations
+            for name, value in values.items():
+                module.register_parameter(name, nn.Parameter(value))
+        for key, hook in old:
+            hook.remove(module)
+            del hooks[key]
+        if lists or old:
+            found.append(path)
+    return found
+
+
+@torch.no_grad()
+def widened(model: nn.Module) -> dict[str, torch.dtype]:
+    """Makes floating parameters and buffers float64, in place; what they were."""
+    dtypes = {name: tensor.dtype for name, tensor in named(model).items() if tensor.is_floating_point()}
+    for name, tensor in named(model).items():
+        if name in dtypes:
+            tensor.data = tensor.data.double()
+            tensor.grad = None
+    return dtypes
+
+
+@torch.no_grad()
+def narrowed(model: nn.Module, dtypes: Mapping[str, torch.dtype]) -> None:
+    """Undoes :func:`widened`; what is new has the type of the weight that it belongs to."""
+    for name, tensor in named(model).items():
+        if tensor.is_floating_point():
+            weight = f"{name.rpartition('.')[0]}.weight".lstrip(".")
+            tensor.data = tensor.data.to(dtypes.get(name, dtypes.get(weight, torch.float32)))
+
+
+def _kept(model: nn.Module) -> Iterator[Tensor]:
+    """Tensors with a history, wherever in the attributes of modules."""
+    seen: set[int] = set()
+    waiting: list[Any] = [vars(module) for module in model.modules()]
+    while waiting:
+        value = waiting.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Tensor):
+            if value.grad_fn is not None:
+                yield value
+        elif isinstance(value, Mapping):
+            waiting += cast(Mapping[Any, Any], value).values()
+        elif isinstance(value, (list, tuple, set)):
+            waiting += cast(list[Any], value)
+        elif not isinstance(value, (nn.Module, type)) and hasattr(value, "__dict__"):
+            waiting.append(vars(value))

@@ -1,0 +1,90 @@
+"""Parameters cut to what is left of them, layers replaced, and their modules told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
+
+from secateur.shrinking.names import named
+
+_HEAD_COUNTS, _HEAD_SIZES = (
+    ("num_attention_heads", "num_heads", "n_heads"),
+    ("attention_head_size", "head_dim"),
+)
+
+
+def add_bias(module: nn.Module) -> None:
+    """Gives a layer without bias one of zeros."""
+    weight: Any = module.weight
+    outputs = module.out_channels if isinstance(module, _ConvNd) else weight.shape[0]
+    module.register_parameter("bias", nn.Parameter(weight.new_zeros(outputs)))
+
+
+def replace(model: nn.Module, path: str, new: nn.Module) -> None:
+    """Puts ``new`` in the place of the module at ``path``."""
+    owner, _, name = path.rpartition(".")
+    setattr(model.get_submodule(owner), name, new)
+
+
+@torch.no_grad()
+def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
+    """Cuts parameters and buffers to the indices left along each axis, and tells their modules."""
+    owners = {child: module for module in model.modules() for child in module.children()}
+    first = {id(tensor): name for name, tensor in reversed(named(model).items())}
+    for module in model.modules():
+        held = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
+        for name, tensor in held.items():
+            for axis, indices in kept.get(first[id(tensor)], {}).items():
+                if tensor.shape[axis] != indices.numel():
+                    _tell(module, name, axis, tensor.shape[axis], indices.numel())
+                    if axis == 0 and module in owners:
+                        _tell_heads(owners[module], tensor.shape[axis], indices.numel())
+    for name, tensor in named(model).items():
+        if name in kept and first[id(tensor)] == name:
+            value = tensor.data
+            for axis, indices in kept[name].items():
+                value = value.index_select(axis, indices.to(value.device))
+            tensor.data = value.clone()
+            tensor.grad = None
+
+
+def _tell_heads(owner: Any, before: int, after: int) -> None:
+    """Sets what the attention around a projection says about its heads; names as transformers has them."""
+    for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):
+        heads, width = getattr(owner, count, None), getattr(owner, size, None)
+        if not (isinstance(heads, int) and isinstance(width, int)) or heads * width != before:
+            continue
+        if after % width == 0:  # heads go whole; hidden units, of which there may be as many, one by one
+            setattr(owner, count, after // width)
+            if getattr(owner, "all_head_size", None) == before:
+                owner.all_head_size = after
+
+
+def _tell(module: Any, name: str, axis: int, before: int, after: int) -> None:
+    """Sets what a module of torch says about its sizes."""
+    if isinstance(module, _ConvNd) and name == "weight":
+        inputs = isinstance(module, _ConvTransposeNd) == (axis == 0)
+        if module.groups > 1 and axis == 0:  # whole groups went
+            module.in_channels = module.in_channels * after // before
+            module.out_channels = module.out_channels * after // before
+            module.groups = module.groups * after // before
+        elif inputs:
+            module.in_channels = after
+        else:
+            module.out_channels = after
+    elif isinstance(module, nn.Linear) and name == "weight":
+        setattr(module, "out_features" if axis == 0 else "in_features", after)
+    elif isinstance(module, _NormBase):
+        module.num_features = after
+    elif isinstance(module, nn.GroupNorm) and name == "weight":
+        module.num_groups, module.num_channels = module.num_groups * after // before, after
+    elif isinstance(module, nn.Embedding) and axis == 1:
+        module.embedding_dim = after
+    elif isinstance(module, nn.PReLU):
+        module.num_parameters = after
