@@ -515,9 +515,9 @@ def test_predictions_that_do_not_fit_name_the_task() -> None:
         pruning.leave(early=True)
 
 
-@pytest.mark.parametrize(("steps", "accumulate"), [(0, 1), (-1, 1), (4, 0)])
+@pytest.mark.parametrize(("steps", "accumulate"), [(0, 1), (-1, 1), (4, 0), (12.5, 1), (None, 1)])
 def test_settings_out_of_range(steps: int, accumulate: int) -> None:
-    with pytest.raises(ValueError, match=f"steps is {steps} and accumulate {accumulate}; give at least 1"):
+    with pytest.raises(ValueError, match=r"(steps|accumulate) is .*; give a whole number of at least 1"):
         Pruning(two_heads(), steps=steps, accumulate=accumulate)
 
 

@@ -20,6 +20,7 @@ from secateur.pruning import (
     input_groups,
     l1_prox,
     prox,
+    revived,
     schedules,
     share,
     strongest,
@@ -83,8 +84,7 @@ class GroupLasso(Sparsifier):
     ) -> None:
         if (density is None) == (strength is None):
             raise ValueError(f"GroupLasso: density {density}, strength {strength}; give exactly one of them.")
-        if density is not None:
-            schedules.check_density(density)
+        schedules.check_density(1.0 if density is None else density)
         if not 0 <= (strength or 0.0) < math.inf or eps <= 0 or warmup < 0 or (decay or 0.0) < 0:
             raise ValueError(
                 f"GroupLasso: strength {strength}, warmup {warmup} and decay {decay} must not be negative, eps {eps} positive."
@@ -175,6 +175,10 @@ class GroupLasso(Sparsifier):
         if self.masks is not None:
             self.masks.unbind()
 
+    def missed(self) -> str:
+        """Whether every pruned weight is zero; the share left is that of whole groups, as near as they come."""
+        return revived(self.masks, self._weights) if self.masks is not None else ""
+
     def thresholds(self) -> dict[str, Tensor]:
         """The present λ, as ``strength``, while it is controlled."""
         moving = self.density is not None and self._level is not None and not self._frozen
@@ -219,9 +223,8 @@ class GroupLasso(Sparsifier):
 
     def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
         """Removes for good what the schedule has due by now."""
-        density = self._due(progress)
-        if density < 1.0 and self.masks is not None:
-            kept, _ = self._strongest(density, metric)
+        if self.masks is not None and self._due(progress) < 1.0:
+            kept, _ = self._strongest(self._due(progress), metric)
             masks = self._groups.masks(kept[_GROUPS], self._weights) if self.norm == "group" else kept
             old = self.masks.masks
             self.masks.replace_({name: mask & old[name] for name, mask in masks.items()}, optimizer)
@@ -230,16 +233,13 @@ class GroupLasso(Sparsifier):
         """Spares what is not due soon, and sets λ for the rest."""
         ahead = _AHEAD * (self.ramp[1] - self.ramp[0])
         self._spared, highest = self._strongest(self._due(progress + ahead), metric)
-        self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / rate
+        self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / rate if rate else 0.0
 
     def _due(self, progress: float) -> float:
         return schedules.cubic_density(progress, cast(float, self.density), *self.ramp)
 
     def _strongest(self, density: float, metric: Metric | None) -> tuple[dict[str, Tensor], float]:
-        """What to keep for a share ``density``, and the highest score among the rest.
-
-        The score is ‖D w_g‖₂/√n_g, or |D w| of a single weight: the κ/√n_g at which the prox kills.
-        """
+        """What to keep for a share, and of the rest the highest ‖D w_g‖₂/√n_g, or |D w|: the κ/√n_g at which the prox kills."""
         points = {n: p.detach() * metric[n] if metric else p.detach() for n, p in self._weights.items()}
         if self.norm == "l1":
             free = self._groups.spread(torch.zeros_like(self._roots), torch.inf, self._weights)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import By, Problem, components, prunable
+from secateur.problem import By, Problem, averaged, components, prunable
 from secateur.pruning import (
     Guard,
     Masks,
@@ -86,15 +86,14 @@ class LearnedThreshold(Sparsifier):
         self._theta = {
             c: nn.Parameter(torch.tensor(float(self.initial), device=device)) for c in self._components
         }
+        for theta in self._theta.values():
+            theta.register_hook(averaged)  # the network's wrapper does not know it
         self._resistance = torch.zeros((), device=device)  # EMA of the squared gradient, over components
         if self.density < 1.0:
             check_guard(
                 self.density, self._keep(), [p.numel() for p in self._weights.values()], self.at_least
             )
-            attach(
-                self._model,
-                {n: partial(_shrunk, self._theta[c]) for c, names in self._components.items() for n in names},
-            )
+            self._attach()
 
     def param_groups(self) -> list[dict[str, Any]]:
         """θ, decayed with the weights only under ``coupled_l2`` and trained by the optimizer except by the controller."""
@@ -191,6 +190,15 @@ class LearnedThreshold(Sparsifier):
         if state["masks"] is not None:
             detach(self._model)
             self.masks = Masks(self._weights, state["masks"])
+        elif self.masks is not None:  # back to before the freeze
+            self.masks = None
+            self._attach()
+
+    def _attach(self) -> None:
+        attach(
+            self._model,
+            {n: partial(_shrunk, self._theta[c]) for c, names in self._components.items() for n in names},
+        )
 
     def _control(self, step: int) -> None:
         """θ_c ← θ_c + η·(ρ·clip(s* − s, ±1) − κ·ĝ_c) with s* the schedule, s the sparsity, ĝ_c the scaled gradient."""

@@ -113,8 +113,7 @@ class SoftThreshold(Sparsifier):
         self._find = ExactThreshold(sum(sizes))
         if self.density < 1.0:
             check_guard(self.density, self._keep(self.density), sizes, self.at_least)
-            effects = {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
-            attach(self._model, effects)
+            self._attach()
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the mask around every step, as soon as it is frozen."""
@@ -178,6 +177,13 @@ class SoftThreshold(Sparsifier):
         if state["masks"] is not None:
             detach(self._model)
             self.masks = Masks(self._weights, state["masks"])
+        elif self.masks is not None:  # back to before the freeze
+            self.masks = None
+            self._attach()
+
+    def _attach(self) -> None:
+        made = {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
+        attach(self._model, made)
 
     def _allocate(self, step: int) -> None:
         """Sets the offsets u_c at every so many steps; nothing is read back to the host."""

@@ -15,6 +15,7 @@ from secateur.problem.problem import (
     selected,
     to_device,
 )
+from secateur.problem.processes import averaged
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Problem",
     "Task",
     "apart",
+    "averaged",
     "components",
     "example",
     "lies_in",

@@ -91,12 +91,17 @@ def predict(
     return selected(model(x), targets, tasks)
 
 
-def selected(predictions: Any, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+def selected(predictions: Any, targets: Any, tasks: Mapping[str, Task]) -> dict[str, Tensor]:
     """Of what the model returned the predictions of the tasks that have a target in this batch.
 
     Raises:
         ValueError: If a target has no task, a prediction is missing, or the model returned no dict.
     """
+    if not isinstance(targets, Mapping):
+        raise ValueError(
+            f"The targets are {type(targets).__name__}; a batch is (x, {{task: target}}) with the tasks {sorted(tasks)}."
+        )
+    targets = {task: target for task, target in targets.items() if target is not None}
     if not isinstance(predictions, Mapping):
         raise ValueError(
             f"The model returned {type(predictions).__name__}; it must return a dict {{task: prediction}} "

@@ -24,7 +24,7 @@ from secateur.pruning.groups import (
 )
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import Guard, Masks, before_step, shortfall, top_masks
+from secateur.pruning.masks import Guard, Masks, before_step, revived, shortfall, top_masks
 from secateur.pruning.passes import check_slopes
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -91,6 +91,7 @@ __all__ = [
     "marginal_cost",
     "open_values",
     "prox",
+    "revived",
     "scale_offset",
     "schedules",
     "scores",

@@ -6,14 +6,15 @@ optimizers of any loop see what they would see without pruning; a copy or a pick
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
 
 from torch import Tensor, nn
 
 Effect = Callable[[Tensor], Tensor]
 """A weight, any shape, to what the layer computes with, of the same shape."""
-_OPEN = "_effective_values"
+_OPEN, _MARK = "_secateur_effective_values", "_secateur_effects"
 
 
 def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
@@ -28,8 +29,8 @@ def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
         prefix, _, attribute = name.rpartition(".")
         of.setdefault(model.get_submodule(prefix), {})[attribute] = effect
     for module, own in of.items():
-        before = vars(type(module)).get("_effects", {})
-        plain = type(module).__mro__[1] if before else type(module)
+        before = vars(type(module)).get(_MARK, {})
+        plain = _plain_class(module) if before else type(module)
         module.__class__ = _effective_class(plain, before | own)
 
 
@@ -37,7 +38,7 @@ def detach(model: nn.Module) -> None:
     """Every layer computes with its plain parameter again; what is plain already stays as it is."""
     for module in _attached(model):
         module.__dict__.pop(_OPEN, None)
-        module.__class__ = type(module).__mro__[1]
+        module.__class__ = _plain_class(module)
 
 
 def is_effective(model: nn.Module) -> bool:
@@ -63,7 +64,7 @@ def check_plain(model: nn.Module, asker: str) -> None:
 
 def check_done(model: nn.Module, asker: str) -> None:
     """Raises ValueError if a method is still at work on the model; a copy of it would not tell."""
-    pruned = next((name for name, m in model.named_modules() if "_effects" in vars(type(m))), None)
+    pruned = next((name for name, m in model.named_modules() if _MARK in vars(type(m))), None)
     if pruned is not None:
         raise ValueError(
             f"{asker}: {pruned or 'the model'} is being pruned, and its zeros are not in its weights yet; let the method finish "
@@ -84,19 +85,46 @@ def close_values(model: nn.Module) -> None:
 
 
 def _attached(model: nn.Module) -> Iterator[nn.Module]:
-    return (module for module in model.modules() if "_effects" in vars(type(module)))
+    return (module for module in model.modules() if _MARK in vars(type(module)))
+
+
+def _plain_class(module: nn.Module) -> type[nn.Module]:
+    return type(module).__mro__[1]
 
 
 def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type[nn.Module]:
-    def copied(self: nn.Module, protocol: Any) -> Any:
-        made: Any = plain.__reduce_ex__(self, protocol)
-        function, arguments, *rest = made
-        function = _new if function.__name__ == "__newobj__" else function
-        return (function, tuple(plain if a is type(self) else a for a in arguments), *rest)
+    """A class of one module: ``plain`` with effects, whose copies and pickles are ``plain``."""
 
-    properties = {name: property(_reader(name, effect)) for name, effect in effects.items()}
-    body = {"_effects": effects, "__reduce_ex__": copied, "__module__": plain.__module__, **properties}
-    made = type(plain.__name__, (plain,), body)
+    @contextmanager
+    def as_plain(self: nn.Module) -> Generator[None]:
+        own = type(self)
+        self.__class__ = plain
+        try:
+            yield
+        finally:
+            self.__class__ = own
+
+    def reduced(self: nn.Module, protocol: Any) -> Any:
+        with as_plain(self):
+            made: Any = self.__reduce_ex__(protocol)
+        function, *rest = made
+        return (_new if getattr(function, "__name__", "") == "__newobj__" else function, *rest)
+
+    def copied(self: nn.Module, memo: Any) -> Any:
+        with as_plain(self):
+            return cast(Any, self).__deepcopy__(memo)
+
+    properties: dict[str, Any] = {name: property(_reader(name, effect)) for name, effect in effects.items()}
+    body = {_MARK: effects, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
+    if hasattr(plain, "__deepcopy__"):
+        body["__deepcopy__"] = copied
+    try:
+        made = cast(type[nn.Module], type(plain.__name__, (plain,), body))
+    except Exception as error:  # the user's own __init_subclass__ or metaclass
+        raise ValueError(
+            f"{plain.__qualname__} lets no class derive from it ({type(error).__name__}: {error}), which thresholds need; choose a "
+            "method with masks, such as GradualMagnitude."
+        ) from error
     made.__qualname__ = plain.__qualname__
     return made
 

@@ -116,6 +116,12 @@ class Masks:
                     value.mul_(self._kept[name])
 
 
+def revived(masks: Masks, weights: Mapping[str, Tensor]) -> str:
+    """How many pruned weights are not zero, in a sentence; empty where none is."""
+    count = sum(int((weights[name] * ~mask).count_nonzero()) for name, mask in masks.masks.items())
+    return f"{count} weights that were pruned are not zero; something trained them besides." if count else ""
+
+
 def shortfall(masks: Masks | None, weights: Mapping[str, Tensor], density: float, unit: int = 1) -> str:
     """What is missing to the density that was asked, in a sentence; empty where nothing is.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,12 @@ class Followers:
         self._model = model
         self._copies: list[dict[str, Tensor]] = []
 
-    def add(self, copy: nn.Module) -> nn.Module:
+    def add(self, copy: Any) -> nn.Module:
         """Takes ``copy`` along; see :meth:`secateur.Pruning.follow`."""
+        if not isinstance(copy, nn.Module):
+            raise ValueError(
+                f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself."
+            )
         own, other = _parameters(self._model), _parameters(copy)
         wrong = [n for n, p in own.items() if n not in other or other[n].shape != p.shape]
         if wrong or own.keys() != other.keys():
@@ -50,8 +55,9 @@ class Followers:
     def finish(self) -> None:
         """Gives the copies the model's zeros."""
         for copy in self._copies:
-            for name, weight in _named(self._model).items():
-                copy[name].mul_((weight != 0).to(copy[name]))
+            for name, weight in _parameters(self._model).items():
+                if name in copy:
+                    copy[name].mul_((weight != 0).to(copy[name]))
 
 
 def _parameters(model: nn.Module) -> Mapping[str, Tensor]:

@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_HELD = "_held_by_pruning"  # on a parameter; copies of it do not bear it
+from secateur.problem import Problem, prunable
+from secateur.pruning import Sparsifier
+from secateur.weighting import Weighting
+
+_HELD = "_held_by_pruning"  # on a parameter, and on the method and the weighting; copies of a parameter do not bear it
+
+
+class _Held:
+    """The mark; what was pickled with it bears none."""
+
+    def __reduce__(self) -> tuple[type[bool], tuple[()]]:
+        return bool, ()
 
 
 class Hold:
     """Marks the weights that a training prunes, and keeps what is to be put back if it never begins, and taken off at its end."""
 
     def __init__(self) -> None:
-        self._parameters: list[nn.Parameter] = []
+        self._parameters: dict[str, nn.Parameter] = {}
+        self._parts: list[object] = []
         self._hooks: list[Any] = []
         self._initial: list[Tensor] = []
 
-    def take(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Marks the parameters.
-
-        Raises:
-            RuntimeError: If another training holds one of them.
-        """
-        wanted = list(parameters)
-        if any(hasattr(p, _HELD) for p in wanted):
+    def check(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
+        """Raises RuntimeError if another training holds one of them."""
+        if any(_is_held(p) for p in parameters.values()):
             raise RuntimeError(
                 "This model is being pruned already; leave the other Pruning first (or take it off: pruning.undo(), or prune.undo() of "
                 "a callback), or give this one a copy of the model."
             )
-        for parameter in wanted:
-            setattr(parameter, _HELD, True)
-        self._parameters, self._initial = wanted, [p.detach().clone() for p in wanted]
+        if used := next((part for part in parts if _is_held(part)), None):
+            raise RuntimeError(
+                f"This {type(used).__name__} is at work in another training; make another one for this model."
+            )
+
+    def take(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
+        """Marks them."""
+        self._parameters, self._parts = dict(parameters), list(parts)
+        for held in (*self._parameters.values(), *self._parts):
+            setattr(held, _HELD, _Held())
+        self._initial = [p.detach().clone() for p in self._parameters.values()]
+
+    def check_same(self, model: nn.Module) -> None:
+        """Raises RuntimeError if the model's weights are other objects than those that were taken, or more of them."""
+        now = dict(model.named_parameters())
+        wrong = [name for name, p in self._parameters.items() if now.get(name) is not p]
+        if wrong:
+            raise RuntimeError(
+                f"{wrong[0]} was replaced since Pruning was entered, and the method holds the old one; exchange parameters before, "
+                "and load into them without assign=True."
+            )
+        if more := sorted(prunable(model).keys() - self._parameters.keys()):
+            raise RuntimeError(
+                f"{more[0]} was frozen when Pruning was entered, so it is not pruned; unfreeze what is to be trained before."
+            )
 
     def keep(self, hooks: Iterable[Any]) -> None:
         """Takes handles of hooks, to remove them in the end."""
@@ -46,10 +75,30 @@ class Hold:
     @torch.no_grad()
     def release(self) -> None:
         """Leaves nothing behind, and the weights as they were if training never began; twice does no harm."""
-        for parameter, value in zip(self._parameters, self._initial, strict=False):
+        for parameter, value in zip(self._parameters.values(), self._initial, strict=False):
             parameter.copy_(value)
         for hook in self._hooks:
             hook.remove()
-        for parameter in self._parameters:
-            delattr(parameter, _HELD)
-        self._parameters, self._hooks, self._initial = [], [], []
+        for held in (*self._parameters.values(), *self._parts):
+            vars(held).pop(_HELD, None)
+        self._parameters, self._parts, self._hooks, self._initial = {}, [], [], []
+
+
+def check_parts(problem: object, method: object, weighting: object) -> None:
+    """Raises ValueError if one of the three is something else."""
+    wanted = {
+        "problem": (problem, Problem),
+        "method": (method, Sparsifier),
+        "weighting": (weighting, Weighting),
+    }
+    for name, (value, kind) in wanted.items():
+        if not isinstance(value, kind):
+            given = value.__name__ + ", a class" if isinstance(value, type) else type(value).__name__
+            raise ValueError(
+                f"Pruning: {name} is {given}; give a {kind.__name__}, as in "
+                "Pruning(problem, SoftThreshold(density=0.1), AdaptiveWeighting(), steps=1000)."
+            )
+
+
+def _is_held(part: object) -> bool:
+    return isinstance(getattr(part, "__dict__", {}).get(_HELD), _Held)

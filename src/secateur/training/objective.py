@@ -54,7 +54,7 @@ class Objective:
     distillation: Distillation | None = None
 
     def __call__(self, predictions: Any, targets: Mapping[str, Tensor], x: Any = None) -> Terms:
-        """The parts of the loss of one batch.
+        """The parts of the loss of one batch; without gradients the plain sum of the tasks' losses, which nothing is learned from.
 
         Args:
             predictions: What the model returned, ``{task: prediction}``.
@@ -66,14 +66,24 @@ class Objective:
         """
         tasks = self.problem.tasks
         found = selected(predictions, targets, tasks)
+        if not found:
+            raise ValueError(
+                f"The batch has no target for any of the tasks {sorted(tasks)}; leave such batches out."
+            )
         losses = {task: tasks[task].loss(p, targets[task]) for task, p in found.items()}
-        weights = self.weighting(self._averaged(losses))
-        taught = self.distillation(x, found) if self.distillation else {}
+        learning = torch.is_grad_enabled()
+        weights = (
+            self.weighting(self._averaged(losses))
+            if learning
+            else dict[str, Tensor | float].fromkeys(losses, 1.0)
+        )
+        taught = self.distillation(x, found) if self.distillation and learning else {}
         weighed = {
             t: tasks[t].weight * weights[t] * (losses[t] + taught[t] if t in taught else losses[t])
             for t in losses
         }
-        return Terms(losses, weights, weighed, self.weighting.penalty() + self.method.penalty())
+        penalty = self.weighting.penalty() + self.method.penalty() if learning else 0.0
+        return Terms(losses, weights, weighed, penalty)
 
     def check_own_loss(self) -> None:
         """Raises ValueError if a part of this loss would be missing in a loss of the caller's own."""

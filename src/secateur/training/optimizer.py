@@ -28,6 +28,13 @@ def groups(problem: Problem, extra: list[dict[str, Any]]) -> list[dict[str, Any]
     return [{"params": own}, *({**group, "params": list(group["params"])} for group in extra)]
 
 
+def inside(optimizer: Any) -> Optimizer:
+    """The optimizer inside a wrapper such as that of accelerate or of Lightning."""
+    while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = inner
+    return optimizer
+
+
 def check_groups(model: nn.Module, wanted: list[dict[str, Any]], optimizer: Optimizer) -> None:
     """Checks that an optimizer trains all that it was given, as it was given.
 

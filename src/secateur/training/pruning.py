@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, components, prunable
@@ -13,9 +13,9 @@ from secateur.pruning import Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
 from secateur.training.followers import Followers
-from secateur.training.hold import Hold
+from secateur.training.hold import Hold, check_parts
 from secateur.training.objective import Objective, Terms
-from secateur.training.optimizer import check_groups, groups
+from secateur.training.optimizer import check_groups, groups, inside
 from secateur.training.own_inputs import computing_once
 from secateur.training.resuming.identity import check_state, identity
 from secateur.training.turns import Turns
@@ -47,9 +47,9 @@ class Pruning:
         accumulate: int = 1,
         distillation: Distillation | None = None,
     ) -> None:
-        self.problem = problem
-        self.distillation, self.method = distillation, method or Sparsifier()
-        self.weighting = weighting or Weighting()
+        self.problem, self.distillation = problem, distillation
+        self.method, self.weighting = method or Sparsifier(), weighting or Weighting()
+        check_parts(self.problem, self.method, self.weighting)
         self._identity = identity(self.method, "method") | identity(self.weighting, "weighting")
         self._hold, self._followers = Hold(), Followers(problem.model)
         self._objective: Objective | None = None
@@ -80,8 +80,7 @@ class Pruning:
         """Starts method and weighting; what they refuse, they refuse here, and leave the model as it was.
 
         Raises:
-            RuntimeError: If the model is being pruned already, or this was entered before.
-            ValueError: If a setting, the model and the data do not fit together.
+            RuntimeError, ValueError: If the model is being pruned already; if settings, model and data do not fit together.
         """
         if self._objective is not None or self._left:
             raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
@@ -89,8 +88,10 @@ class Pruning:
         self._components, self.finite = components(self.problem), Finite(self.problem)
         if self.distillation is not None:
             self.distillation.start(self.problem)
-        self._hold.take(prunable(self.problem.model).values())
+        held = prunable(self.problem.model), (self.method, self.weighting)
+        self._hold.check(*held)
         try:
+            self._hold.take(*held)
             self.method.start(self.problem, self._turns.steps)
             self.weighting.start(self.problem, self._turns.steps * self._turns.accumulate)
             self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
@@ -115,12 +116,14 @@ class Pruning:
             ValueError: If it lacks parameters of :meth:`groups`, or has them with other settings than the groups have.
         """
         self._entered()
+        self._hold.check_same(self.problem.model)
+        optimizer, given = inside(optimizer), optimizer
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
         self._optimizer, self._turns.ready = optimizer, True
         self._step_hook = optimizer.register_step_post_hook(lambda *_: self._updated())
-        return optimizer
+        return given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
         """The loss of one batch: the tasks' losses weighed, and the penalties of method and weighting; over ``accumulate``.
@@ -131,15 +134,15 @@ class Pruning:
             x: The model's input, for a teacher.
 
         Raises:
-            ValueError: If predictions, targets and tasks do not fit together.
-            RuntimeError: If it is not a loss's turn.
+            ValueError, RuntimeError: If predictions, targets and tasks do not fit together; if it is not a loss's turn.
         """
         return self.terms(predictions, targets, x).total / self._turns.accumulate
 
     def terms(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Terms:
         """The same in its parts, for whoever takes gradients of each task; not divided."""
         objective = self._entered()
-        self._turns.ask()
+        if is_grad_enabled():  # otherwise it is validation, which nothing is to learn from
+            self._turns.ask()
         return objective(predictions, targets, x)
 
     def step(self, *, own_loss: bool = False) -> None:
@@ -178,13 +181,12 @@ class Pruning:
             early: Fewer steps than announced are meant, as after early stopping.
 
         Raises:
-            RuntimeError: If fewer steps were trained than announced.
-            ValueError: If what was asked of the method is not there.
-            FloatingPointError: If a weight is NaN or infinite.
+            RuntimeError, ValueError, FloatingPointError: If steps are missing, or the zeros asked, or a weight is not finite.
         """
         self._entered()
         self._hold.begin()
         try:
+            self._hold.check_same(self.problem.model)
             self.finite.check()
             with self._followers.following():
                 self.method.finish()
@@ -209,6 +211,7 @@ class Pruning:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on beside model, optimizer and data, as tensors and plain values; weights are finite."""
         self._entered()
+        self._turns.check_between()
         self.finite.check()
         parts = {"method": self.method.state_dict(), "weighting": self.weighting.state_dict()}
         return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
@@ -216,8 +219,7 @@ class Pruning:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
 
-        Raises:
-            ValueError: If it is of another method, weighting, length or shape; what differs is named, nothing changed.
+        What is of another method, weighting, length or shape is a ValueError that names what differs; nothing is changed.
         """
         check_state(state, self.state_dict(), dict(self.problem.model.named_parameters()), self.total)
         self._hold.begin()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import index
+from typing import SupportsIndex
 
 
 @dataclass
@@ -26,10 +28,11 @@ class Turns:
     _early: bool = False  # a step ended before the optimizer's: skipped by a gradient scaler, or out of turn
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.accumulate < 1:
-            raise ValueError(
-                f"Pruning: steps is {self.steps} and accumulate {self.accumulate}; give at least 1."
-            )
+        for name in ("steps", "accumulate"):
+            value = getattr(self, name)
+            if not isinstance(value, SupportsIndex) or index(value) < 1:
+                raise ValueError(f"Pruning: {name} is {value!r}; give a whole number of at least 1.")
+            setattr(self, name, index(value))
 
     @property
     def total(self) -> int:
@@ -75,6 +78,13 @@ class Turns:
         self.done += 1
         self._asked = self._updated = False
         self._early = skipped and not own_loss
+
+    def check_between(self) -> None:
+        """Raises RuntimeError in the middle of a step, whose half could not be taken up again."""
+        if self._updated:
+            raise RuntimeError(
+                "The optimizer has stepped and the step has not ended; save after pruning.step()."
+            )
 
     def check_complete(self) -> None:
         """Raises RuntimeError if fewer steps were trained than announced."""

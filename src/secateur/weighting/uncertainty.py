@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
-from secateur.problem import Problem
+from secateur.problem import Problem, averaged
 from secateur.weighting.weighting import Weighting
 
 
@@ -33,7 +33,7 @@ class UncertaintyWeighting(Weighting):
         self._factor = 0.5 if self.form == "kendall" else 1.0
         device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         self._s = nn.Parameter(torch.full((len(self._tasks),), float(self.init), device=device))  # (tasks,)
-        self._s.register_hook(_averaged)  # the network's wrapper does not know it
+        self._s.register_hook(averaged)  # the network's wrapper does not know it
         self._present: list[int] = []
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -58,12 +58,3 @@ class UncertaintyWeighting(Weighting):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up s."""
         self._s.copy_(state["s"])
-
-
-def _averaged(gradient: Tensor) -> Tensor:
-    """``gradient``, averaged over the processes where there are several, so that all weigh alike."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return gradient
-    mean = gradient / distributed.get_world_size()
-    distributed.all_reduce(mean)
-    return mean

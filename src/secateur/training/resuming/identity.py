@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sized
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
@@ -24,12 +25,11 @@ def identity(part: object, kind: str) -> dict[str, Any]:
         part: As it was made, before ``start``.
         kind: What the keys begin with.
     """
-    settings = {
-        f"{kind}.{n}": v
-        for n, v in getattr(part, "__dict__", {}).items()
-        if not n.startswith("_") and _is_plain(v)
-    }
-    return {kind: type(part).__qualname__, **settings}
+    asked = inspect.signature(
+        type(part)
+    ).parameters  # not what `start` finds: an object that was used is as good as new
+    settings = {n: v for n, v in getattr(part, "__dict__", {}).items() if n in asked and _is_plain(v)}
+    return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
 
 
 def identity_of_training(
@@ -68,6 +68,10 @@ def check_state(
     Raises:
         ValueError: If it is of another training, or has other entries, shapes or dtypes; nothing is changed.
     """
+    if lacking := sorted(here.keys() - state.keys()):
+        raise ValueError(
+            f"this is no state of Pruning; it has no {', '.join(lacking)}. Give what state_dict() returned."
+        )
     mine = {**here["identity"], "steps": steps}
     if found := differences({**state["identity"], "steps": state["total"]}, mine):
         raise ValueError(f"the state is of another training: {found}. Ask for the same, or begin anew.")
@@ -81,6 +85,16 @@ def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """What differs, in words; empty where nothing does."""
     names = sorted(n for n in saved.keys() | here.keys() if saved.get(n) != here.get(n))
     return "; ".join(f"{name} is {saved.get(name)} there and {here.get(name)} here" for name in names)
+
+
+def _plain(value: Any) -> Any:
+    """As Python's own types; NumPy's float is a float too, and no file of plain values takes it."""
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return type(value)(map(_plain, value))
+    kind = next((kind for kind in _PLAIN[:4] if isinstance(value, kind)), None)
+    return value if kind is None or kind is bool else kind(value)
 
 
 def _is_plain(value: object) -> bool:

@@ -1,0 +1,322 @@
+"""Pruning where a loop does what nobody would think of: found by trying to break it."""
+
+# ruff: noqa: PT012, SIM117 (an error inside a block of Pruning is what is looked at)
+
+from __future__ import annotations
+
+import copy
+import io
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from loops import adamw, endless, own_loop
+from problems import TwoHeads, equal, two_heads, weights
+from secateur import (
+    AdaptiveWeighting,
+    GradualMagnitude,
+    GroupLasso,
+    LearnedThreshold,
+    OneShot,
+    Problem,
+    Pruning,
+    SoftThreshold,
+    UncertaintyWeighting,
+    components,
+    density,
+    fit,
+)
+from secateur.pruning import is_effective
+
+STEPS = 30
+
+
+def trained(pruning: Pruning, optimizer: torch.optim.Optimizer, steps: int = STEPS) -> None:
+    for x, targets in islice(endless(pruning.problem), steps):
+        pruning.loss(pruning.problem.model(x), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        pruning.step()
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SoftThreshold(0.2), lambda: GradualMagnitude(0.2)], ids=["soft", "magnitude"]
+)
+def test_parameters_that_were_replaced_are_said(make) -> None:
+    problem = two_heads()
+    state = copy.deepcopy(problem.model.state_dict())
+    with pytest.raises(RuntimeError, match=r"trunk\.0\.weight was replaced since Pruning was entered"):
+        with Pruning(problem, make(), steps=STEPS) as pruning:
+            problem.model.load_state_dict(state, assign=True)
+            pruning.attach(adamw(pruning.groups()))
+    assert not is_effective(problem.model)
+    with pytest.raises(RuntimeError, match="was replaced since"):
+        with Pruning(problem, make(), steps=STEPS) as pruning:
+            optimizer = pruning.attach(adamw(pruning.groups()))
+            trained(pruning, optimizer)
+            problem.model.colour.weight = nn.Parameter(torch.ones_like(problem.model.colour.weight))
+
+
+def test_a_backbone_that_is_unfrozen_inside_is_said() -> None:
+    problem = two_heads()
+    problem.model.trunk.requires_grad_(False)
+    with pytest.raises(RuntimeError, match=r"trunk\.0\.weight was frozen when Pruning was entered"):
+        with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+            optimizer = pruning.attach(adamw(pruning.groups()))
+            trained(pruning, optimizer)
+            problem.model.trunk.requires_grad_(True)
+
+
+def test_an_average_gets_the_zeros_of_what_was_frozen_too() -> None:
+    problem = two_heads()
+    average = copy.deepcopy(problem.model)
+    with Pruning(problem, GradualMagnitude(0.2), steps=STEPS) as pruning:
+        pruning.follow(average)
+        optimizer = pruning.attach(adamw(pruning.groups()))
+        trained(pruning, optimizer)
+        problem.model.trunk.requires_grad_(False)
+    for name, weight in problem.model.named_parameters():
+        if weight.dim() > 1:
+            assert ((dict(average.named_parameters())[name] != 0) <= (weight != 0)).all(), name
+
+
+@pytest.mark.parametrize("which", ["method", "weighting"])
+def test_one_object_cannot_work_on_two_models(which: str) -> None:
+    shared: dict[str, Any] = {"method": SoftThreshold(0.2), "weighting": UncertaintyWeighting()}
+    given = {which: shared[which]}
+    with Pruning(two_heads(), **given, steps=STEPS) as pruning:
+        with pytest.raises(
+            RuntimeError, match=f"This {type(shared[which]).__name__} is at work in another training"
+        ):
+            fit(two_heads(), **given, steps=4)
+        pruning.leave(early=True)
+    fit(two_heads(), **given, steps=4)
+
+
+def test_best_weights_that_are_loaded_inside_lose_no_zero_of_the_lasso_in_silence() -> None:
+    problem = two_heads()
+    best = copy.deepcopy(problem.model.state_dict())
+    with pytest.raises(ValueError, match=r"GroupLasso: \d+ weights that were pruned are not zero"):
+        with Pruning(problem, GroupLasso(density=0.4), steps=STEPS) as pruning:
+            optimizer = pruning.attach(adamw(pruning.groups()))
+            trained(pruning, optimizer)
+            problem.model.load_state_dict(best)
+
+
+def test_a_learning_rate_that_begins_at_zero() -> None:
+    problem = two_heads()
+    with Pruning(problem, GroupLasso(density=0.4, ramp=(0.0, 0.7)), steps=STEPS) as pruning:
+        optimizer = pruning.attach(adamw(pruning.groups()))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, (step - 12) / STEPS))
+        for x, targets in islice(endless(problem), STEPS):
+            pruning.loss(problem.model(x), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            pruning.step()
+            schedule.step()
+
+
+@pytest.mark.parametrize("weighting", [AdaptiveWeighting, UncertaintyWeighting])
+def test_validation_teaches_nothing(weighting) -> None:
+    straight, watched = two_heads(), two_heads()
+    own_loop(straight, SoftThreshold(0.2), weighting(), steps=STEPS)
+
+    def validate(pruning: Pruning) -> None:
+        if pruning.done < pruning.total:
+            rng = torch.get_rng_state()
+            x, targets = watched.train[0]
+            watched.model.eval()
+            with torch.no_grad():
+                loss = pruning.loss(watched.model(x), targets)
+            watched.model.train()
+            torch.set_rng_state(rng)
+            assert loss.isfinite()
+
+    own_loop(watched, SoftThreshold(0.2), weighting(), steps=STEPS, after=validate)
+    assert equal(weights(straight), weights(watched))
+
+
+def test_a_class_with_effects_of_its_own_keeps_its_class() -> None:
+    class Effects(TwoHeads):
+        _effects = ("reverb",)
+
+    problem = two_heads()
+    own = Problem(Effects(), problem.tasks, problem.train)
+    own_loop(own, SoftThreshold(0.2), steps=STEPS)
+    assert type(own.model) is Effects
+
+
+def test_a_state_in_the_middle_of_a_step_is_refused() -> None:
+    problem = two_heads()
+    x, targets = problem.train[0]
+    with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+        optimizer = pruning.attach(adamw(pruning.groups()))
+        pruning.loss(problem.model(x), targets).backward()
+        optimizer.step()
+        with pytest.raises(RuntimeError, match=r"save after pruning\.step\(\)"):
+            pruning.state_dict()
+        pruning.step()
+        pruning.state_dict()
+        pruning.leave(early=True)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SoftThreshold(0.2), lambda: LearnedThreshold(0.2, pressure="controller", deadline=0.7)]
+)
+@pytest.mark.filterwarnings("ignore:LearnedThreshold. the thresholds")
+def test_rolling_back_to_before_the_freeze(make) -> None:
+    straight, rolled = two_heads(), two_heads()
+    own_loop(straight, make(), steps=STEPS)
+    torch.manual_seed(0)
+    rolled.model.train()
+    with Pruning(rolled, make(), steps=STEPS) as pruning:
+        optimizer = pruning.attach(adamw(pruning.groups()))
+        data = list(islice(endless(rolled), STEPS))
+
+        def run(batches: list) -> None:
+            for x, targets in batches:
+                pruning.loss(rolled.model(x), targets).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                pruning.step()
+
+        run(data[:10])
+        parts = {"model": rolled.model, "optimizer": optimizer, "pruning": pruning}
+        kept = copy.deepcopy({name: part.state_dict() for name, part in parts.items()})
+        rng = torch.get_rng_state()
+        run(data[10:28])
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        torch.set_rng_state(rng)
+        run(data[10:])
+    assert equal(weights(straight), weights(rolled))
+
+
+def test_a_model_that_was_pickled_inside_can_be_pruned() -> None:
+    problem, saved = two_heads(), io.BytesIO()
+    with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+        torch.save(problem.model, saved)
+        pruning.leave(early=True)
+    saved.seek(0)
+    again = torch.load(saved, weights_only=False)
+    own_loop(Problem(again, problem.tasks, problem.train), SoftThreshold(0.2), steps=STEPS)
+
+
+def test_settings_of_numpy_are_plain_values_in_the_state() -> None:
+    problem, saved = two_heads(), io.BytesIO()
+    with Pruning(problem, SoftThreshold(np.linspace(0.2, 0.4, 3)[0]), steps=np.int64(STEPS)) as pruning:
+        torch.save(pruning.state_dict(), saved)
+        saved.seek(0)
+        pruning.load_state_dict(torch.load(saved, weights_only=True))
+        pruning.leave(early=True)
+
+
+def test_a_method_that_was_used_before_takes_up_a_state() -> None:
+    used = GradualMagnitude(0.2)
+    fit(two_heads(), used, steps=6)
+    with Pruning(two_heads(), used, steps=STEPS) as pruning:
+        state = copy.deepcopy(pruning.state_dict())
+        pruning.leave(early=True)
+    with Pruning(two_heads(), GradualMagnitude(0.2), steps=STEPS) as pruning:
+        pruning.load_state_dict(state)
+        with pytest.raises(ValueError, match="this is no state of Pruning; it has no done, identity"):
+            pruning.load_state_dict({"model": {}})
+        pruning.leave(early=True)
+
+
+def test_an_optimizer_in_a_wrapper() -> None:
+    class Wrapper(torch.optim.Optimizer):
+        def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+            self.optimizer = optimizer
+
+        def step(self, closure: Any = None) -> Any:
+            return self.optimizer.step(closure)
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            self.optimizer.zero_grad(set_to_none)
+
+    problem = two_heads()
+    with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+        wrapped = Wrapper(adamw(pruning.groups()))
+        assert pruning.attach(wrapped) is wrapped
+        trained(pruning, wrapped)
+    assert density(problem.model, components(problem)).overall == pytest.approx(0.2, abs=0.0005)
+
+
+def test_a_class_that_lets_none_derive_from_it_is_said() -> None:
+    class Registered(nn.Conv2d):
+        def __init_subclass__(cls, key: str) -> None:
+            pass
+
+    problem = two_heads()
+    problem.model.colour = Registered(16, 5, 1)
+    before = weights(problem)
+    with pytest.raises(
+        ValueError, match=r"Registered lets no class derive from it .* choose a method with masks"
+    ):
+        fit(problem, SoftThreshold(0.2), steps=4)
+    assert equal(before, weights(problem))
+    own_loop(problem, GradualMagnitude(0.2), steps=STEPS)
+
+
+def test_copies_of_classes_that_copy_themselves_are_plain() -> None:
+    class Copying(nn.Conv2d):
+        def __deepcopy__(self, memo: Any) -> Any:
+            made = self.__class__.__new__(self.__class__)
+            memo[id(self)] = made
+            made.__dict__ = copy.deepcopy(self.__dict__, memo)
+            return made
+
+    problem = two_heads()
+    problem.model.colour = Copying(16, 5, 1)
+    with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+        assert not is_effective(copy.deepcopy(problem.model))
+        assert is_effective(problem.model)
+        pruning.leave(early=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((nn.Linear(2, 2), SoftThreshold(0.2)), "problem is Linear; give a Problem"),
+        ((two_heads(), SoftThreshold), "method is SoftThreshold, a class; give a Sparsifier"),
+        ((two_heads(), AdaptiveWeighting()), "method is AdaptiveWeighting; give a Sparsifier"),
+        ((two_heads(), SoftThreshold(0.2), OneShot(0.2)), "weighting is OneShot; give a Weighting"),
+    ],
+)
+def test_parts_in_the_wrong_place(arguments: tuple, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        Pruning(*arguments, steps=4)
+
+
+def test_batches_without_labels_are_said() -> None:
+    problem = two_heads()
+    x, targets = problem.train[0]
+    with Pruning(problem, SoftThreshold(0.2), steps=4) as pruning:
+        pruning.attach(adamw(pruning.groups()))
+        predictions = problem.model(x)
+        for nothing in ({}, {"shade": None}):
+            with pytest.raises(ValueError, match=r"no target for any of the tasks \['colour', 'shade'\]"):
+                pruning.loss(predictions, nothing)
+        with pytest.raises(ValueError, match=r"targets are Tensor; a batch is \(x, \{task: target\}\)"):
+            pruning.loss(predictions, targets["shade"])
+        assert pruning.loss(predictions, {**targets, "colour": None}).isfinite()
+        with pytest.raises(ValueError, match="follow: dict is no module"):
+            pruning.follow({})
+        pruning.leave(early=True)
+
+
+def test_a_start_without_memory_leaves_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = two_heads()
+    problem.owners  # noqa: B018
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            torch.Tensor, "clone", lambda self: (_ for _ in ()).throw(torch.OutOfMemoryError("full"))
+        )
+        with pytest.raises(torch.OutOfMemoryError):
+            Pruning(problem, SoftThreshold(0.2), steps=STEPS).enter()
+    own_loop(problem, SoftThreshold(0.2), steps=STEPS)
