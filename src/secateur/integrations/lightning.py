@@ -153,7 +153,7 @@ class Prune(Callback):
     def _steps(self, trainer: Trainer) -> int:
         if len(trainer.optimizers) != 1:
             raise ValueError(
-                f"Prune: the module has {len(trainer.optimizers)} optimizers; give it one, or use secateur.Pruning in a loop of your own."
+                f"Prune: the module has {len(trainer.optimizers)} optimizers; give one of them the parameters of all."
             )
         if trainer.strategy.restore_checkpoint_after_setup:
             raise ValueError(
