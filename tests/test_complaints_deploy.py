@@ -47,6 +47,7 @@ def test_05_accuracy_collapses_at_once_after_shrinking() -> None:
         assert torch.allclose(value, after[task], rtol=1e-5, atol=1e-5 * float(value.abs().max()))
 
 
+@pytest.mark.filterwarnings("ignore:compact. of the network's outputs")  # which are dead here
 def test_06_the_shrinker_prunes_the_outputs_of_tasks() -> None:
     problem = two_heads(width=16)
     with torch.no_grad():
@@ -132,7 +133,12 @@ sys.meta_path.insert(0, Blocked)
 import torch
 import secateur
 for found in pkgutil.walk_packages(secateur.__path__, "secateur."):
-    if not found.name.endswith("__main__"):
+    if found.name.startswith("secateur.integrations."):
+        try:
+            importlib.import_module(found.name)
+        except ImportError as error:
+            assert "pip install 'secateur[" in str(error), error
+    elif not found.name.endswith("__main__"):
         importlib.import_module(found.name)
 from secateur.cli import main
 small = ["--model.width", "0.05", "--size", "16x16", "--batch", "2", "--steps", "2", "--device", "cpu"]

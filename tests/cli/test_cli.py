@@ -26,6 +26,7 @@ def test_a_run_leaves_everything(runs: Path) -> None:
         "config.yaml",
         "metrics.jsonl",
         "checkpoint.pt",
+        "checkpoint.before.pt",
         "model.safetensors",
         "report.json",
         "report.html",

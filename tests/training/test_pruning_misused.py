@@ -320,3 +320,17 @@ def test_a_start_without_memory_leaves_no_mark(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(torch.OutOfMemoryError):
             Pruning(problem, SoftThreshold(0.2), steps=STEPS).enter()
     own_loop(problem, SoftThreshold(0.2), steps=STEPS)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SoftThreshold(0.2), lambda: GradualMagnitude(0.2)], ids=["soft", "magnitude"]
+)
+def test_an_optimizer_whose_step_calls_that_of_its_parent(make) -> None:
+    class Own(torch.optim.AdamW):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    plain, problem = two_heads(), two_heads()
+    own_loop(plain, make(), steps=STEPS)
+    own_loop(problem, make(), steps=STEPS, make=lambda groups: Own(groups, lr=1e-2))
+    assert equal(weights(plain), weights(problem))

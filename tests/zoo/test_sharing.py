@@ -145,6 +145,7 @@ def test_methods_need_nothing_new(method: type, norm: str) -> None:
         independent,
     ],
 )
+@pytest.mark.filterwarnings("ignore:compact. of the network's outputs")  # some die with their channels
 def test_dead_channels_are_removed(make: Callable[..., HardSharing]) -> None:
     torch.manual_seed(0)
     model = make(DOMAINS, "resnet18", width=0.25).eval()

@@ -24,7 +24,7 @@ from secateur.pruning.groups import (
 )
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import Guard, Masks, before_step, revived, shortfall, top_masks
+from secateur.pruning.masks import AfterStep, Guard, Masks, before_step, revived, shortfall, top_masks
 from secateur.pruning.passes import check_slopes
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -44,6 +44,7 @@ from secateur.pruning.sparsifier import Sparsifier, group_of
 from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
 
 __all__ = [
+    "AfterStep",
     "AtOnce",
     "Density",
     "DensityError",

@@ -31,6 +31,33 @@ def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHan
     return optimizer.register_step_pre_hook(hook)
 
 
+class AfterStep:
+    """Calls ``act`` once after each step, also where a class's own ``step`` calls that of its parent and hooks run twice."""
+
+    def __init__(self, optimizer: Optimizer, act: Callable[[], object]) -> None:
+        self._depth = 0
+
+        def begin(*_: object) -> None:
+            self._depth += 1
+
+        def end(*_: object) -> None:
+            self._depth -= 1
+            if self._depth <= 0:
+                self._depth = 0
+                act()
+
+        self._handles = [optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end)]
+
+    def reset(self) -> None:
+        """No step is under way, however the last one ended."""
+        self._depth = 0
+
+    def remove(self) -> None:
+        """Stops."""
+        for handle in self._handles:
+            handle.remove()
+
+
 class Guard:
     """Hooks around an optimizer's steps that keep pruned weights at zero, for masks that may come later."""
 

@@ -9,7 +9,7 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, components, prunable
-from secateur.pruning import Density, Sparsifier, density, detach
+from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
 from secateur.training.followers import Followers
@@ -122,7 +122,7 @@ class Pruning:
         self.method.bind(optimizer)
         self._release()
         self._optimizer, self._turns.ready = optimizer, True
-        self._step_hook = optimizer.register_step_post_hook(lambda *_: self._updated())
+        self._step_hook = AfterStep(optimizer, self._updated)
         return given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
@@ -156,6 +156,7 @@ class Pruning:
         """
         objective = self._entered()
         skipped = self._turns.end(own_loss)  # by a gradient scaler
+        self._step_hook.reset()
         if own_loss:
             objective.check_own_loss()
         if skipped:
@@ -177,8 +178,7 @@ class Pruning:
     def leave(self, *, early: bool = False) -> None:
         """Ends the training: the model is plain, with exact zeros; copies that follow get them too.
 
-        Args:
-            early: Fewer steps than announced are meant, as after early stopping.
+        With ``early`` fewer steps than announced are meant.
 
         Raises:
             RuntimeError, ValueError, FloatingPointError: If steps are missing, or the zeros asked, or a weight is not finite.

@@ -63,6 +63,11 @@ class Labelling:
                 self.pin(self.elements[weight.target], f"parameter {weight.target!r} is used in several ways")
         return self.axes[key]
 
+    def alone(self, labels: Tensor) -> bool:
+        """Whether one of these is the only channel of its layer, which stays: not channels lie here, but branches."""
+        single = [self.union.find(ids) for ids in self.axes.values() if ids.numel() == 1]
+        return bool(single) and bool(torch.isin(self.union.find(labels), torch.cat(single)).any())
+
     def pin(self, labels: Tensor, reason: str) -> None:
         """Says that these channels stay, and why."""
         free = torch.unique(shrunk(self.union.find(labels)))

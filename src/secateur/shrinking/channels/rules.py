@@ -131,10 +131,12 @@ def _reduction(flow: Labelling, node: Node) -> Any:
     x = flow.read(node.args[0])
     axes, keep = _reduced(node, x.dim())
     for axis in axes:
-        if varies(x, axis) and varying(x) == [axis] and adds_up(node):
+        if varies(x, axis) and varying(x) == [axis] and adds_up(node) and not flow.alone(x):
             x = full(NEUTRAL, x.shape, torch.int64)  # a channel that is zero adds nothing
             break
-        if varies(x, axis) and len(varying(x)) > 1:  # a sum over branches: their channels meet
+        if varies(x, axis) and (
+            len(varying(x)) > 1 or flow.alone(x)
+        ):  # a sum over branches: their channels meet
             flow.union.join(x, x.narrow(axis, 0, 1))
         elif varies(x, axis):
             flow.pin(x, f"{node.place}: mixes all channels")
