@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from problems import TwoHeads
-from secateur.deployment.engines import Engine, load_engine
-from secateur.deployment.export import describe, export
+from secateur.deployment.engines import Engine, EngineMissingError, load_engine
+from secateur.deployment.export import describe, export, require
 
 NEEDS = {"pt2": ("torch",), "onnx": ("onnx", "onnxscript", "onnxruntime"), "openvino": ("openvino",), "executorch": ("executorch",)}  # fmt: skip
 SUFFIX = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
@@ -25,6 +25,10 @@ def suffix(request: pytest.FixtureRequest) -> str:
     missing = [m for m in NEEDS[request.param] if importlib.util.find_spec(m) is None]
     if missing:
         pytest.skip(f"{missing} not installed: pip install 'secateur[{request.param}]'")
+    try:
+        require(request.param)
+    except EngineMissingError as error:
+        pytest.skip(str(error))
     return SUFFIX[request.param]
 
 

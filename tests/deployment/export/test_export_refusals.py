@@ -11,7 +11,7 @@ from torch.nn.utils import parametrize
 
 from problems import TwoHeads
 from secateur.deployment.engines import EngineMissingError, load_engine
-from secateur.deployment.export import export
+from secateur.deployment.export import export, require
 
 
 class Branch(nn.Module):
@@ -81,3 +81,16 @@ def test_what_was_there_survives_a_failure(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be traced"):
         export(Branch(), torch.randn(1, 3, 8, 8), path)
     assert path.read_bytes() == before
+
+
+def test_executorch_with_an_old_torch_is_refused_before_anything_is_converted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip(
+        "executorch.exir", reason="executorch not installed: pip install 'secateur[executorch]'"
+    )
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cpu")
+    with pytest.raises(
+        ImportError, match=r"torch 2\.13 and later, and this is 2\.11\.0\+cpu: pip install --upgrade torch"
+    ):
+        require("executorch")

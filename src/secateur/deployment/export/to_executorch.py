@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from secateur.deployment.engines import KEY, need, quiet
+from secateur.deployment.engines import KEY, EngineMissingError, need, quiet
 from secateur.deployment.export.tracing import Traced
 
 _MODULES = (
@@ -14,15 +14,21 @@ _MODULES = (
     "executorch.backends.xnnpack.partition.xnnpack_partitioner",
     "executorch.runtime",
 )
+_TORCH = (2, 13)  # the oldest that executorch 1.5.1 was seen to work with; with 2.11 it fails in the middle
 
 
 def require() -> None:
-    """Asks for executorch.
+    """Asks for executorch, and for a torch that it converts the programs of.
 
     Raises:
-        EngineMissingError: If it is not installed.
+        EngineMissingError: If one of them is missing.
     """
     need("executorch", *_MODULES)
+    if tuple(map(int, torch.__version__.split(".")[:2])) < _TORCH:
+        raise EngineMissingError(
+            f"ExecuTorch converts programs of torch {'.'.join(map(str, _TORCH))} and later, and this is {torch.__version__}: "
+            "pip install --upgrade torch torchvision"
+        )
 
 
 def write(traced: Traced, path: Path, about: str) -> None:
