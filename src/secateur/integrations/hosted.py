@@ -151,7 +151,13 @@ class Hosted:
         return {**parts, "rng": rng_state()}
 
     def _let_go(self) -> Pruning | None:
-        self._kept = self.state_dict()
+        try:
+            self._kept = self.state_dict()
+        except (
+            RuntimeError,
+            FloatingPointError,
+        ):  # in the middle of a step, or spoilt: nothing to go on from
+            self._kept = {}
         if self._guests is not None:
             self._guests.release()
         pruning, self.pruning, self._guests = self.pruning, None, None
