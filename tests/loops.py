@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 
-from secateur import Pruning
+from secateur import Pruning, components, density
 from secateur.problem import Batch, Problem
 from secateur.pruning import Sparsifier
 from secateur.weighting import Weighting
+
+STEPS = 30
 
 
 def adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
@@ -45,3 +47,16 @@ def own_loop(
                 optimizer.zero_grad()
                 pruning.step()
                 after(pruning)
+
+
+def overall(problem: Problem) -> float:
+    return density(problem.model, components(problem)).overall
+
+
+def loop(pruning: Pruning, optimizer: torch.optim.Optimizer, steps: int = STEPS) -> Iterator[tuple]:
+    """Batches, with everything but the loss done after each."""
+    for batch in islice(endless(pruning.problem), steps):
+        yield batch
+        optimizer.step()
+        optimizer.zero_grad()
+        pruning.step()

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from loops import adamw, endless, own_loop
+from loops import STEPS, adamw, endless, own_loop
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import (
     AdaptiveWeighting,
@@ -31,8 +31,6 @@ from secateur import (
     fit,
 )
 from secateur.pruning import is_effective
-
-STEPS = 30
 
 
 def trained(pruning: Pruning, optimizer: torch.optim.Optimizer, steps: int = STEPS) -> None:
