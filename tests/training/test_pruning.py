@@ -134,7 +134,11 @@ def test_a_compiled_model(make: Callable[[], Sparsifier], backend: str, inside: 
             for x, targets in loop(pruning, optimizer):
                 pruning.loss(model(x), targets).backward()
         assert not is_effective(trained.model)
-    assert overall(problem) == pytest.approx(overall(plain), abs=1e-9 if backend == "eager" else 0.02)
+    of_groups = backend != "eager" and isinstance(
+        make(), GroupLasso
+    )  # roundings may decide otherwise on one group
+    slack = 16 * 9 / sum(p.numel() for p in prunable(plain.model).values()) if of_groups else 1e-9
+    assert overall(problem) == pytest.approx(overall(plain), abs=slack)
     with torch.no_grad():
         x = problem.train[0][0]
         assert torch.allclose(compiled.eval()(x)["shade"], problem.model.eval()(x)["shade"], atol=1e-5)
