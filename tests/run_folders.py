@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from secateur.runs.report import report
+from secateur.runs.study import Cell
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -105,6 +106,30 @@ def make_run(
                 }
         np.savez(folder / "samples.npz", **arrays)
     return folder
+
+
+def write_cell(
+    out: Path, recipe: str, seed: int, miou: float, error: float, density: float | None = None, tasks=("seg", "depth")
+) -> Cell:  # fmt: skip
+    cell = Cell(recipe, density, tasks, seed, density is None, (), {})
+    report = {
+        "dense": density is None,
+        "tasks": {k: v for k, v in {"seg": {"miou": miou}, "depth": {"abs": error}}.items() if k in tasks},
+        "higher_is_better": {"seg": {"miou": True}, "depth": {"abs": False}},
+        "density": {"overall": density or 1.0, "components": {"backbone": density or 1.0}},
+        "params": {"nonzero": 1000 * (density or 1.0)},
+        "macs": {"sparse": 1e6 * (density or 1.0)},
+        "steps": 10,
+        "rounds": 2 if recipe == "lth" else 1,
+        "train_seconds": 20.0 if recipe == "lth" else 10.0,
+        "seed": seed,
+        "hardware": "paper",
+        "versions": {},
+    }
+    folder = out / cell.name
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    return cell
 
 
 class Page(HTMLParser):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 import secateur.data
-from domain_folders import folders
+from miniatures.domains import folders
 from secateur.cli import main
 from secateur.data import FRAMES
 from secateur.data.augment import Sample

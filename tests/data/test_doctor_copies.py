@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from domain_folders import folders
 from miniatures import captions, celebamask, cityscapes, hf_images, taskonomy
+from miniatures.domains import folders
 from miniatures.nyuv2 import LAYOUTS, Make
 from miniatures.nyuv2_own import write_archive, write_folder
 from secateur.cli import main

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from domain_folders import folders
+from miniatures.domains import folders
 from secateur.cli import main
 from secateur.deployment.engines import load_engine
 from secateur.runs.run import evaluate_run

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from domain_folders import folders
+from miniatures.domains import folders
 from secateur.cli import main
 from secateur.runs.config import digest, parse, resolved, telling
 from secateur.runs.study import grid

@@ -2,61 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
-from problems import TwoHeads, equal, two_heads
-from secateur import compact
+from problems import TwoHeads, equal
 from secateur.storage import load, load_snapshot, manifest, named_tensors, save, save_snapshot
+from stored_networks import KINDS
 
 TRIES = 1500  # a kind of file
-
-
-class Tied(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(12, 12), nn.Linear(12, 12)
-        self.second.weight = self.first.weight
-        self.register_buffer("causal", torch.full((3, 3), -torch.inf).triu(1))
-
-
-def dense() -> nn.Module:
-    return TwoHeads(4)
-
-
-def sparse() -> nn.Module:
-    model = TwoHeads(8)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter *= torch.rand_like(parameter) < 0.2
-    return model
-
-
-def compacted() -> nn.Module:
-    problem = two_heads(width=8)
-    with torch.no_grad():
-        problem.model.trunk[4].weight[2:5] = 0
-        problem.model.trunk[4].bias[2:5] = 0
-        problem.model.shade[0].weight[3] = 0
-        problem.model.shade[0].bias[3] = 0
-    return compact(problem.model, problem.train[0][0])
-
-
-KINDS: dict[str, tuple[Callable[[], nn.Module], Callable[[], nn.Module]]] = {
-    "dense": (dense, dense),
-    "sparse": (sparse, lambda: TwoHeads(8)),
-    "compacted": (compacted, lambda: TwoHeads(8)),
-    "tied": (Tied, Tied),
-}
 
 
 def mutated(data: bytes, draw: random.Random, header: int) -> bytes:
@@ -125,139 +82,3 @@ def test_checkpoints(tmp_path: Path) -> None:
             assert equal(right["model"], found["model"])
             assert {**found, "model": 0} == {**right, "model": 0}
     assert refused > 0.8 * TRIES
-
-
-Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
-
-
-def one_number(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    stored["weight"] = torch.ones(1)
-
-
-def other_dtype(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    stored["weight"] = stored["weight"].double()
-
-
-def surplus(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    stored["more"] = torch.ones(1)
-
-
-def absent(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    del stored["weight"]
-
-
-def itself(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    content["tensors"]["weight"] = {"shape": [8, 8], "dtype": "float32", "same_as": "weight"}
-
-
-def negative(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    content["tensors"]["weight"]["shape"] = [-8, -8]
-
-
-def packed(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    content["tensors"]["weight"]["packed"] = True
-    stored["weight:bits"], stored["weight:values"] = torch.zeros(8, dtype=torch.uint8), torch.ones(1)
-
-
-def no_entries(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-    content["tensors"] = []
-
-
-def record(**changed: Any) -> Change:
-    def change(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
-        whole = {"kept": {}, "constants": {}, "biases": [], "pinned": {}, "channels": [8, 8]}
-        content["compaction"] = {**whole, **changed}
-
-    return change
-
-
-RECORDS = [
-    record(kept={"weight": {"0": [-1, 0, 1, 2, 3, 4, 5, 6]}}),
-    record(kept={"weight": {"0": [0, 0, 1, 2, 3, 4, 5, 6]}}),
-    record(kept={"weight": {"-1": [0, 1, 2, 3, 4, 5, 6, 7]}}),
-    record(kept={"weight": {"0": [0, 1, 2, 3, 4, 5, 6, 10**30]}}),
-    record(kept={"weight": {"0": "abc"}}),
-    record(kept=[]),
-    record(constants={"": {"channels": 10**12, "kernel": []}}),
-    record(constants={"": {"channels": -1, "kernel": []}}),
-    record(constants={"": {"channels": 8, "kernel": [[0, 0, 0, 0]]}}),
-    record(biases=["none"]),
-    record(biases=3),
-    record(channels=[1]),
-    record(channels=None),
-]
-CHANGES = [one_number, other_dtype, surplus, absent, itself, negative, packed, no_entries, *RECORDS]
-
-
-@pytest.mark.parametrize("old", [False, True], ids=["sealed", "as format 1"])
-@pytest.mark.parametrize("change", CHANGES)
-def test_files_that_are_whole_and_wrong(change: Change, old: bool, tmp_path: Path) -> None:
-    """Written by somebody who gets checksums right, or in the format that had none."""
-    model = nn.Linear(8, 8)
-    before = {n: v.clone() for n, v in model.state_dict().items()}
-    path = save(model, tmp_path / "m.safetensors")
-    with safe_open(path, framework="pt") as file:
-        stored = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
-        content = json.loads(file.metadata()["secateur"])
-    change(content, stored)
-    rewrite(path, content, stored, old)
-    with pytest.raises(ValueError, match=r"m\.safetensors"):
-        load(model, path)
-    assert equal(before, model.state_dict())
-    assert (model.in_features, model.out_features) == (8, 8)
-
-
-def rewrite(path: Path, content: dict[str, Any], stored: dict[str, Tensor], old: bool) -> None:
-    from secateur.storage.packing import checksum
-    from secateur.storage.saving import _sealed  # pyright: ignore[reportPrivateUsage]
-
-    for name, entry in content["tensors"].items() if isinstance(content["tensors"], dict) else ():
-        parts = [part for part in (name, f"{name}:bits", f"{name}:values") if part in stored]
-        entry["crc32"] = {part: checksum(stored[part]) for part in parts}
-        if old:
-            del entry["crc32"]
-    content["format"] = 1 if old else 2
-    text = json.dumps(content)
-    seal = {} if old else {"secateur crc32": _sealed(text)}
-    save_file(stored, path, metadata={"secateur": text, **seal})
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_files_of_format_1_are_read(name: str, tmp_path: Path) -> None:
-    made, fresh = (make() for make in KINDS[name])
-    path = save(made, tmp_path / "m.safetensors")
-    with safe_open(path, framework="pt") as file:
-        stored = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
-        content = json.loads(file.metadata()["secateur"])
-    rewrite(path, content, stored, old=True)
-    assert equal(load(fresh, path).state_dict(), made.state_dict())
-
-
-def test_weights_of_another_precision_are_refused(tmp_path: Path) -> None:
-    path = save(nn.Linear(8, 8), tmp_path / "m.safetensors")
-    with pytest.raises(ValueError, match=r"weight: file float32 \(8, 8\), model float64 \(8, 8\)"):
-        load(nn.Linear(8, 8).double(), path)
-
-
-def test_a_network_cut_otherwise_is_refused(tmp_path: Path) -> None:
-    small, other = compacted(), two_heads(width=8)
-    path = save(small, tmp_path / "m.safetensors")
-    with torch.no_grad():
-        other.model.trunk[4].weight[:3] = 0
-        other.model.trunk[4].bias[:3] = 0
-        other.model.shade[0].weight[5] = 0
-        other.model.shade[0].bias[5] = 0
-    with pytest.raises(ValueError, match="other channels were removed"):
-        load(compact(other.model, other.train[0][0]), path)
-    assert equal(load(small, path).state_dict(), small.state_dict())
-
-
-def test_weights_that_are_not_finite_are_not_written(tmp_path: Path) -> None:
-    model = nn.Linear(8, 8)
-    path = save(model, tmp_path / "m.safetensors")
-    whole = path.read_bytes()
-    with torch.no_grad():
-        model.weight[0, 0] = torch.nan
-    with pytest.raises(FloatingPointError, match="weight of the model are NaN"):
-        save(model, path)
-    assert path.read_bytes() == whole

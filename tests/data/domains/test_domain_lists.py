@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from domain_folders import CLASSES, folders
+from miniatures.domains import CLASSES, folders
 from secateur.data.domains.domains import domain_images
 
 PACS = {"train": range(8), "crossval": range(8, 10), "test": range(10)}  # the test list is the whole domain

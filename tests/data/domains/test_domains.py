@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from domain_folders import CLASSES, COUNT, folders, picture
+from miniatures.domains import CLASSES, COUNT, folders, picture
 from secateur.data.domains import domains
 from secateur.data.domains.domains import domain_images
 from secateur.data.reading import load

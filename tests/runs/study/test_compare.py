@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from run_folders import write_cell
 from secateur.cli import main
 from secateur.runs.study import collect
 from secateur.runs.study.compare import _write
-from written_runs import write
 
 SMALL = [
     "--model.width", "0.0625", "--steps", "3", "--batch", "2", "--size", "16x16", "--device", "cpu",
@@ -59,8 +59,8 @@ def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> 
 
 def test_the_curve_is_a_file_where_there_are_several_densities(tmp_path: Path) -> None:
     cells = [
-        write(tmp_path, "dense", 0, 0.5, 1.0),
-        *(write(tmp_path, "magnitude", 0, 0.4, 1.0, density) for density in (0.5, 0.25)),
+        write_cell(tmp_path, "dense", 0, 0.5, 1.0),
+        *(write_cell(tmp_path, "magnitude", 0, 0.4, 1.0, density) for density in (0.5, 0.25)),
     ]
     _write(collect(cells, tmp_path), cells, tmp_path, "secateur compare")
     assert "magnitude" in (tmp_path / "curve.svg").read_text(encoding="utf-8")

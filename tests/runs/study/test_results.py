@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from run_folders import write_cell
 from secateur.measures.seeds import differs, stat
 from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
@@ -29,7 +30,6 @@ from secateur.runs.study.table import (
     to_latex,
     to_markdown,
 )
-from written_runs import write
 
 DELTA = Column("ΔT", "mean", "higher", "points")
 
@@ -37,12 +37,15 @@ DELTA = Column("ΔT", "mean", "higher", "points")
 @pytest.fixture
 def found(tmp_path: Path) -> Results:
     cells = [
-        *(write(tmp_path, "dense", s, 0.5 + 0.1 * s, 1.0) for s in range(3)),
-        *(write(tmp_path, "dense", s, 0.4, 0, tasks=("seg",)) for s in range(3)),
-        *(write(tmp_path, "dense", s, 0, 0.8, tasks=("depth",)) for s in range(3)),
-        *(write(tmp_path, "good", s, 1.1 * (0.5 + 0.1 * s), 1.0 + 0.001 * s, 0.1) for s in range(3)),
-        *(write(tmp_path, "alike", s, (1.06, 1.11, 1.12)[s] * (0.5 + 0.1 * s), 1.0, 0.1) for s in range(3)),
-        *(write(tmp_path, "lth", s, 0.9 * (0.5 + 0.1 * s), 1.0, 0.1) for s in range(3)),
+        *(write_cell(tmp_path, "dense", s, 0.5 + 0.1 * s, 1.0) for s in range(3)),
+        *(write_cell(tmp_path, "dense", s, 0.4, 0, tasks=("seg",)) for s in range(3)),
+        *(write_cell(tmp_path, "dense", s, 0, 0.8, tasks=("depth",)) for s in range(3)),
+        *(write_cell(tmp_path, "good", s, 1.1 * (0.5 + 0.1 * s), 1.0 + 0.001 * s, 0.1) for s in range(3)),
+        *(
+            write_cell(tmp_path, "alike", s, (1.06, 1.11, 1.12)[s] * (0.5 + 0.1 * s), 1.0, 0.1)
+            for s in range(3)
+        ),
+        *(write_cell(tmp_path, "lth", s, 0.9 * (0.5 + 0.1 * s), 1.0, 0.1) for s in range(3)),
     ]
     return collect(cells, tmp_path)
 
@@ -147,15 +150,17 @@ def test_the_console_decides_on_the_marks(found: Results, colours: Any, marks: s
 
 
 def test_the_headline_says_who_trained_longer(tmp_path: Path) -> None:
-    cells = [write(tmp_path, "dense", 0, 0.5, 1.0), write(tmp_path, "lth", 0, 0.6, 1.0, 0.1)]
+    cells = [write_cell(tmp_path, "dense", 0, 0.5, 1.0), write_cell(tmp_path, "lth", 0, 0.6, 1.0, 0.1)]
     assert headline(collect(cells, tmp_path)).startswith("lth (trained 2 times as long): ΔT +10.0")
 
 
 def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
     assert curve(found) == ""
-    cells = [write(tmp_path / "b", "dense", s, 0.5, 1.0) for s in range(2)]
+    cells = [write_cell(tmp_path / "b", "dense", s, 0.5, 1.0) for s in range(2)]
     for density in (0.5, 0.1, 0.02):
-        cells += [write(tmp_path / "b", "lth", s, 0.5 * density + 0.1 * s, 1.0, density) for s in range(2)]
+        cells += [
+            write_cell(tmp_path / "b", "lth", s, 0.5 * density + 0.1 * s, 1.0, density) for s in range(2)
+        ]
     drawn = curve(collect(cells, tmp_path / "b"))
     assert drawn.startswith("<svg")
     assert "98.0" in drawn
@@ -166,7 +171,7 @@ def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
 
 
 def test_a_reference_that_scores_nothing_gives_no_delta(tmp_path: Path) -> None:
-    cells = [write(tmp_path, "dense", 0, 0.0, 1.0), write(tmp_path, "lth", 0, 0.1, 1.0, 0.1)]
+    cells = [write_cell(tmp_path, "dense", 0, 0.0, 1.0), write_cell(tmp_path, "lth", 0, 0.1, 1.0, 0.1)]
     results = collect(cells, tmp_path)
     assert math.isnan(arm(results, "lth").values[DELTA][0])
     assert text(arm(results, "lth"), DELTA, results) == "n/a"
@@ -174,7 +179,7 @@ def test_a_reference_that_scores_nothing_gives_no_delta(tmp_path: Path) -> None:
 
 
 def test_unfinished_runs_are_left_out(tmp_path: Path) -> None:
-    cells = [write(tmp_path, "dense", 0, 0.5, 1.0), Cell("lth", 0.1, ("seg", "depth"), 0, False, (), {})]
+    cells = [write_cell(tmp_path, "dense", 0, 0.5, 1.0), Cell("lth", 0.1, ("seg", "depth"), 0, False, (), {})]
     assert [a.recipe for a in collect(cells, tmp_path).arms] == ["dense"]
 
 

@@ -1,4 +1,4 @@
-"""A user's own loop, as docs/own_loop.md writes it."""
+"""A user's own loop, as docs/own_loop.md writes it; beside it the trainers of others."""
 
 from __future__ import annotations
 
@@ -60,3 +60,9 @@ def loop(pruning: Pruning, optimizer: torch.optim.Optimizer, steps: int = STEPS)
         optimizer.step()
         optimizer.zero_grad()
         pruning.step()
+
+
+def trained(pruning: Pruning, optimizer: torch.optim.Optimizer, steps: int = STEPS) -> None:
+    """So many steps with the loss of Pruning."""
+    for x, targets in loop(pruning, optimizer, steps):
+        pruning.loss(pruning.problem.model(x), targets).backward()
