@@ -39,7 +39,7 @@ def test_what_is_baked_is_what_was_trained_with() -> None:
     class Watch(SoftThreshold):
         def _freeze(self, optimizer: object) -> None:
             level = self._find(
-                list(self._weights.values()), [1.0] * len(self._weights), self._keep(self.density)
+                list(self.weights.values()), [1.0] * len(self.weights), self._keep(self.density)
             )
             for threshold in self._level.values():
                 threshold.copy_(level)

@@ -11,27 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import By, Problem, averaged, components, prunable
-from secateur.pruning import (
-    Guard,
-    Masks,
-    Sparsifier,
-    attach,
-    bake,
-    check_density,
-    check_guard,
-    check_ramp,
-    cubic_density,
-    detach,
-    shortfall,
-    soft_threshold,
-)
+from secateur.problem import By, averaged
+from secateur.pruning import Effect, Thresholded, cubic_density, soft_threshold
 from secateur.pruning import density as density_of
 
 Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
 
 
-class LearnedThreshold(Sparsifier):
+class LearnedThreshold(Thresholded):
     """Trains the thresholds by gradient, under a pressure of choice, until the density asked is reached.
 
     The task gradient alone does not raise the thresholds to a useful density, nor does it know a target; so a pressure
@@ -66,34 +53,11 @@ class LearnedThreshold(Sparsifier):
         deadline: float = 0.8,
         at_least: int = 1,
     ) -> None:
-        self.density = check_density(density)
-        check_ramp(*ramp)
+        super().__init__(density, components, ramp, at_least)
         if not 0 < deadline <= 1:
             raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
-        self.by: By = components
         self.initial, self.pressure = initial, pressure
-        self.strength, self.ramp, self.deadline = strength, ramp, deadline
-        self.at_least = at_least
-        self.masks: Masks | None = None
-        self._guard = Guard()
-
-    def start(self, problem: Problem, steps: int) -> None:
-        """Puts α_c = σ(θ_c) on every prunable weight."""
-        self._model, self._steps, self.masks = problem.model, steps, None
-        self._components = components(problem, self.by)
-        self._weights = prunable(problem.model)
-        device = next(iter(self._weights.values())).device
-        self._theta = {
-            c: nn.Parameter(torch.tensor(float(self.initial), device=device)) for c in self._components
-        }
-        for theta in self._theta.values():
-            theta.register_hook(averaged)  # the network's wrapper does not know it
-        self._resistance = torch.zeros((), device=device)  # EMA of the squared gradient, over components
-        if self.density < 1.0:
-            check_guard(
-                self.density, self._keep(), [p.numel() for p in self._weights.values()], self.at_least
-            )
-            self._attach()
+        self.strength, self.deadline = strength, deadline
 
     def param_groups(self) -> list[dict[str, Any]]:
         """θ, decayed with the weights only under ``coupled_l2`` and trained by the optimizer except by the controller."""
@@ -106,30 +70,42 @@ class LearnedThreshold(Sparsifier):
             group["lr"] = 0.0
         return [group]
 
-    def bind(self, optimizer: Optimizer) -> None:
-        """Enforces the mask around every step, as soon as it is frozen."""
-        if self.density < 1.0:
-            self._guard.bind(optimizer, lambda: self.masks)
-
     def penalty(self) -> Tensor | float:
         """The expected density under ``l1_density``: ρ·Σ_c N_c/N·mean_i σ((|w_i| − α_c)/τ), τ a tenth of rms(w)."""
         if self.pressure != "l1_density" or self.density == 1.0 or self.masks is not None:
             return 0.0
-        total = sum(p.numel() for p in self._weights.values())
+        total = sum(p.numel() for p in self.weights.values())
         terms: list[Tensor] = []
-        for component, names in self._components.items():
+        for component, names in self.partition.items():
             alpha = self._theta[component].sigmoid()
             for name in names:
-                weight = self._weights[name]
+                weight = self.weights[name]
                 tau = 0.1 * weight.detach().square().mean().sqrt().clamp(min=1e-8)
                 terms.append(((weight.abs() - alpha) / tau).sigmoid().sum())
         return self.strength * torch.stack(terms).sum() / total
 
-    @torch.no_grad()
-    def after_step(self, step: int, optimizer: Optimizer) -> None:
-        """Applies the pressure; freezes the mask when the target is crossed, or at the deadline."""
-        if self.density == 1.0 or self.masks is not None:
-            return
+    def thresholds(self) -> dict[str, Tensor]:
+        """Component to α_c."""
+        return (
+            {} if self.density == 1.0 else {c: theta.detach().sigmoid() for c, theta in self._theta.items()}
+        )
+
+    def _begin(self, like: nn.Parameter) -> None:
+        """α_c = σ(θ_c) on every prunable weight."""
+        initial = torch.tensor(float(self.initial), device=like.device)
+        self._theta = {c: nn.Parameter(initial.clone()) for c in self.partition}
+        for theta in self._theta.values():
+            theta.register_hook(averaged)  # the network's wrapper does not know it
+        self._resistance = torch.zeros((), device=like.device)  # EMA of the squared gradient, over components
+
+    def _effects(self) -> dict[str, Effect]:
+        return {n: partial(_shrunk, self._theta[c]) for c, names in self.partition.items() for n in names}
+
+    def _memory(self) -> dict[str, Tensor | dict[str, Tensor]]:
+        return {"theta": {c: t.detach() for c, t in self._theta.items()}, "resistance": self._resistance}
+
+    def _move(self, step: int, optimizer: Optimizer) -> bool:
+        """Applies the pressure; the mask is frozen when the target is crossed, or at the deadline."""
         if self.pressure == "decoupled_decay":
             rate = next(
                 g["lr"] for g in optimizer.param_groups if g["params"][0] is next(iter(self._theta.values()))
@@ -138,71 +114,21 @@ class LearnedThreshold(Sparsifier):
                 theta.mul_(1.0 - rate * self.strength)
         elif self.pressure == "controller":
             self._control(step)
-        late = step >= max(1, round(self.deadline * self._steps))
+        late = step >= max(1, round(self.deadline * self.steps))
         if late or step % 10 == 0 or self.pressure == "controller":
             reached = self._density()
             if late and reached > self.density:
                 warnings.warn(
                     f"LearnedThreshold: the thresholds reached density {reached:.3f} by step {step}, not {self.density}; they are "
                     "raised by one common factor to the exact density. Raise the pressure or the initial θ to reach it in training.",
-                    stacklevel=2,
+                    stacklevel=3,
                 )
-            if late or reached <= self.density:
-                self._freeze(optimizer)
-
-    def finish(self) -> None:
-        """Leaves plain weights."""
-        if self.density < 1.0 and self.masks is None:
-            self._freeze(None)
-        self.undo()
-
-    def undo(self) -> None:
-        """Takes thresholds and guard off."""
-        self._guard.unbind()
-        if hasattr(self, "_model"):
-            detach(self._model)
-
-    def missed(self) -> str:
-        """Whether the density is there, and every pruned weight zero."""
-        return shortfall(self.masks, self._weights, self.density)
-
-    def thresholds(self) -> dict[str, Tensor]:
-        """Component to α_c."""
-        return (
-            {} if self.density == 1.0 else {c: theta.detach().sigmoid() for c, theta in self._theta.items()}
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """θ, the controller's memory and the frozen mask."""
-        theta = {c: t.detach() for c, t in self._theta.items()}
-        return {
-            "theta": theta,
-            "resistance": self._resistance,
-            "masks": None if self.masks is None else self.masks.masks,
-        }
-
-    @torch.no_grad()
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up θ or the frozen mask."""
-        for component, theta in self._theta.items():
-            theta.copy_(state["theta"][component])
-        self._resistance.copy_(state["resistance"])
-        if state["masks"] is not None:
-            detach(self._model)
-            self.masks = Masks(self._weights, state["masks"])
-        elif self.masks is not None:  # back to before the freeze
-            self.masks = None
-            self._attach()
-
-    def _attach(self) -> None:
-        attach(
-            self._model,
-            {n: partial(_shrunk, self._theta[c]) for c, names in self._components.items() for n in names},
-        )
+            return late or reached <= self.density
+        return False
 
     def _control(self, step: int) -> None:
         """θ_c ← θ_c + η·(ρ·clip(s* − s, ±1) − κ·ĝ_c) with s* the schedule, s the sparsity, ĝ_c the scaled gradient."""
-        aim = cubic_density(step / self._steps, self.density, *self.ramp)
+        aim = cubic_density(step / self.steps, self.density, *self.ramp)
         if aim == 1.0:
             return  # no demand yet: the resistance alone would drive θ down
         # ∂L/∂θ < 0 wants a larger threshold; it is scaled by its rms over components and time
@@ -211,26 +137,19 @@ class LearnedThreshold(Sparsifier):
         )
         self._resistance.mul_(0.99).add_(0.01 * slopes.square().mean())
         scaled = slopes / self._resistance.sqrt().clamp(min=1e-12)
-        gain = (
-            2000.0 * self.strength / self._steps
-        )  # the climb of some 20 units of θ takes a share of the run
+        gain = 2000.0 * self.strength / self.steps  # the climb of some 20 units of θ takes a share of the run
         push = max(-1.0, min(1.0, self._density() - aim))
         for theta, slope in zip(self._theta.values(), scaled, strict=True):
             theta.add_(gain * (push - 0.01 * abs(push) * slope))
 
     def _density(self) -> float:
-        return density_of(self._model, self._components).overall
+        return density_of(self.model, self.partition).overall
 
-    def _keep(self) -> int:
-        return max(1, round(self.density * sum(p.numel() for p in self._weights.values())))
-
-    def _freeze(self, optimizer: Optimizer | None) -> None:
-        highest = max(float(t) for t in self._theta.values())  # ratios of thresholds matter, not their size
+    def _scales(self) -> dict[str, float]:
+        """Ratios of the thresholds matter, not their size."""
+        highest = max(float(t) for t in self._theta.values())
         factor = {c: math.exp(_log_sigmoid(float(t)) - _log_sigmoid(highest)) for c, t in self._theta.items()}
-        scales = {name: max(factor[c], 1e-6) for c, names in self._components.items() for name in names}
-        self.masks = bake(self._model, self._weights, scales, self._keep(), at_least=self.at_least)
-        if optimizer is not None:
-            self.masks.zero_state_(optimizer)
+        return {name: max(factor[c], 1e-6) for c, names in self.partition.items() for name in names}
 
 
 def _shrunk(theta: Tensor, weight: Tensor) -> Tensor:

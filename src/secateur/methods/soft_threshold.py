@@ -9,32 +9,24 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import By, Components, Problem, components, prunable
+from secateur.problem import By
 from secateur.pruning import (
+    Effect,
     ExactThreshold,
     Form,
-    Guard,
-    Masks,
     Shrinkage,
-    Sparsifier,
-    attach,
-    bake,
-    check_density,
-    check_guard,
-    check_ramp,
+    Thresholded,
     cost_offsets,
     cubic_density,
-    detach,
     marginal_cost,
     scale_offset,
-    shortfall,
 )
 
 _EVERY = 10  # steps between two looks at costs and scales
 _BAND, _MEMORY, _POWER = 0.2, 0.9, 0.5
 
 
-class SoftThreshold(Sparsifier):
+class SoftThreshold(Thresholded):
     """Prunes with one threshold per layer, or per component, while training; the density follows a schedule exactly.
 
     Every step the common level α is set so that exactly the scheduled number of weights exceeds the threshold
@@ -74,8 +66,7 @@ class SoftThreshold(Sparsifier):
         straight_through: bool = True,
         at_least: int = 1,
     ) -> None:
-        self.density = check_density(density)
-        check_ramp(*ramp)
+        super().__init__(density, components, ramp, at_least)
         if shrinkage != "soft" and not straight_through:
             raise ValueError(
                 f"shrinkage {shrinkage!r} needs straight_through; choose shrinkage 'soft' for the published gradient."
@@ -84,114 +75,66 @@ class SoftThreshold(Sparsifier):
             raise ValueError(
                 f"evenness is {evenness} and bound {bound}; give evenness in [0, 1] and a bound of 0 or more."
             )
-        self.by: By = components
         self.evenness, self.bound = evenness, bound
-        self.ramp, self.allocation, self.straight_through = ramp, allocation, straight_through
+        self.allocation, self.straight_through = allocation, straight_through
         self.shrinkage: Form = shrinkage
-        self.at_least = at_least
-        self.masks: Masks | None = None
-        self._guard = Guard()
-
-    def start(self, problem: Problem, steps: int) -> None:
-        """Puts the thresholds, zero at first, on every prunable weight."""
-        self._model: nn.Module = problem.model
-        self.masks = None
-        self._components: Components = components(problem, self.by)
-        self._weights = prunable(problem.model)
-        self._component_of = {name: c for c, names in self._components.items() for name in names}
-        self._steps = steps
-        first = next(iter(self._weights.values()))
-        dtype = torch.promote_types(first.dtype, torch.float32)
-        self._alpha = {c: torch.zeros((), dtype=dtype, device=first.device) for c in self._components}
-        self._offset = {c: torch.zeros((), dtype=dtype, device=first.device) for c in self._components}
-        self._cost = {
-            c: torch.full((), torch.nan, dtype=dtype, device=first.device) for c in self._components
-        }
-        self._due: list[str] = []
-        self._level = {n: torch.zeros((), dtype=dtype, device=first.device) for n in self._weights}
-        sizes = [p.numel() for p in self._weights.values()]
-        self._find = ExactThreshold(sum(sizes))
-        if self.density < 1.0:
-            check_guard(self.density, self._keep(self.density), sizes, self.at_least)
-            self._attach()
-
-    def bind(self, optimizer: Optimizer) -> None:
-        """Enforces the mask around every step, as soon as it is frozen."""
-        if self.density < 1.0:
-            self._guard.bind(optimizer, lambda: self.masks)
-
-    @torch.no_grad()
-    def after_step(self, step: int, optimizer: Optimizer) -> None:
-        """Moves the thresholds to the scheduled density; freezes the mask when the target is reached."""
-        if self.density == 1.0 or self.masks is not None:
-            return
-        density = cubic_density(step / self._steps, self.density, *self.ramp)
-        if density < 1.0:
-            self._allocate(step)
-        if step >= max(1, round(self.ramp[1] * self._steps)):
-            self._freeze(optimizer)
-        elif density < 1.0:
-            scales = self._scales()
-            level, own = self._find.levels(
-                list(self._weights.values()), list(scales.values()), self._keep(density), self.at_least
-            )
-            for component, alpha in self._alpha.items():
-                alpha.copy_(level * self._offset[component].exp())
-            for (name, threshold), found in zip(self._level.items(), own, strict=True):
-                threshold.copy_(found * self._offset[self._component_of[name]].exp())
-
-    @torch.no_grad()
-    def finish(self) -> None:
-        """Leaves plain weights; the mask is frozen here if training was shorter than the ramp."""
-        if self.density < 1.0 and self.masks is None:
-            self._freeze(None)
-        self.undo()
-
-    def undo(self) -> None:
-        """Takes thresholds and guard off."""
-        self._guard.unbind()
-        if hasattr(self, "_model"):
-            detach(self._model)
-
-    def missed(self) -> str:
-        """Whether the density is there, and every pruned weight zero."""
-        return shortfall(self.masks, self._weights, self.density)
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c, without a layer's own where that is lower; after the freeze that of the freeze."""
         return {} if self.density == 1.0 else self._alpha
 
     def state_dict(self) -> dict[str, Any]:
-        """Thresholds, offsets, costs and, after the freeze, the mask."""
-        masks = None if self.masks is None else self.masks.masks
-        found = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
-        return {**found, "due": list(self._due), "masks": masks}
+        """Thresholds, offsets, costs, whose costs are due and, after the freeze, the mask."""
+        return {**super().state_dict(), "due": list(self._due)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up the thresholds or the frozen mask."""
-        own = {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
-        for saved, values in own.items():
-            for name, value in values.items():
-                value.copy_(state[saved][name])
+        super().load_state_dict(state)
         self._due = list(state["due"])
-        if state["masks"] is not None:
-            detach(self._model)
-            self.masks = Masks(self._weights, state["masks"])
-        elif self.masks is not None:  # back to before the freeze
-            self.masks = None
-            self._attach()
 
-    def _attach(self) -> None:
-        made = {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
-        attach(self._model, made)
+    def _begin(self, like: nn.Parameter) -> None:
+        """Thresholds of zero."""
+        self._component_of = {name: c for c, names in self.partition.items() for name in names}
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        zero = torch.zeros((), dtype=dtype, device=like.device)
+        self._alpha = {c: zero.clone() for c in self.partition}
+        self._offset = {c: zero.clone() for c in self.partition}
+        self._cost = {c: torch.full_like(zero, torch.nan) for c in self.partition}
+        self._due: list[str] = []
+        self._level = {n: zero.clone() for n in self.weights}
+        self._find = ExactThreshold(sum(p.numel() for p in self.weights.values()))
+
+    def _effects(self) -> dict[str, Effect]:
+        return {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
+
+    def _memory(self) -> dict[str, dict[str, Tensor]]:
+        return {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
+
+    def _move(self, step: int, optimizer: Optimizer) -> bool:
+        """To the scheduled density; the mask is frozen at the end of the ramp."""
+        density = cubic_density(step / self.steps, self.density, *self.ramp)
+        if density < 1.0:
+            self._allocate(step)
+        if step >= max(1, round(self.ramp[1] * self.steps)):
+            return True
+        if density < 1.0:
+            scales = self._scales()
+            level, own = self._find.levels(
+                list(self.weights.values()), list(scales.values()), self._keep(density), self.at_least
+            )
+            for component, alpha in self._alpha.items():
+                alpha.copy_(level * self._offset[component].exp())
+            for (name, threshold), found in zip(self._level.items(), own, strict=True):
+                threshold.copy_(found * self._offset[self._component_of[name]].exp())
+        return False
 
     def _allocate(self, step: int) -> None:
         """Sets the offsets u_c at every so many steps; nothing is read back to the host."""
-        if self.allocation == "common" or len(self._components) == 1:
+        if self.allocation == "common" or len(self.partition) == 1:
             return
         if step % _EVERY == 0:
-            self._due = list(self._components)
-        own = {c: [self._weights[name] for name in self._components[c]] for c in self._due}
+            self._due = list(self.partition)
+        own = {c: [self.weights[name] for name in self.partition[c]] for c in self._due}
         if self.allocation == "scale":
             self._due = []
             for component, weights in own.items():
@@ -208,28 +151,13 @@ class SoftThreshold(Sparsifier):
             old.copy_(torch.where(old.isfinite(), _MEMORY * old + (1 - _MEMORY) * cost, cost))
         if reached:
             self._due = [component for component in self._due if component not in reached]
-            sizes = {c: sum(self._weights[n].numel() for n in names) for c, names in self._components.items()}
+            sizes = {c: sum(self.weights[n].numel() for n in names) for c, names in self.partition.items()}
             for component, offset in cost_offsets(self._cost, sizes, self.evenness, self.bound).items():
                 self._offset[component].copy_(offset)
 
     def _scales(self) -> dict[str, Tensor | float]:
         """The factor exp(u_c) of each weight's threshold."""
-        if self.allocation == "common" or len(self._components) == 1:
-            return dict.fromkeys(self._weights, 1.0)
+        if self.allocation == "common" or len(self.partition) == 1:
+            return dict.fromkeys(self.weights, 1.0)
         factors = {component: offset.exp() for component, offset in self._offset.items()}
-        return {name: factors[self._component_of[name]] for name in self._weights}
-
-    def _freeze(self, optimizer: Optimizer | None) -> None:
-        self.masks = bake(
-            self._model,
-            self._weights,
-            self._scales(),
-            self._keep(self.density),
-            self.shrinkage,
-            self.at_least,
-        )
-        if optimizer is not None:
-            self.masks.zero_state_(optimizer)
-
-    def _keep(self, density: float) -> int:
-        return max(1, round(density * sum(p.numel() for p in self._weights.values())))
+        return {name: factors[self._component_of[name]] for name in self.weights}

@@ -5,6 +5,7 @@ from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offse
 from secateur.pruning.density import Density, DensityError, density, weight
 from secateur.pruning.distribution import Distribution, Quotas
 from secateur.pruning.effective import (
+    Effect,
     attach,
     check_done,
     check_plain,
@@ -42,6 +43,7 @@ from secateur.pruning.scores import Scores, task_scores
 from secateur.pruning.selection import select
 from secateur.pruning.sparsifier import Sparsifier, group_of
 from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
+from secateur.pruning.thresholded import Thresholded
 
 __all__ = [
     "AfterStep",
@@ -49,6 +51,7 @@ __all__ = [
     "Density",
     "DensityError",
     "Distribution",
+    "Effect",
     "ExactThreshold",
     "Form",
     "Groups",
@@ -62,6 +65,7 @@ __all__ = [
     "Scores",
     "Shrinkage",
     "Sparsifier",
+    "Thresholded",
     "adam_metric",
     "all_weights",
     "attach",

@@ -1,0 +1,140 @@
+"""What every method that trains under thresholds has in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from secateur.problem import By, Problem, components, prunable
+from secateur.pruning.effective import Effect, attach, detach
+from secateur.pruning.levels import check_guard
+from secateur.pruning.masks import Guard, Masks, shortfall
+from secateur.pruning.schedules import check_density, check_ramp
+from secateur.pruning.sparsifier import Sparsifier
+from secateur.pruning.threshold import Form, bake
+
+Memory = Mapping[str, "Tensor | Memory"]
+
+
+class Thresholded(Sparsifier):
+    """Layers compute with what thresholds leave of their weights; then the mask is frozen, and the survivors train on.
+
+    A subclass says what the thresholds are, how they move and when they are done. After ``start`` it finds here ``model``,
+    ``steps``, ``weights`` (name to prunable parameter), ``partition`` (component to names) and ``masks``, None until the freeze.
+
+    Args:
+        density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
+        by: Partition of the weights that share a threshold.
+        ramp: Shares of the steps between which the density falls.
+        at_least: Weights that every layer keeps.
+
+    Raises:
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+    """
+
+    shrinkage: Form = "soft"
+
+    def __init__(self, density: float, by: By, ramp: tuple[float, float], at_least: int) -> None:
+        self.density = check_density(density)
+        check_ramp(*ramp)
+        self.by: By = by
+        self.ramp, self.at_least = ramp, at_least
+        self.masks: Masks | None = None
+        self._guard = Guard()
+
+    def start(self, problem: Problem, steps: int) -> None:
+        """Puts the thresholds on every prunable weight."""
+        self.model: nn.Module = problem.model
+        self.steps, self.masks = steps, None
+        self.partition = components(problem, self.by)
+        self.weights = prunable(problem.model)
+        self._begin(next(iter(self.weights.values())))
+        if self.density < 1.0:
+            sizes = [p.numel() for p in self.weights.values()]
+            check_guard(self.density, self._keep(self.density), sizes, self.at_least)
+            attach(self.model, self._effects())
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the mask around every step, as soon as it is frozen."""
+        if self.density < 1.0:
+            self._guard.bind(optimizer, lambda: self.masks)
+
+    @torch.no_grad()
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """Moves the thresholds; freezes the mask when they are done."""
+        if self.density < 1.0 and self.masks is None and self._move(step, optimizer):
+            self._freeze(optimizer)
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Leaves plain weights; the mask is frozen here if training was too short for it."""
+        if self.density < 1.0 and self.masks is None:
+            self._freeze(None)
+        self.undo()
+
+    def undo(self) -> None:
+        """Takes thresholds and guard off."""
+        self._guard.unbind()
+        if hasattr(self, "model"):
+            detach(self.model)
+
+    def missed(self) -> str:
+        """Whether the density is there, and every pruned weight zero."""
+        return shortfall(self.masks, self.weights, self.density)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the thresholds remember and, after the freeze, the mask."""
+        return {**self._memory(), "masks": None if self.masks is None else self.masks.masks}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes up the thresholds and the frozen mask, or goes back to before the freeze."""
+        _take_up(self._memory(), state)
+        if state["masks"] is not None:
+            detach(self.model)
+            self.masks = Masks(self.weights, state["masks"])
+        elif self.masks is not None:
+            self.masks = None
+            attach(self.model, self._effects())
+
+    def _keep(self, density: float) -> int:
+        return max(1, round(density * sum(p.numel() for p in self.weights.values())))
+
+    def _freeze(self, optimizer: Optimizer | None) -> None:
+        keep = self._keep(self.density)
+        self.masks = bake(self.model, self.weights, self._scales(), keep, self.shrinkage, self.at_least)
+        if optimizer is not None:
+            self.masks.zero_state_(optimizer)
+
+    @abstractmethod
+    def _begin(self, like: nn.Parameter) -> None:
+        """Makes the thresholds as they are before training, for weights of this dtype and device."""
+
+    @abstractmethod
+    def _effects(self) -> Mapping[str, Effect]:
+        """Name of each weight to what its layer computes with."""
+
+    @abstractmethod
+    def _move(self, step: int, optimizer: Optimizer) -> bool:
+        """Moves the thresholds after ``step``, counted from 1; whether the mask is to be frozen now."""
+
+    @abstractmethod
+    def _scales(self) -> Mapping[str, Tensor | float]:
+        """Name of each weight to the factor of its threshold, for the freeze."""
+
+    @abstractmethod
+    def _memory(self) -> Memory:
+        """The tensors that the next step depends on, by names; they are taken up in place."""
+
+
+def _take_up(memory: Memory, saved: Mapping[str, Any]) -> None:
+    for name, value in memory.items():
+        if isinstance(value, Tensor):
+            value.copy_(saved[name])
+        else:
+            _take_up(value, saved[name])
