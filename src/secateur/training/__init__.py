@@ -2,9 +2,10 @@
 
 from secateur.training.aggregators import aggregator, of_torchjd
 from secateur.training.distillation import Distillation
-from secateur.training.fit import History, fit
+from secateur.training.fit import fit
 from secateur.training.floors import check_floors
 from secateur.training.guests import Guests, check_whole
+from secateur.training.history import History
 from secateur.training.ledger import Row
 from secateur.training.optimizer import adam
 from secateur.training.pruning import Pruning

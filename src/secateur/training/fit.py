@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-import torch
+from typing import TYPE_CHECKING, cast
 
 from secateur.measures import evaluate
 from secateur.problem import Problem, seed_all, to_device
@@ -20,36 +17,22 @@ from secateur.training.aggregation import Aggregator
 from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
-from secateur.training.floors import Attempt, Results, within_floors
+from secateur.training.floors import Results, within_floors
+from secateur.training.history import History
 from secateur.training.ledger import Ledger, Row
 from secateur.training.optimizer import MakeOptimizer, adam
 from secateur.training.pruning import Pruning
-from secateur.training.recalibration import recalibrate as recalibrate_
+from secateur.training.recalibration import recalibrate
 from secateur.training.resuming.identity import identity_of_training
 from secateur.training.resuming.loader_state import unrepeatable
 from secateur.training.resuming.resumption import Resumption
 from secateur.training.resuming.stream import Stream
+from secateur.training.settings import Settings
 from secateur.weighting import Weighting
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
     from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer  # pyright: ignore[reportPrivateUsage]
-
-
-@dataclass
-class History:
-    """What happened.
-
-    Args:
-        rows: ``{"step", "loss", "weight", "density", "threshold", "lr"}`` per log interval, ``{"step", "val"}`` per
-            validation.
-        seconds: Training time, over all sittings.
-        attempts: Trainings under floors, in order; empty without floors.
-    """
-
-    rows: list[Row] = field(default_factory=list[Row])
-    seconds: float = 0.0
-    attempts: list[Attempt] = field(default_factory=list[Attempt])
 
 
 def fit(
@@ -110,44 +93,51 @@ def fit(
         FloatingPointError: If a task's loss or gradient is NaN or infinite; the last checkpoint is kept.
         OSError: If a checkpoint cannot be written; the last one is kept.
     """
-    method, weighting, make = method or Sparsifier(), weighting or Weighting(), optimizer or adam()
-    if floors is not None:
-
-        def once(made: Sparsifier, path: Path | None) -> History:
-            return fit(
-                problem,
-                made,
-                deepcopy(weighting),
-                epochs=epochs,
-                steps=steps,
-                optimizer=make,
-                schedule=schedule,
-                seed=seed,
-                fabric=fabric,
-                checkpoint=path,
-                checkpoint_every=checkpoint_every,
-                log_every=log_every,
-                validate_every=validate_every,
-                distillation=distillation,
-                aggregator=deepcopy(aggregator),
-                recalibrate=recalibrate,
-                on_log=on_log,
-            )
-
-        saved_to = Path(checkpoint) if checkpoint else None
-        return within_floors(once, problem, method, floors, reference, saved_to, tries)
-    from lightning_fabric import Fabric
-
-    fabric = fabric or Fabric(**_where(problem))
-    steps = _steps(problem, epochs, steps)
-    total = steps * method.rounds
-    log_every, checkpoint_every = log_every or max(1, total // 200), checkpoint_every or max(1, total // 20)
+    asked = Settings(
+        epochs=epochs,
+        steps=steps,
+        optimizer=optimizer or adam(),
+        schedule=schedule,
+        seed=seed,
+        fabric=fabric,
+        checkpoint_every=checkpoint_every,
+        log_every=log_every,
+        validate_every=validate_every,
+        distillation=distillation,
+        recalibrate=recalibrate,
+        on_log=on_log,
+    )
+    method, weighting = method or Sparsifier(), weighting or Weighting()
     path = Path(checkpoint) if checkpoint else None
+    if floors is None:
+        return _train(problem, method, weighting, aggregator, path, asked)
+
+    def attempt(made: Sparsifier, path: Path | None) -> History:
+        return _train(problem, made, deepcopy(weighting), deepcopy(aggregator), path, asked)
+
+    return within_floors(attempt, problem, method, floors, reference, path, tries)
+
+
+def _train(
+    problem: Problem,
+    method: Sparsifier,
+    weighting: Weighting,
+    aggregator: Aggregator | None,
+    path: Path | None,
+    asked: Settings,
+) -> History:
+    """One training, from its beginning or from where its checkpoint stopped."""
+    fabric, steps = asked.fabric_of(problem), asked.steps_of(problem)
+    total = steps * method.rounds
+    log_every = asked.log_every or max(1, total // 200)
+    checkpoint_every = asked.checkpoint_every or max(1, total // 20)
+    validate_every = asked.validate_every if problem.val is not None else 0
+    make, schedule, distillation = asked.optimizer, asked.schedule, asked.distillation
     memory = Memory(aggregator, fabric.device)
     if path:
         memory.check()
     fabric.to_device(problem.model)
-    seed_all(seed)
+    seed_all(asked.seed)
 
     with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning:
         inner = pruning.attach(make(pruning.groups()))
@@ -156,26 +146,23 @@ def fit(
         backward = Backward(pruning, model, fabric, aggregator)
         stream = Stream(problem.train, fabric.global_rank, fabric.world_size)
         if path and (why := unrepeatable(problem.train)):
-            warnings.warn(
-                f"fit: a stopped run of this loader will not go on bit for bit: {why}.", stacklevel=2
-            )
+            said = f"fit: a stopped run of this loader will not go on bit for bit: {why}."
+            warnings.warn(said, stacklevel=3)
         ledger, history = Ledger(), History()
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
-        decides = {"seed": seed, "schedule": schedule, "distillation": distillation, "aggregator": aggregator}
-        decides = identity_of_training(decides, inner, fabric, problem.train)
+        decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
+        decides = identity_of_training({**decides, "aggregator": aggregator}, inner, fabric, problem.train)
         tensors = named_tensors(problem.model)
         resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero)
         if saved := resumption.load(inner):
             history.rows, history.seconds = saved["rows"], saved["seconds"]
-            if on_log:
-                on_log(history.rows)
+            if asked.on_log:
+                asked.on_log(history.rows)
 
         problem.model.train()
         while pruning.done < total:
             began = time.perf_counter()
-            if (
-                pruning.done and pruning.done % steps == 0
-            ):  # a new round: a new optimizer, the only time it is made again
+            if pruning.done and pruning.done % steps == 0:  # a new round: a new optimizer, only then
                 inner = pruning.attach(make(pruning.groups()))
                 stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
             for group, rate in zip(inner.param_groups, rates, strict=True):
@@ -194,41 +181,20 @@ def fit(
 
             last, fresh = step == total, len(history.rows)
             saves = path is not None and (step % checkpoint_every == 0 or last)
-            if saves or step % log_every == 0 or last:
+            logs = step % log_every == 0 or last
+            if saves or logs:
                 if saves or pruning.finite.suspicious():
                     pruning.finite.check(resumption.kept(), ledger.first_bad(), inner.state_dict()["state"])
                 ledger.check(resumption.kept())
-            if step % log_every == 0 or last:
-                found = {"density": pruning.density().to_dict(), "lr": inner.param_groups[0]["lr"]}
-                thresholds = {c: float(a) for c, a in method.thresholds().items()}
-                history.rows.append({"step": step, **ledger.row(), **found, "threshold": thresholds})
-            if validate_every and problem.val is not None and (step % validate_every == 0 or last):
+            if logs:
+                history.log(ledger.row(), pruning, inner.param_groups[0]["lr"])
+            if validate_every and (step % validate_every == 0 or last):
                 history.rows.append({"step": step, "val": evaluate(problem, "val")})
-            if on_log and len(history.rows) > fresh:
-                on_log(history.rows)
+            if asked.on_log and len(history.rows) > fresh:
+                asked.on_log(history.rows)
             if saves:
                 resumption.save(step, inner, history.rows, history.seconds)
-    if recalibrate is not None:
-        recalibrate_(problem, recalibrate)
+    if asked.recalibrate is not None:
+        recalibrate(problem, asked.recalibrate)
         pruning.finite.check(resumption.kept())
     return history
-
-
-def _steps(problem: Problem, epochs: int | None, steps: int | None) -> int:
-    if (epochs is None) == (steps is None):
-        raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
-    if steps is None:
-        if not isinstance(problem.train, Sized):
-            raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
-        steps = (epochs or 0) * len(problem.train)
-    if steps < 1:
-        raise ValueError(
-            f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."
-        )
-    return steps
-
-
-def _where(problem: Problem) -> dict[str, Any]:
-    """Arguments of Fabric for the device that the model is on."""
-    device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
-    return {"accelerator": device.type, "devices": [device.index or 0] if device.type == "cuda" else 1}

@@ -1,0 +1,31 @@
+"""What ``fit`` returns: what happened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from secateur.training.floors import Attempt
+from secateur.training.ledger import Row
+from secateur.training.pruning import Pruning
+
+
+@dataclass
+class History:
+    """What happened.
+
+    Args:
+        rows: ``{"step", "loss", "weight", "density", "threshold", "lr"}`` per log interval, ``{"step", "val"}`` per
+            validation.
+        seconds: Training time, over all sittings.
+        attempts: Trainings under floors, in order; empty without floors.
+    """
+
+    rows: list[Row] = field(default_factory=list[Row])
+    seconds: float = 0.0
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+
+    def log(self, row: Row, pruning: Pruning, rate: float) -> None:
+        """Adds a row of the ledger, with density, thresholds and learning rate as they are now."""
+        found = {"density": pruning.density().to_dict(), "lr": rate}
+        thresholds = {c: float(a) for c, a in pruning.method.thresholds().items()}
+        self.rows.append({"step": pruning.done, **row, **found, "threshold": thresholds})

@@ -1,0 +1,63 @@
+"""How ``fit`` trains, whatever it trains: what was asked, and what stands where nothing was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sized
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from secateur.problem import Problem
+from secateur.pruning import Schedule
+from secateur.training.distillation import Distillation
+from secateur.training.ledger import Row
+from secateur.training.optimizer import MakeOptimizer
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The arguments of ``fit`` that every attempt under floors has in common; they are described there."""
+
+    epochs: int | None
+    steps: int | None
+    optimizer: MakeOptimizer
+    schedule: Schedule
+    seed: int
+    fabric: Fabric | None
+    checkpoint_every: int | None
+    log_every: int | None
+    validate_every: int
+    distillation: Distillation | None
+    recalibrate: int | None
+    on_log: Callable[[list[Row]], object] | None
+
+    def steps_of(self, problem: Problem) -> int:
+        """Optimizer steps of a round.
+
+        Raises:
+            ValueError: If they cannot be counted, or there are none.
+        """
+        epochs, steps = self.epochs, self.steps
+        if (epochs is None) == (steps is None):
+            raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
+        if steps is None:
+            if not isinstance(problem.train, Sized):
+                raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
+            steps = (epochs or 0) * len(problem.train)
+        if steps < 1:
+            raise ValueError(
+                f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."
+            )
+        return steps
+
+    def fabric_of(self, problem: Problem) -> Fabric:
+        """The Fabric that was given, or one for the device that the model is on."""
+        from lightning_fabric import Fabric
+
+        device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+        on = [device.index or 0] if device.type == "cuda" else 1
+        return self.fabric or Fabric(accelerator=device.type, devices=on)
