@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, Task, rng_state, selected, set_rng_state
+from secateur.problem import Batch, Problem, Task, rng_state, selected, set_rng_state
 from secateur.pruning import Sparsifier
 from secateur.training import Guests, Pruning, check_whole
 from secateur.weighting import Weighting
@@ -20,15 +20,19 @@ class Hosted:
 
     Args:
         method: Of one round.
+        tasks: Name to task.
         weighting: Equal weights if None.
         remedy: What to write where the loss must be ours.
 
     Raises:
         TypeError: If one of them is something else.
-        ValueError: If the method has rounds, each of which begins with a new optimizer.
+        ValueError: If there is no task, or the method has rounds, each of which begins with a new optimizer.
     """
 
-    def __init__(self, method: Sparsifier, weighting: Weighting | None, remedy: str) -> None:
+    def __init__(
+        self, method: Sparsifier, tasks: Mapping[str, Task], weighting: Weighting | None, remedy: str
+    ) -> None:
+        check_tasks(tasks)
         given: tuple[Any, Any] = (method, weighting)
         if not isinstance(given[0], Sparsifier) or not isinstance(given[1], (Weighting, type(None))):
             raise TypeError(
@@ -40,7 +44,7 @@ class Hosted:
                 f"Prune: {type(method).__name__} trains {method.rounds} rounds, and a trainer makes one optimizer; use fit, or "
                 "Pruning in a loop of your own."
             )
-        self.method, self.weighting, self._remedy = method, weighting, remedy
+        self.method, self.tasks, self.weighting, self._remedy = method, tasks, weighting, remedy
         self.pruning: Pruning | None = None
         self.accumulate = 1
         self.over = False  # all steps are done, and the model is plain
@@ -50,7 +54,8 @@ class Hosted:
 
     def begin(
         self,
-        problem: Problem,
+        model: nn.Module,
+        batches: Iterable[Batch],
         optimizer: Optimizer,
         schedulers: Iterable[object],
         *,
@@ -62,7 +67,8 @@ class Hosted:
         """Starts method and weighting on a model whose optimizer is made.
 
         Args:
-            problem: Model, tasks and data.
+            model: ``model(x) -> {task: prediction}``.
+            batches: ``(x, {task: target})``; they are looked at.
             optimizer: The trainer's, wrapped or not.
             schedulers: Of its learning rates.
             steps: Optimizer steps of the whole training.
@@ -74,7 +80,7 @@ class Hosted:
             ValueError: If model, tasks, data, optimizer and saved state do not fit together.
         """
         self.accumulate, self.over, self._asked, self._kept = accumulate, False, False, {}
-        optimizer = inner(optimizer)
+        problem, optimizer = Problem(model, self.tasks, batches), inner(optimizer)
         check_whole(problem.model, optimizer)
         try:
             _ = problem.owners
@@ -97,10 +103,10 @@ class Hosted:
             self.undo()
             raise
 
-    def loss(self, predictions: Any, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]) -> Tensor:
+    def loss(self, predictions: Any, targets: Mapping[str, Tensor]) -> Tensor:
         """The loss of one batch, not divided by the batches of a step; where no gradient is asked, the tasks' alone."""
         if not torch.is_grad_enabled():
-            found = selected(predictions, targets, tasks)
+            tasks, found = self.tasks, selected(predictions, targets, self.tasks)
             return torch.stack(
                 [tasks[t].weight * tasks[t].loss(p, targets[t]) for t, p in found.items()]
             ).sum()
@@ -170,6 +176,13 @@ def check_tasks(tasks: object) -> None:
         raise TypeError(f"Prune: tasks is {tasks!r}; give a mapping {{name: Task(loss)}}.")
     if not tasks:
         raise ValueError("Prune: tasks is empty; give at least one {name: Task(loss)}.")
+
+
+def nothing_saved(source: object, how: str) -> ValueError:
+    """What a training that goes on from a checkpoint without a state of Prune raises."""
+    return ValueError(
+        f"Prune: {source} holds no state of Prune, so nothing can be resumed; load its weights {how}."
+    )
 
 
 def inner(optimizer: Any) -> Optimizer:

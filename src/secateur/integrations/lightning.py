@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from secateur.integrations.hosted import Hosted, check_tasks
+from secateur.integrations import callbacks
+from secateur.integrations.hosted import Hosted, nothing_saved
+from secateur.integrations.lightning_trainer import FORM, batch_of, draw_again, steps_of
 from secateur.integrations.looked import Looked
-from secateur.problem import Batch, Problem, Task
+from secateur.problem import Task
 from secateur.pruning import Sparsifier
 from secateur.weighting import Weighting
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback, LightningModule, Trainer
 else:
-
-    def _callback() -> type:
-        """The base of callbacks, of each of Lightning's two packages that is in use."""
-        names = ("lightning.pytorch", "pytorch_lightning")
-        bases = [sys.modules[name].Callback for name in names if hasattr(sys.modules.get(name), "Callback")]
-        error: ImportError | None = None
-        for name in names if not bases else ():
-            try:
-                return import_module(name).Callback
-            except ImportError as missing:
-                error = missing
-        if error:
-            raise ImportError(
-                f"secateur.integrations.lightning needs Lightning: pip install 'secateur[lightning]' ({error})."
-            ) from error
-        return bases[0] if len(bases) == 1 else type("Callback", tuple(bases), {})
-
-    Callback = _callback()
-
-_FORM = "The LightningModule's forward(x) returns {task: prediction}, and the train loader gives (x, {task: target})."
+    Callback = callbacks.lightning()
 
 
 class Prune(Callback):
@@ -59,13 +40,8 @@ class Prune(Callback):
     def __init__(
         self, method: Sparsifier, tasks: Mapping[str, Task], weighting: Weighting | None = None
     ) -> None:
-        check_tasks(tasks)
-        self.tasks = tasks
-        self._hosted = Hosted(
-            method,
-            weighting,
-            "return prune.loss(predictions, targets) from training_step, prune being this callback.",
-        )
+        remedy = "return prune.loss(predictions, targets) from training_step, prune being this callback."
+        self.tasks, self._hosted = tasks, Hosted(method, tasks, weighting, remedy)
         self._saved: dict[str, Any] | None = None
         self._seen = 0
 
@@ -74,7 +50,7 @@ class Prune(Callback):
 
         Lightning divides it where gradients are accumulated. In validation it is the sum of the tasks' losses.
         """
-        return self._hosted.loss(predictions, targets, self.tasks)
+        return self._hosted.loss(predictions, targets)
 
     def undo(self) -> None:
         """Leaves the module plain; Lightning's own errors and interrupts do so by themselves."""
@@ -94,31 +70,21 @@ class Prune(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts method and weighting; the optimizer is made, and what a checkpoint has is loaded."""
-        steps, saved = self._steps(trainer), self._saved
+        steps, saved, self._seen = steps_of(trainer), self._saved, trainer.global_step
         if trainer.ckpt_path and not saved:
-            raise ValueError(
-                f"Prune: {trainer.ckpt_path} holds no state of Prune, so nothing can be resumed; load its weights into the module and "
-                "fit without ckpt_path."
-            )
-
-        def batch(found: Any) -> Batch:
-            _check(found)
-            found = trainer.precision_plugin.convert_input(found)
-            return trainer.strategy.batch_to_device(found)
-
-        self._seen = trainer.global_step
-        problem = Problem(pl_module, self.tasks, Looked(trainer.train_dataloader or (), batch))
+            raise nothing_saved(trainer.ckpt_path, "into the module and fit without ckpt_path")
         self._hosted.begin(
-            problem,
+            pl_module,
+            Looked(trainer.train_dataloader or (), partial(batch_of, trainer)),
             trainer.optimizers[0],
             [config.scheduler for config in trainer.lr_scheduler_configs],
             steps=steps - (0 if saved else self._seen),
             accumulate=trainer.accumulate_grad_batches,
             saved=saved,
-            form=_FORM,
+            form=FORM,
         )
         if saved:
-            _draw_again(trainer)
+            draw_again(trainer)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -149,34 +115,3 @@ class Prune(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until the optimizer is there."""
         self._saved = state_dict
-
-    def _steps(self, trainer: Trainer) -> int:
-        if len(trainer.optimizers) != 1:
-            raise ValueError(
-                f"Prune: the module has {len(trainer.optimizers)} optimizers; give one of them the parameters of all."
-            )
-        if trainer.strategy.restore_checkpoint_after_setup:
-            raise ValueError(
-                f"Prune: {type(trainer.strategy).__name__} splits the weights over processes; choose 'ddp' or one device."
-            )
-        steps = trainer.estimated_stepping_batches
-        if steps < 1 or math.isinf(steps):
-            raise ValueError(
-                "Prune: the number of steps is unlimited; give the Trainer max_steps, or max_epochs and a loader with a length."
-            )
-        return int(steps)
-
-
-def _check(batch: Any) -> None:
-    """Raises ValueError if a batch is not of the form that a Problem wants."""
-    pair = isinstance(batch, Sequence) and len(batch) == 2
-    if not pair or not isinstance(batch[1], Mapping):
-        kinds = ", ".join(type(part).__name__ for part in batch) if isinstance(batch, Sequence) else ""
-        raise ValueError(f"Prune: the train loader gave {type(batch).__name__}({kinds}). {_FORM}")
-
-
-def _draw_again(trainer: Trainer) -> None:
-    """Begins the epoch's batches anew, from the random state that was restored; Lightning had begun them before."""
-    loop: Any = trainer.fit_loop
-    if not any(hasattr(loader, "load_state_dict") for loader in loop._combined_loader.flattened):
-        iter(loop._data_fetcher)

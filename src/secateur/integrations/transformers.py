@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from secateur.integrations import callbacks
 from secateur.integrations.adapter import OWN, Adapter, field_of, form_of, targets_of
-from secateur.integrations.hosted import Hosted, check_tasks, inner
+from secateur.integrations.hosted import Hosted, inner, nothing_saved
 from secateur.integrations.looked import Looked
-from secateur.problem import Problem, Task
+from secateur.integrations.transformers_trainer import check, plain_forward
+from secateur.problem import Task
 from secateur.pruning import Sparsifier
 from secateur.weighting import Weighting
 
-try:
-    import_module("accelerate")  # transformers itself misses it only when a Trainer is made
-    from transformers import TrainerCallback
-except ImportError as error:
-    raise ImportError(
-        f"secateur.integrations.transformers needs transformers and accelerate: pip install 'secateur[transformers]' ({error})."
-    ) from error
 if TYPE_CHECKING:
-    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+else:
+    TrainerCallback = callbacks.transformers()
 
 _STATE = "secateur"  # the key in the first group of the optimizer's saved state
 _REMEDY = (
@@ -56,10 +51,7 @@ class Prune(TrainerCallback):
         tasks: Mapping[str, Task] | None = None,
         weighting: Weighting | None = None,
     ) -> None:
-        if tasks is not None:
-            check_tasks(tasks)
-        self.tasks = tasks
-        self._hosted = Hosted(method, weighting, _REMEDY)
+        self.tasks, self._hosted = tasks, Hosted(method, OWN if tasks is None else tasks, weighting, _REMEDY)
         self._hook: Any = None
         self._begun: object = None
 
@@ -70,10 +62,8 @@ class Prune(TrainerCallback):
             outputs: What the model returned.
             targets: The batch, or ``{task: target}``.
         """
-        tasks = self.tasks or OWN
-        predictions = {task: field_of(outputs, task) for task in tasks}
-        found = targets_of(targets, tasks) if self.tasks else {"loss": predictions["loss"]}
-        return self._hosted.loss(predictions, found, tasks)
+        predictions = {task: field_of(outputs, task) for task in self._hosted.tasks}
+        return self._hosted.loss(predictions, targets_of(targets, self.tasks) if self.tasks else predictions)
 
     def compute_loss(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
         """For ``Trainer(compute_loss_func=prune.compute_loss)``: ``labels`` are ``{task: target}``, or a single task's target."""
@@ -114,19 +104,18 @@ class Prune(TrainerCallback):
         if self._begun is state:
             raise ValueError("Prune: the trainer has the same one twice; one training has one method.")
         self.undo()  # of a training that raised
-        _check(args)
+        check(args)
         self._begun, made = state, inner(optimizer)
         saved = made.param_groups[0].pop(_STATE, None) if state.global_step else None
         if state.global_step and (not saved or saved["pruning"]["done"] != state.global_step):
-            raise ValueError(
-                f"Prune: the checkpoint of step {state.global_step} holds no state of Prune, so nothing can be resumed; load its weights "
-                "with from_pretrained and train without resume_from_checkpoint."
-            )
+            how = "with from_pretrained and train without resume_from_checkpoint"
+            raise nothing_saved(f"the checkpoint of step {state.global_step}", how)
         adapter = Adapter(model, self.tasks)
         loader = Looked(getattr(train_dataloader, "base_dataloader", train_dataloader), adapter.batch)
-        with _plain_forward(model):
+        with plain_forward(model):
             self._hosted.begin(
-                Problem(adapter, self.tasks or OWN, loader),
+                adapter,
+                loader,
                 made,
                 [lr_scheduler],
                 steps=state.max_steps,
@@ -151,27 +140,3 @@ class Prune(TrainerCallback):
 
     def _add(self, found: dict[str, Any]) -> None:
         found["param_groups"][0][_STATE] = self._hosted.state_dict()
-
-
-@contextmanager
-def _plain_forward(model: nn.Module) -> Generator[None]:
-    """Without the mixed precision that accelerate puts around ``model.forward``, which a trace cannot follow."""
-    around, plain = vars(model).get("forward"), vars(model).get("_original_forward")
-    if around is not None and plain is not None:
-        vars(model)["forward"] = plain
-    try:
-        yield
-    finally:
-        if around is not None:
-            vars(model)["forward"] = around
-
-
-def _check(args: TrainingArguments) -> None:
-    if args.load_best_model_at_end:
-        raise ValueError(
-            "Prune: load_best_model_at_end would bring back weights from before their zeros; leave it out, the end is what was asked."
-        )
-    if args.n_gpu > 1 or args.fsdp or args.deepspeed:
-        raise ValueError(
-            "Prune: DataParallel, FSDP and DeepSpeed copy or split the weights; start one process a device with torchrun instead."
-        )
