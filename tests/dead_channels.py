@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torchvision
 from torch import nn
 
 CLASSIFIERS = [
-    "resnet18", "resnext50_32x4d", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "densenet121",
-    "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x0_5", "swin_t", "mnasnet0_5", "squeezenet1_0", "googlenet",
+    "resnet18", "mobilenet_v2", "efficientnet_b0", "densenet121", "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x0_5",
+    "swin_t", "squeezenet1_0", "googlenet",
 ]  # fmt: skip
 
 
 SEGMENTERS = ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "fcn_resnet50"]
 
+# Made of blocks that another of these has: resnet18's, regnet's groups, mobilenet_v2's, and those under deeplabv3.
+LIKE_OTHERS = [
+    pytest.param(name, marks=pytest.mark.slow)
+    for name in ("resnext50_32x4d", "mnasnet0_5", "mobilenet_v3_small", "densenet121_whole", "swin_t_whole")
+]
+
+
+SHALLOWER = {  # the same network with fewer of the same blocks
+    "densenet121": lambda: torchvision.models.DenseNet(32, (3, 4, 6, 4), 64),
+    "swin_t": lambda: torchvision.models.SwinTransformer([4, 4], 96, [2, 2, 2], [3, 6, 12], [7, 7]),
+}
+
 
 def build(name: str) -> nn.Module:
     torch.manual_seed(0)
+    if name in SHALLOWER:
+        return SHALLOWER[name]().eval()
     if name in SEGMENTERS:
         return getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None).eval()
     extra = {"init_weights": False} if name == "googlenet" else {}
-    return getattr(torchvision.models, name)(weights=None, **extra).eval()
+    return getattr(torchvision.models, name.removesuffix("_whole"))(weights=None, **extra).eval()
 
 
 @torch.no_grad()

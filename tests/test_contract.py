@@ -28,7 +28,7 @@ from secateur.runs.config import recipes
 from secateur.training.fit import fit
 from secateur.weighting import AdaptiveWeighting, Equal
 
-LEVELS = (0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.01)
+LEVELS = [0.5, 0.2, 0.1, 0.01, *(pytest.param(level, marks=pytest.mark.slow) for level in (0.4, 0.3, 0.05))]
 pytestmark = pytest.mark.filterwarnings("ignore:LearnedThreshold. the thresholds")
 
 

@@ -68,7 +68,19 @@ def theirs(
     return slices
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
+LIKE_OTHERS = {
+    "resnet50",
+    "mobilenet_v3_small",
+    "mnasnet0_5",
+    "googlenet",
+    "densenet121",
+    "lraspp_mobilenet_v3_large",
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LIKE_OTHERS else n for n in OUTPUTS]
+)
 def test_what_lives_and_dies_together(name: str) -> None:
     model, x = build(name), torch.zeros(1, 3, 64, 64)
     channels = find_channels(model, x)
