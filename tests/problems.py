@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -81,3 +84,33 @@ def weights(problem: Problem) -> dict[str, Tensor]:
 
 def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+IGNORED = 255
+
+
+def masked(prediction: Tensor, target: Tensor) -> Tensor:
+    valid = target > -1e3
+    return (prediction - target)[valid].abs().mean()
+
+
+def ignoring(shade: Any = masked) -> dict[str, Task]:
+    return {"colour": Task(partial(F.cross_entropy, ignore_index=IGNORED)), "shade": Task(shade)}
+
+
+def ignored(target: Tensor) -> Tensor:
+    return torch.full_like(target, IGNORED if not target.is_floating_point() else -1e4)
+
+
+def spoilt(data: list, missing: dict[int, tuple[str, ...]], how: str) -> list:
+    """Some batches without labels of some tasks: ``left out``, ``None``, ``ignored`` or ``empty``."""
+    made = []
+    for i, (x, targets) in enumerate(data):
+        own = dict(targets)
+        for task in missing.get(i, ()):
+            if how == "left out":
+                del own[task]
+            else:
+                own[task] = {"None": None, "ignored": ignored(own[task]), "empty": own[task][:0]}[how]
+        made.append((x, own))
+    return made

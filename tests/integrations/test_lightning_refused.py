@@ -59,7 +59,7 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a module that returns a tuple": (
         lambda p: trainer(p, made()).fit(Tuple(), loader()),
-        "The model returned tuple; it must return a dict",
+        "The model returned tuple of 2 .*; it must return a dict",
     ),
     "a forward of two": (
         lambda p: trainer(p, made()).fit(Two(), loader()),

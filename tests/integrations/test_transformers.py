@@ -16,7 +16,7 @@ from loops.hosted import EPOCHS, METHODS, Make, every_loss, exact
 from loops.transformers import Net, Own, Seeded, fitted, problem, trained, trainer
 from problems import equal, tasks
 from secateur import AdaptiveWeighting, GroupLasso, Problem, SoftThreshold, Task, UncertaintyWeighting
-from secateur.integrations.adapter import OWN, Adapter
+from secateur.integrations.adapter import OWN, batch_of, fields
 from secateur.integrations.transformers import Prune
 from secateur.problem import seed_all
 from secateur.pruning import is_effective
@@ -52,7 +52,7 @@ def test_gradients_that_are_accumulated_are_divided_once(tmp_path: Path) -> None
         for number, (x, targets) in enumerate([*found.train] * EPOCHS):
             if number % 2 == 0:
                 seed_all(pruning.done)
-            pruning.loss(found.model(x), targets).backward()
+            pruning.loss(found.network(x), targets).backward()
             if number % 2:
                 optimizer.step()
                 optimizer.zero_grad()
@@ -71,7 +71,7 @@ def test_a_loss_function_of_a_single_task_takes_the_labels(tmp_path: Path) -> No
     run.train_dataset = words()
     run.train()
     assert run.evaluate(words(4))["eval_loss"] > 0
-    found = Problem(Adapter(model, None), OWN, [Adapter(model, None).batch(run.data_collator(words(4)))])
+    found = Problem(model, OWN, [batch_of(run.data_collator(words(4)), None)], call=fields(None))
     assert overall(found) == pytest.approx(0.3, abs=0.0005)
 
 
@@ -113,9 +113,9 @@ def test_the_example_of_a_transformer_prunes_heads_and_hidden_units(tmp_path: Pa
     run = trainer(tmp_path, model, Prune(GroupLasso(density=0.3)), bf16=True)
     run.train_dataset = words()
     run.train()
-    adapter = Adapter(run.accelerator.unwrap_model(model, keep_fp32_wrapper=False), None)
-    batch = adapter.batch(run.data_collator(words(4)))
-    found = Problem(adapter, OWN, [batch])
+    plain = run.accelerator.unwrap_model(model, keep_fp32_wrapper=False)
+    batch = batch_of(run.data_collator(words(4)), None)
+    found = Problem(plain, OWN, [batch], call=fields(None))
     assert 0.2 < overall(found) <= 0.3
-    small = secateur.compact(adapter.eval(), batch[0])
+    small = secateur.compact(plain.eval(), batch[0], call=fields(None))
     assert sum(p.numel() for p in small.parameters()) < 0.6 * sum(p.numel() for p in model.parameters())

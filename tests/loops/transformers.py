@@ -15,7 +15,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from loops.hosted import EPOCHS, Make
 from problems import TwoHeads, batches
 from secateur import Problem, fit
-from secateur.integrations.adapter import OWN, Adapter
+from secateur.integrations.adapter import OWN, batch_of, fields
 from secateur.integrations.transformers import Prune
 from secateur.problem import seed_all
 from secateur.pruning import constant
@@ -93,8 +93,8 @@ def trainer(
 
 
 def problem(model: nn.Module, tasks: Any = None) -> Problem:
-    adapter = Adapter(model, tasks)
-    return Problem(adapter, tasks or OWN, Steps(adapter.batch))
+    loader = Steps(lambda found: batch_of(found, tasks))
+    return Problem(model, tasks or OWN, loader, call=fields(tasks))
 
 
 def trained(

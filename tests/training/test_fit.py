@@ -71,13 +71,18 @@ def test_a_target_that_the_model_does_not_return() -> None:
 def test_an_output_that_is_no_task() -> None:
     problem = two_heads()
     data = [(x, {"colour": t["colour"]}) for x, t in problem.train]
-    with pytest.raises(ValueError, match=r"model returned \['shade'\]"):
-        fit(Problem(problem.model, {"colour": problem.tasks["colour"]}, data), steps=1)
+    alone = Problem(problem.model, {"colour": problem.tasks["colour"]}, data)
+    history = fit(alone, SoftThreshold(0.2), steps=20)
+    assert alone.owners["shade.0.weight"] == frozenset()
+    assert history.rows[-1]["loss"].keys() == {"colour"}
 
 
 def test_a_model_that_returns_no_dict() -> None:
     problem = two_heads()
-    with pytest.raises(ValueError, match=r"returned Tensor; it must return a dict"):
+    with pytest.raises(
+        ValueError,
+        match=r"returned Tensor .*; it must return a dict .* call=lambda model, x: \{'colour': model\(x\)",
+    ):
         fit(Problem(nn.Conv2d(3, 5, 1), problem.tasks, problem.train), steps=1)
 
 

@@ -183,16 +183,19 @@ def test_a_method_that_was_used_before_takes_up_a_state() -> None:
         pruning.leave(early=True)
 
 
-def test_batches_without_labels_are_said() -> None:
+def test_batches_without_labels_teach_nothing() -> None:
     problem = two_heads()
     x, targets = problem.train[0]
     with Pruning(problem, SoftThreshold(0.2), steps=4) as pruning:
         pruning.attach(adamw(pruning.groups()))
         predictions = problem.model(x)
-        for nothing in ({}, {"shade": None}):
-            with pytest.raises(ValueError, match=r"no target for any of the tasks \['colour', 'shade'\]"):
-                pruning.loss(predictions, nothing)
-        with pytest.raises(ValueError, match=r"targets are Tensor; a batch is \(x, \{task: target\}\)"):
+        for nothing in ({}, {"shade": None}, {"shade": targets["shade"][:0]}):
+            loss = pruning.loss(predictions, nothing)
+            loss.backward(retain_graph=True)
+            assert loss == 0
+        assert all(p.grad is None or not p.grad.any() for p in problem.model.parameters())
+        assert pruning.labels.skipped == 3
+        with pytest.raises(ValueError, match=r"targets are Tensor .*; a batch is \(x, \{task: target\}\)"):
             pruning.loss(predictions, targets["shade"])
         assert pruning.loss(predictions, {**targets, "colour": None}).isfinite()
         with pytest.raises(ValueError, match="follow: dict is no module"):

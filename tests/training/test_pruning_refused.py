@@ -174,10 +174,10 @@ def test_predictions_that_do_not_fit_name_the_task() -> None:
         pruning.attach(adamw(pruning.groups()))
         predictions = problem.model(x)
         with pytest.raises(
-            ValueError, match=r"targets name \['shade'\], but the model returned only \['colour'\]"
+            ValueError, match=r"targets name \['shade'\], but the model returned only dict \{colour: "
         ):
             pruning.loss({"colour": predictions["colour"]}, targets)
-        with pytest.raises(ValueError, match="returned Tensor; it must return a dict"):
+        with pytest.raises(ValueError, match=r"returned Tensor .*; it must return a dict"):
             pruning.loss(predictions["colour"], targets)
         pruning.leave(early=True)
 

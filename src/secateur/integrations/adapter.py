@@ -3,61 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Batch, Task
+from secateur.problem import Batch, Call, Task
 
 OWN: dict[str, Task] = {"loss": Task(lambda prediction, _: prediction)}
 """The one task of a model that computes its own loss."""
 
 
-class Adapter(nn.Module):
-    """A model that takes keywords and returns an object, as a Problem's: ``adapter(batch) -> {task: prediction}``.
+class NoFieldError(ValueError):
+    """The output of a model lacks what is asked of it."""
 
-    Its parameters, buffers and layers are the model's, under their plain names.
-    """
 
-    def __init__(self, model: nn.Module, tasks: Mapping[str, Task] | None) -> None:
-        mode = model.training
-        self.__dict__["of"] = model
-        super().__init__()
-        self._modules, self._parameters, self._buffers = model._modules, model._parameters, model._buffers
-        self._non_persistent_buffers_set = model._non_persistent_buffers_set
-        model.training, self.tasks = mode, tasks
+def fields(tasks: Mapping[str, Task] | None) -> Call:
+    """How such a model is called: the batch as keywords, and of what it returns the fields that are tasks'."""
 
-    @property
-    def training(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
-        """The model's."""
-        return self.__dict__["of"].training
+    def call(model: nn.Module, batch: Any) -> dict[str, Tensor]:
+        outputs = model(**batch)
+        return {task: field_of(outputs, task) for task in tasks or OWN}
 
-    @training.setter
-    def training(self, mode: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        self.__dict__["of"].training = mode
+    return call
 
-    def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The fields of the model's output that are tasks'."""
-        outputs = self.__dict__["of"](**batch)
-        return {task: field_of(outputs, task) for task in self.tasks or OWN}
 
-    def batch(self, found: Any) -> Batch:
-        """A batch of the trainer's loader as a Problem's."""
-        if not isinstance(found, Mapping):
-            raise ValueError(f"Prune: the train loader gave {type(found).__name__}. {form_of(self.tasks)}")
-        x = dict(found)
-        targets = targets_of(x, self.tasks) if self.tasks else {"loss": torch.zeros(())}
-        if isinstance(
-            x.get("labels"), Mapping
-        ):  # for a loss function; the Trainer takes them out of the batch too
-            del x["labels"]
-        if not targets:
-            raise ValueError(
-                f"Prune: the batch has the columns {sorted(x)}. {form_of(self.tasks)} Columns that the model's forward does not name are "
-                "removed unless remove_unused_columns=False."
-            )
-        return x, targets
+def batch_of(found: Any, tasks: Mapping[str, Task] | None) -> Batch:
+    """A batch of the trainer's loader as a Problem's."""
+    if not isinstance(found, Mapping):
+        raise ValueError(f"Prune: the train loader gave {type(found).__name__}. {form_of(tasks)}")
+    x = dict(cast(Mapping[str, Any], found))
+    targets = targets_of(x, tasks) if tasks else {"loss": torch.zeros(())}
+    if isinstance(
+        x.get("labels"), Mapping
+    ):  # for a loss function; the Trainer takes them out of the batch too
+        del x["labels"]
+    if not targets:
+        raise ValueError(
+            f"Prune: the batch has the columns {sorted(x)}. {form_of(tasks)} Columns that the model's forward does not name are "
+            "removed unless remove_unused_columns=False."
+        )
+    return x, targets
 
 
 def targets_of(batch: Mapping[str, Any], tasks: Mapping[str, Task]) -> dict[str, Tensor]:
@@ -75,7 +61,7 @@ def field_of(outputs: Any, name: str) -> Tensor:
     found = outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
     if not isinstance(found, Tensor):
         names = sorted(outputs) if isinstance(outputs, Mapping) else []
-        raise ValueError(
+        raise NoFieldError(
             f"Prune: the model returned {type(outputs).__name__} with {names} and no tensor {name!r}; "
             + (
                 "give batches with labels, or give tasks."

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Batch, Problem, Task, rng_state, selected, set_rng_state
+from secateur.problem import Batch, Call, Problem, Task, rng_state, selected, set_rng_state, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training import Guests, Pruning, check_whole
 from secateur.weighting import Weighting
@@ -63,6 +63,7 @@ class Hosted:
         accumulate: int,
         saved: dict[str, Any] | None,
         form: str,
+        call: Call | None = None,
     ) -> None:
         """Starts method and weighting on a model whose optimizer is made.
 
@@ -75,18 +76,21 @@ class Hosted:
             accumulate: Batches to a step.
             saved: :meth:`state_dict` of the training that goes on; the model's and the optimizer's are loaded already.
             form: What model and loader must be, for the message.
+            call: How the model is called, where ``model(x)`` is not ``{task: prediction}``.
 
         Raises:
             ValueError: If model, tasks, data, optimizer and saved state do not fit together.
         """
         self.accumulate, self.over, self._asked, self._kept = accumulate, False, False, {}
-        problem, optimizer = Problem(model, self.tasks, batches), inner(optimizer)
+        problem, optimizer = Problem(model, self.tasks, batches, call=call), inner(optimizer)
         check_whole(problem.model, optimizer)
         try:
             _ = problem.owners
-        except (TypeError, NotImplementedError) as error:
+        except ValueError as error:
+            if not isinstance(error.__cause__, (TypeError, NotImplementedError)):
+                raise
             raise ValueError(
-                f"Prune: the model does not take the batches as they are ({error}). {form}"
+                f"Prune: the model does not take the batches as they are ({error.__cause__}). {form}"
             ) from error
         loaded = _tensors(problem.model) if saved else {}
         pruning = Pruning(problem, self.method, self.weighting, steps=steps, accumulate=accumulate).enter()
@@ -106,10 +110,9 @@ class Hosted:
     def loss(self, predictions: Any, targets: Mapping[str, Tensor]) -> Tensor:
         """The loss of one batch, not divided by the batches of a step; where no gradient is asked, the tasks' alone."""
         if not torch.is_grad_enabled():
-            tasks, found = self.tasks, selected(predictions, targets, self.tasks)
-            return torch.stack(
-                [tasks[t].weight * tasks[t].loss(p, targets[t]) for t, p in found.items()]
-            ).sum()
+            losses = task_losses(selected(predictions, targets, self.tasks), targets, self.tasks)
+            weighed = [self.tasks[t].weight * loss for t, loss in losses.items()]
+            return torch.stack(weighed).sum() if weighed else torch.zeros(())
         if self.pruning is None:
             raise RuntimeError(
                 "Prune.loss: no training is under way; is this the callback that the Trainer got?"

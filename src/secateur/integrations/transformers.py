@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.integrations import callbacks
-from secateur.integrations.adapter import OWN, Adapter, field_of, form_of, targets_of
+from secateur.integrations.adapter import OWN, batch_of, field_of, fields, form_of, targets_of
 from secateur.integrations.hosted import Hosted, inner, nothing_saved
 from secateur.integrations.looked import Looked
 from secateur.integrations.transformers_trainer import check, plain_forward
@@ -110,18 +110,18 @@ class Prune(TrainerCallback):
         if state.global_step and (not saved or saved["pruning"]["done"] != state.global_step):
             how = "with from_pretrained and train without resume_from_checkpoint"
             raise nothing_saved(f"the checkpoint of step {state.global_step}", how)
-        adapter = Adapter(model, self.tasks)
-        loader = Looked(getattr(train_dataloader, "base_dataloader", train_dataloader), adapter.batch)
+        loader = getattr(train_dataloader, "base_dataloader", train_dataloader)
         with plain_forward(model):
             self._hosted.begin(
-                adapter,
-                loader,
+                model,
+                Looked(loader, lambda found: batch_of(found, self.tasks)),
                 made,
                 [lr_scheduler],
                 steps=state.max_steps,
                 accumulate=args.gradient_accumulation_steps,
                 saved=saved,
                 form=form_of(self.tasks),
+                call=fields(self.tasks),
             )
         self._hook = made.register_state_dict_post_hook(lambda _, found: self._add(found))
 

@@ -13,7 +13,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[r
 from torch.nn.utils import parametrize
 
 from secateur.measures.by_weight import ByWeight
-from secateur.problem import Input, Problem, example, preserved_rng, to_device
+from secateur.problem import Call, Input, Problem, called, example, preserved_rng, to_device
 from secateur.pruning import Density, density, weight
 
 
@@ -64,7 +64,9 @@ class Cost:
 
 
 @torch.no_grad()
-def cost(model: nn.Module, x: Input, components: Mapping[str, tuple[str, ...]]) -> Cost:
+def cost(
+    model: nn.Module, x: Input, components: Mapping[str, tuple[str, ...]], call: Call | None = None
+) -> Cost:
     """Counts parameters, zeros and multiply-accumulates of ``model``.
 
     The sparse count is ``nonzero / elements`` of a layer times its dense count: what an ideal sparse kernel does.
@@ -75,11 +77,12 @@ def cost(model: nn.Module, x: Input, components: Mapping[str, tuple[str, ...]]) 
         model: With or without parametrizations; zeros are those of the effective weights.
         x: Input of the forward pass, with its batch dimension: a batch of 1 gives the cost per sample.
         components: Component to the parameter names in it.
+        call: How the model is called where ``model(x)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
         ValueError: If a component names something other than the weight of a convolution, linear layer or attention.
     """
-    dense = count_macs(model, x)
+    dense = count_macs(called(model, call), x)
     names = [name for members in components.values() for name in members]
     unknown = sorted(set(names) - set(dense))
     if unknown:
@@ -108,7 +111,7 @@ def group_costs(problem: Problem, weights: Mapping[str, Tensor], of: str) -> dic
     """
     if of != "macs":
         return {name: float(weight.numel()) for name, weight in weights.items()}
-    macs = count_macs(problem.model, example(problem))
+    macs = count_macs(problem.network, example(problem))
     found = {name: float(macs[name]) for name in weights if macs.get(name)}
     if not found:
         raise ValueError("of is 'macs', but no grouped weight is used in a forward pass; choose another.")

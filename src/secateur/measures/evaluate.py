@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Mapping
 from copy import deepcopy
 from itertools import islice
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import torch
 import torch.distributed
 from torch import Tensor
 
-from secateur.problem import Problem, Task, predict, preserved_rng, to_device
+from secateur.problem import Problem, Task, described, preserved_rng, to_device
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -40,12 +40,13 @@ def evaluate(
 
     Raises:
         ValueError: If ``split`` is unknown or the problem has none, a task has no target in it, ``limit`` is below 1, or a
-            metric's value is not a scalar.
+            metric does not take prediction and target or its value is not a scalar.
     """
+    if not isinstance(cast(Any, problem), Problem):
+        raise ValueError(f"evaluate: problem is {type(problem).__name__}; give a Problem(model, tasks, ...).")
     if split not in get_args(Split):
         raise ValueError(f"evaluate: split is {split!r}; choose one of {list(get_args(Split))}.")
-    batches = {"val": problem.val, "test": problem.test, "train": problem.train}[split]
-    if batches is None:
+    if getattr(problem, split) is None:
         raise ValueError(f"evaluate: the problem has no {split} data; give Problem(..., {split}=...).")
     if limit is not None and limit < 1:
         raise ValueError(f"evaluate: limit is {limit}; give at least 1, or None for all batches.")
@@ -58,13 +59,15 @@ def evaluate(
     model.eval()
     try:
         with preserved_rng(), torch.no_grad():
-            for x, targets in islice(batches, limit):
+            for x, targets in islice(problem.batches(split, once=True), limit):
                 x = to_device(x, device)
-                predictions = predict(model, x, targets, problem.tasks)
+                predictions = problem.predict(x, targets) if targets else {}
                 for task, prediction in predictions.items():
                     decode = problem.tasks[task].decode
                     prediction = prediction if decode is None else decode(model, x)
-                    collections[task].update(prediction.to(counting), to_device(targets[task], counting))
+                    _update(
+                        task, collections[task], prediction.to(counting), to_device(targets[task], counting)
+                    )
                     updates[task] += 1
     finally:
         for module, training in modes.items():
@@ -80,16 +83,21 @@ def higher_is_better(tasks: Mapping[str, Task]) -> dict[str, dict[str, bool]]:
         ValueError: If a metric does not say.
     """
     return {
-        task: {name: _direction(task, name, metric) for name, metric in spec.metrics.items()}
+        task: {name: _direction(task, name, _metric(metric)) for name, metric in spec.metrics.items()}
         for task, spec in tasks.items()
     }
 
 
 def _direction(task: str, name: str, metric: Metric) -> bool:
     if metric.higher_is_better is None:
+        function = getattr(metric, "function", None)
+        remedy = (
+            "set it to True or False on the class"
+            if function is None
+            else f"write MeanOf({getattr(function, '__name__', 'function')}, higher_is_better=True or False) of secateur.measures.metrics"
+        )
         raise ValueError(
-            f"Metric {name!r} of task {task!r} ({type(metric).__name__}) has higher_is_better = None; "
-            "set it to True or False on the class."
+            f"Metric {name!r} of task {task!r} ({type(metric).__name__}) has higher_is_better = None; {remedy}."
         )
     return metric.higher_is_better
 
@@ -98,9 +106,28 @@ def _collection(task: Task) -> MetricCollection:
     """Fresh copies by position, because a collection takes no names with a dot such as ``within_11.25``."""
     from torchmetrics import MetricCollection
 
-    collection = MetricCollection({str(i): deepcopy(m) for i, m in enumerate(task.metrics.values())})
+    metrics = enumerate(map(_metric, task.metrics.values()))
+    collection = MetricCollection({str(i): deepcopy(metric) for i, metric in metrics})
     collection.reset()
     return collection
+
+
+def _metric(metric: Any) -> Metric:
+    """The metric, or the mean of what a plain function gives."""
+    from secateur.measures.metrics import MeanOf
+
+    is_one = hasattr(metric, "update") and hasattr(metric, "compute")
+    return metric if is_one else MeanOf(metric)
+
+
+def _update(task: str, metrics: MetricCollection, prediction: Tensor, target: Any) -> None:
+    try:
+        metrics.update(prediction, target)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(
+            f"The metrics of task {task!r} do not take the prediction, {described(prediction)}, with the target, "
+            f"{described(target)} ({type(error).__name__}: {error}). Give the Task metrics for these, or decode=."
+        ) from error
 
 
 def _check_counts(updates: dict[str, int], split: Split, device: torch.device) -> None:

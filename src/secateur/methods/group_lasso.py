@@ -107,7 +107,7 @@ class GroupLasso(Sparsifier):
         groups = self.groups
         if not isinstance(groups, Groups):
             by = {"input": input_groups if self._chosen else default_groups, "all": all_weights}.get(groups)
-            groups = by(problem) if by else coupled_groups(problem.model, example(problem))
+            groups = by(problem) if by else coupled_groups(problem.network, example(problem))
         unknown = sorted(groups.axis.keys() - parameters.keys())
         if unknown:
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")

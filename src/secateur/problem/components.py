@@ -10,9 +10,9 @@ from typing import Literal
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
-from torch.nn.utils import parametrize
 
 from secateur.problem.kinds import kinds
+from secateur.problem.left_out import left_out
 from secateur.problem.problem import Problem, example
 
 Components = dict[str, tuple[str, ...]]
@@ -23,23 +23,18 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     """Names and parameters of the weights that may be pruned.
 
     These are the trainable weights of convolutions, linear layers and attention projections; never biases,
-    normalisations or embeddings (AdapMTL, section 3). A weight that several modules share is left out, with a
-    warning, because a mask on one of them would not reach the other; so is one under a parametrization of the user's own,
-    such as ``weight_norm``, because what the layer computes with is no parameter.
+    normalisations or embeddings (AdapMTL, section 3). What else is left out is named in one warning: a weight that several
+    modules share, because a mask on one of them would not reach the other; one under a parametrization or an older hook of the
+    user's own, such as ``weight_norm`` or ``prune``, because what the layer computes with is no parameter; and scripted layers.
     """
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     found = {name: p for name, p in _weights(model) if p.requires_grad}
     tied = sorted(name for name, p in found.items() if uses[id(p)] > 1)
-    if tied:
-        warnings.warn(f"Not pruned, because several modules share them: {tied}.", stacklevel=2)
-    if wrapped := sorted(name for name, m in model.named_modules() if _is_wrapped(m)):
-        warnings.warn(f"Not pruned, because they are under a parametrization: {wrapped}.", stacklevel=2)
+    reasons = [f"because several modules share them: {tied}."] if tied else []
+    if reasons := reasons + left_out(model):
+        # Of one place, so that it is said once however often this is asked.
+        warnings.warn("Not pruned, " + " Not pruned, ".join(reasons), stacklevel=1)
     return {name: p for name, p in found.items() if name not in tied}
-
-
-def _is_wrapped(module: nn.Module) -> bool:
-    """Whether a layer that could be pruned has its weight under a parametrization."""
-    return isinstance(module, (_ConvNd, nn.Linear)) and parametrize.is_parametrized(module, "weight")
 
 
 def components(problem: Problem, by: By = "owner") -> Components:
@@ -62,11 +57,12 @@ def components(problem: Problem, by: By = "owner") -> Components:
     if not names:
         raise ValueError(
             "The model has no convolution or linear weight that requires a gradient; nothing can be pruned."
+            + "".join(f" Not pruned, {reason}" for reason in left_out(problem.model))
         )
     if isinstance(by, Mapping):
         return _by_pattern(names, by)
     groups: dict[str, list[str]] = {}
-    of = kinds(problem.model, example(problem), prunable(problem.model)) if by == "kind" else {}
+    of = kinds(problem.network, example(problem), prunable(problem.model)) if by == "kind" else {}
     for name in names:
         match by:
             case "owner":

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem.problem import Input, Problem, apart, predict, to_device
+from secateur.problem.given import check_rereadable
+from secateur.problem.problem import Input, Problem, apart, to_device
 from secateur.problem.rng import preserved_rng
 
 
@@ -22,11 +23,10 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     model.eval()
     try:
         with preserved_rng(), torch.enable_grad():
-            for x, targets in problem.train:
+            check_rereadable(problem)
+            for x, targets in problem.batches():
                 for part, named in _one_by_one(x, targets, problem.tasks, unseen):
-                    predictions = predict(
-                        model, to_device(part, device), to_device(named, device), problem.tasks
-                    )
+                    predictions = problem.predict(to_device(part, device), named)
                     for task in sorted(unseen & set(predictions)):
                         for parameter in _reached(predictions[task], model):
                             if id(parameter) in names:
@@ -50,8 +50,8 @@ def _one_by_one(
     x: Input, targets: Mapping[str, Tensor], tasks: Container[str], unseen: set[str]
 ) -> list[tuple[Input, Mapping[str, Tensor]]]:
     """Each task's own input by itself, so that inputs mixed in one batch do not make one task depend on another's."""
-    if isinstance(x, Tensor) or not apart(x, tasks):
-        return [(x, targets)]
+    if not isinstance(x, Mapping) or not apart(x, tasks):
+        return [(x, targets)] if targets else []
     return [({task: x[task]}, {task: targets[task]}) for task in targets if task in unseen and task in x]
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from secateur.problem.called import Call, called
+from secateur.problem.forms import fed, selected, taken_apart, unpacked
+from secateur.problem.given import check_problem, check_task, named_metrics
+from secateur.problem.loaders import InTurn, OfTask, one_after_another
 from secateur.problem.rng import preserved_rng
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
 
 Input = Tensor | Mapping[str, Tensor]
 Batch = tuple[Input, Mapping[str, Tensor]]
+Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +29,12 @@ class Task:
     """What it means to be good at one thing.
 
     Args:
-        loss: ``(prediction, target) -> scalar``; leaves invalid targets out.
+        loss: ``(prediction, target) -> scalar``; leaves invalid targets out. Where none is valid it may be NaN: the batch is
+            one without this task.
         metrics: Name to torchmetrics ``Metric``, updated with ``(prediction, target)``; each must say
-            ``higher_is_better``.
+            ``higher_is_better``. Or to a function ``(prediction, target) -> number``, whose mean over the images counts;
+            ``secateur.measures.metrics.MeanOf(function, higher_is_better=...)`` says the direction too. One or a list of
+            them goes by the names of their classes or functions.
         weight: Constant factor of this task's loss.
         picture: ``(prediction or target of one image) -> (H, W, 3) uint8``, for reports; None shows none.
         decode: ``(model in eval mode, x) -> prediction`` that the metrics see where it is not what the loss sees, such as
@@ -34,10 +42,16 @@ class Task:
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
-    metrics: Mapping[str, Metric] = field(default_factory=dict[str, "Metric"])
+    metrics: Mapping[str, Metric | Callable[[Tensor, Tensor], Any]] = field(
+        default_factory=dict[str, "Metric"]
+    )
     weight: float = 1.0
     picture: Callable[[Tensor], Tensor] | None = None
     decode: Callable[[nn.Module, Input], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        check_task(self)
+        object.__setattr__(self, "metrics", named_metrics(self.metrics))
 
 
 @dataclass(frozen=True)
@@ -45,29 +59,31 @@ class Problem:
     """A multi-task model with its tasks and data: the one thing that is passed around.
 
     Args:
-        model: ``model(x) -> {task: prediction}``. ``x`` is a tensor, or ``{task: x}`` when each task has an
-            input of its own; then the model returns predictions for the tasks it was given. A mapping whose keys are
+        model: ``model(x) -> {task: prediction}``; other outputs are ignored. ``x`` is a tensor, or ``{task: x}`` when each
+            task has an input of its own; then the model returns predictions for the tasks it was given. A mapping whose keys are
             no tasks, such as ``{"input_ids": ..., "attention_mask": ...}``, is one input of several tensors for all tasks.
         tasks: Name to :class:`Task`.
-        train: Re-iterable of ``(x, {task: target})``; a batch may lack some tasks.
+        train: Re-iterable of ``(x, {task: target})``; a batch may lack some tasks, or have None for them. Or
+            ``{task: loader}``, each of ``(x, target)``: they take turns.
         val: Batches to choose settings on.
         test: Batches for the final figures, touched once.
+        unpack: Batch of these loaders to ``(x, {task: target})``; None where they are that.
+        call: ``(model, x) -> {task: prediction}``, where ``model(x)`` is not; it calls the model that it is given.
+
+    Raises:
+        ValueError: If one of them is something else.
     """
 
     model: nn.Module
     tasks: Mapping[str, Task]
-    train: Iterable[Batch]
-    val: Iterable[Batch] | None = None
-    test: Iterable[Batch] | None = None
+    train: Iterable[Any]
+    val: Iterable[Any] | None = None
+    test: Iterable[Any] | None = None
+    unpack: Callable[[Any], Any] | None = None
+    call: Call | None = None
 
     def __post_init__(self) -> None:
-        if not self.tasks:
-            raise ValueError("Problem: tasks is empty; give at least one {name: Task}.")
-        if iter(self.train) is self.train:
-            raise ValueError(
-                "Problem: train is a one-shot iterator; give something that can be iterated again and again, "
-                "such as a DataLoader or a list of batches."
-            )
+        check_problem(self, Task)
 
     @cached_property
     def owners(self) -> dict[str, frozenset[str]]:
@@ -83,46 +99,48 @@ class Problem:
 
         return find_owners(self)
 
+    @property
+    def network(self) -> nn.Module:
+        """The model as a module that is called by ``network(x)`` and gives ``{task: prediction}``; its parameters are the model's."""
+        return called(self.model, self.call)
 
-def predict(
-    model: nn.Module, x: Input, targets: Mapping[str, Tensor], tasks: Mapping[str, Task]
-) -> dict[str, Tensor]:
-    """Predictions of ``model`` for the tasks that have a target in this batch; raises as :func:`selected`."""
-    return selected(model(x), targets, tasks)
+    def loader(self) -> Iterable[Any]:
+        """What training batches come from, not taken apart; the tasks' own loaders in turn."""
+        return InTurn(self.train) if isinstance(self.train, Mapping) else self.train
 
+    def batches(self, split: Split = "train", *, once: bool = False) -> Iterator[Batch]:
+        """One pass over a split, as ``(x, {task: target})``.
 
-def selected(predictions: Any, targets: Any, tasks: Mapping[str, Task]) -> dict[str, Tensor]:
-    """Of what the model returned the predictions of the tasks that have a target in this batch.
+        Args:
+            split: Which; it must be there.
+            once: Every batch once, also where tasks have loaders of their own.
+        """
+        data = cast(Iterable[Any], getattr(self, split))
+        if isinstance(data, Mapping):
+            data = self.loader() if split == "train" and not once else one_after_another(data)
+        return (self.batch(found, split) for found in data)
 
-    Raises:
-        ValueError: If a target has no task, a prediction is missing, or the model returned no dict.
-    """
-    if not isinstance(targets, Mapping):
-        raise ValueError(
-            f"The targets are {type(targets).__name__}; a batch is (x, {{task: target}}) with the tasks {sorted(tasks)}."
-        )
-    targets = {task: target for task, target in targets.items() if target is not None}
-    if not isinstance(predictions, Mapping):
-        raise ValueError(
-            f"The model returned {type(predictions).__name__}; it must return a dict {{task: prediction}} "
-            f"with the tasks {sorted(tasks)}."
-        )
-    unknown = sorted(set(targets) - set(tasks))
-    if unknown:
-        raise ValueError(
-            f"The targets name {unknown}, but the problem's tasks are {sorted(tasks)}; add a Task for it or drop the target."
-        )
-    missing = sorted(set(targets) - set(predictions))
-    if missing:
-        raise ValueError(
-            f"The targets name {missing}, but the model returned only {sorted(predictions)}; name the model's outputs after the tasks."
-        )
-    surplus = sorted(set(predictions) - set(tasks))
-    if surplus:
-        raise ValueError(
-            f"The model returned {surplus}, but the problem's tasks are {sorted(tasks)}; add a Task for it or leave the output away."
-        )
-    return {task: predictions[task] for task in tasks if task in targets}
+    def batch(self, found: Any, split: Split = "train") -> Batch:
+        """A batch of a loader as ``(x, {task: target})``; targets that are None or hold no sample are left out.
+
+        Raises:
+            ValueError: If it is of another form.
+        """
+        task, found = found if isinstance(found, OfTask) else (None, found)
+        made = found if self.unpack is None else unpacked(self.unpack, found)
+        where = f"Problem.{split}" + (f"[{task!r}]" if task else "")
+        pair = isinstance(made, (tuple, list)) and len(cast(list[Any], made)) == 2
+        if task is not None and pair and not isinstance(made[1], Mapping):
+            made = (made[0], {task: made[1]})
+        return taken_apart(made, self.tasks, where, self.unpack is not None)
+
+    def predict(self, x: Any, targets: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Predictions for the tasks that have a target in this batch.
+
+        Raises:
+            ValueError: If the model does not take ``x``, or does not give ``{task: prediction}``.
+        """
+        return selected(fed(self.network, x), targets, self.tasks)
 
 
 def example(problem: Problem) -> Any:
@@ -133,18 +151,18 @@ def example(problem: Problem) -> Any:
     device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
     found: dict[str, Tensor] = {}
     with preserved_rng():
-        for x, _ in problem.train:
-            if isinstance(x, Tensor) or not apart(x, problem.tasks):
+        for x, _ in problem.batches():
+            if not apart(x, problem.tasks):
                 return to_device(x, device)
-            found = {**x, **found}
+            found = {**cast(Mapping[str, Tensor], x), **found}
             if len(found) == len(problem.tasks):
                 break
     return to_device({task: found[task] for task in problem.tasks if task in found}, device)
 
 
-def apart(x: Input, tasks: Container[str]) -> bool:
+def apart(x: Any, tasks: Container[str]) -> bool:
     """Whether each task has an input of its own: ``{task: x}``, and not one tensor or several for all tasks."""
-    return isinstance(x, Mapping) and all(name in tasks for name in x)
+    return isinstance(x, Mapping) and all(name in tasks for name in cast(Mapping[str, Any], x))
 
 
 def one(x: Input) -> Input:
@@ -158,11 +176,14 @@ def sample_shape(x: Input) -> Any:
 
 
 def to_device(x: Any, device: torch.device) -> Any:
-    """``x`` with every tensor in it moved to ``device``; tuples, lists and mappings are followed."""
+    """``x`` with every tensor in it moved to ``device``; tuples, lists and mappings are followed, others asked to move."""
     if isinstance(x, Tensor):
         return x.to(device, non_blocking=True)
     if isinstance(x, Mapping):
-        return {key: to_device(value, device) for key, value in x.items()}
+        return {key: to_device(value, device) for key, value in cast(Mapping[Any, Any], x).items()}
+    if callable(move := getattr(x, "to", None)):  # such as packed sequences and graphs
+        return move(device)
     if isinstance(x, (tuple, list)):
-        return type(x)(to_device(value, device) for value in x)
+        moved = [to_device(value, device) for value in cast(list[Any], x)]
+        return type(x)(*moved) if hasattr(x, "_fields") else type(x)(moved)
     return x

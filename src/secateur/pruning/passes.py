@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sized
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, cast
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Batch, Problem, predict, preserved_rng, to_device
+from secateur.problem import Batch, Problem, length, preserved_rng, task_losses, to_device
+
+_MANY = 1000  # batches without a label that are looked through where nobody knows how long an epoch is
 
 
 def check_slopes(problem: Problem, batches: int = 8) -> None:
@@ -63,18 +65,24 @@ def losses(
         raise ValueError(f"batches is {batches}; a score needs at least 1.")
     device = next(p.device for p in problem.model.parameters())
     with preserved_rng(), _undisturbed(problem.model), torch.enable_grad():
-        for x, targets in islice(_batches(problem, first), batches):
+        looked, many = 0, batches + (length(problem.loader()) or _MANY)
+        for x, targets in islice(_batches(problem, first), many):
+            if looked == batches:
+                return
             x, targets = to_device(x, device), to_device(targets, device)
-            predictions = predict(problem.model, x, targets, problem.tasks)
-            found = {t: problem.tasks[t].loss(p, targets[t]) for t, p in predictions.items()}
-            yield found, predictions
+            predictions = problem.predict(x, targets) if targets else {}
+            found = task_losses(predictions, targets, problem.tasks)
+            if found:  # else there is nothing to judge by
+                looked += 1
+                yield found, {task: predictions[task] for task in found}
 
 
 def _batches(problem: Problem, first: int) -> Iterator[Batch]:
-    if hasattr(problem.train, "from_step"):
-        return cast(Any, problem.train).from_step(first)
-    start = first % max(1, len(problem.train)) if isinstance(problem.train, Sized) else 0
-    return islice(iter(problem.train), start, None)
+    loader = problem.loader()
+    if hasattr(loader, "from_step"):
+        return map(problem.batch, cast(Any, loader).from_step(first))
+    start = first % max(1, length(loader) or 1)
+    return map(problem.batch, islice(iter(loader), start, None))
 
 
 @contextmanager

@@ -59,6 +59,10 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
         for task, slope in add(total, weights, loss, keep_graph=False, ends=ends).items():
             moved[task] = moved.get(task, False) or (slope is not None and bool(slope.any()))
         seen += 1
+    if not seen:
+        raise ValueError(
+            "The training batches have no valid label of any task; look at the targets and at what the losses leave out."
+        )
     if not any(bool(value.any()) for value in total.values()):
         moved = dict.fromkeys(moved, False)
     check_moved(moved, batches)

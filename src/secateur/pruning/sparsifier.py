@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, prunable
+
+_ZERO_FRACTIONS = {
+    "sparsity",
+    "target_sparsity",
+    "final_sparsity",
+    "amount",
+    "pruning_ratio",
+    "ratio",
+}  # of other tools
 
 
 class Sparsifier:
@@ -22,6 +32,22 @@ class Sparsifier:
     """
 
     rounds: int = 1
+
+    def __new__(cls, *given: Any, **settings: Any) -> Self:
+        """Says what is meant where a zero fraction is given: a density is the share that is kept."""
+        if cls.__init__ is object.__init__ and (given or settings):
+            raise TypeError(f"{cls.__name__}() takes no arguments, not {sorted(settings) or given}.")
+        for name in _ZERO_FRACTIONS & settings.keys() - inspect.signature(cls.__init__).parameters.keys():
+            value = settings[name]
+            meant = (
+                f"density={1 - value:g}"
+                if isinstance(value, (int, float)) and 0 < value < 1
+                else "density=0.1"
+            )
+            raise TypeError(
+                f"{cls.__name__}: {name} is {value!r}, which it does not take; give the density, the share that is kept: {meant}."
+            )
+        return super().__new__(cls)
 
     def start(self, problem: Problem, steps: int) -> None:
         """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Input, Problem
+from secateur.problem import Call, Input, Problem, called, fed, selected
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,34 @@ class Distillation:
                 raise ValueError(f"Distillation: the weight of {task} is {factor}; give 0 or more.")
         self.teacher.eval().to(next(problem.model.parameters()).device)
 
-    def __call__(self, x: Input | None, predictions: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weighted :func:`mismatch` of each task to the teacher's prediction of ``x``."""
+    def __call__(
+        self, x: Input | None, predictions: Mapping[str, Tensor], call: Call | None = None
+    ) -> dict[str, Tensor]:
+        """Weighted :func:`mismatch` of each task to the teacher's prediction of ``x``.
+
+        Args:
+            x: The network's input.
+            predictions: The network's, of the tasks of this batch.
+            call: How network and teacher are called; None calls ``teacher(x)``.
+
+        Raises:
+            ValueError: If ``x`` is missing, or the teacher does not give ``{task: prediction}`` of the same shapes.
+        """
         if x is None:
             raise ValueError("Distillation needs the model's input; call loss(predictions, targets, x).")
         wanted = {task: self.tasks.get(task, self.weight) for task in predictions}
         if not any(wanted.values()):
             return {}
         with torch.no_grad():
-            taught = self.teacher(x)
-        missing = sorted(task for task, factor in wanted.items() if factor and task not in taught)
-        if missing:
-            raise ValueError(f"Distillation: the teacher predicts {sorted(taught)}, not {missing}.")
+            found = fed(called(self.teacher, call), x)
+        asked = [task for task, factor in wanted.items() if factor]
+        if isinstance(found, Mapping) and (
+            missing := sorted(set(asked) - set(cast(Mapping[str, Any], found)))
+        ):
+            raise ValueError(
+                f"Distillation: the teacher predicts {sorted(cast(Mapping[str, Any], found))}, not {missing}."
+            )
+        taught = selected(found, dict.fromkeys(asked, True), asked, "The teacher")
         return {t: f * mismatch(predictions[t], taught[t]) for t, f in wanted.items() if f}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from secateur.measures import evaluate
-from secateur.problem import Problem, seed_all, to_device
+from secateur.problem import Problem, fed, seed_all, to_device
 from secateur.pruning import Schedule, Sparsifier, cosine
 from secateur.storage import named_tensors
 from secateur.training.aggregation import Aggregator
@@ -19,8 +19,9 @@ from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Results, within_floors
 from secateur.training.history import History
+from secateur.training.hold import check_parts
 from secateur.training.ledger import Ledger, Row
-from secateur.training.optimizer import MakeOptimizer, adam
+from secateur.training.optimizer import MakeOptimizer, adam, check_make
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate
 from secateur.training.resuming.identity import identity_of_training
@@ -66,7 +67,7 @@ def fit(
         weighting: Equal weights if None.
         epochs: Passes over ``problem.train``, a round; give this or ``steps``.
         steps: Optimizer steps, a round.
-        optimizer: Parameter groups to optimizer; :func:`adam` if None.
+        optimizer: Function of parameter groups that makes an optimizer; :func:`adam` if None.
         schedule: Progress in [0, 1] to the factor of the learning rate.
         seed: Seeds the global generators when training begins.
         fabric: Devices, precision and strategy; the device that the model is on if None.
@@ -108,6 +109,8 @@ def fit(
         on_log=on_log,
     )
     method, weighting = method or Sparsifier(), weighting or Weighting()
+    check_parts(problem, method, weighting)
+    check_make(asked.optimizer)
     path = Path(checkpoint) if checkpoint else None
     if floors is None:
         return _train(problem, method, weighting, aggregator, path, asked)
@@ -142,16 +145,17 @@ def _train(
     with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning:
         inner = pruning.attach(make(pruning.groups()))
         rates = [group["lr"] for group in inner.param_groups]
-        model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.model, inner))
+        model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.network, inner))
         backward = Backward(pruning, model, fabric, aggregator)
-        stream = Stream(problem.train, fabric.global_rank, fabric.world_size)
-        if path and (why := unrepeatable(problem.train)):
+        loader = problem.loader()
+        stream = Stream(loader, fabric.global_rank, fabric.world_size)
+        if path and (why := unrepeatable(loader)):
             said = f"fit: a stopped run of this loader will not go on bit for bit: {why}."
             warnings.warn(said, stacklevel=3)
         ledger, history = Ledger(), History()
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
         decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
-        decides = identity_of_training({**decides, "aggregator": aggregator}, inner, fabric, problem.train)
+        decides = identity_of_training({**decides, "aggregator": aggregator}, inner, fabric, loader)
         tensors = named_tensors(problem.model)
         resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero)
         if saved := resumption.load(inner):
@@ -168,9 +172,12 @@ def _train(
             for group, rate in zip(inner.param_groups, rates, strict=True):
                 group["lr"] = rate * schedule(pruning.done % steps / steps)
 
-            x, targets = to_device(next(stream), fabric.device)
+            x, targets = to_device(problem.batch(next(stream)), fabric.device)
             with backward.around():
-                terms = pruning.terms(model(x), targets, x)
+                runs = targets or fabric.world_size > 1  # processes keep step
+                terms = pruning.terms(fed(model, x) if runs else {}, targets, x)
+                if terms.empty:
+                    continue
                 backward(terms)
             stepper.step()
             pruning.step()
@@ -197,4 +204,5 @@ def _train(
     if asked.recalibrate is not None:
         recalibrate(problem, asked.recalibrate)
         pruning.finite.check(resumption.kept())
+    history.skipped, history.ignored = pruning.labels.skipped, pruning.labels.ignored
     return history

@@ -18,11 +18,15 @@ class History:
             validation.
         seconds: Training time, over all sittings.
         attempts: Trainings under floors, in order; empty without floors.
+        skipped: Batches that were no step, since they had no valid label of any task.
+        ignored: Task to the batches in which all of its labels were ignored, where there are such.
     """
 
     rows: list[Row] = field(default_factory=list[Row])
     seconds: float = 0.0
     attempts: list[Attempt] = field(default_factory=list[Attempt])
+    skipped: int = 0
+    ignored: dict[str, int] = field(default_factory=dict[str, int])
 
     def log(self, row: Row, pruning: Pruning, rate: float) -> None:
         """Adds a row of the ledger, with density, thresholds and learning rate as they are now."""

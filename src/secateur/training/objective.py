@@ -9,9 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, distributed
 
-from secateur.problem import Problem, selected
+from secateur.problem import Problem, selected, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
+from secateur.training.labels import Labels
 from secateur.weighting import Weighting
 
 
@@ -24,17 +25,21 @@ class Terms:
         weights: Task to the weight that the weighting gave it.
         weighed: Task to what enters the sum: ``Task.weight`` times weight times (loss + mismatch to the teacher).
         penalty: What method and weighting add.
+        nothing: Zero, with a history where the predictions have one, so that a batch without labels has a backward pass too.
+        empty: Whether no process has a valid label in this batch, so that it is no step.
     """
 
     losses: dict[str, Tensor]
     weights: Mapping[str, Tensor | float]
     weighed: dict[str, Tensor]
     penalty: Tensor | float
+    nothing: Tensor | float = 0.0
+    empty: bool = False
 
     @property
     def total(self) -> Tensor:
         """The sum, a scalar."""
-        return cast(Tensor, sum(self.weighed.values()) + self.penalty)
+        return cast(Tensor, sum(self.weighed.values(), start=self.nothing) + self.penalty)
 
 
 @dataclass(frozen=True)
@@ -46,44 +51,52 @@ class Objective:
         method: Adds its penalty.
         weighting: Gives the weights, and adds its penalty.
         distillation: Adds the mismatch to a teacher to each task's loss; None adds nothing.
+        labels: Counts batches without them.
     """
 
     problem: Problem
     method: Sparsifier
     weighting: Weighting
     distillation: Distillation | None = None
+    labels: Labels | None = None
 
     def __call__(self, predictions: Any, targets: Mapping[str, Tensor], x: Any = None) -> Terms:
         """The parts of the loss of one batch; without gradients the plain sum of the tasks' losses, which nothing is learned from.
 
         Args:
             predictions: What the model returned, ``{task: prediction}``.
-            targets: ``{task: target}``; it may lack some tasks.
+            targets: ``{task: target}``; it may lack some tasks, and a task whose labels are all ignored is as good as missing.
             x: The model's input, for a teacher.
 
         Raises:
-            ValueError: If predictions, targets and tasks do not fit together.
+            ValueError: If predictions, targets and tasks do not fit together, or nothing that is trained has a part in the loss.
         """
         tasks = self.problem.tasks
-        found = selected(predictions, targets, tasks)
-        if not found:
-            raise ValueError(
-                f"The batch has no target for any of the tasks {sorted(tasks)}; leave such batches out."
-            )
-        losses = {task: tasks[task].loss(p, targets[task]) for task, p in found.items()}
+        asked = selected(predictions, targets, tasks)
+        losses = task_losses(asked, targets, tasks)
+        found = {task: asked[task] for task in losses}
         learning = torch.is_grad_enabled()
-        weights = (
-            self.weighting(self._averaged(losses))
-            if learning
-            else dict[str, Tensor | float].fromkeys(losses, 1.0)
+        known = self._averaged(losses) if learning else losses
+        if learning and self.labels is not None:
+            self.labels.count(asked, losses, known)
+        weights = self.weighting(known) if learning and known else dict.fromkeys(losses, 1.0)
+        taught = (
+            self.distillation(x, found, self.problem.call) if self.distillation and learning and found else {}
         )
-        taught = self.distillation(x, found) if self.distillation and learning else {}
         weighed = {
             t: tasks[t].weight * weights[t] * (losses[t] + taught[t] if t in taught else losses[t])
             for t in losses
         }
-        penalty = self.weighting.penalty() + self.method.penalty() if learning else 0.0
-        return Terms(losses, weights, weighed, penalty)
+        nothing = 0.0 if losses else self._nothing(predictions)
+        if not learning:
+            return Terms(losses, weights, weighed, 0.0, nothing, not known)
+        penalty = (self.weighting.penalty() if known else 0.0) + self.method.penalty()
+        if losses and not any(loss.requires_grad for loss in losses.values()):
+            raise ValueError(
+                f"The loss of task {', '.join(map(repr, losses))} depends on no parameter that is trained; does the model detach its "
+                "predictions, or round them?"
+            )
+        return Terms(losses, weights, weighed, penalty, nothing, not known)
 
     def check_own_loss(self) -> None:
         """Raises ValueError if a part of this loss would be missing in a loss of the caller's own."""
@@ -95,6 +108,11 @@ class Objective:
                 f"{type(who).__name__} is part of the loss, so the loss cannot be the caller's own; train on "
                 "pruning.loss(predictions, targets)."
             )
+
+    def _nothing(self, predictions: Mapping[str, Any]) -> Tensor:
+        tensors = [p for p in predictions.values() if isinstance(p, Tensor) and p.is_floating_point()]
+        parameters = [p for p in self.problem.model.parameters() if p.requires_grad][:1]
+        return torch.stack([t.flatten()[:0].float().sum() for t in [*tensors, *parameters]]).sum()
 
     def _averaged(self, losses: dict[str, Tensor]) -> Mapping[str, Tensor]:
         """Losses averaged over the processes that have the task, so that every process weighs alike."""

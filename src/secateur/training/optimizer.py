@@ -28,10 +28,31 @@ def groups(problem: Problem, extra: list[dict[str, Any]]) -> list[dict[str, Any]
     return [{"params": own}, *({**group, "params": list(group["params"])} for group in extra)]
 
 
+def check_make(make: Any) -> None:
+    """Raises ValueError if ``make`` is no function of parameter groups, such as an optimizer that is made already."""
+    if isinstance(make, Optimizer) or not callable(make):
+        kind = type(make).__name__
+        given = f"{kind}, an optimizer that is made already" if isinstance(make, Optimizer) else repr(make)
+        name = kind if isinstance(make, Optimizer) else "AdamW"
+        raise ValueError(
+            f"fit: optimizer is {given}; methods and weightings train parameters of their own beside the model's, so give a function "
+            f"of the groups: optimizer=lambda groups: torch.optim.{name}(groups, lr=1e-3), or functools.partial of a class."
+        )
+
+
 def inside(optimizer: Any) -> Optimizer:
-    """The optimizer inside a wrapper such as that of accelerate or of Lightning."""
+    """The optimizer inside a wrapper such as that of accelerate or of Lightning.
+
+    Raises:
+        ValueError: If there is none.
+    """
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(
+            f"The optimizer is {type(optimizer).__name__}; it must be a torch.optim.Optimizer made of the groups that it is given, "
+            "such as torch.optim.AdamW(groups, lr=1e-3)."
+        )
     return optimizer
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from secateur.problem import Problem, apart, preserved_rng
 from secateur.pruning import close_values, is_effective, open_values
@@ -19,8 +19,8 @@ def computing_once(problem: Problem) -> list[Any]:
     if not is_effective(problem.model):
         return []
     with preserved_rng():
-        x, _ = next(iter(problem.train))
-    if isinstance(x, Tensor) or not apart(x, problem.tasks):
+        x, _ = next(problem.batches())
+    if not apart(x, problem.tasks):
         return []
 
     def begin(model: nn.Module, _: Any) -> None:

@@ -14,6 +14,7 @@ from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
 from secateur.training.followers import Followers
 from secateur.training.hold import Hold, check_parts
+from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
 from secateur.training.own_inputs import computing_once
@@ -96,7 +97,9 @@ class Pruning:
             self.weighting.start(self.problem, self._turns.steps * self._turns.accumulate)
             self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
             self._hold.keep(computing_once(self.problem))
-            self._objective = Objective(self.problem, self.method, self.weighting, self.distillation)
+            self.labels = Labels(self.problem)
+            self._parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
+            self._objective = Objective(self.problem, *held[1], self.distillation, self.labels)
             return self
         except BaseException:
             self.undo()
@@ -130,7 +133,7 @@ class Pruning:
 
         Args:
             predictions: ``{task: prediction}``, what the model returned.
-            targets: ``{task: target}``; it may lack some tasks.
+            targets: ``{task: target}``; it may lack some tasks, or all: then the losses are zero.
             x: The model's input, for a teacher.
 
         Raises:
@@ -176,9 +179,7 @@ class Pruning:
         return self._followers.add(copy)
 
     def leave(self, *, early: bool = False) -> None:
-        """Ends the training: the model is plain, with exact zeros; copies that follow get them too.
-
-        With ``early`` fewer steps than announced are meant.
+        """Ends the training: the model is plain, with exact zeros, and copies that follow; ``early`` where steps are missing on purpose.
 
         Raises:
             RuntimeError, ValueError, FloatingPointError: If steps are missing, or the zeros asked, or a weight is not finite.
@@ -213,7 +214,7 @@ class Pruning:
         self._entered()
         self._turns.check_between()
         self.finite.check()
-        parts = {"method": self.method.state_dict(), "weighting": self.weighting.state_dict()}
+        parts = {name: part.state_dict() for name, part in self._parts.items()}
         return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -223,14 +224,13 @@ class Pruning:
         """
         check_state(state, self.state_dict(), dict(self.problem.model.named_parameters()), self.total)
         self._hold.begin()
-        self.method.load_state_dict(state["method"])
-        self.weighting.load_state_dict(state["weighting"])
+        for name, part in self._parts.items():
+            part.load_state_dict(state[name])
         self._turns.done = state["done"]
         if self._turns.between_rounds:
             self._release()  # the next round begins with a new one
 
-    def _updated(self) -> None:
-        """The method's part, right after the optimizer's."""
+    def _updated(self) -> None:  # right after the optimizer
         step = self._turns.update()
         self._hold.begin()
         self.finite.look(self.done + 1, cast(Optimizer, self._optimizer))

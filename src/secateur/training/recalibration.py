@@ -36,8 +36,9 @@ def recalibrate(problem: Problem, batches: int) -> None:
         module.training = isinstance(module, _BatchNorm) and module in momenta
     try:
         with preserved_rng():
-            for x, _ in islice(iter(problem.train), batches):
-                problem.model(to_device(x, device))
+            network = problem.network
+            for x, _ in islice(problem.batches(), batches):
+                network(to_device(x, device))
     finally:
         for module, training in modes.items():
             module.training = training

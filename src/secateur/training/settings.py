@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from secateur.problem import Problem
+from secateur.problem import Problem, length
 from secateur.pruning import Schedule
 from secateur.training.distillation import Distillation
 from secateur.training.ledger import Row
@@ -45,9 +45,9 @@ class Settings:
         if (epochs is None) == (steps is None):
             raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
         if steps is None:
-            if not isinstance(problem.train, Sized):
+            if (batches := length(problem.loader())) is None:
                 raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
-            steps = (epochs or 0) * len(problem.train)
+            steps = (epochs or 0) * batches
         if steps < 1:
             raise ValueError(
                 f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."

@@ -2,6 +2,7 @@ from .accuracy import Accuracy as Accuracy
 from .captions import CaptionScore as CaptionScore
 from .cross_entropy import CrossEntropy as CrossEntropy
 from .depth import DepthError as DepthError
+from .functions import MeanOf as MeanOf
 from .group_sparsity import GroupSparsity as GroupSparsity
 from .group_sparsity import group_sparsity as group_sparsity
 from .less_is_more import CosineSimilarity as CosineSimilarity

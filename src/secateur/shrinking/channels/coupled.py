@@ -46,7 +46,7 @@ def default_groups(problem: Problem) -> Groups:
     """The input channels of the convolutions that several tasks share; where there is none, :func:`coupled_groups`."""
     if shared_convolutions(problem):
         return input_groups(problem)
-    return coupled_groups(problem.model, example(problem))
+    return coupled_groups(problem.network, example(problem))
 
 
 def _of(channels: Channels, name: str, axis: int, shape: tuple[int, ...]) -> Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
+from secateur.problem import length
 from secateur.storage import mismatches
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def identity_of_training(
         **{f"optimizer.{name}": value for name, value in optimizer.defaults.items() if _is_plain(value)},
         "precision": str(fabric.strategy.precision.precision),
         "processes": fabric.world_size,
-        "batches of an epoch": len(data) if isinstance(data, Sized) else None,
+        "batches of an epoch": length(data),
     }
     for i, group in enumerate(optimizer.param_groups):
         own = {n: v for n, v in group.items() if _is_plain(v) and v != optimizer.defaults.get(n)}

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 _OF_A_PROCESS = ("rank", "num_replicas")  # a user's own distributed sampler has these
-_INSIDE = ("sampler", "batch_sampler", "dataset", "datasets")
+_INSIDE = ("sampler", "batch_sampler", "dataset", "datasets", "loaders")
 
 
 def loader_state(loader: Any) -> dict[str, Any]:
@@ -41,17 +41,14 @@ def restore_loader(loader: Any, state: dict[str, Any]) -> None:
                 _restored(holder, name, value, kept)
 
 
-def distributed_sampler(loader: Any) -> DistributedSampler[Any] | None:
-    """The sampler that has split a loader over processes already, if there is one."""
-    for _, holder in _holders(loader):
-        if isinstance(holder, DistributedSampler):
-            return holder
-    return None
+def distributed_samplers(loader: Any) -> list[DistributedSampler[Any]]:
+    """The samplers that have split a loader over processes already; those of several loaders that take turns."""
+    return [holder for _, holder in _holders(loader) if isinstance(holder, DistributedSampler)]
 
 
 def unrepeatable(loader: Any) -> str:
     """Why an epoch of this loader cannot be replayed bit for bit; empty where it can."""
-    if getattr(loader, "persistent_workers", False):
+    if any(getattr(holder, "persistent_workers", False) for _, holder in _holders(loader)):
         return "its persistent workers keep random state of their own; set persistent_workers=False"
     return ""
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-from secateur.problem import Batch, rng_state, set_rng_state
-from secateur.training.resuming.loader_state import distributed_sampler, loader_state, restore_loader
+from secateur.problem import rng_state, set_rng_state
+from secateur.training.resuming.loader_state import distributed_samplers, loader_state, restore_loader
 
 
 @runtime_checkable
 class StepIndexed(Protocol):
     """A loader whose batch k is a pure function of k, such as secateur's own."""
 
-    def from_step(self, step: int) -> Iterator[Batch]:
+    def from_step(self, step: int) -> Iterator[Any]:
         """Endless batches from training step ``step`` on."""
         ...
 
@@ -30,21 +30,25 @@ class Stream:
         ValueError: On the first batch, if the loader is empty.
     """
 
-    def __init__(self, loader: Iterable[Batch], rank: int = 0, world: int = 1) -> None:
-        self._sampler = distributed_sampler(loader)  # it has split the data already
+    def __init__(self, loader: Iterable[Any], rank: int = 0, world: int = 1) -> None:
+        self._samplers = distributed_samplers(loader)  # they have split the data already
         self._loader, self._rank, self._world = (
             loader,
-            *((0, 1) if self._sampler is not None else (rank, world)),
+            *((0, 1) if self._samplers else (rank, world)),
         )
         self._epoch = -1
         self._epoch_state: dict[str, Any] = {}
         self._used = 0  # batches of this epoch, over all processes
-        self._batches: Iterator[Batch] | None = None
+        self._taken = 0  # by this process, since training began: more than steps, where some had no label
+        self._gave = False
+        self._batches: Iterator[Any] | None = None
 
     def seek(self, step: int, state: dict[str, Any]) -> None:
         """Goes to training step ``step``; the global random state is the caller's to restore afterwards."""
+        self._taken = state.get("taken", step)
         if isinstance(self._loader, StepIndexed):
-            self._batches = islice(self._loader.from_step(step * self._world), self._rank, None, self._world)
+            first = self._taken * self._world
+            self._batches = islice(self._loader.from_step(first), self._rank, None, self._world)
             return
         if not state["epoch"]:
             return
@@ -56,27 +60,29 @@ class Stream:
                 raise ValueError(f"it is of batch {self._used} of an epoch, and Problem.train has fewer")
 
     def state_dict(self) -> dict[str, Any]:
-        """Random state at the start of the epoch, and the batches used of it."""
-        return {"epoch": self._epoch_state, "used": self._used}
+        """Random state at the start of the epoch, the batches used of it, and those taken in all."""
+        return {"epoch": self._epoch_state, "used": self._used, "taken": self._taken}
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Any]:
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         """The next batch of this process."""
         if isinstance(self._loader, StepIndexed):
             if self._batches is None:
                 self.seek(0, {})
             assert self._batches is not None
+            self._taken += 1
             return next(self._batches)
-        chosen: Batch | None = None
+        self._taken += 1
+        chosen: Any = None
         for turn in range(self._world):
             batch = self._next()
             chosen = batch if turn == self._rank else chosen
         assert chosen is not None
         return chosen
 
-    def _next(self) -> Batch:
+    def _next(self) -> Any:
         for _ in range(2):
             if self._batches is None:
                 self._epoch_state = self._begin_epoch()
@@ -84,16 +90,20 @@ class Stream:
             batch = next(self._batches, None)
             if batch is not None:
                 self._used += 1
+                self._gave = True
                 return batch
             self._batches = None
         raise ValueError(
             "Problem.train gave no batch; check that the data set is not smaller than one batch."
+            if not self._gave
+            else "Problem.train gave no batch when it was begun again, so it can be read only once; its __iter__ must begin anew each "
+            "time, as that of a DataLoader or a list does."
         )
 
     def _begin_epoch(self) -> dict[str, Any]:
         self._epoch += 1
-        if self._sampler is not None:
-            self._sampler.set_epoch(self._epoch)
+        for sampler in self._samplers:
+            sampler.set_epoch(self._epoch)
         return {"rng": rng_state(), "loader": loader_state(self._loader), "number": self._epoch}
 
     def _restore_epoch(self, state: dict[str, Any]) -> None:

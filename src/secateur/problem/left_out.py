@@ -1,0 +1,71 @@
+"""Layers that could be pruned were their weights plain parameters; by what holds them, with the remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+_KINDS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
+_HOOKS = {
+    "WeightNorm": "torch.nn.utils.remove_weight_norm(layer)",
+    "SpectralNorm": "torch.nn.utils.remove_spectral_norm(layer)",
+}
+
+
+def left_out(model: nn.Module) -> list[str]:
+    """Why layers are not pruned: a sentence for each reason, which names them and the remedy.
+
+    Raises:
+        ValueError: If the weights of a layer are not made yet.
+    """
+    found: dict[str, list[str]] = {}
+    for name, module in model.named_modules():
+        if any(is_lazy(p) for p in module.parameters(recurse=False)):
+            raise ValueError(
+                f"Layer {name!r} has no weights yet; call the model once, then make the Problem."
+            )
+        if (reason := _reason(module)) is not None:
+            found.setdefault(reason, []).append(name or "the model")
+    return [reason.format(sorted(names)) for reason, names in found.items()]
+
+
+def _reason(module: Any) -> str | None:
+    if isinstance(module, torch.jit.ScriptModule):
+        kinds = ("Conv", "Linear", "MultiheadAttention")
+        if not getattr(module, "original_name", "").startswith(kinds):
+            return None
+        return (
+            "because they are scripted: {}; train the model as it was before torch.jit, and script it after."
+        )
+    if not isinstance(module, _KINDS):
+        return None
+    if any(parametrize.is_parametrized(module, name) for name in ("weight", "in_proj_weight")):
+        return (
+            "because they are under a parametrization: {}; take it off with "
+            "torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')."
+        )
+    own = dict(module.named_parameters(recurse=False))
+    if not any(p.requires_grad for p in own.values()):
+        return None  # frozen, so it is not to be pruned
+    if isinstance(module, nn.MultiheadAttention):
+        return (
+            None
+            if "in_proj_weight" in own
+            else (
+                "because their queries, keys and values have weights of their own: {}; nothing is to be done where that is meant."
+            )
+        )
+    if "weight" in own:
+        return None
+    if "weight_orig" in own and "weight_mask" in dict(module.named_buffers(recurse=False)):
+        return "because they are under torch.nn.utils.prune: {}; end it with torch.nn.utils.prune.remove(layer, 'weight')."
+    hooks = [type(hook).__name__ for hook in vars(module)["_forward_pre_hooks"].values()]
+    for hook, remedy in _HOOKS.items():
+        if hook in hooks:
+            return f"because they are under {hook}: {{}}; take it off with {remedy}."
+    return "because their weight is no parameter: {}; make it one, layer.weight = nn.Parameter(...)."
