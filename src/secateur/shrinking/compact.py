@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Input, preserved_rng
+from secateur.problem import Call, Input, called, preserved_rng, uncalled
 from secateur.pruning import check_done
 from secateur.shrinking.channels import (
     Channels,
@@ -48,6 +48,7 @@ def compact(
     round_to: int = 1,
     optimizer: Optimizer | None = None,
     tolerance: float = 1e-5,
+    call: Call | None = None,
 ) -> nn.Module:
     """A smaller copy of ``model`` that computes the same: every channel that no output depends on is removed.
 
@@ -62,6 +63,7 @@ def compact(
         round_to: Channels left along an axis are filled up to a multiple of this with the strongest that could go.
         optimizer: Its parameters and their state are exchanged for those of the copy, so that training goes on.
         tolerance: Largest difference of an output, computed in float64, relative to its largest value.
+        call: How the model is called where ``model(example)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
         ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
@@ -71,6 +73,7 @@ def compact(
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
     check_done(model, "compact")
     whole, baked = plain(model)
+    whole = called(whole, call)
     _check_reached(whole, example)
     nodes = trace(whole, example)
     hidden, unseen = training_nodes(whole, example, nodes)
@@ -82,6 +85,7 @@ def compact(
         narrowed(small, dtypes)
         reason = reference.difference(small, rounded=True)
         if reason is None:
+            small = uncalled(small)
             made.baked, made.unseen = baked, unseen
             record(small, made)
             if optimizer is not None:

@@ -151,14 +151,14 @@ def _double(x: Any) -> Any:
     if isinstance(x, Tensor):
         x = x.detach().cpu()
         return x.double() if x.is_floating_point() else x
-    return {key: _double(value) for key, value in x.items()}
+    return pytree.tree_map_only(Tensor, _double, x)
 
 
 def _another(x: Any) -> Any:
     """An input of the same kind: floating ones with noise of their own spread, others in another order."""
     draw = torch.Generator().manual_seed(0)
     if not isinstance(x, Tensor):
-        return {key: _another(value) for key, value in x.items()}
+        return pytree.tree_map_only(Tensor, _another, x)
     if x.is_floating_point():
         spread = float(x.detach().double().std()) if x.numel() > 1 else 0.0
         noise = torch.randn(x.shape, generator=draw) * (spread or 1.0)

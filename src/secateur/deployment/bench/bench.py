@@ -19,7 +19,7 @@ from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
 from secateur.deployment.engines import Precision
 from secateur.deployment.export import Format, describe, export, require
-from secateur.problem import Input
+from secateur.problem import Call, Input, called
 
 EngineName = Literal["torch", "onnxruntime", "openvino", "executorch"]
 _FORMATS: dict[EngineName, tuple[Format, str]] = {
@@ -43,6 +43,7 @@ def bench(
     repeats: int = 20,
     processes: int = 4,
     precision: Precision = "f32",
+    call: Call | None = None,
 ) -> Bench:
     """Times ``candidates`` in ``engines`` on this machine's CPU, against the first of them.
 
@@ -64,6 +65,7 @@ def bench(
         repeats: Rounds.
         processes: How many processes each network gets, one after the other, with a share of the rounds each.
         precision: What OpenVINO computes in (by itself it may choose bfloat16); the others compute in float32.
+        call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Raises:
         ValueError: If an argument is unusable, or a network cannot be exported; before anything is timed.
@@ -73,10 +75,10 @@ def bench(
     reference = _checked(candidates, engines, against, threads, repeats, processes)
     for engine in engines:
         require(_FORMATS[engine][0])
-    counted = {name: facts(model, example) for name, model in candidates.items()}
+    counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
     with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
         files = {
-            engine: _exported(candidates, example, Path(folder) / engine, _FORMATS[engine][1])
+            engine: _exported(candidates, example, Path(folder) / engine, _FORMATS[engine][1], call)
             for engine in engines
         }
         x = Path(folder) / "input.npz"
@@ -130,10 +132,10 @@ def _checked(
 
 
 def _exported(
-    candidates: Mapping[str, nn.Module], example: Input, folder: Path, suffix: str
+    candidates: Mapping[str, nn.Module], example: Input, folder: Path, suffix: str, call: Call | None
 ) -> dict[str, Path]:
     return {
-        name: export(model, example, folder / f"{number}{suffix}", dynamic=False)
+        name: export(model, example, folder / f"{number}{suffix}", dynamic=False, call=call)
         for number, (name, model) in enumerate(candidates.items())
     }
 

@@ -16,7 +16,7 @@ from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_p
 from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import check, other_sizes
 from secateur.deployment.export.tracing import Axes, Traced, trace
-from secateur.problem import Input
+from secateur.problem import Call, Input
 from secateur.storage import write_aside
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
@@ -46,6 +46,7 @@ def export(
     about: Mapping[str, Any] | None = None,
     inputs: Sequence[Input] = (),
     dynamic: bool = True,
+    call: Call | None = None,
 ) -> Path:
     """Writes ``model`` to ``path`` for ONNX Runtime, OpenVINO, ExecuTorch or torch itself.
 
@@ -68,6 +69,7 @@ def export(
         dynamic: Let the batch and the height and width of the input vary where network and engine allow; False
             fixes them to those of ``example``. The metadata say what came of it: ``dynamic`` and, where
             something stayed fixed, the reason in ``fixed``.
+        call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Returns:
         ``path``.
@@ -81,7 +83,7 @@ def export(
     path = Path(path)
     kind = _format(path, format)
     require(kind)
-    made = network(model, example, tasks)
+    made = network(model, example, tasks, call)
     metadata = _plain(about or {})
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}

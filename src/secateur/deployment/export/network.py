@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Input, preserved_rng
+from secateur.problem import Call, Input, called, described, preserved_rng
 from secateur.pruning import check_plain
 
 
@@ -43,7 +43,9 @@ class Network:
             return dict(zip(self.tasks, self.module(*tensors), strict=True))
 
 
-def network(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Network:
+def network(
+    model: nn.Module, example: Input, tasks: Sequence[str] | None, call: Call | None = None
+) -> Network:
     """Copies ``model`` and checks that it does the tasks.
 
     Raises:
@@ -52,13 +54,18 @@ def network(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Ne
     """
     check_plain(model, "export")
     try:
-        copied = copy.deepcopy(model).cpu().float().eval()
+        copied = called(copy.deepcopy(model).cpu().float().eval(), call)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"export: the model cannot be copied ({error}); keep no open files, locks or tensors with a gradient "
             "history in its attributes."
         ) from error
-    found = _predictions(copied, example)
+    given: Any = example
+    if not isinstance(given, (Tensor, Mapping)):
+        raise ValueError(
+            f"export: example is {described(given)}; give a tensor, or {{name: tensor}}, which call may hand on as the model takes it."
+        )
+    found = _predictions(copied, example, tasks)
     chosen = tuple(dict.fromkeys(found if tasks is None else tasks))
     unknown = [task for task in chosen if task not in found]
     if unknown or not chosen:
@@ -88,20 +95,23 @@ class _Tuple(nn.Module):
         return tuple(found[task] for task in self.tasks)
 
 
-def _predictions(model: nn.Module, example: Input) -> Mapping[str, Tensor]:
+def _predictions(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Mapping[str, Tensor]:
     x = _plain(example) if isinstance(example, Tensor) else {task: _plain(t) for task, t in example.items()}
     with torch.no_grad(), preserved_rng():
         found: Any = model(x)
     if not isinstance(found, Mapping) or not found:
         raise ValueError(
-            f"export: the model returned {type(found).__name__}; it must return a dict {{task: prediction}}."
+            f"export: the model returned {described(found)}; it must return a dict {{task: prediction}}, or call=lambda model, x: "
+            "{task: ...} must."
         )
-    wrong = [task for task, value in found.items() if not isinstance(value, Tensor)]
-    if wrong:
+    kept = {task: value for task, value in found.items() if isinstance(value, Tensor)}
+    missing = [task for task in tasks or () if task in found and task not in kept]
+    if missing or not kept:
+        task = missing[0] if missing else next(iter(found))
         raise ValueError(
-            f"export: the prediction of {wrong[0]!r} is {type(found[wrong[0]]).__name__}; it must be a tensor."
+            f"export: the prediction of {task!r} is {described(found[task])}; it must be a tensor: call=lambda model, x: {{{task!r}: ...}}."
         )
-    return found
+    return kept
 
 
 def _plain(x: Tensor) -> Tensor:
