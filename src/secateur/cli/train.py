@@ -41,7 +41,9 @@ def train(argv: list[str]) -> None:
     dense = found["delta_t"]["against"]
     folders = [out] if dense in (None, "itself") else [Path(dense), out]
     console.print(results_table([read_run(folder) for folder in folders]))
-    if dense is None:
+    if differs := found["delta_t"].get("differs"):
+        console.print(differs, markup=False, soft_wrap=True)
+    elif dense is None:
         console.print(
             "No dense reference found; train one beside it (secateur train dense, otherwise the same options)."
         )

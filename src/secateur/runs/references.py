@@ -1,8 +1,10 @@
-"""The dense run that a run is compared with: given, or found beside it."""
+"""The dense run that a run is compared with: given, or found beside it where all but the method is the same."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from secateur.measures import delta_t
@@ -10,6 +12,9 @@ from secateur.runs.config import Config, telling
 from secateur.runs.folder import RunFolder, differences
 
 Report = dict[str, Any]
+_SUBJECT = ("data", "model", "size")  # of what: a run of others is no candidate
+# The method, its means (what a pruned network learns from, how its density is found), and what decides no more than roundings.
+_METHOD = {"method", "teacher", "distill", "recalibrate", "floors", "tries", "validate_every", "device"}
 
 
 def given(folder: RunFolder, config: Config) -> Report:
@@ -32,24 +37,59 @@ def given(folder: RunFolder, config: Config) -> Report:
     return {**report, "folder": str(folder.path)}
 
 
-def neighbour(folder: RunFolder, config: Config) -> Report | None:
-    """A finished dense run beside this one, of the same data, model, training length and seed."""
-    same = ("data", "model", "size", "batch", "steps", "seed")
-    asked, parent = telling(config), folder.path.resolve().parent
+def neighbour(folder: RunFolder, config: Config) -> tuple[Report | None, str]:
+    """A finished dense run beside this one that differs from it in nothing but the method.
+
+    Returns:
+        Its report; where there is none, None and a sentence on what the nearest dense run of the same data and network
+        differs in, empty where there is no such run either.
+    """
+    parent = folder.path.resolve().parent
+    unfit: list[tuple[str, list[str]]] = []
     for other in sorted(parent.iterdir()) if parent.is_dir() else ():
+        if other == folder.path.resolve():
+            continue
         neighbour = RunFolder(other)
         if not (neighbour.config.is_file() and neighbour.report.is_file()):
             continue
         try:
-            held, report = telling(neighbour.read_config()), neighbour.read_report()
+            held, report = neighbour.read_config(), neighbour.read_report()
         except (ValueError, OSError) as error:
             warnings.warn(
                 f"Looking for a dense run to compare with: {other} is left out. {error}", stacklevel=2
             )
             continue
-        if report and report.get("dense") and all(held.get(key) == asked[key] for key in same):
-            return {**report, "folder": str(folder.path.parent / other.name)}
-    return None
+        if not (report and report.get("dense")):
+            continue
+        told = list(unlike(held, config))
+        if not told:
+            return {**report, "folder": str(folder.path.parent / other.name)}, ""
+        if not any(word.startswith(_SUBJECT) for word in told):
+            unfit.append((other.name, told))
+    if not unfit:
+        return None, ""
+    name, told = min(unfit, key=lambda found: len(found[1]))
+    more = f"; {len(told) - 4} more" if len(told) > 4 else ""
+    return None, (
+        f"No dense run beside {folder.path} has its settings; the nearest, {name}, differs: {'; '.join(told[:4])}{more}. "
+        f"Train one with the same options, or name it: --against {folder.path.parent / name}"
+    )
+
+
+def found(report: Report, given: Report | None, folder: RunFolder, config: Config) -> dict[str, Any]:
+    """ΔT against the reference that was given, or is found beside; ``differs`` says what is not the same, or why there is none."""
+    reference, differs = (given, "") if given else neighbour(folder, config)
+    if given:
+        told = list(unlike(RunFolder(Path(given["folder"])).read_config(), config))
+        differs = f"The reference differs in more than the method: {'; '.join(told)}." if told else ""
+    return {**compared(report, reference), "differs": "" if report["dense"] and not reference else differs}
+
+
+def unlike(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:
+    """What two configurations differ in beside the method, in words."""
+    held, asked = telling(held), telling(asked)
+    for key in sorted((held.keys() | asked.keys()) - _METHOD):
+        yield from differences(held.get(key), asked.get(key), key)
 
 
 def compared(report: Report, reference: Report | None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def train(
     combine = aggregator(config["aggregator"], partial(find, "aggregator", trust=trust))
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
-    judged = _judged(config, problem, reference or references.neighbour(folder, config))
+    judged = _judged(config, problem, reference or references.neighbour(folder, config)[0])
     folder.claim(config)
 
     def record(rows: list[Row]) -> None:
@@ -114,8 +114,7 @@ def train(
         report["rounds"] = method.rounds
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         report["name"] = name or report["method"].rpartition(".")[2]
-        reference = reference or references.neighbour(folder, config)
-        report["delta_t"] = references.compared(report, reference)
+        report["delta_t"] = references.found(report, reference, folder, config)
         write_text(folder.report, json.dumps(_finite(report), indent=1))
         return report
 

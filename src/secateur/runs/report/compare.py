@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from secateur.measures import Stat, delta_t, stat
+from secateur.runs.references import unlike
 from secateur.runs.report.formats import listing
 from secateur.runs.report.read import Results, RunRecord
+
+_TOLD = ("seed ", "out ", "data", "size ")  # differences that are no matter, or have a notice of their own
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
         by_key.setdefault(_key(record), []).append(record)
     groups = tuple(Group(_label(members), tuple(members)) for members in by_key.values())
     reference = next((g for g in groups if g.first.dense), None)
-    return Comparison(tuple(records), groups, reference, tuple(_notices(records, reference)))
+    return Comparison(tuple(records), groups, reference, tuple(_notices(records, groups, reference)))
 
 
 def _delta(
@@ -117,7 +120,7 @@ def _label(records: Sequence[RunRecord]) -> str:
     return "".join(letters[0] for letters in shared).rstrip("-_. ") or records[0].method
 
 
-def _notices(records: Sequence[RunRecord], reference: Group | None) -> list[str]:
+def _notices(records: Sequence[RunRecord], groups: Sequence[Group], reference: Group | None) -> list[str]:
     notices: list[str] = []
     if reference is None:
         notices.append(
@@ -130,6 +133,13 @@ def _notices(records: Sequence[RunRecord], reference: Group | None) -> list[str]
         notices.append(
             f"The data settings of {listing(data)} differ from those of {first.name}; compare with care."
         )
+    for group in groups if reference is not None else ():
+        told = [t for t in unlike(reference.first.config, group.first.config) if not t.startswith(_TOLD)]
+        if told:
+            notices.append(
+                f"{group.label} and its dense reference {reference.label} differ in more than the method, so "
+                f"\N{GREEK CAPITAL LETTER DELTA}T says this too: {'; '.join(told)}."
+            )
     inputs = [r.name for r in records if r.macs.input != first.macs.input]
     if inputs:
         notices.append(

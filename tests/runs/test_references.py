@@ -1,0 +1,115 @@
+"""The dense run beside a run is its reference only where all but the method is the same; otherwise it is said what differs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from run_folders import make_run, page_of
+from secateur.cli import main
+from secateur.runs.config import Config, parse, resolved
+from secateur.runs.folder import RunFolder
+from secateur.runs.references import neighbour
+from tiny_runs import TINY, train
+
+# What a run is told to be, other than the method; the network and the data are found wanting without a word.
+OTHERS = {
+    "lr": ["--lr", "1000"],
+    "decay": ["--decay", "constant"],
+    "betas": ["--betas", "[0.5, 0.999]"],
+    "weight_decay": ["--weight_decay", "0.1"],
+    "precision": ["--precision", "bf16-mixed"],
+    "aggregator": ["--aggregator", "Sum"],
+    "weighting": ["--weighting", "Equal"],
+    "weighting.window": ["--weighting.window", "0.2"],
+    "batch": ["--batch", "2"],
+    "steps": ["--steps", "3"],
+    "seed": ["--seed", "1"],
+}
+METHODS = {
+    "density": ["--method.density", "0.5"],
+    "teacher": ["--teacher", "dense", "--distill", "0.5"],
+    "recalibrate": ["--recalibrate", "2"],
+    "floors": ["--floors", "{seg: 0.1}", "--tries", "2"],
+    "looks": ["--validate_every", "1"],
+    "device": ["--device", "auto"],
+}
+
+
+def config(recipe: str, *options: str) -> Config:
+    return resolved(parse([recipe, *TINY, "--steps", "2", *options]))
+
+
+def dense_run(folder: Path, *options: str) -> None:
+    RunFolder(folder).claim(config("dense", *options))
+    report: dict[str, Any] = {"dense": True, "tasks": {"depth": {"abs": 0.5}}}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+
+
+@pytest.mark.parametrize("setting", OTHERS)
+def test_a_run_of_other_settings_is_no_reference(setting: str, tmp_path: Path) -> None:
+    dense_run(tmp_path / "dense", *OTHERS[setting])
+    found, said = neighbour(RunFolder(tmp_path / "run"), config("magnitude"))
+    assert found is None
+    assert f"the nearest, dense, differs: {setting}" in said
+    assert f"--against {tmp_path / 'dense'}" in said
+
+
+@pytest.mark.parametrize("setting", METHODS)
+def test_the_method_and_its_means_do_not_matter(setting: str, tmp_path: Path) -> None:
+    dense_run(tmp_path / "dense")
+    found, said = neighbour(RunFolder(tmp_path / "run"), config("magnitude", *METHODS[setting]))
+    assert found is not None
+    assert found["folder"] == str(tmp_path / "dense")
+    assert said == ""
+
+
+def test_the_one_that_fits_is_taken_whatever_stands_before_it(tmp_path: Path) -> None:
+    dense_run(tmp_path / "a", "--lr", "1000")
+    dense_run(tmp_path / "b")
+    found, _ = neighbour(RunFolder(tmp_path / "run"), config("magnitude"))
+    assert found is not None
+    assert found["folder"] == str(tmp_path / "b")
+
+
+def test_the_nearest_is_named_and_other_networks_are_not(tmp_path: Path) -> None:
+    dense_run(tmp_path / "a", "--lr", "1000", "--seed", "1")
+    dense_run(tmp_path / "b", "--lr", "1000")
+    dense_run(tmp_path / "c", "--model.width", "0.1")
+    _, said = neighbour(RunFolder(tmp_path / "run"), config("magnitude"))
+    assert "the nearest, b, differs: lr is 1000.0 there, 0.001 asked." in said
+    (tmp_path / "other").mkdir()
+    dense_run(tmp_path / "other" / "c", "--model.width", "0.1")
+    assert neighbour(RunFolder(tmp_path / "other" / "run"), config("magnitude")) == (None, "")
+
+
+def test_the_command_line_says_it_and_the_report_holds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train("dense", tmp_path / "dense", "--lr", "0.01", steps=2) == 0
+    assert train("magnitude", tmp_path / "run", steps=2) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "differs: lr is 0.01 there, 0.001 asked. Train one with the same options, or name it" in said
+    found = json.loads((tmp_path / "run" / "report.json").read_text())["delta_t"]
+    assert found["against"] is None
+    assert found["mean"] is None
+
+    given = ["--against", str(tmp_path / "dense")]
+    assert train("magnitude", tmp_path / "given", *given, steps=2) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The reference differs in more than the method: lr is 0.01 there, 0.001 asked." in said
+    assert main(["report", str(tmp_path / "dense"), str(tmp_path / "given")]) == 0
+
+
+def test_a_page_says_it_of_the_runs_that_it_is_given(tmp_path: Path) -> None:
+    dense = make_run(tmp_path / "dense", dense=True)
+    with (dense / "config.yaml").open("a") as file:
+        file.write("lr: 1000\n")
+    page = page_of([dense, make_run(tmp_path / "run")], tmp_path)
+    assert "adapmtl and its dense reference dense differ in more than the method" in page.text
+    assert "lr is 1000 there, None asked" in page.text
+    alike = [make_run(tmp_path / "two" / "dense", dense=True), make_run(tmp_path / "two" / "run")]
+    assert "in more than the method" not in page_of(alike, tmp_path).text
