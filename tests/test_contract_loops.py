@@ -45,7 +45,7 @@ def test_a_loop_of_ones_own_ends_as_fit_does(make: Make) -> None:
 @every_method
 def test_what_raised_leaves_a_plain_model_and_the_next_training_is_as_asked(make: Make) -> None:
     problem = two_heads()
-    at = make(0.2).rounds * STEPS - STEPS // 2
+    at = make(0.2).total(STEPS) - STEPS // 2
 
     def stop(pruning: Pruning) -> None:
         if pruning.done == at:
@@ -96,7 +96,7 @@ def test_a_start_that_raises_changes_nothing(make: Make, monkeypatch: pytest.Mon
 def test_a_loop_of_ones_own_goes_on_bit_for_bit(make: Make) -> None:
     straight = two_heads()
     own_loop(straight, make(0.2), UncertaintyWeighting(), steps=STEPS)
-    total = make(0.2).rounds * STEPS
+    total = make(0.2).total(STEPS)
     saved = io.BytesIO()
     begun = two_heads()
 
@@ -115,7 +115,7 @@ def test_a_loop_of_ones_own_goes_on_bit_for_bit(make: Make) -> None:
                     optimizer.load_state_dict(state["optimizer"])
                     torch.set_rng_state(state["rng"])
                 for x, targets in islice(endless(problem), first, last):
-                    if pruning.done and pruning.done % STEPS == 0:
+                    if pruning.turns.between_rounds:
                         optimizer = pruning.attach(adamw(pruning.groups()))
                     pruning.loss(problem.model(x), targets).backward()
                     optimizer.step()

@@ -129,7 +129,9 @@ def test_same_seed_same_result(make: Make) -> None:
 def test_resumes_bit_for_bit(make: Make, tmp_path: Path) -> None:
     straight = two_heads()
     rows = fit(straight, make(0.2), AdaptiveWeighting(), steps=STEPS).rows
-    later = tuple(STEPS * number + step for number in range(1, make(0.2).rounds) for step in (7, 33))
+    method = make(0.2)
+    ends = [STEPS + number * (STEPS - method.resumes_at(STEPS)) for number in range(method.rounds - 1)]
+    later = tuple(end + step for end in ends for step in (7, 25))
     stops = (5, 13, 22, 31, 39, *later)
     stopped = stopped_and_resumed(two_heads, lambda: make(0.2), tmp_path / "c.pt", stops)
     assert equal(weights(straight), weights(stopped))

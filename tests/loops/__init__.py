@@ -41,7 +41,7 @@ def own_loop(
     with Pruning(problem, method, weighting, steps=steps) as pruning:
         while pruning.done < pruning.total:
             optimizer = pruning.attach(make(pruning.groups()))
-            for x, targets in islice(batches, steps):
+            for x, targets in islice(batches, pruning.left):
                 pruning.loss(problem.model(x), targets).backward()
                 optimizer.step()
                 optimizer.zero_grad()

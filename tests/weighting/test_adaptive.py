@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from problems import two_heads
+from secateur.runs.config import build, parse, resolved
 from secateur.weighting import AdaptiveWeighting, Equal, Fixed, adaptive_weights
 
 
@@ -91,3 +92,64 @@ def test_fixed_and_equal() -> None:
 def test_bad_settings() -> None:
     with pytest.raises(ValueError, match="window 0"):
         AdaptiveWeighting(window=0)
+
+
+def test_the_published_code_by_hand() -> None:
+    """A mean of ratios over two steps, filled from the end of the warm-up on, in force one change later.
+
+    Warm-up 2: losses 3, 4, ... count. Colour changes 1/2, 1/1, 2/3, 1/2; shade 0.5/4.5 and 0.5/4 in turn. At step 6 three
+    changes are known and the last two, 1 and 2/3, are averaged; at step 7 2/3 and 1/2.
+    """
+    weighting = AdaptiveWeighting(window=2, warmup=2, variant="code", normalize=False)
+    weighting.start(two_heads(), 7)
+    colour = [9.0, 0.1, 1.0, 2.0, 1.0, 3.0, 2.0]
+    shade = [0.1, 7.0, 4.0, 4.5, 4.0, 4.5, 4.0]
+    given = feed(weighting, colour, shade)
+    assert given[:5] == [{"colour": 1.0, "shade": 1.0}] * 5
+    for now, r_colour, r_shade in (
+        (given[5], (1 + 2 / 3) / 2, (0.5 / 4 + 0.5 / 4.5) / 2),
+        (given[6], (2 / 3 + 1 / 2) / 2, (0.5 / 4.5 + 0.5 / 4) / 2),
+    ):
+        mean = (r_colour + r_shade) / 2
+        assert float(now["colour"]) == pytest.approx(r_colour / mean, rel=1e-5)
+        assert float(now["shade"]) == pytest.approx(r_shade / mean, rel=1e-5)
+
+
+def test_the_published_code_resumes() -> None:
+    straight, begun, resumed = (AdaptiveWeighting(window=3, warmup=2, variant="code") for _ in range(3))
+    for weighting in (straight, begun, resumed):
+        weighting.start(two_heads(), 20)
+    colour, shade = [1.0 + (7 * k % 5) for k in range(12)], [2.0 + (3 * k % 4) for k in range(12)]
+    whole = feed(straight, colour, shade)
+    feed(begun, colour[:7], shade[:7])
+    resumed.load_state_dict(begun.state_dict())
+    assert feed(resumed, colour[7:], shade[7:]) == whole[7:]
+
+
+@pytest.mark.parametrize(("variant", "first"), [("paper", 6), ("code", 7)])
+def test_weights_that_never_change_are_said(variant: str, first: int) -> None:
+    """Losses of the window's steps, and with the code's rule one more, are needed first."""
+    problem = two_heads()
+    settings = {"window": 3, "warmup": 5} if variant == "paper" else {"window": 3, "warmup": 2}
+    weighting = AdaptiveWeighting(**settings, variant=variant)  # type: ignore[arg-type]
+    weighting.start(problem, first)
+    given = feed(weighting, [1.0, 2.0] * 5, [1.0, 1.1] * 5)
+    assert given[first - 2] == {"colour": 1.0, "shade": 1.0}
+    assert given[first - 1] != {"colour": 1.0, "shade": 1.0}
+    with pytest.warns(
+        UserWarning, match=rf"from step {first} on, and there are {first - 1}: every task will weigh 1"
+    ):
+        weighting.start(problem, first - 1)
+
+
+@pytest.mark.parametrize("recipe", ["adapmtl_paper", "adapmtl_reference"])
+def test_the_published_recipes_weigh_in_short_runs_too(recipe: str) -> None:
+    weighting = build("weighting", resolved(parse([recipe])))
+    weighting.start(two_heads(), 20_000)
+    assert (weighting._length, weighting._begin) == (
+        {"adapmtl_paper": 400, "adapmtl_reference": 500}[recipe],
+        5_000,
+    )
+    weighting.start(two_heads(), 100)
+    last = feed(weighting, [1.0, 2.0] * 50, [1.0, 1.1] * 50)[-1]
+    assert float(last["colour"]) != float(last["shade"])

@@ -10,7 +10,7 @@ from secateur.data.captions.stories import stories, stories_frames
 from secateur.data.celebamask.celebamask import celebamask, celebamask_frames
 from secateur.data.cityscapes import cityscapes, cityscapes_frames
 from secateur.data.data import Data
-from secateur.data.dense import dense_data
+from secateur.data.dense import dense_data, squared_errors
 from secateur.data.domains.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.making import Loading
@@ -47,6 +47,7 @@ __all__ = [
     "hf_images",
     "nyuv2",
     "rooms",
+    "squared_errors",
     "stories",
     "taskonomy",
 ]

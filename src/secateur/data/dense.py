@@ -163,11 +163,27 @@ def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
     return torch.where(valid, 1.0 - cosine, 0.0).sum() / _count(valid)
 
 
+def squared_errors(tasks: Mapping[str, Task]) -> dict[str, Task]:
+    """The tasks, those trained on the absolute error of a map (depth, edges, keypoints) on its squared error instead."""
+    found = dict(tasks)
+    for name, task in tasks.items():
+        if isinstance(task.loss, partial) and task.loss.func is masked_l1:
+            found[name] = replace(task, loss=partial(masked_squared, **task.loss.keywords))
+    return found
+
+
 def masked_l1(prediction: Tensor, target: Tensor, above: float) -> Tensor:
     """Mean absolute error where the target at the prediction's resolution lies above ``above``; 0 if nowhere."""
     truth = _fitted(prediction, target)
     valid = truth > above
     return torch.where(valid, (prediction.float() - truth).abs(), 0.0).sum() / _count(valid)
+
+
+def masked_squared(prediction: Tensor, target: Tensor, above: float) -> Tensor:
+    """Mean squared error, where :func:`masked_l1` has the absolute one."""
+    truth = _fitted(prediction, target)
+    valid = truth > above
+    return torch.where(valid, (prediction.float() - truth).square(), 0.0).sum() / _count(valid)
 
 
 def _fitted(prediction: Tensor, target: Tensor) -> Tensor:

@@ -26,8 +26,9 @@ class DiSparseDynamic(Masked):
 
     Layer densities are Erdős-Rényi-Kernel. A shared layer grows what any of its tasks wants, so between two exchanges the
     density lies above the one asked, as published; at ``until`` a last drop makes it exact, and the masks stay. Unlike in the
-    published code, gradients are those of the masked network, and what is grown begins at 0 with fresh optimizer state; where no
-    gradient ever reaches it stays 0, and then fewer weights than asked are nonzero.
+    published code, gradients are those of the masked network, and what is grown begins at 0 with fresh optimizer state, except
+    what the same exchange dropped, which keeps both. Where no gradient ever reaches a grown weight it stays 0, and then
+    fewer weights than asked are nonzero.
 
     Args:
         density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
@@ -136,8 +137,9 @@ class DiSparseDynamic(Masked):
         for own in wanted.values():
             for name, gradient in own.items():
                 grown[name] = grown[name] | top(gradient.abs(), moved[name], ~kept[name])
-        self.masks.replace_(kept, optimizer)  # what is dropped and grown at once begins anew
-        self.masks.replace_(grown, optimizer)
+        self.masks.replace_(
+            grown, optimizer
+        )  # once: what is dropped and grown in one exchange was never away
 
     def _settle(self, optimizer: Optimizer | None) -> None:
         self.masks.replace_(self._smaller(self._count), optimizer)

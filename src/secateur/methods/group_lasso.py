@@ -44,10 +44,8 @@ class GroupLasso(Sparsifier):
     a λ that brings it to zero by then, and cut for good when it does. What is not due is spared, which caps the penalty
     and leaves the survivors unshrunk; after the ramp they train on alone.
 
-    The published Adam divides by D = √v + eps and puts the bias correction into the step. torch's divides by
-    √v/√(1 − β₂ᵏ) + eps: the same step if its eps were eps/√(1 − β₂ᵏ), so the two differ only in the first few thousand
-    steps and only where √v is not far above eps. The prox uses the published D; with the adaptive metric the grouped
-    weights take their Adam step with the same eps. A step that a gradient scaler skips is still followed by its prox.
+    The prox uses the published D = √v + eps, by which the published Adam divides too; torch's divides by √v/√(1 − β₂ᵏ) and its
+    own eps, or ``adam_eps``, whatever λ or ``density`` is. A step that a gradient scaler skips is still followed by its prox.
 
     Args:
         density: Kept share of the grouped weights' cost at the end of the ramp, in (0, 1]; give this or ``strength``.
@@ -62,7 +60,8 @@ class GroupLasso(Sparsifier):
         norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; ``density`` is exact, and every layer keeps a weight.
         warmup: With ``strength``: steps before the penalty; a fraction below 1 is a share of all steps.
         ramp: With ``density``: shares of the steps at which the share begins to fall and reaches its target.
-        eps: Added to √v; sets the scale below which weights die, so a hyper-parameter of the sparsity.
+        eps: Added to √v in D; sets the scale below which weights die, so a hyper-parameter of the sparsity.
+        adam_eps: Of the optimizer's steps (published: 1e-6, that of D); None leaves it the optimizer's own.
         decay: Decoupled weight decay of all parameters, in place of the optimizer's own (published: 0.1).
         bias_correct_prox: D·(1 − β₁ᵏ)/√(1 − β₂ᵏ), the metric of the very step; without, early steps shrink more.
     """
@@ -79,16 +78,17 @@ class GroupLasso(Sparsifier):
         warmup: float = 0.0,
         ramp: tuple[float, float] = (0.1, 0.7),
         eps: float = 1e-6,
+        adam_eps: float | None = None,
         decay: float | None = None,
         bias_correct_prox: bool = False,
     ) -> None:
         if (density is None) == (strength is None):
             raise ValueError(f"GroupLasso: density {density}, strength {strength}; give exactly one of them.")
         schedules.check_density(1.0 if density is None else density)
-        if not 0 <= (strength or 0.0) < math.inf or eps <= 0 or warmup < 0 or (decay or 0.0) < 0:
-            raise ValueError(
-                f"GroupLasso: strength {strength}, warmup {warmup} and decay {decay} must not be negative, eps {eps} positive."
-            )
+        own = eps if adam_eps is None else adam_eps
+        if not 0 <= (strength or 0.0) < math.inf or warmup < 0 or (decay or 0.0) < 0 or min(eps, own) <= 0:
+            said = f"strength {strength}, warmup {warmup} and decay {decay} must not be negative"
+            raise ValueError(f"GroupLasso: {said}, adam_eps {own} and eps {eps} positive.")
         if norm == "l1" and of != "parameters":
             raise ValueError(f"of is {of!r}, but norm 'l1' removes single weights; choose of='parameters'.")
         if groups == "all" and norm != "l1":
@@ -97,7 +97,7 @@ class GroupLasso(Sparsifier):
         self.density, self.strength, self.of = density, strength, of
         self.groups, self._chosen = groups or ("all" if norm == "l1" else "input"), groups is not None
         self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp
-        self.eps, self.decay, self.bias_correct_prox = eps, decay, bias_correct_prox
+        self.eps, self.adam_eps, self.decay, self.bias_correct_prox = eps, adam_eps, decay, bias_correct_prox
         self.masks: Masks | None = None
 
     def start(self, problem: Problem, steps: int) -> None:
@@ -127,20 +127,20 @@ class GroupLasso(Sparsifier):
             self._strongest(self.density, None)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """The grouped weights with eps, and with ``decay`` all the others too."""
-        eps: dict[str, Any] = {"eps": self.eps} if self.metric == "adaptive" and self._active else {}
-        if self.decay is None:
-            return [{"params": list(self._weights.values()), **eps}] if eps else []
-        decay = {"weight_decay": self.decay, "decoupled_weight_decay": True, **eps}
-        return [{"params": list(self._weights.values()), **decay}, {"params": self._others, **decay}]
+        """The grouped weights, and with ``decay`` or ``adam_eps`` all the others too."""
+        asked: dict[str, Any] = {} if self.adam_eps is None else {"eps": self.adam_eps}
+        asked |= {} if self.decay is None else {"weight_decay": self.decay, "decoupled_weight_decay": True}
+        own = [{"params": list(self._weights.values()), **asked}] if asked or self._active else []
+        return [*own, {"params": self._others, **asked}] if asked else own
 
     def bind(self, optimizer: Optimizer) -> None:
         """Checks that the optimizer has what the metric needs; enforces the masks."""
-        kind = type(optimizer).__name__
-        if self.metric == "adaptive" and self._active and "betas" not in optimizer.param_groups[0]:
-            raise ValueError(
-                f"metric 'adaptive' needs the moments of Adam, and {kind} has none; choose metric='euclidean'."
-            )
+        kind, first = type(optimizer).__name__, optimizer.param_groups[0]
+        if self.metric == "adaptive" and self._active and "betas" not in first:
+            said = "needs the moments of Adam, and"
+            raise ValueError(f"metric 'adaptive' {said} {kind} has none; choose metric='euclidean'.")
+        if self.adam_eps is not None and "eps" not in first:
+            raise ValueError(f"adam_eps is {self.adam_eps}, and {kind} has no eps; choose Adam.")
         if self.decay is not None and "decoupled_weight_decay" not in optimizer.defaults:
             raise ValueError(f"decay {self.decay} is decoupled, which {kind} does not know; choose Adam.")
         self._optimizer = optimizer

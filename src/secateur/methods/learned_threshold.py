@@ -23,7 +23,8 @@ class LearnedThreshold(Thresholded):
 
     The task gradient alone does not raise the thresholds to a useful density, nor does it know a target; so a pressure
     is added, and the mask is frozen at exactly the density asked as soon as that is crossed. If it has not been by
-    ``deadline``, the thresholds are raised by one common factor to the exact density, with a warning.
+    ``deadline``, the mask is cut to it, with a warning: what one common factor of all thresholds would take goes. The others
+    are shrunk by the thresholds as they were trained to be, not by that factor.
 
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
@@ -120,7 +121,8 @@ class LearnedThreshold(Thresholded):
             if late and reached > self.density:
                 warnings.warn(
                     f"LearnedThreshold: the thresholds reached density {reached:.3f} by step {step}, not {self.density}; they are "
-                    "raised by one common factor to the exact density. Raise the pressure or the initial θ to reach it in training.",
+                    "raised by one common factor that says which weights go; what stays is not shrunk by it. Raise the pressure or the "
+                    "initial θ to reach it in training.",
                     stacklevel=3,
                 )
             return late or reached <= self.density
@@ -150,6 +152,9 @@ class LearnedThreshold(Thresholded):
         highest = max(float(t) for t in self._theta.values())
         factor = {c: math.exp(_log_sigmoid(float(t)) - _log_sigmoid(highest)) for c, t in self._theta.items()}
         return {name: max(factor[c], 1e-6) for c, names in self.partition.items() for name in names}
+
+    def _in_force(self) -> dict[str, Tensor]:
+        return {name: self._theta[c].sigmoid() for c, names in self.partition.items() for name in names}
 
 
 def _shrunk(theta: Tensor, weight: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from secateur.pruning import InRounds, check_share
 class LotteryTicket(InRounds):
     """Trains, prunes the smallest weights, puts the survivors back to where they began, and trains again.
 
-    Training costs ``rounds`` times the steps. Two rounds are the one-shot ticket that AdapMTL compares with; with more, a
-    round leaves the same share of the weights each time. Parameters that are not pruned go back to the same step. BatchNorm's
+    Training costs ``rounds`` times the steps, less those that ``rewind`` saves: a round that goes back to a step goes on from
+    there, its schedule too, as in the published code. Two rounds are the one-shot ticket that AdapMTL compares with; with
+    more, a round leaves the same share of the weights each time. Parameters that are not pruned go back to the same step. BatchNorm's
     running statistics always go back to those before training, whatever ``rewind`` is: those of a later step are of the
     dense network, and the pruned one measures its own.
 
@@ -50,9 +51,13 @@ class LotteryTicket(InRounds):
         self._round = 0
         self._origin = self._copied()
 
+    def resumes_at(self, steps: int) -> int:
+        """The step whose weights are gone back to; at least one is left to train."""
+        return min(round(self.rewind * steps), steps - 1) if self.rounds > 1 else 0
+
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Remembers the weights to go back to."""
-        if self._round == 0 and self.density < 1.0 and step == self.at_step(self.rewind):
+        if self._round == 0 and self.density < 1.0 and step == self.resumes_at(self.steps):
             before = {name: self._origin[name] for name in self._statistics()}
             self._origin = {**self._copied(), **before}
 

@@ -25,9 +25,10 @@ from secateur.pruning import (
 class RigL(Masked):
     """Random masks at first; every few steps each layer drops its smallest weights and grows as many others.
 
-    The masks have the density asked at every step. What is grown begins at 0, with fresh optimizer state; where no gradient
-    ever reaches it stays 0, and then fewer weights than asked are nonzero. The gradients
-    that decide about growth are those of the training step itself, before the masks zero them.
+    The masks have the density asked at every step. What is grown begins at 0, with fresh optimizer state, except what the same
+    exchange dropped, which keeps both, as in the published code. Where no gradient ever reaches a grown weight it stays 0, and
+    then fewer weights than asked are nonzero. The gradients that decide about growth are those of the training step itself,
+    before the masks zero them.
 
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
@@ -106,7 +107,7 @@ class RigL(Masked):
         count = {n: round(share * int(old[n].sum())) if n in wanted else 0 for n in old}
         kept = {n: dropped(p.detach(), old[n], count[n]) for n, p in self.weights.items()}
         grown = {n: top(wanted[n], count[n], ~kept[n]) if count[n] else kept[n] for n in kept}
-        self.masks.replace_(kept, optimizer)  # what is dropped and grown at once begins anew
+        # Once, when all is decided: what is dropped and grown in one exchange was never away, and keeps weight and moments.
         self.masks.replace_({n: kept[n] | grown[n] for n in kept}, optimizer)
         self._gradients = {}
 

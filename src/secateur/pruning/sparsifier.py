@@ -49,6 +49,14 @@ class Sparsifier:
             )
         return super().__new__(cls)
 
+    def resumes_at(self, steps: int) -> int:
+        """The step of a round of ``steps`` that later rounds go on from: its schedule, and so many steps fewer; 0 begins anew."""
+        return 0
+
+    def total(self, steps: int) -> int:
+        """Optimizer steps over all rounds, ``steps`` in the first."""
+        return steps + (self.rounds - 1) * (steps - self.resumes_at(steps))
+
     def start(self, problem: Problem, steps: int) -> None:
         """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here.
 

@@ -114,6 +114,7 @@ def bake(
     keep: int,
     form: Form = "soft",
     at_least: int = 0,
+    highest: Mapping[str, Tensor] | None = None,
 ) -> Masks:
     """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
 
@@ -124,21 +125,26 @@ def bake(
         keep: Number of weights to keep, in all.
         form: How the survivors are shrunk.
         at_least: Weights that every layer keeps. A layer that would have fewer is shrunk by the largest of the rest of it.
+        highest: Name to the threshold in force; none is raised above it. What a cut to ``keep`` takes beside is taken from the
+            mask alone, so that the survivors compute what they did. None lets the common level shrink them all.
     """
     ratios = {name: w.abs().div_(scales[name]) for name, w in weights.items()}
     chosen = dict(zip(weights, top_masks(guarded(list(ratios.values()), at_least), keep), strict=True))
     pruned = {n: r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()}
     least = {n: r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()}
-    highest = max(pruned.values()) if pruned else None
+    largest = max(pruned.values()) if pruned else None
     spared = {
-        n for n, value in least.items() if highest is not None and value < highest
+        n for n, value in least.items() if largest is not None and value < largest
     }  # kept by the guard alone
     # Just below the smallest survivor and no lower than the largest of the pruned: every survivor stays nonzero.
     lowest = min(value for n, value in least.items() if n not in spared)
     level = torch.nextafter(lowest, torch.zeros_like(lowest))
-    level = torch.minimum(level, highest) if highest is not None else torch.zeros_like(level)
+    level = torch.minimum(level, largest) if largest is not None else torch.zeros_like(level)
     levels = {n: pruned.get(n, torch.zeros_like(level)) if n in spared else level for n in weights}
-    shrunk = {name: shrink(w, levels[name] * scales[name], form) for name, w in weights.items()}
+    thresholds = {name: levels[name] * scales[name] for name in weights}
+    if highest is not None:
+        thresholds = {n: torch.minimum(t, highest[n].to(t)) for n, t in thresholds.items()}
+    shrunk = {name: shrink(w, thresholds[name], form) for name, w in weights.items()}
     detach(model)
     for name, weight in weights.items():
         value, latent = shrunk[name], weight.clone()

@@ -107,9 +107,15 @@ class Thresholded(Sparsifier):
 
     def _freeze(self, optimizer: Optimizer | None) -> None:
         keep = self._keep(self.density)
-        self.masks = bake(self.model, self.weights, self._scales(), keep, self.shrinkage, self.at_least)
+        self.masks = bake(
+            self.model, self.weights, self._scales(), keep, self.shrinkage, self.at_least, self._in_force()
+        )
         if optimizer is not None:
             self.masks.zero_state_(optimizer)
+
+    def _in_force(self) -> Mapping[str, Tensor] | None:
+        """Name of each weight to the threshold that the freeze must not exceed; None where it sets them as the schedule does."""
+        return None
 
     @abstractmethod
     def _begin(self, like: nn.Parameter) -> None:

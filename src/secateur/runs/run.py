@@ -6,6 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal, cast
 import torch
 from lightning_fabric import Fabric
 
-from secateur.data import Data
+from secateur.data import Data, squared_errors
 from secateur.measures import Overlap, cost, evaluate, higher_is_better, overlap
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
@@ -83,7 +84,7 @@ def train(
     def record(rows: list[Row]) -> None:
         write_text(folder.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
         if on_log:
-            on_log(rows, config["steps"] * method.rounds)
+            on_log(rows, method.total(config["steps"]))
 
     with folder.held():
         if folder.finished and (done := folder.read_report()) is not None:
@@ -111,7 +112,7 @@ def train(
         save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
         save_samples(problem, data, folder.samples)
         report = _report(config, problem, data, history.seconds, command)
-        report["rounds"] = method.rounds
+        report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         report["name"] = name or report["method"].rpartition(".")[2]
         report["delta_t"] = references.found(report, reference, folder, config)
@@ -128,6 +129,8 @@ def make_problem(config: Config, workers: int = 0, trust: Trust | None = None) -
         "workers": workers,
     }
     data = cast(Data, build("data", config, trust, **linked))
+    if config.get("map_error") == "squared":  # a run of before there was a choice has no such key
+        data = replace(data, tasks=squared_errors(data.tasks))
     torch.manual_seed(config["seed"])
     model = build("model", config, trust, tasks=data.channels)
     return Problem(model, data.tasks, data.train, data.val, data.test), data

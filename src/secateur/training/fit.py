@@ -131,7 +131,7 @@ def _train(
 ) -> History:
     """One training, from its beginning or from where its checkpoint stopped."""
     fabric, steps = asked.fabric_of(problem), asked.steps_of(problem)
-    total = steps * method.rounds
+    total = method.total(steps)
     log_every = asked.log_every or max(1, total // 200)
     checkpoint_every = asked.checkpoint_every or max(1, total // 20)
     validate_every = asked.validate_every if problem.val is not None else 0
@@ -166,11 +166,11 @@ def _train(
         problem.model.train()
         while pruning.done < total:
             began = time.perf_counter()
-            if pruning.done and pruning.done % steps == 0:  # a new round: a new optimizer, only then
+            if pruning.turns.between_rounds:  # a new round: a new optimizer, only then
                 inner = pruning.attach(make(pruning.groups()))
                 stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
             for group, rate in zip(inner.param_groups, rates, strict=True):
-                group["lr"] = rate * schedule(pruning.done % steps / steps)
+                group["lr"] = rate * schedule(pruning.turns.place / steps)
 
             x, targets = to_device(problem.batch(next(stream)), fabric.device)
             with backward.around():

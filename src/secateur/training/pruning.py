@@ -56,17 +56,22 @@ class Pruning:
         self._objective: Objective | None = None
         self._optimizer: Optimizer | None = None
         self._step_hook, self._left = cast(Any, None), False
-        self._turns = Turns(steps, self.method.rounds, accumulate)
+        self.turns = Turns(steps, self.method.rounds, accumulate, self.method.resumes_at)
 
     @property
     def done(self) -> int:
         """Steps that have ended, over all rounds."""
-        return self._turns.done
+        return self.turns.done
 
     @property
     def total(self) -> int:
         """Steps over all rounds."""
-        return self._turns.total
+        return self.turns.total
+
+    @property
+    def left(self) -> int:
+        """Steps that the round under way still has; the next round wants a new optimizer."""
+        return self.turns.steps - self.turns.place
 
     def __enter__(self) -> Pruning:
         return self.enter()
@@ -93,8 +98,8 @@ class Pruning:
         self._hold.check(*held)
         try:
             self._hold.take(*held)
-            self.method.start(self.problem, self._turns.steps)
-            self.weighting.start(self.problem, self._turns.steps * self._turns.accumulate)
+            self.method.start(self.problem, self.turns.steps)
+            self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
             self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
             self._hold.keep(computing_once(self.problem))
             self.labels = Labels(self.problem)
@@ -124,7 +129,7 @@ class Pruning:
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
-        self._optimizer, self._turns.ready = optimizer, True
+        self._optimizer, self.turns.ready = optimizer, True
         self._step_hook = AfterStep(optimizer, self._updated)
         return given
 
@@ -139,34 +144,31 @@ class Pruning:
         Raises:
             ValueError, RuntimeError: If predictions, targets and tasks do not fit together; if it is not a loss's turn.
         """
-        return self.terms(predictions, targets, x).total / self._turns.accumulate
+        return self.terms(predictions, targets, x).total / self.turns.accumulate
 
     def terms(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Terms:
         """The same in its parts, for whoever takes gradients of each task; not divided."""
         objective = self._entered()
         if is_grad_enabled():  # otherwise it is validation, which nothing is to learn from
-            self._turns.ask()
+            self.turns.ask()
         return objective(predictions, targets, x)
 
     def step(self, *, own_loss: bool = False) -> None:
         """Ends a training step; call it once after each step of the optimizer, or after one that a gradient scaler skipped.
 
-        Args:
-            own_loss: The loss was the caller's own; only a method without a penalty and equal weights can do with it.
-
-        Raises:
-            RuntimeError: If there was no loss, no optimizer, or no step left.
+        With ``own_loss`` the loss was the caller's own, which only a method without a penalty and equal weights can do with.
+        RuntimeError if there was no loss, no optimizer, or no step left.
         """
         objective = self._entered()
-        skipped = self._turns.end(own_loss)  # by a gradient scaler
+        skipped = self.turns.end(own_loss)  # by a gradient scaler
         self._step_hook.reset()
         if own_loss:
             objective.check_own_loss()
         if skipped:
             self._updated()
-        self._turns.next(skipped, own_loss)
-        if self._turns.between_rounds:
-            self.method.after_round(self.done // self._turns.steps - 1)
+        self.turns.next(skipped, own_loss)
+        if self.turns.between_rounds:
+            self.method.after_round(self.turns.ended - 1)
             self._release()
 
     def density(self) -> Density:
@@ -179,7 +181,7 @@ class Pruning:
         return self._followers.add(copy)
 
     def leave(self, *, early: bool = False) -> None:
-        """Ends the training: the model is plain, with exact zeros, and copies that follow; ``early`` where steps are missing on purpose.
+        """Ends the training, ``early`` if steps are left: the model is plain, with exact zeros; copies that follow get them too.
 
         Raises:
             RuntimeError, ValueError, FloatingPointError: If steps are missing, or the zeros asked, or a weight is not finite.
@@ -197,7 +199,7 @@ class Pruning:
             self.undo()
         self.finite.check()
         if not early:
-            self._turns.check_complete()
+            self.turns.check_complete()
         if missed := self.method.missed():
             raise ValueError(f"{type(self.method).__name__}: {missed}")
 
@@ -212,7 +214,7 @@ class Pruning:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on beside model, optimizer and data, as tensors and plain values; weights are finite."""
         self._entered()
-        self._turns.check_between()
+        self.turns.check_between()
         self.finite.check()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
         return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
@@ -226,12 +228,12 @@ class Pruning:
         self._hold.begin()
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
-        self._turns.done = state["done"]
-        if self._turns.between_rounds:
+        self.turns.done = state["done"]
+        if self.turns.between_rounds:
             self._release()  # the next round begins with a new one
 
     def _updated(self) -> None:  # right after the optimizer
-        step = self._turns.update()
+        step = self.turns.update()
         self._hold.begin()
         self.finite.look(self.done + 1, cast(Optimizer, self._optimizer))
         with self._followers.following():
@@ -240,7 +242,7 @@ class Pruning:
     def _release(self) -> None:
         if self._optimizer is not None:
             self._step_hook.remove()
-        self._optimizer, self._turns.ready = None, False
+        self._optimizer, self.turns.ready = None, False
 
     def _entered(self) -> Objective:
         if self._objective is None:

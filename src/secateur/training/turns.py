@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
 from typing import SupportsIndex
@@ -15,12 +16,14 @@ class Turns:
         steps: Optimizer steps, a round.
         rounds: Of the method.
         accumulate: Batches to a step.
+        resumes_at: Steps of a round to the step that later rounds go on from.
         done: Steps that have ended, over all rounds.
     """
 
     steps: int
     rounds: int
     accumulate: int = 1
+    resumes_at: Callable[[int], int] = lambda steps: 0
     done: int = 0
     ready: bool = False  # there is an optimizer
     _asked: bool = False
@@ -33,21 +36,32 @@ class Turns:
             if not isinstance(value, SupportsIndex) or index(value) < 1:
                 raise ValueError(f"Pruning: {name} is {value!r}; give a whole number of at least 1.")
             setattr(self, name, index(value))
+        self._skipped = self.resumes_at(self.steps)
 
     @property
     def total(self) -> int:
         """Steps over all rounds."""
-        return self.steps * self.rounds
+        return self.steps + (self.rounds - 1) * (self.steps - self._skipped)
+
+    @property
+    def ended(self) -> int:
+        """Rounds that have ended."""
+        return max(0, (self.done - self._skipped) // (self.steps - self._skipped))
 
     @property
     def round(self) -> int:
         """The round under way, counted from 0."""
-        return min(self.done // self.steps, self.rounds - 1)
+        return min(self.ended, self.rounds - 1)
+
+    @property
+    def place(self) -> int:
+        """Steps of the schedule that lie behind: in the first round those that are done, later with those left out."""
+        return self.done - self.ended * (self.steps - self._skipped)
 
     @property
     def between_rounds(self) -> bool:
         """Whether a round has ended, so that the next one, or nothing, follows."""
-        return self.done > 0 and self.done % self.steps == 0
+        return self.ended > 0 and self.place == self._skipped
 
     def ask(self) -> None:
         """A loss is asked for."""
@@ -61,7 +75,7 @@ class Turns:
         if self._early and not self._asked:
             raise RuntimeError("pruning.step() was called before optimizer.step(); call it after.")
         self._updated, self._early = True, False
-        return self.done % self.steps + 1
+        return self.place + 1
 
     def end(self, own_loss: bool) -> bool:
         """The step ends; returns whether the optimizer's was skipped."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -35,7 +36,8 @@ class AdaptiveWeighting(Weighting):
     """Weighs each task by the inverse of its loss's relative fluctuation over a window of steps.
 
     σ_t is the mean of |L_t^k − L_t^(k−1)| over the window, L_t the window's mean loss. Until the warm-up is over and
-    a task's window is full, every task weighs 1. A batch that lacks a task leaves that task's window as it is.
+    a task's window is full, every task weighs 1. A batch that lacks a task leaves that task's window as it is. A warning says
+    where warm-up and window, given as counts, leave no step of the training to act in.
 
     Args:
         window: Steps in the window; a fraction below 1 is a share of all steps (AdapMTL: 400 of 20,000).
@@ -43,7 +45,8 @@ class AdaptiveWeighting(Weighting):
         strength: λ of Eq. 6. With ``normalize`` it cancels out.
         size_factor: Multiply by |W_B| / Σ|W_t|, backbone weights over head weights. With ``normalize`` it cancels out.
         normalize: Scale the weights to mean 1, so that the weighting does not change the learning rate.
-        variant: ``"paper"`` is Eq. 6; ``"code"`` the published code (not inverted, no λ, no size factor).
+        variant: ``"paper"`` is Eq. 6; ``"code"`` the published code: not inverted, no λ, no size factor; r_t is the mean of
+            |L_t^k − L_t^(k−1)| / L_t^k, step by step, over a window that begins to fill when the warm-up is over.
     """
 
     def __init__(
@@ -68,6 +71,17 @@ class AdaptiveWeighting(Weighting):
         self._tasks = {task: row for row, task in enumerate(problem.tasks)}
         self._length = max(1, round(self.window * steps) if self.window < 1 else round(self.window))
         self._begin = round(self.warmup * steps) if self.warmup < 1 else round(self.warmup)
+        # The published code waits for one change more than the window holds, and looks at nothing before the warm-up is over.
+        code = self.variant == "code"
+        self._ready = self._length + 2 if code else self._length + 1  # losses recorded
+        first = self._begin + self._ready if code else max(self._begin + 1, self._ready)
+        if first > steps and (self.window > 1 or self.warmup >= 1):
+            warnings.warn(
+                f"AdaptiveWeighting: with a warm-up of {self._begin} and a window of {self._length} steps the weights change from "
+                f"step {first} on, and there are {steps}: every task will weigh 1. Give shares of the steps, such as warmup=0.25 "
+                "and window=0.02.",
+                stacklevel=4,
+            )
         self._scale = self.strength * (_size_factor(problem) if self.size_factor else 1.0)
         self._step = 0
         self._seen = dict.fromkeys(self._tasks, 0)
@@ -80,9 +94,10 @@ class AdaptiveWeighting(Weighting):
     def __call__(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
         """Records the losses and returns β; no value is read back to the host."""
         self._step += 1
-        for task, loss in losses.items():
-            self._record(task, loss.detach().float())
-        ready = all(seen > self._length for seen in self._seen.values())
+        if self.variant == "paper" or self._step > self._begin:
+            for task, loss in losses.items():
+                self._record(task, loss.detach().float())
+        ready = all(seen >= self._ready for seen in self._seen.values())
         if self._step <= self._begin or not ready:
             return dict.fromkeys(losses, 1.0)
         level = self._levels.mean(1).clamp(min=1e-8)
@@ -111,9 +126,10 @@ class AdaptiveWeighting(Weighting):
     def _record(self, task: str, loss: Tensor) -> None:
         row, seen = self._tasks[task], self._seen[task]
         if seen:  # the first loss has nothing to differ from
-            column = (seen - 1) % self._length
-            self._levels[row, column] = loss
-            self._changes[row, column] = (loss - self._last[row]).abs()
+            column, change = (seen - 1) % self._length, (loss - self._last[row]).abs()
+            of_ratios = self.variant == "code"
+            self._levels[row, column] = 1.0 if of_ratios else loss
+            self._changes[row, column] = change / loss.clamp(min=1e-8) if of_ratios else change
         self._last[row] = loss
         self._seen[task] = seen + 1
 

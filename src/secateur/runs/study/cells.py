@@ -123,9 +123,11 @@ def _cell(
     if tasks:
         extra.append(f"--data.tasks=[{', '.join(tasks)}]")
     config = _config(recipe, [*options, *extra])
-    rounds = cast(Sparsifier, build("method", config, trusted(options))).rounds if equal_steps else 1
-    if rounds > 1:
-        extra.append(f"--steps={max(1, config['steps'] // rounds)}")
+    method = cast(Sparsifier, build("method", config, trusted(options))) if equal_steps else Sparsifier()
+    shared = method.rounds > 1
+    if shared:
+        enough = [steps for steps in range(1, config["steps"] + 1) if method.total(steps) <= config["steps"]]
+        extra.append(f"--steps={max(enough, default=1)}")
         config = _config(recipe, [*options, *extra])
     return Cell(
         recipe,
@@ -135,7 +137,7 @@ def _cell(
         _is_dense(config, options),
         (recipe, *options, *extra),
         config,
-        rounds > 1,
+        shared,
     )
 
 

@@ -155,7 +155,9 @@ def _figures(report: Report, dense: Report | None, single: Report | None) -> dic
         found[Column("density", component, "", "percent")] = kept
     found[Column("cost", "parameters", "", "count")] = report["params"]["nonzero"]
     found[Column("cost", "MACs", "", "count")] = report["macs"]["sparse"]
-    found[Column("cost", "steps", "", "count")] = report["steps"] * report.get("rounds", 1)
+    found[Column("cost", "steps", "", "count")] = report.get(
+        "steps_in_all", report["steps"] * report.get("rounds", 1)
+    )
     if dense is not None and dense["train_seconds"]:
         found[Column("cost", "training time", "", "ratio")] = report["train_seconds"] / dense["train_seconds"]
     return found
