@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from secateur.problem import Problem, prunable
-from secateur.pruning import Scores, check_density, task_scores, top_masks
+from secateur.pruning import Scores, check_density, check_worth, task_scores, top_masks
 
 Pair = tuple[str, str]
 
@@ -97,7 +97,9 @@ def overlap(
     shared = [name for name in weights if len(problem.owners[name]) > 1]
     if not shared:
         raise ValueError("No weight serves more than one task, so there is nothing to agree on.")
-    kept = {t: _kept(own, density) for t, own in task_scores(problem, weights, score, batches).items()}
+    found = task_scores(problem, weights, score, batches)
+    check_worth("overlap", found)
+    kept = {t: _kept(own, density) for t, own in found.items()}
     layers = {name: _agreement({t: own[name] for t, own in kept.items() if name in own}) for name in shared}
     together = {t: torch.cat([own[n].flatten() for n in shared if n in own]) for t, own in kept.items()}
     owned_by_all = all(len(flat) == len(next(iter(together.values()))) for flat in together.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from secateur.pruning import AtOnce, Pattern, scores, select
+from secateur.pruning import AtOnce, Pattern, check_worth, scores, select
 
 
 class DiSparse(AtOnce):
@@ -27,7 +27,7 @@ class DiSparse(AtOnce):
 
     Raises:
         ValueError: If a setting is out of range, the density out of reach, a task has no labels in the batches, or its
-            gradient is zero everywhere (in ``start``, or at the step where it is scored).
+            gradient or all of its scores are zero (in ``start``, or at the step where it is scored).
     """
 
     def __init__(
@@ -56,9 +56,9 @@ class DiSparse(AtOnce):
 
     def _scores(self) -> scores.Scores:
         with scores.redrawn(self.weights if self.redraw else {}, self.seed):
-            return scores.unanimous(
-                scores.task_scores(self.problem, self.weights, self.score, self.batches), self.weights
-            )
+            found = scores.task_scores(self.problem, self.weights, self.score, self.batches)
+        check_worth(type(self).__name__, found)
+        return scores.unanimous(found, self.weights)
 
     def _select(self, found: scores.Scores) -> scores.Scores:
         return select(found, self.density, pattern=self.pattern, at_least=self.at_least)

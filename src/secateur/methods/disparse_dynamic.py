@@ -128,6 +128,7 @@ class DiSparseDynamic(Masked):
 
     def _exchange(self, step: int, share: float, optimizer: Optimizer) -> None:
         wanted = scores.task_gradients(self.problem, self.weights, self.batches, first=step, strict=False)
+        wanted = {t: {n: g for n, g in own.items() if g.any()} for t, own in wanted.items()}
         reached = {name for own in wanted.values() for name in own}  # others stay as they are
         moved = {name: round(share * count) for name, count in self._count.items()}
         old = self.masks.masks

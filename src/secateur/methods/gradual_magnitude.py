@@ -15,6 +15,7 @@ from secateur.pruning import (
     Quotas,
     Scores,
     check_ramp,
+    check_ties,
     cubic_density,
     magnitudes,
     select,
@@ -76,7 +77,11 @@ class GradualMagnitude(Masked):
         if not self._frozen and cubic_density(progress, self.density, *self.ramp) >= self._most():
             return
         try:
-            self.masks.replace_(self._select(progress), optimizer)
+            masks = self._select(progress)
+            if self._frozen:
+                found = magnitudes(self.weights, self.masks.masks)
+                check_ties("GradualMagnitude", found, masks, self.problem.owners)
+            self.masks.replace_(masks, optimizer)
         except (
             DensityError
         ):  # on the way a component may be too dense for its pattern; in the end it must not be

@@ -33,4 +33,4 @@ class IterativeMagnitude(InRounds):
     def after_round(self, number: int) -> None:
         """Prunes; not after the last round."""
         if number + 1 < self.rounds:
-            self.masks.replace_(self._select(number + 1), None)
+            self.masks.replace_(self._pruned(number + 1), None)

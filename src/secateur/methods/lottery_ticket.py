@@ -67,7 +67,7 @@ class LotteryTicket(InRounds):
         self._round = number + 1
         if self._round >= self.rounds:
             return
-        masks = self._select(self._round)
+        masks = self._pruned(self._round)
         for name, value in self._tensors().items():
             value.copy_(self._origin[name])
         self.masks.replace_(masks, None)

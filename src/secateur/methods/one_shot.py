@@ -26,7 +26,8 @@ class OneShot(AtOnce):
         at_least: Weights that every layer keeps, so that none dies.
 
     Raises:
-        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
+        ValueError: If a setting is out of range, or the density out of reach under them (in ``start``); if scores are so much the
+            same that most of what stays would be chosen by its place. A warning names layers in which all are.
     """
 
     def __init__(

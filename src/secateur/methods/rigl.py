@@ -137,7 +137,8 @@ class RigL(Masked):
 
     def _look(self) -> None:
         if self._due(self._done + 1):
-            self._gradients = {n: p.grad.abs() for n, p in self.weights.items() if p.grad is not None}
+            found = {n: p.grad for n, p in self.weights.items() if p.grad is not None}
+            self._gradients = {n: g.abs() for n, g in found.items() if g.any()}  # zeros wish for nothing
 
     def _unhook(self) -> None:
         if getattr(self, "_hook", None) is not None:

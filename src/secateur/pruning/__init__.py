@@ -44,6 +44,7 @@ from secateur.pruning.selection import select
 from secateur.pruning.sparsifier import Sparsifier, group_of
 from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
 from secateur.pruning.thresholded import Thresholded
+from secateur.pruning.ties import check_worth
 
 __all__ = [
     "AfterStep",
@@ -78,6 +79,7 @@ __all__ = [
     "check_ramp",
     "check_share",
     "check_slopes",
+    "check_worth",
     "close_values",
     "constant",
     "cosine",

@@ -16,6 +16,7 @@ from secateur.pruning.schedules import check_density, check_rounds, geometric_de
 from secateur.pruning.scores import Scores, magnitude
 from secateur.pruning.selection import select
 from secateur.pruning.sparsifier import Sparsifier
+from secateur.pruning.ties import check_ties
 
 
 class Masked(Sparsifier):
@@ -93,12 +94,18 @@ class AtOnce(Masked):
         if self.density < 1.0:
             self._select(magnitude(self.weights))  # raises now what could not be reached later
             if self.at_step(self.at) == 0:
-                self.masks.replace_(self._select(self._scores()), None)
+                self.masks.replace_(self._chosen(), None)
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Prunes, when its time has come."""
         if self.density < 1.0 and step == self.at_step(self.at):
-            self.masks.replace_(self._select(self._scores()), optimizer)
+            self.masks.replace_(self._chosen(), optimizer)
+
+    def _chosen(self) -> Scores:
+        found = self._scores()
+        masks = self._select(found)
+        check_ties(type(self).__name__, found, masks, self.problem.owners)
+        return masks
 
     @abstractmethod
     def _scores(self) -> Scores:
@@ -132,6 +139,14 @@ class InRounds(Masked):
         super().start(problem, steps)
         if self.density < 1.0:
             self._select(self.rounds - 1)
+
+    def _pruned(self, done: int) -> Scores:
+        """The masks after ``done`` rounds, of trained weights; what equal magnitudes leave to chance is said."""
+        masks = self._select(done)
+        check_ties(
+            type(self).__name__, magnitudes(self.weights, self.masks.masks), masks, self.problem.owners
+        )
+        return masks
 
     def _select(self, done: int) -> Scores:
         """The masks after ``done`` rounds."""

@@ -160,7 +160,8 @@ def unanimous(scores: Mapping[str, Scores], weights: Mapping[str, Tensor]) -> Sc
 
     Each task ranks the weights that it owns, best first; at a keep ratio ρ it wants those whose relative rank is at most
     ρ. A weight is kept if one of its owners wants it, that is, if the best of its ranks is at most ρ. So minus the best rank is a
-    score of its own, and keeping a number of the highest is the keep ratio that comes to that number, exactly.
+    score of its own, and keeping a number of the highest is the keep ratio that comes to that number, exactly. What is worth
+    nothing to a task, a score of zero, is last in its order, and none before another.
 
     Args:
         scores: Task to the scores of the weights that it owns; their scale does not matter.
@@ -178,6 +179,7 @@ def unanimous(scores: Mapping[str, Scores], weights: Mapping[str, Tensor]) -> Sc
         rank[order] = (
             torch.arange(1, flat.numel() + 1, dtype=torch.float64, device=flat.device) / flat.numel()
         )
+        rank[flat == 0] = 1.0
         for (name, score), part in zip(
             own.items(), rank.split([s.numel() for s in own.values()]), strict=True
         ):

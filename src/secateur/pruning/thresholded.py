@@ -17,6 +17,7 @@ from secateur.pruning.masks import Guard, Masks, shortfall
 from secateur.pruning.schedules import check_density, check_ramp
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.pruning.threshold import Form, bake
+from secateur.pruning.ties import check_moving
 
 Memory = Mapping[str, "Tensor | Memory"]
 
@@ -38,6 +39,7 @@ class Thresholded(Sparsifier):
     """
 
     shrinkage: Form = "soft"
+    straight_through: bool = False  # whether weights below their threshold have a gradient
 
     def __init__(self, density: float, by: By, ramp: tuple[float, float], at_least: int) -> None:
         self.density = check_density(density)
@@ -57,6 +59,8 @@ class Thresholded(Sparsifier):
         if self.density < 1.0:
             sizes = [p.numel() for p in self.weights.values()]
             check_guard(self.density, self._keep(self.density), sizes, self.at_least)
+            if not self.straight_through:
+                check_moving(type(self).__name__, self.weights, problem.owners)
             attach(self.model, self._effects())
 
     def bind(self, optimizer: Optimizer) -> None:
