@@ -133,7 +133,9 @@ def _notices(records: Sequence[RunRecord], groups: Sequence[Group], reference: G
         notices.append(
             f"The data settings of {listing(data)} differ from those of {first.name}; compare with care."
         )
-    for group in groups if reference is not None else ():
+    for group in groups:
+        if reference is None:
+            break
         told = [t for t in unlike(reference.first.config, group.first.config) if not t.startswith(_TOLD)]
         if told:
             notices.append(
