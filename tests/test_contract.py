@@ -76,6 +76,9 @@ def test_other_dtypes(make: Make, dtype: torch.dtype) -> None:
 
 
 @every_exact_method
+@pytest.mark.filterwarnings(
+    "ignore:OneShot. all weights of colour.weight"
+)  # the batch scored has no label of it
 def test_partial_labels(make: Make) -> None:
     problem, method = two_heads(partial=True), make(0.2)
     history = fit(problem, method, AdaptiveWeighting(), steps=STEPS, log_every=8)

@@ -180,3 +180,12 @@ def test_layers_without_a_gradient_exchange_nothing(make: Callable[[], Sparsifie
     method.__class__ = Watch
     fit(problem, method, steps=8)
     assert torch.equal(first[0], method.masks.masks["branch.0.weight"])  # type: ignore[attr-defined]
+
+
+def test_a_batch_without_labels_of_a_task_says_so() -> None:
+    with pytest.warns(
+        UserWarning,
+        match=r"colour\.weight \(colour\) .* no label in the batches scored, .* or on more batches",
+    ):
+        fit(two_heads(partial=True), OneShot(0.2, "snip"), steps=2)
+    fit(two_heads(partial=True), OneShot(0.2, "snip", batches=2), steps=2)

@@ -15,7 +15,6 @@ from secateur.pruning import (
     Quotas,
     Scores,
     check_ramp,
-    check_ties,
     cubic_density,
     magnitudes,
     select,
@@ -79,8 +78,7 @@ class GradualMagnitude(Masked):
         try:
             masks = self._select(progress)
             if self._frozen:
-                found = magnitudes(self.weights, self.masks.masks)
-                check_ties("GradualMagnitude", found, masks, self.problem.owners)
+                self._say_ties(masks)
             self.masks.replace_(masks, optimizer)
         except (
             DensityError

@@ -71,6 +71,12 @@ class Masked(Sparsifier):
         """Takes up the masks."""
         self.masks.replace_(state["masks"], None)
 
+    def _say_ties(self, chosen: Scores) -> None:
+        """Says what equal magnitudes of those still there left to chance."""
+        old = self.masks.masks
+        found = {n: size for n, size in magnitudes(self.weights, old).items() if old[n].any()}
+        check_ties(type(self).__name__, found, chosen, self.problem.owners)
+
     def at_step(self, share: float) -> int:
         """The step, counted from 1, at which ``share`` of the steps is done; 0 is before the first."""
         return round(share * self.steps)
@@ -143,9 +149,7 @@ class InRounds(Masked):
     def _pruned(self, done: int) -> Scores:
         """The masks after ``done`` rounds, of trained weights; what equal magnitudes leave to chance is said."""
         masks = self._select(done)
-        check_ties(
-            type(self).__name__, magnitudes(self.weights, self.masks.masks), masks, self.problem.owners
-        )
+        self._say_ties(masks)
         return masks
 
     def _select(self, done: int) -> Scores:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 _REMEDY = (
-    "Weights that are zero at first (a head or a residual branch initialised with zeros), or that no gradient reaches yet, score "
-    "nothing before training: initialise them otherwise, or score later (at=0.1)."
+    "Weights that are zero at first (a head or a residual branch initialised with zeros), that no gradient reaches yet, or whose "
+    "task has no label in the batches scored, score nothing: initialise them otherwise, score later (at=0.1), or on more batches."
 )
 Owners = Mapping[str, Collection[str]]
 
@@ -27,19 +27,16 @@ def check_ties(asker: str, found: Mapping[str, Tensor], masks: Mapping[str, Tens
 
     Raises:
         ValueError: If half of what stays or more was chosen by its place alone. Where it is less, but whole layers, or more than
-            a hundredth of what stays, it is a UserWarning.
+            a tenth of what stays, it is a UserWarning.
     """
     lost = [scores[~masks[name]] for name, scores in found.items()]
-    edge = max(
-        (float(part.max()) for part in lost if part.numel()), default=-torch.inf
-    )  # compared over layers
+    # Layers are compared with each other, and within a layer where each has a density of its own.
+    edge = max((float(part.max()) for part in lost if part.numel()), default=-torch.inf)
     tied, by_place, kept = list[str](), dict[str, int](), 0
     for (name, scores), gone in zip(found.items(), lost, strict=True):
         stays = scores[masks[name]]
         same = scores.numel() > 1 and float(scores.max()) == float(scores.min())
-        if (
-            same and gone.numel() and owners.get(name)
-        ):  # what serves no task is worth nothing, and goes for a reason
+        if same and gone.numel() and owners.get(name):  # what serves no task goes for a reason
             tied.append(name)
         chosen = stays == edge
         if gone.numel():
@@ -54,7 +51,7 @@ def check_ties(asker: str, found: Mapping[str, Tensor], masks: Mapping[str, Tens
         )
     if tied:
         text = f"all weights of {_listed(tied, owners)} score the same, so what stays of them is chosen by its place alone"
-    elif 100 * count > kept and count > len(found):
+    elif 10 * count > kept and count > len(found):
         text = f"{count} of the {kept} weights that stay score the same as others that go, so they are chosen by their place alone"
     else:
         return
