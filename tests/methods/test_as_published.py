@@ -224,5 +224,5 @@ def test_less_is_more_trains_depth_on_its_squared_error() -> None:
 def test_other_losses_are_left_alone() -> None:
     tasks = {"seg": segmentation(3), "depth": depth()}
     assert squared_errors(tasks)["seg"] is tasks["seg"]
-    assert squared_errors(tasks)["depth"].metrics is tasks["depth"].metrics
+    assert squared_errors(tasks)["depth"].metrics == tasks["depth"].metrics
     assert squared_errors({"seg": tasks["seg"]}) == {"seg": tasks["seg"]}

@@ -50,7 +50,7 @@ def test_an_optimizer_without_the_groups_names_what_is_missing() -> None:
         ):
             pruning.attach(torch.optim.SGD(model.colour.parameters(), lr=0.1))
         pruning.leave(early=True)
-    with Pruning(problem, GroupLasso(density=0.5), steps=4) as pruning:
+    with Pruning(problem, GroupLasso(density=0.5, adam_eps=1e-6), steps=4) as pruning:
         with pytest.raises(
             ValueError, match=r"has eps = 1e-08 for trunk\.\d\.weight, which its group asks to be 1e-06"
         ):

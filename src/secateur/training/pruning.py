@@ -246,7 +246,5 @@ class Pruning:
 
     def _entered(self) -> Objective:
         if self._objective is None:
-            raise RuntimeError(
-                "Pruning is not entered, or was left; write `with Pruning(...) as pruning:` around the loop."
-            )
+            raise RuntimeError("Pruning is not entered, or was left; write `with Pruning(...) as pruning:`.")
         return self._objective
