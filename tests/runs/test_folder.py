@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from safetensors.torch import load_file
 
 from secateur.runs.config import parse, resolved
 from secateur.runs.folder import RunFolder
-from secateur.storage import write_new
+from secateur.storage import remove_leftovers, write_new
 from tiny_runs import TINY, train
 
 
@@ -66,6 +69,51 @@ def test_of_two_processes_that_begin_at_once_one_trains(tmp_path: Path) -> None:
     for code, text in zip(codes, said, strict=True):
         assert code == 0 or "another process trains here" in " ".join(text.split())
     assert (out / "metrics.jsonl").read_text().count('"step": 60,') >= 1
+
+
+def test_processes_that_load_data_do_not_keep_the_folder_of_a_killed_run(tmp_path: Path) -> None:
+    """They live some seconds longer than the run that was killed; the same command at once is not refused."""
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(resolved(parse(["dense", *TINY, "--steps", "2"])))
+    fork = multiprocessing.get_context("fork")
+    mine, theirs = fork.Pipe()
+
+    def train_and_be_killed() -> None:
+        with folder.held():
+            worker = fork.Process(target=time.sleep, args=(60,))  # as a DataLoader starts them
+            worker.start()
+            theirs.send(worker.pid)
+            time.sleep(60)
+
+    run = fork.Process(target=train_and_be_killed)
+    run.start()
+    worker = mine.recv()
+    try:
+        with pytest.raises(ValueError, match="another process trains here"), folder.held():
+            pass
+        run.kill()
+        os.kill(worker, 0)  # it lives
+        with folder.held():
+            pass
+    finally:
+        run.join()
+        os.kill(worker, signal.SIGKILL)
+
+
+def test_a_number_that_another_process_has_now_keeps_no_leftover(tmp_path: Path) -> None:
+    """Of a process that began later, and of one that is dead and that nobody has waited for."""
+    old = tmp_path / f".model.onnx.{os.getppid()}.partial"
+    old.write_text("half", encoding="utf-8")
+    os.utime(old, (0, 0))
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    (tmp_path / f".checkpoint.pt.{process.pid}.partial").write_text("half", encoding="utf-8")
+    (tmp_path / f".model.pt2.parts.{dead()}.partial").mkdir()
+    kept = tmp_path / f".samples.npz.{os.getppid()}.partial"
+    kept.write_text("of a process that lives", encoding="utf-8")
+    remove_leftovers(tmp_path)
+    process.wait()
+    assert list(tmp_path.iterdir()) == [kept]
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "report.json"])

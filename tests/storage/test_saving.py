@@ -12,6 +12,7 @@ from torch import nn
 
 from problems import TwoHeads, equal, two_heads, weights
 from secateur.methods import SoftThreshold
+from secateur.storage import save_snapshot
 from secateur.storage.saving import load, manifest, save
 from secateur.training.fit import fit
 
@@ -90,3 +91,21 @@ def test_a_model_still_in_training_is_refused(tmp_path: Path) -> None:
     SoftThreshold(0.1).start(problem, 10)
     with pytest.raises(ValueError, match="is being pruned, and its zeros are not in its weights yet"):
         save(problem.model, tmp_path / "m.safetensors")
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    model = nn.Linear(33, 7)
+    written = {save(model, tmp_path / f"{i}.safetensors", {"a": "é\n"}).read_bytes() for i in range(8)}
+    assert len(written) == 1
+
+
+def test_the_same_state_is_the_same_bytes(tmp_path: Path) -> None:
+    """Whatever the file is called, and whether two of its words happen to be one object, as they are once they are read."""
+    one, two = (
+        {"step": 1, "optimizer": {"step": ["step"]}},
+        json.loads('{"step": 1, "optimizer": {"step": ["step"]}}'),
+    )
+    tensors = dict(nn.Linear(3, 2).named_parameters())
+    for name, state in (("one", one), ("two", two)):
+        save_snapshot(tmp_path / name, tensors, state, [])
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

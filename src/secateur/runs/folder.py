@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
+from weakref import ref
 
 import yaml
 
@@ -19,6 +22,8 @@ try:
     import fcntl
 except ImportError:  # no such locks on Windows
     fcntl = None
+
+_PATIENCE = 1.0  # seconds that a killed process is given to be gone
 
 
 @dataclass(frozen=True)
@@ -108,13 +113,10 @@ class RunFolder:
             ValueError: If another process trains here already.
         """
         with self.config.open(encoding="utf-8") as file:
-            if fcntl is not None:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError as error:
-                    raise ValueError(
-                        f"{self.path}: another process trains here; wait for it, or choose another --out."
-                    ) from error
+            if not _locked(file):
+                raise ValueError(
+                    f"{self.path}: another process trains here; wait for it, or choose another --out."
+                )
             remove_leftovers(self.path)
             yield
 
@@ -156,6 +158,32 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether figures and weights are there; where one is missing, the same command makes it again."""
         return self.report.is_file() and self.weights.is_file()
+
+
+def _locked(file: IO[str]) -> bool:
+    """Takes the lock, unless another process has it; one that was killed may take a moment to be gone."""
+    if fcntl is None:
+        return True
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.05)
+        else:
+            break
+    held = ref(file)  # so that a run that has ended is not kept open
+
+    def let_go() -> None:
+        if (inherited := held()) is not None:
+            inherited.close()
+
+    os.register_at_fork(
+        after_in_child=let_go
+    )  # processes that load data would keep it after this one is killed
+    return True
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:

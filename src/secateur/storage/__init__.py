@@ -1,12 +1,20 @@
 """What is on disk: files written aside, checkpoints, final weights with their manifest. Reading never runs code."""
 
-from secateur.storage.files import is_leftover, remove_leftovers, write_aside, write_new, write_text
+from secateur.storage.files import (
+    folder_aside,
+    is_leftover,
+    remove_leftovers,
+    write_aside,
+    write_new,
+    write_text,
+)
 from secateur.storage.outline import kind, mismatches, tensors_of
 from secateur.storage.saving import load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
 
 __all__ = [
     "before",
+    "folder_aside",
     "is_leftover",
     "kind",
     "load",

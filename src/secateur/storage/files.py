@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
+
+
+class UnwrittenError(OSError):
+    """A file that cannot be written; it says which, why and what to do."""
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
@@ -20,7 +28,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, f".{path.name}.")
+        _remove_leftovers_of(path.name, path.parent)
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -29,16 +37,31 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
     except (OSError, RuntimeError, SafetensorError) as error:
         # torch and safetensors raise their own errors on a full disk
         _remove(aside)
-        reason = getattr(error, "strerror", None) or error
-        raise OSError(
-            getattr(error, "errno", None) or errno.EIO,
-            f"Cannot write {path}: {reason}. Free space or choose another folder, then run the same "
-            "command again; what was written before is intact",
-        ) from error
+        raise error if isinstance(error, UnwrittenError) else _unwritten(path, error) from error
     except BaseException:
         _remove(aside)
         raise
     return path
+
+
+@contextmanager
+def folder_aside(path: Path) -> Generator[Path]:
+    """A temporary folder beside ``path``, gone after the block; one that a kill left goes with the next.
+
+    Raises:
+        OSError: If it cannot be made, or what is written there cannot be; what ``path`` held before is untouched.
+    """
+    name = f"{path.name}.parts"
+    aside = path.with_name(f".{name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers_of(name, path.parent)
+        aside.mkdir()
+        yield aside
+    except OSError as error:
+        raise error if isinstance(error, UnwrittenError) else _unwritten(path, error) from error
+    finally:
+        _remove(aside)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -66,10 +89,27 @@ def is_leftover(path: Path) -> bool:
     return path.name.startswith(".") and path.suffix in (".partial", ".new")
 
 
-def remove_leftovers(folder: Path, prefix: str = ".") -> None:
-    """Removes what writes left that were killed; those of processes that live are theirs."""
+def remove_leftovers(folder: Path) -> None:
+    """Removes what writes left that were killed, files and folders; those of processes that live are theirs."""
     for path in folder.iterdir():
-        if is_leftover(path) and path.name.startswith(prefix) and not _is_written(path):
+        if is_leftover(path) and not _is_written(path):
+            _remove(path)
+
+
+def _unwritten(path: Path, error: Exception) -> UnwrittenError:
+    reason = getattr(error, "strerror", None) or error
+    return UnwrittenError(
+        getattr(error, "errno", None) or errno.EIO,
+        f"Cannot write {path}: {reason}. Free space or choose another folder, then run the same "
+        "command again; what was written before is intact",
+    )
+
+
+def _remove_leftovers_of(name: str, folder: Path) -> None:
+    """The same for one name alone: the others may be of writes that are under way in this very process."""
+    mine = re.compile(rf"\.{re.escape(name)}\.\d+\.(partial|new)")
+    for path in folder.iterdir():
+        if mine.fullmatch(path.name) and not _is_written(path):
             _remove(path)
 
 
@@ -85,12 +125,34 @@ def _is_written(path: Path) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        return True
-    return True
+        pass
+    return not _is_another(int(number), path)
+
+
+def _is_another(number: int, path: Path) -> bool:
+    """Whether the process of this number is dead and only not yet buried, or began after ``path`` was written.
+
+    Linux alone says; elsewhere it is taken for the one that wrote.
+    """
+    try:
+        facts = (
+            Path(f"/proc/{number}/stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
+        uptime, written = float(Path("/proc/uptime").read_text().split()[0]), path.stat().st_mtime
+        began = time.time() - uptime + float(facts[19]) / os.sysconf("SC_CLK_TCK")  # proc(5): the 22nd field
+    except (OSError, ValueError, IndexError):
+        return False
+    return facts[0] in "ZX" or began > written + 2  # seconds: the two clocks need not agree
 
 
 def _remove(path: Path) -> None:
     try:
-        path.unlink(missing_ok=True)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     except OSError:  # the folder itself is gone or unwritable: nothing of ours is left there
         return

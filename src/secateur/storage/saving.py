@@ -54,7 +54,12 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         manifest["compaction"] = removed.to_dict()
     text = json.dumps(manifest)
     metadata = {_KEY: text, _SEAL: _sealed(text)}
-    return write_aside(Path(path), lambda aside: save_file(stored, aside, metadata=metadata))
+
+    def write(aside: Path) -> None:
+        save_file(stored, aside, metadata=metadata)
+        _order(aside)
+
+    return write_aside(Path(path), write)
 
 
 def load(model: nn.Module, path: Path | str) -> nn.Module:
@@ -152,6 +157,21 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
     ):
         raise _damaged(path, "the checksum of its manifest is another")
     return held, stored
+
+
+def _order(path: Path) -> None:
+    """Puts the metadata in order, which safetensors writes in that of chance: so the same weights are the same bytes."""
+    with path.open("rb+") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(
+            {"__metadata__": header.pop("__metadata__"), **header}, separators=(",", ":"), ensure_ascii=False
+        )
+        held = text.encode("utf-8", "surrogatepass").ljust(size)
+        if len(held) == size:  # otherwise it is spelt in another way there, and stays
+            file.seek(8)
+            file.write(held)
 
 
 def _sealed(text: str) -> str:

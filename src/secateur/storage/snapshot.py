@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,10 +52,14 @@ def save_snapshot(
     content["outline"] = json.dumps(outline(content))
 
     def write(aside: Path) -> None:
-        torch.save(content, aside)
+        with aside.open(
+            "wb", buffering=1 << 20
+        ) as file:  # an archive that torch opens itself is called after its file, process and all
+            torch.save(_unshared(content), file)
         _seal(aside)
-        if path.exists():
-            write_aside(before(path), lambda other: _link(path, other))
+        last = before(path)
+        if path.exists() and not (last.exists() and last.samefile(path)):  # a kill may have left both names
+            write_aside(last, lambda other: _link(path, other))
 
     write_aside(path, write)
 
@@ -162,6 +167,15 @@ def _checksum(file: BinaryIO, size: int) -> bytes:
     while size > 0 and (piece := file.read(min(size, 1 << 20))):
         found, size = zlib.crc32(piece, found), size - len(piece)
     return b"%08x" % found
+
+
+def _unshared(value: Any) -> Any:
+    """The same values, none of which is by chance the same object as another: so the same state is the same bytes."""
+    if isinstance(value, dict):
+        return {_unshared(key): _unshared(item) for key, item in cast(dict[Any, Any], value).items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_unshared(item) for item in cast(Any, value))
+    return sys.intern(value) if type(value) is str else value
 
 
 def _link(path: Path, other: Path) -> None:

@@ -96,7 +96,16 @@ def test_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "name at least one" in capsys.readouterr().err
 
 
-def test_runs_end_with_the_comparison(tmp_path: Path) -> None:
+def alive(session: int) -> bool:
+    try:
+        os.killpg(session, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_runs_end_with_the_comparison(how: signal.Signals, tmp_path: Path) -> None:
     endless = [*SMALL[:3], "100000", *SMALL[4:]]
     command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]
     process = subprocess.Popen(
@@ -107,10 +116,12 @@ def test_runs_end_with_the_comparison(tmp_path: Path) -> None:
         while not list(tmp_path.glob("out/*/metrics.jsonl")):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        process.terminate()
+        process.send_signal(how)
         process.wait(timeout=60)
-        with pytest.raises(ProcessLookupError):
-            os.killpg(process.pid, 0)  # nobody is left of the session
+        deadline = time.monotonic() + 10
+        while alive(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not alive(process.pid), "nobody is left of the session"
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -20,6 +20,7 @@ from secateur.deployment.bench.record import Bench, Measure
 from secateur.deployment.engines import Precision
 from secateur.deployment.export import Format, describe, export, require
 from secateur.problem import Call, Input, called
+from secateur.storage import folder_aside
 
 EngineName = Literal["torch", "onnxruntime", "openvino", "executorch"]
 _FORMATS: dict[EngineName, tuple[Format, str]] = {
@@ -76,12 +77,12 @@ def bench(
     for engine in engines:
         require(_FORMATS[engine][0])
     counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
-    with tempfile.TemporaryDirectory(prefix="secateur-bench-") as folder:
+    with folder_aside(Path(tempfile.gettempdir()) / "secateur-bench") as folder:
         files = {
-            engine: _exported(candidates, example, Path(folder) / engine, _FORMATS[engine][1], call)
+            engine: _exported(candidates, example, folder / engine, _FORMATS[engine][1], call)
             for engine in engines
         }
-        x = Path(folder) / "input.npz"
+        x = folder / "input.npz"
         np.savez(x, *_arrays(example, next(iter(files[engines[0]].values()))))
 
         def worker(path: Path) -> Worker:

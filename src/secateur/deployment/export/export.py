@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,7 @@ from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import check, other_sizes
 from secateur.deployment.export.tracing import Axes, Traced, trace
 from secateur.problem import Call, Input
-from secateur.storage import write_aside
+from secateur.storage import folder_aside, write_aside
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
 _SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pte": "executorch", ".pt2": "pt2"}
@@ -87,10 +86,9 @@ def export(
     metadata = _plain(about or {})
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".partial", dir=path.parent) as folder:
+    with folder_aside(path) as folder:
         for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
-            aside = Path(folder) / str(number) / path.name
+            aside = folder / str(number) / path.name
             aside.parent.mkdir()
             try:
                 _attempt(kind, made, given, axes, aside, metadata | ({"fixed": fixed} if fixed else {}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet
@@ -29,5 +30,8 @@ def write(traced: Traced, path: Path, about: str) -> None:
         for port, name in zip(found, names, strict=True):
             port.get_tensor().set_names({name})
     model.set_rt_info(about, KEY)
-    with kept_signal_stack():
-        openvino.save_model(model, path, compress_to_fp16=False)
+    try:
+        with kept_signal_stack():
+            openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:  # converted it is; all that can go wrong now is the disk
+        raise OSError(errno.EIO, str(error)) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -16,5 +17,7 @@ def require() -> None:
 
 def write(traced: Traced, path: Path, about: str) -> None:
     """``path`` holds the program; its extra file ``secateur.json`` the metadata."""
+    held = io.BytesIO()  # on a full disk what torch writes itself ends the process
     with quiet():
-        torch.export.save(traced.program, path, extra_files={f"{KEY}.json": about})
+        torch.export.save(traced.program, held, extra_files={f"{KEY}.json": about})
+    path.write_bytes(held.getbuffer())

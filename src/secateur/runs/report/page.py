@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from secateur.runs.report.overlap import OverlapTable, overlap_table
 from secateur.runs.report.pictures import Sheet, sheets
 from secateur.runs.report.read import RunRecord, read_run
 from secateur.runs.report.templates import template
+from secateur.storage import write_text
 
 _HERE = Path(__file__).parent
 _CHARTS: tuple[tuple[str, str, Callable[[RunRecord, str], str]], ...] = (
@@ -69,7 +68,7 @@ def report(folders: Sequence[Path], out: Path) -> Path:
         raise IsADirectoryError(
             f"report: out={out} is a folder; give the name of a file, such as {out / 'report.html'}."
         )
-    _write(out, render([read_run(folder) for folder in folders]))
+    write_text(out, render([read_run(folder) for folder in folders]))
     return out
 
 
@@ -132,18 +131,3 @@ def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
         ("Versions", ", ".join(f"{package} {version}" for package, version in record.versions.items())),
         ("Folder", str(record.folder)),
     )
-
-
-def _write(out: Path, text: str) -> None:
-    """Written aside and renamed, so that ``out`` is never half a file."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.", suffix=".tmp")
-    aside = Path(name)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        aside.chmod(0o644)  # mkstemp gives 0600; a page is there to be shown
-        aside.replace(out)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise

@@ -17,6 +17,7 @@ import torch
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
 
+_BOUND = Path(__file__).with_name("bound.py")
 OnDone = Callable[[Cell, str | None], object]
 
 
@@ -85,18 +86,19 @@ def _train(cell: Cell, out: Path, environment: dict[str, str], workers: int, sto
     log = out / "logs" / f"{cell.name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
     options = ["--out", str(out / cell.name), f"--workers={workers}"]
-    command = [sys.executable, "-m", "secateur", "train", *cell.arguments, *options]
+    command = [sys.executable, "-P", str(_BOUND), "secateur", "train", *cell.arguments, *options]
     with log.open("w", encoding="utf-8") as said:
         process = subprocess.Popen(
-            command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment
+            command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.PIPE, env=environment
         )
-        try:
-            while process.poll() is None and not stop.is_set():
-                time.sleep(0.2)
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                process.wait()
+        with process:  # it ends when its input does, so also when this process is killed
+            try:
+                while process.poll() is None and not stop.is_set():
+                    time.sleep(0.2)
+            finally:
+                if process.poll() is None:
+                    process.terminate()
+                    process.wait()
     if process.returncode == 0 or stop.is_set():
         return None
     lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()]

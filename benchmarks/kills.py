@@ -1,0 +1,59 @@
+"""Every command that writes, killed at every point where it touches files, and the same command at once.
+
+python benchmarks/kills.py [--every N] [--verbs train,compact] [--out docs/results/kills.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from killed_commands import SMALL, commands
+
+from secateur.runs.hardware import hardware
+
+
+def main() -> None:
+    """Counts the points tried and those after which everything left was as if the command had never been stopped."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--every", type=int, default=1, help="try every so many points")
+    parser.add_argument("--verbs", default="", help="such as train,compact (default: all)")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/kills.json")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    verbs: dict[str, dict[str, object]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        found = commands(Path(folder))
+        for verb in asked.verbs.split(",") if asked.verbs else found:
+            command = found[verb].never_stopped()
+            tried = range(0, len(command.points), asked.every)
+            told = [said for at in tried if (said := command.stopped(at))]
+            verbs[verb] = {
+                "points": len(command.points),
+                "tried": len(tried),
+                "equal": len(tried) - len(told),
+            }
+            if told:
+                verbs[verb]["otherwise"] = told
+            print(verb, verbs[verb], flush=True)
+            made = {
+                "command": " ".join(["python", "benchmarks/kills.py", *sys.argv[1:]]),
+                "hardware": hardware(torch.device("cpu")),
+                "system": f"{os.uname().sysname} {os.uname().release.split('-')[0]}",
+                "versions": {"torch": torch.__version__},
+                "seed": 0,
+                "options": SMALL,
+                "verbs": verbs,
+            }
+            asked.out.write_text(json.dumps(made, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
