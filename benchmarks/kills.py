@@ -22,7 +22,7 @@ from secateur.runs.hardware import hardware
 def main() -> None:
     """Counts the points tried and those after which everything left was as if the command had never been stopped."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--every", type=int, default=1, help="try every so many points")
+    parser.add_argument("--every", type=int, default=1, help="try every so many points, evenly")
     parser.add_argument("--verbs", default="", help="such as train,compact (default: all)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/kills.json")
     asked = parser.parse_args()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import By, averaged
+from secateur.problem import By
 from secateur.pruning import Effect, Thresholded, cubic_density, soft_threshold
 from secateur.pruning import density as density_of
 
@@ -95,8 +95,6 @@ class LearnedThreshold(Thresholded):
         """α_c = σ(θ_c) on every prunable weight."""
         initial = torch.tensor(float(self.initial), device=like.device)
         self._theta = {c: nn.Parameter(initial.clone()) for c in self.partition}
-        for theta in self._theta.values():
-            theta.register_hook(averaged)  # the network's wrapper does not know it
         self._resistance = torch.zeros((), device=like.device)  # EMA of the squared gradient, over components
 
     def _effects(self) -> dict[str, Effect]:

@@ -18,8 +18,9 @@ from secateur.problem.problem import (
     sample_shape,
     to_device,
 )
-from secateur.problem.processes import averaged
+from secateur.problem.processes import average_gradients, averaged, same_buffers, several, undivided
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
+from secateur.problem.samplers import distributed_samplers, holders
 
 __all__ = [
     "Batch",
@@ -31,25 +32,31 @@ __all__ = [
     "Split",
     "Task",
     "apart",
+    "average_gradients",
     "averaged",
     "called",
     "components",
     "described",
+    "distributed_samplers",
     "example",
     "fed",
+    "holders",
     "length",
     "lies_in",
     "one",
     "preserved_rng",
     "prunable",
     "rng_state",
+    "same_buffers",
     "sample_shape",
     "seed_all",
     "selected",
     "set_rng_state",
+    "several",
     "task_losses",
     "to_device",
     "uncalled",
+    "undivided",
     "unlabelled",
     "untraceable",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Batch, Problem, length, preserved_rng, task_losses, to_device
+from secateur.problem import Batch, Problem, length, preserved_rng, task_losses, to_device, undivided
 
 _MANY = 1000  # batches without a label that are looked through where nobody knows how long an epoch is
 
@@ -64,7 +64,8 @@ def losses(
     if batches < 1:
         raise ValueError(f"batches is {batches}; a score needs at least 1.")
     device = next(p.device for p in problem.model.parameters())
-    with preserved_rng(), _undisturbed(problem.model), torch.enable_grad():
+    whole = undivided(problem.loader())  # of several processes each looks at what a single one would
+    with preserved_rng(), _undisturbed(problem.model), whole, torch.enable_grad():
         looked, many = 0, batches + (length(problem.loader()) or _MANY)
         for x, targets in islice(_batches(problem, first), many):
             if looked == batches:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem
+from secateur.problem import Problem, averaged
 from secateur.pruning.passes import add, check_moved, losses
 
 Scores = dict[str, Tensor]
@@ -59,14 +59,15 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
         for task, slope in add(total, weights, loss, keep_graph=False, ends=ends).items():
             moved[task] = moved.get(task, False) or (slope is not None and bool(slope.any()))
         seen += 1
-    if not seen:
+    total, (count,) = _of_all(total), _counts_of_all([seen], next(iter(weights.values())))
+    if not count:
         raise ValueError(
             "The training batches have no valid label of any task; look at the targets and at what the losses leave out."
         )
     if not any(bool(value.any()) for value in total.values()):
         moved = dict.fromkeys(moved, False)
     check_moved(moved, batches)
-    return {name: value / seen for name, value in total.items()}
+    return {name: value / count for name, value in total.items()}
 
 
 def task_gradients(
@@ -101,6 +102,9 @@ def task_gradients(
         for left, (task, loss) in zip(reversed(range(len(own))), own.items(), strict=True):
             add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
             seen[task] += 1
+    total = {t: _of_all(found) for t, found in total.items()}
+    counts = _counts_of_all(list(seen.values()), next(iter(weights.values())))
+    seen = dict(zip(seen, counts, strict=True))
     for task, found in total.items() if strict else ():
         if not seen[task]:
             raise ValueError(
@@ -112,6 +116,15 @@ def task_gradients(
                 "and at its labels."
             )
     return {t: {n: g / seen[t] for n, g in found.items()} for t, found in total.items() if seen[t]}
+
+
+def _of_all(found: Scores) -> Scores:
+    """Averaged over processes: they see the same data, unless a loader splits them in a way that cannot be undone."""
+    return {name: averaged(value) for name, value in found.items()}
+
+
+def _counts_of_all(counts: Sequence[int], like: Tensor) -> list[float]:
+    return averaged(torch.tensor(counts, dtype=torch.float32, device=like.device)).tolist()
 
 
 @contextmanager

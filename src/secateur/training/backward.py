@@ -42,6 +42,11 @@ class Backward:
         scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
         if self.aggregator is not None and scaled:
             raise ValueError("aggregator: gradients are scaled under 16-mixed; use bf16-mixed or 32-true.")
+        inner = getattr(self.model, "_forward_module", None)
+        finds = getattr(
+            inner, "find_unused_parameters", False
+        )  # DDP: parameters that no output reaches count as done
+        self.pruning.together.absent_too = self.aggregator is not None or not finds
 
     def around(self) -> AbstractContextManager[None]:
         """For forward and backward pass: with an aggregator each process has its own gradients until it decides."""
@@ -70,6 +75,7 @@ class Backward:
             _add(penalty, trained)
         if weighing:
             _add(terms.total, weighing)
+        pruning.together.average()
 
     def _mean(self, value: Tensor) -> Tensor:
         return cast(Tensor, self.fabric.all_reduce(value)) if self.fabric.world_size > 1 else value

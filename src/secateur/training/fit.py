@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from secateur.measures import evaluate
-from secateur.problem import Problem, fed, seed_all, to_device
+from secateur.problem import Problem, fed, same_buffers, seed_all, to_device
 from secateur.pruning import Schedule, Sparsifier, cosine
 from secateur.storage import named_tensors
 from secateur.training.aggregation import Aggregator
@@ -196,6 +196,7 @@ def _train(
             if logs:
                 history.log(ledger.row(), pruning, inner.param_groups[0]["lr"])
             if validate_every and (step % validate_every == 0 or last):
+                same_buffers(problem.model)
                 history.rows.append({"step": step, "val": evaluate(problem, "val")})
             if asked.on_log and len(history.rows) > fresh:
                 asked.on_log(history.rows)
@@ -203,6 +204,7 @@ def _train(
                 resumption.save(step, inner, history.rows, history.seconds)
     if asked.recalibrate is not None:
         recalibrate(problem, asked.recalibrate)
+        same_buffers(problem.model)
         pruning.finite.check(resumption.kept())
     history.skipped, history.ignored = pruning.labels.skipped, pruning.labels.ignored
     return history

@@ -9,10 +9,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, distributed
 
-from secateur.problem import Problem, selected, task_losses
+from secateur.problem import Problem, selected, several, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
 from secateur.training.labels import Labels
+from secateur.training.together import Together
 from secateur.weighting import Weighting
 
 
@@ -27,6 +28,7 @@ class Terms:
         penalty: What method and weighting add.
         nothing: Zero, with a history where the predictions have one, so that a batch without labels has a backward pass too.
         empty: Whether no process has a valid label in this batch, so that it is no step.
+        tied: Of several processes: zero, with all that the others wait for.
     """
 
     losses: dict[str, Tensor]
@@ -35,11 +37,13 @@ class Terms:
     penalty: Tensor | float
     nothing: Tensor | float = 0.0
     empty: bool = False
+    tied: Tensor | float = 0.0
 
     @property
     def total(self) -> Tensor:
         """The sum, a scalar."""
-        return cast(Tensor, sum(self.weighed.values(), start=self.nothing) + self.penalty)
+        total = cast(Tensor, sum(self.weighed.values(), start=self.nothing) + self.penalty)
+        return total + self.tied if isinstance(self.tied, Tensor) else total
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Objective:
         problem: Gives tasks and losses.
         method: Adds its penalty.
         weighting: Gives the weights, and adds its penalty.
+        together: Knows what other processes wait for.
         distillation: Adds the mismatch to a teacher to each task's loss; None adds nothing.
         labels: Counts batches without them.
     """
@@ -57,6 +62,7 @@ class Objective:
     problem: Problem
     method: Sparsifier
     weighting: Weighting
+    together: Together
     distillation: Distillation | None = None
     labels: Labels | None = None
 
@@ -96,7 +102,8 @@ class Objective:
                 f"The loss of task {', '.join(map(repr, losses))} depends on no parameter that is trained; does the model detach its "
                 "predictions, or round them?"
             )
-        return Terms(losses, weights, weighed, penalty, nothing, not known)
+        weighed, tied = self.together.completed(weighed, predictions, known)
+        return Terms(losses, weights, weighed, penalty, nothing, not known, tied)
 
     def check_own_loss(self) -> None:
         """Raises ValueError if a part of this loss would be missing in a loss of the caller's own."""
@@ -116,7 +123,7 @@ class Objective:
 
     def _averaged(self, losses: dict[str, Tensor]) -> Mapping[str, Tensor]:
         """Losses averaged over the processes that have the task, so that every process weighs alike."""
-        if not (distributed.is_available() and distributed.is_initialized()):
+        if not several():
             return losses
         own = [losses.get(task) for task in self.problem.tasks]
         device = next(p.device for p in self.problem.model.parameters())

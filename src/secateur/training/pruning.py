@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, components, prunable
+from secateur.problem import Problem, components, prunable, same_buffers
 from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
@@ -19,6 +19,7 @@ from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
 from secateur.training.own_inputs import computing_once
 from secateur.training.resuming.identity import check_state, identity
+from secateur.training.together import Together
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
 
@@ -52,10 +53,9 @@ class Pruning:
         self.method, self.weighting = method or Sparsifier(), weighting or Weighting()
         check_parts(self.problem, self.method, self.weighting)
         self._identity = identity(self.method, "method") | identity(self.weighting, "weighting")
-        self._hold, self._followers = Hold(), Followers(problem.model)
+        self._hold, self._followers, self._left = Hold(), Followers(problem.model), False
         self._objective: Objective | None = None
-        self._optimizer: Optimizer | None = None
-        self._step_hook, self._left = cast(Any, None), False
+        self._optimizer, self._step_hook = cast("Optimizer | None", None), cast(Any, None)
         self.turns = Turns(steps, self.method.rounds, accumulate, self.method.resumes_at)
 
     @property
@@ -90,8 +90,7 @@ class Pruning:
         """
         if self._objective is not None or self._left:
             raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
-        # The owners are read before a method changes what layers compute with.
-        self._components, self.finite = components(self.problem), Finite(self.problem)
+        self._components, self.finite = components(self.problem), Finite(self.problem)  # of plain layers
         if self.distillation is not None:
             self.distillation.start(self.problem)
         held = prunable(self.problem.model), (self.method, self.weighting)
@@ -102,9 +101,9 @@ class Pruning:
             self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
             self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
             self._hold.keep(computing_once(self.problem))
-            self.labels = Labels(self.problem)
+            self.labels, self.together = Labels(self.problem), Together(self.problem, self._extra)
             self._parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
-            self._objective = Objective(self.problem, *held[1], self.distillation, self.labels)
+            self._objective = Objective(self.problem, *held[1], self.together, self.distillation, self.labels)
             return self
         except BaseException:
             self.undo()
@@ -129,8 +128,12 @@ class Pruning:
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
-        self._optimizer, self.turns.ready = optimizer, True
-        self._step_hook = AfterStep(optimizer, self._updated)
+        self._hold.keep([self.together.bind(optimizer)])
+        self._optimizer, self.turns.ready, self._step_hook = (
+            optimizer,
+            True,
+            AfterStep(optimizer, self._updated),
+        )
         return given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
@@ -190,6 +193,7 @@ class Pruning:
         self._hold.begin()
         try:
             self._hold.check_same(self.problem.model)
+            same_buffers(self.problem.model)
             self.finite.check()
             with self._followers.following():
                 self.method.finish()

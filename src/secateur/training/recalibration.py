@@ -7,7 +7,7 @@ from itertools import islice
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, preserved_rng, to_device
+from secateur.problem import Problem, preserved_rng, to_device, undivided
 
 
 @torch.no_grad()
@@ -35,7 +35,7 @@ def recalibrate(problem: Problem, batches: int) -> None:
     for module in problem.model.modules():
         module.training = isinstance(module, _BatchNorm) and module in momenta
     try:
-        with preserved_rng():
+        with preserved_rng(), undivided(problem.loader()):
             network = problem.network
             for x, _ in islice(problem.batches(), batches):
                 network(to_device(x, device))

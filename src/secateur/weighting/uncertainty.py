@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, averaged
+from secateur.problem import Problem
 from secateur.weighting.weighting import Weighting
 
 
@@ -33,7 +33,6 @@ class UncertaintyWeighting(Weighting):
         self._factor = 0.5 if self.form == "kendall" else 1.0
         device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         self._s = nn.Parameter(torch.full((len(self._tasks),), float(self.init), device=device))  # (tasks,)
-        self._s.register_hook(averaged)  # the network's wrapper does not know it
         self._present: list[int] = []
 
     def param_groups(self) -> list[dict[str, Any]]:

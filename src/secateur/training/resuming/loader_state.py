@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, DistributedSampler
+from torch.utils.data import DataLoader
+
+from secateur.problem import holders
 
 _OF_A_PROCESS = ("rank", "num_replicas")  # a user's own distributed sampler has these
-_INSIDE = ("sampler", "batch_sampler", "dataset", "datasets", "loaders")
 
 
 def loader_state(loader: Any) -> dict[str, Any]:
     """Generators of a loader, its samplers and data sets, and counters of its samplers, by place; loadable with ``weights_only``."""
     found: dict[str, Any] = {}
-    for place, holder in _holders(loader):
+    for place, holder in holders(loader):
         for name, value in vars(holder).items():
             counts = _counts(place, holder) and name not in _OF_A_PROCESS
             kept = _captured(value, counts)
@@ -34,37 +34,18 @@ def restore_loader(loader: Any, state: dict[str, Any]) -> None:
     """
     if other := sorted(state.keys() ^ loader_state(loader).keys()):
         raise ValueError(f"the data are drawn otherwise: {', '.join(other[:3])} is not in both loaders")
-    for place, holder in _holders(loader):
+    for place, holder in holders(loader):
         for name, value in list(vars(holder).items()):
             kept = state.get(f"{place}.{name}")
             if kept is not None:
                 _restored(holder, name, value, kept)
 
 
-def distributed_samplers(loader: Any) -> list[DistributedSampler[Any]]:
-    """The samplers that have split a loader over processes already; those of several loaders that take turns."""
-    return [holder for _, holder in _holders(loader) if isinstance(holder, DistributedSampler)]
-
-
 def unrepeatable(loader: Any) -> str:
     """Why an epoch of this loader cannot be replayed bit for bit; empty where it can."""
-    if any(getattr(holder, "persistent_workers", False) for _, holder in _holders(loader)):
+    if any(getattr(holder, "persistent_workers", False) for _, holder in holders(loader)):
         return "its persistent workers keep random state of their own; set persistent_workers=False"
     return ""
-
-
-def _holders(loader: Any) -> Iterator[tuple[str, Any]]:
-    stack, seen = [("loader", loader)], set[int]()
-    while stack:
-        place, holder = stack.pop()
-        if id(holder) in seen or not hasattr(holder, "__dict__"):
-            continue
-        seen.add(id(holder))
-        yield place, holder
-        for name in _INSIDE:
-            inside = getattr(holder, name, None)
-            items = enumerate(inside) if isinstance(inside, (list, tuple)) else [("", inside)]
-            stack.extend((f"{place}.{name}{key}", item) for key, item in items if item is not None)
 
 
 def _counts(place: str, holder: Any) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-from secateur.problem import rng_state, set_rng_state
-from secateur.training.resuming.loader_state import distributed_samplers, loader_state, restore_loader
+from secateur.problem import distributed_samplers, rng_state, set_rng_state
+from secateur.training.resuming.loader_state import loader_state, restore_loader
 
 
 @runtime_checkable

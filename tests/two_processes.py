@@ -1,0 +1,58 @@
+"""Two processes that train together, forked from this one, which has imported everything already."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+PATIENCE = 120  # seconds, after which they hang
+
+
+def in_two(function: Callable[[int], dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """What ``function(rank)`` returns in each of them, in the order of their ranks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    numbers = [_forked(function, rank, folder, port) for rank in (0, 1)]
+    deadline = time.monotonic() + PATIENCE
+    left = dict(enumerate(numbers))
+    codes: dict[int, int] = {}
+    while left and time.monotonic() < deadline and not any(codes.values()):
+        for rank, number in list(left.items()):
+            done, status = os.waitpid(number, os.WNOHANG)
+            if done:
+                codes[rank] = os.waitstatus_to_exitcode(status)
+                del left[rank]
+        time.sleep(0.01)
+    for number in left.values():
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+    said = "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
+    assert codes == {0: 0, 1: 0}, said or f"processes {sorted(left)} hang"
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def _forked(function: Callable[[int], dict[str, Any]], rank: int, folder: Path, port: str) -> int:
+    if number := os.fork():
+        return number
+    code = 1
+    try:
+        world = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update(world)  # for Fabric: the processes are there already
+        distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+        torch.save(function(rank), folder / f"{rank}.pt")
+        distributed.barrier()
+        code = 0
+    except BaseException:
+        (folder / f"{rank}.txt").write_text(traceback.format_exc())
+    os._exit(code)
