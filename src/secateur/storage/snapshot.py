@@ -8,9 +8,10 @@ import shutil
 import sys
 import zipfile
 import zlib
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -171,10 +172,13 @@ def _checksum(file: BinaryIO, size: int) -> bytes:
 
 def _unshared(value: Any) -> Any:
     """The same values, none of which is by chance the same object as another: so the same state is the same bytes."""
-    if isinstance(value, dict):
-        return {_unshared(key): _unshared(item) for key, item in cast(dict[Any, Any], value).items()}
-    if isinstance(value, (list, tuple)):
-        return type(value)(_unshared(item) for item in cast(Any, value))
+    if type(value) in (dict, OrderedDict):
+        made = type(value)((_unshared(key), _unshared(item)) for key, item in value.items())
+        if versions := getattr(value, "__dict__", None):  # of a module's state
+            vars(made).update(versions)
+        return made
+    if type(value) in (list, tuple):
+        return type(value)(map(_unshared, value))
     return sys.intern(value) if type(value) is str else value
 
 
