@@ -180,9 +180,8 @@ def _locked(file: IO[str]) -> bool:
         if (inherited := held()) is not None:
             inherited.close()
 
-    os.register_at_fork(
-        after_in_child=let_go
-    )  # processes that load data would keep it after this one is killed
+    # Processes that load data would keep it, and outlive this one if it is killed.
+    os.register_at_fork(after_in_child=let_go)
     return True
 
 
