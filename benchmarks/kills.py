@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from killed_commands import SMALL, commands
+from processes.commands import SMALL, commands
 from secateur.runs.hardware import hardware
 
 

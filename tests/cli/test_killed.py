@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from killed_commands import FORMATS, commands
-from killing import Command
+from processes.commands import FORMATS, commands
+from processes.killing import Command
 
 SAMPLED = {"train": 5, "compact": 2, "overlap": 2, "report": 2, "compare": 2, "export pt2": 1}
 SLOW = [*SAMPLED, "bench", *(f"export {f}" for f in FORMATS if f != "pt2")]

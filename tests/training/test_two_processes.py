@@ -14,13 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler
 
 from problems import TwoHeads, equal, shuffled_loader, tasks, two_heads, weights
+from processes.two import in_two
 from secateur import Pruning
 from secateur.methods import DiSparse, LearnedThreshold, OneShot, SoftThreshold
 from secateur.problem import Problem, average_gradients
 from secateur.pruning import Sparsifier
 from secateur.training import fit
 from secateur.weighting import AdaptiveWeighting, UncertaintyWeighting
-from two_processes import in_two
 
 STRATEGIES = ["ddp", "ddp_find_unused_parameters_true"]
 

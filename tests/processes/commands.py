@@ -1,4 +1,4 @@
-"""Every verb that writes, as small as it can be, for tests/killing.py to stop."""
+"""Every verb that writes, as small as it can be, for tests/processes/killing.py to stop."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from killing import Command
+from processes.killing import Command
 from secateur.cli import main
 from tiny_runs import TINY
 
