@@ -34,7 +34,7 @@ def commands(base: Path) -> dict[str, Command]:
 
     def compared(root: Path) -> None:
         _copied(study())(root)
-        for path in (root / "study").glob("*.*"):
+        for path in filter(Path.is_file, (root / "study").iterdir()):
             path.unlink()
 
     @cache

@@ -7,6 +7,7 @@ where half is written, and one after the last. Reading changes nothing and has n
 from __future__ import annotations
 
 import builtins
+import contextlib
 import io
 import os
 import shutil
@@ -14,14 +15,18 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 
 KILLED = 137
+_MODULES = "imported"
+_SLOW = ("torch", "secateur", "sympy", "matplotlib", "onnx", "openvino", "rich", "jinja2", "numpy", "scipy")
 _CHANGES = ("replace", "rename", "link", "unlink", "remove", "mkdir", "rmdir", "chmod", "truncate")
 
 
@@ -166,8 +171,11 @@ class Command:
         root = self._made("straight")
         code, said = self._forked(root, None)
         assert code == 0, said
-        self.points = said.splitlines()
-        self.straight = left(root)
+        said, _, modules = said.partition(_MODULES)
+        self.points, self.straight = said.splitlines(), left(root)
+        for name in modules.split():  # so that every process begins with them
+            with warnings.catch_warnings(action="ignore"), contextlib.suppress(Exception):
+                import_module(name)
         return self
 
     def stopped(self, at: int) -> str:
@@ -207,13 +215,14 @@ class Command:
             os.chdir(root)
             tempfile.tempdir = str(root / "tmp")
             time.perf_counter = lambda: 0.0  # how long it took is no part of what must be equal
-            points = Points(root, at)
+            points, before = Points(root, at), set(sys.modules)
             points.install()
             with io.StringIO() as words:
                 sys.stdout = sys.stderr = words
                 code = self.run()
                 points.point("at the end")
-                text = words.getvalue() if code else "\n".join(points.passed)
+                modules = [name for name in sys.modules if name.startswith(_SLOW) and name not in before]
+                text = words.getvalue() if code else "\n".join([*points.passed, _MODULES, *modules])
         except BaseException:
             code, text = 1, traceback.format_exc()
         os.write(said, text.encode())
