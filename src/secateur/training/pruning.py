@@ -85,8 +85,7 @@ class Pruning:
     def enter(self) -> Pruning:
         """Starts method and weighting; what they refuse, they refuse here, and leave the model as it was.
 
-        Raises:
-            RuntimeError, ValueError: If the model is being pruned already; if settings, model and data do not fit together.
+        RuntimeError if the model is being pruned already, ValueError if settings, model and data do not fit together.
         """
         if self._objective is not None or self._left:
             raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
@@ -129,11 +128,8 @@ class Pruning:
         self.method.bind(optimizer)
         self._release()
         self._hold.keep([self.together.bind(optimizer)])
-        self._optimizer, self.turns.ready, self._step_hook = (
-            optimizer,
-            True,
-            AfterStep(optimizer, self._updated),
-        )
+        self._optimizer, self.turns.ready = optimizer, True
+        self._step_hook = AfterStep(optimizer, self._updated)
         return given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
