@@ -21,6 +21,7 @@ from secateur.problem.problem import (
 from secateur.problem.processes import average_gradients, averaged, same_buffers, several, undivided
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import distributed_samplers, holders
+from secateur.problem.together import Together
 
 __all__ = [
     "Batch",
@@ -31,6 +32,7 @@ __all__ = [
     "Problem",
     "Split",
     "Task",
+    "Together",
     "apart",
     "average_gradients",
     "averaged",

@@ -9,11 +9,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, distributed
 
-from secateur.problem import Problem, selected, several, task_losses
+from secateur.problem import Problem, Together, selected, several, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
 from secateur.training.labels import Labels
-from secateur.training.together import Together
 from secateur.weighting import Weighting
 
 

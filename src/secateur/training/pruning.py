@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, components, prunable, same_buffers
+from secateur.problem import Problem, Together, components, prunable, same_buffers
 from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
@@ -19,7 +19,6 @@ from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
 from secateur.training.own_inputs import computing_once
 from secateur.training.resuming.identity import check_state, identity
-from secateur.training.together import Together
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
 

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.autograd import Variable
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, average_gradients, several
+from secateur.problem.problem import Problem
+from secateur.problem.processes import average_gradients, several
 
 
 class Together:
