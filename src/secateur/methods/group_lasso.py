@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.measures import group_costs
-from secateur.problem import Problem, example
+from secateur.problem import Problem
 from secateur.pruning import (
     Groups,
     Masks,
@@ -27,7 +27,7 @@ from secateur.pruning import (
     survivors,
     wide,
 )
-from secateur.shrinking.channels import coupled_groups, default_groups
+from secateur.shrinking import default_groups, problem_groups
 
 _EVERY = 10  # steps between two cuts, the only ones that read a value back to the host
 _AHEAD = 0.2  # share of the ramp that is looked ahead
@@ -52,7 +52,7 @@ class GroupLasso(Sparsifier):
         strength: λ (published: 1e-6 and 1e-5); 0 is dense training.
         of: What ``density`` is a share of: parameters or multiply-accumulates of the grouped weights, or groups.
         groups: ``"input"``: each input channel of each shared convolution (:func:`secateur.pruning.groups.input_groups`).
-            ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.shrinking.channels.coupled_groups`).
+            ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.shrinking.coupled_groups`).
             ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is. That of groups is ``"input"``, and
             ``"coupled"`` where no convolution is shared: in networks of one task, of linear layers, of transformers.
         metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
@@ -107,7 +107,7 @@ class GroupLasso(Sparsifier):
         groups = self.groups
         if not isinstance(groups, Groups):
             by = {"input": input_groups if self._chosen else default_groups, "all": all_weights}.get(groups)
-            groups = by(problem) if by else coupled_groups(problem.network, example(problem))
+            groups = (by or problem_groups)(problem)
         unknown = sorted(groups.axis.keys() - parameters.keys())
         if unknown:
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -23,8 +23,10 @@ class Groups:
         axis: Parameter name to the axis whose indices are grouped (1: input channels of a convolution or linear layer).
         index: Parameter name to the group of each index of that axis, (size of that axis,) int64; -1 belongs to none
             and is never penalised.
-        rows: Parameter name to the group whose death removes that output channel too, (size of axis 0,) int64, -1 for
+        rows: Parameter name to the group whose death removes that output channel too, (size of its axis,) int64, -1 for
             none. A weight may be left out.
+        outputs: Parameter name to the axis of ``rows``, where that is not 0: of transposed convolutions it is 1.
+        pins: Why channels belong to no group, to how many; for messages.
 
     Raises:
         ValueError: If the three disagree about the weights, or name a group that does not exist.
@@ -34,6 +36,8 @@ class Groups:
     axis: dict[str, int]
     index: dict[str, Tensor]
     rows: dict[str, Tensor]
+    outputs: dict[str, int] = field(default_factory=dict[str, int])
+    pins: dict[str, int] = field(default_factory=dict[str, int])
 
     def __post_init__(self) -> None:
         if list(self.axis) != list(self.index) or not self.rows.keys() <= self.axis.keys():
@@ -50,7 +54,7 @@ class Groups:
     def to(self, device: torch.device) -> Groups:
         """The same groups with their tensors on ``device``."""
         index = {name: ids.to(device) for name, ids in self.index.items()}
-        return Groups(self.count, self.axis, index, {name: ids.to(device) for name, ids in self.rows.items()})
+        return replace(self, index=index, rows={name: ids.to(device) for name, ids in self.rows.items()})
 
     def along(self, name: str, value: Tensor) -> Tensor:
         """Sums of ``value``, of the shape of weight ``name``, over all axes but the grouped one; (size of that axis,)."""
@@ -99,7 +103,7 @@ class Groups:
             columns = held[ids]
             if name not in self.rows:
                 kept.append(columns.double().mean())
-            elif self.axis[name] == 0:
+            elif self.axis[name] == self.outputs.get(name, 0):
                 kept.append((columns & held[self.rows[name]]).double().mean())
             else:
                 kept.append(columns.double().mean() * held[self.rows[name]].double().mean())
@@ -110,10 +114,10 @@ class Groups:
         held = torch.cat([alive, alive.new_ones(1)])
         found: dict[str, Tensor] = {}
         for name, mask in self.spread(alive, True, weights).items():
-            weight = weights[name]
             if name in self.rows:
-                mask = mask & held[self.rows[name]].view([-1] + [1] * (weight.dim() - 1))
-            found[name] = mask.expand_as(weight).contiguous()
+                shape = [-1 if d == self.outputs.get(name, 0) else 1 for d in range(mask.dim())]
+                mask = mask & held[self.rows[name]].view(shape)
+            found[name] = mask.expand_as(weights[name]).contiguous()
         return found
 
     def strongest(self, scores: Tensor) -> Tensor:
@@ -226,7 +230,7 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
     if least > density + 1e-9:
         raise DensityError(
             f"density is {density}, but the groups reach no less than {least:.4f}: every weight keeps an input and an output, "
-            "and some channels belong to no group. Ask for more than that, or give other groups."
+            f"and some channels belong to no group{_said(groups.pins)}. Ask for more than that, or give other groups."
         )
     low, high = 0, mortal
     while low < high:
@@ -236,6 +240,11 @@ def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float]
         else:
             low = middle + 1
     return after(high)
+
+
+def _said(pins: Mapping[str, int], most: int = 4) -> str:
+    worst = sorted(pins.items(), key=lambda item: -item[1])[:most]
+    return f" ({', '.join(f'{count} stay: {why}' for why, count in worst)})" if worst else ""
 
 
 def wide(value: Tensor) -> torch.dtype:

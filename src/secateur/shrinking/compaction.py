@@ -96,11 +96,6 @@ class Compaction:
         lines += [f"{count or 'Some'} channels stay: {reason}." for reason, count in reasons[:_REASONS]]
         if len(reasons) > _REASONS:
             lines.append(f"{len(reasons) - _REASONS} more reasons, of fewer channels, are in the record.")
-        if self.unseen:
-            lines.append(
-                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
-            )
-        lines += [f"{count} channels stay: {reason}." for reason, count in self.pinned.items()]
         return "\n".join(lines)
 
 

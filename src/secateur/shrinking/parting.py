@@ -23,6 +23,14 @@ Place = tuple[
 ]  # path of the innermost module, and file and line of the innermost code that is not torch's
 _HERE = str(Path(__file__).parent)
 _SAME = 1e-7  # relative, of float64
+_VIEWS = {
+    "_unsafe_view",
+    "flatten",
+    "reshape",
+    "unflatten",
+    "view",
+    "view_as",
+}  # one may be traced as another
 
 
 @dataclass
@@ -34,12 +42,16 @@ class Run:
         order: All calls in order, as place and number.
         error: What it raised, if anything.
         stopped: Where it did.
+        call: The function that did, if it is one of torch's.
+        outer: Place to the lines that called its line, such as that of a forward pass which calls a method; inner ones first.
     """
 
     calls: dict[Place, list[list[Tensor]]] = field(default_factory=lambda: defaultdict(list))
     order: list[tuple[Place, int]] = field(default_factory=list[tuple[Place, int]])
     error: Exception | None = None
     stopped: Place = ("", "")
+    call: str = ""
+    outer: dict[Place, list[str]] = field(default_factory=dict[Place, list[str]])
 
 
 class _Recorder(TorchFunctionMode):
@@ -48,12 +60,14 @@ class _Recorder(TorchFunctionMode):
         self.run, self.modules, self.values = run, modules, values
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        place = (self.modules[-1] if self.modules else "", _line())
+        inner, *outer = _lines() or [""]
+        place = (self.modules[-1] if self.modules else "", inner)
+        self.run.outer[place] = outer
         try:
             found = func(*args, **(kwargs or {}))
         except Exception:
             if self.run.error is None and not self.run.stopped[1]:
-                self.run.stopped = place
+                self.run.stopped, self.run.call = place, str(getattr(func, "__name__", ""))
             raise
         parts = [found] if isinstance(found, Tensor) else found if isinstance(found, (tuple, list)) else []
         tensors = [t.detach() for t in parts if isinstance(t, Tensor)]  # pyright: ignore[reportUnknownVariableType]
@@ -80,8 +94,9 @@ def watched(reference: Reference, model: nn.Module, x: Input, *, values: bool) -
             if not run.stopped[1]:
                 frames = traceback.extract_tb(error.__traceback__)
                 own = [f for f in frames if not _skipped(f.filename)]
-                line = f"{own[-1].filename}:{own[-1].lineno}" if own else ""
-                run.stopped = (modules[-1] if modules else "", line)
+                inner, *outer = [f"{f.filename}:{f.lineno}" for f in reversed(own)] or [""]
+                run.stopped = (modules[-1] if modules else "", inner)
+                run.outer.setdefault(run.stopped, outer)
     return run
 
 
@@ -98,11 +113,18 @@ def parting(
         if node.call is not None:
             by_place[node.owner, _place(node)].append(node)
             by_owner[node.owner].append(node)
+
+    def at(place: Place) -> list[Node]:
+        """What the trace has at a place: it may name the line of the forward pass, and not that of a function called there."""
+        lines = [place[1], *smaller.outer.get(place, [])]
+        named = (by_place[place[0], line] for line in lines if (place[0], line) in by_place)
+        return next(named, None) or by_owner.get(place[0], [])
+
     for place, number in smaller.order:
         if place[0] in replaced or number >= len(original.calls.get(place, [])):
             continue
         before, after = original.calls[place][number], smaller.calls[place][number]
-        near = by_place.get(place) or by_owner.get(place[0], [])
+        near = at(place)
         shape = [tuple(t.shape) for t in before]
         candidates = [node for node in near if _shapes(node) == shape and node.name not in channels.free]
         if not candidates:
@@ -112,8 +134,9 @@ def parting(
             return candidates, str(reasons[0])
     if smaller.error is not None:
         reason = f"{type(smaller.error).__name__}: {smaller.error}".splitlines()[0]
-        near = by_place.get(smaller.stopped) or by_owner.get(smaller.stopped[0], [])
-        return near, reason
+        near = at(smaller.stopped)
+        same = _VIEWS if smaller.call in _VIEWS else {smaller.call}
+        return [node for node in near if node.op in same] or near, reason
     return [], "its outputs differ"
 
 
@@ -187,13 +210,15 @@ def _place(node: Node) -> str:
     return ":".join(node.source.split(":")[:2])
 
 
-def _line() -> str:
+def _lines() -> list[str]:
+    """The lines of code that is not torch's that led here, the innermost first."""
+    found: list[str] = []
     frame = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]
     while frame is not None:
         if not _skipped(frame.f_code.co_filename):
-            return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+            found.append(f"{frame.f_code.co_filename}:{frame.f_lineno}")
         frame = frame.f_back
-    return ""
+    return found
 
 
 def _skipped(file: str) -> bool:

@@ -3,9 +3,9 @@
 from secateur.shrinking.channels.channels import Channels, find_channels
 from secateur.shrinking.channels.compressed import jointly
 from secateur.shrinking.channels.constants import fixed_values
-from secateur.shrinking.channels.coupled import coupled_groups, default_groups
 from secateur.shrinking.channels.dead_layers import constant_layers, group_counts, put_constant, settings_of
 from secateur.shrinking.channels.fold import fold_constants
+from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs, needed
 from secateur.shrinking.channels.trace import Node, trace
 from secateur.shrinking.channels.training import training_nodes
@@ -18,13 +18,12 @@ __all__ = [
     "constant_layers",
     "constant_outputs",
     "constant_values",
-    "coupled_groups",
-    "default_groups",
     "find_channels",
     "fixed_values",
     "fold_constants",
     "group_counts",
     "jointly",
+    "layers",
     "needed",
     "put_constant",
     "settings_of",

@@ -1,0 +1,167 @@
+"""The smaller network that computes the same, found by cutting, running, and pinning what the user's code needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from secateur.shrinking.channels import (
+    Channels,
+    Needs,
+    Node,
+    constant_layers,
+    constant_outputs,
+    constant_values,
+    find_channels,
+    fixed_values,
+    fold_constants,
+    group_counts,
+    needed,
+    put_constant,
+    settings_of,
+    zeros_alone,
+)
+from secateur.shrinking.compaction import Compaction
+from secateur.shrinking.copying import copied, narrowed, widened
+from secateur.shrinking.cutting import cut
+from secateur.shrinking.names import named
+from secateur.shrinking.parting import Run, parting, removed_above, watched
+from secateur.shrinking.remaining import alive, complete, strengths
+from secateur.shrinking.verify import Reference
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A smaller network, and what it was made by.
+
+    Args:
+        small: The network, in float64 where the reference is.
+        made: Its record.
+        channels: The labels that it was cut by.
+        keep: Which of them are left, (labels,).
+        needs: What the outputs depend on.
+        dead: Numbers of the outputs that do not depend on the input.
+    """
+
+    small: nn.Module
+    made: Compaction
+    channels: Channels
+    keep: Tensor
+    needs: Needs
+    dead: list[int]
+
+
+def exact(
+    model: nn.Module,
+    traced: list[list[Node]],
+    reference: Reference,
+    round_to: int,
+    pinned: dict[str, str],
+    *,
+    folds: bool,
+) -> Attempt:
+    """The smaller network in float64, with what its code needs added to ``pinned``, node by node.
+
+    Args:
+        model: The original.
+        traced: Its trace, and that of what training alone runs.
+        reference: Of the original.
+        round_to: As :func:`secateur.compact` has it.
+        pinned: Name of a node to the reason why its channels stay; filled in place.
+        folds: Whether constants that are not zero are folded on.
+
+    Raises:
+        ValueError: If the copy computes something else even with all channels kept.
+    """
+    example, dtypes = reference.inputs[0], {n: t.dtype for n, t in named(model).items()}
+    shapes: Run | None = None
+    values: Run | None = None
+    while True:
+        tried = _attempt(model, traced, round_to, pinned, folds=folds)
+        if not reference.wide:
+            narrowed(tried.small, dtypes)
+        reason = _wrong(reference, tried.small)
+        if reason is None:
+            return tried
+        run = watched(reference, tried.small, example, values=False)
+        shapes = shapes or watched(reference, model, example, values=False)
+        found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, tried.made.constants)
+        if not found and run.error is None:
+            values = values or watched(reference, model, example, values=True)
+            again = watched(reference, tried.small, example, values=True)
+            found, reason = parting(
+                values, again, tried.channels, tried.keep, tried.needs, tried.made.constants
+            )
+        chosen = removed_above(found, tried.channels, tried.keep) or removed_above(
+            [n for n in traced[0] if n.op == "output"], tried.channels, tried.keep
+        )
+        chosen = chosen or [n for n in traced[0] if n.name not in pinned]
+        if not chosen:
+            raise ValueError(
+                f"compact: even with all channels kept, the copy does not compute the same ({reason}); does the network "
+                "give the same twice in eval mode?"
+            )
+        place = found[0] if found else chosen[0]
+        for node in chosen:
+            pinned[node.name] = _needs(model, place, reason)
+
+
+def _needs(model: nn.Module, node: Node, reason: str) -> str:
+    try:
+        kind = type(model.get_submodule(node.owner)).__name__
+    except AttributeError:
+        kind = "the network"
+    return f"the code of {kind} needs its channels as they are ({node.place}: {reason})"
+
+
+def _wrong(reference: Reference, small: nn.Module) -> str | None:
+    try:
+        return reference.difference(small, rounded=False)
+    except Exception as error:  # whatever the user's code raises
+        return type(error).__name__
+
+
+def _attempt(
+    model: nn.Module, traced: list[list[Node]], round_to: int, pinned: Mapping[str, str], *, folds: bool
+) -> Attempt:
+    small = copied(model)
+    widened(small)
+    state = named(small)
+    channels = find_channels(small, traced[0], pinned, traced[1])
+    strength = strengths(channels, state)
+    fixed, _ = fixed_values(channels.nodes, state)
+    values = constant_values(channels.nodes, state, fixed)
+    dead = constant_outputs(channels.nodes, values)
+    if not folds:
+        values = zeros_alone(values)
+    biases = fold_constants(small, channels.nodes, values)
+    needs = needed(channels.nodes, values, fixed, state)
+    constants = constant_layers(small, channels.nodes, values, needs)
+    gone = {f"{path}.weight" for path in constants}
+    keep = alive(channels, needs)
+    complete(channels, keep, strength, gone, round_to)
+
+    kept: dict[str, dict[int, Tensor]] = {}
+    for (name, axis), ids in channels.axes.items():
+        kept.setdefault(name, {})[axis] = ((ids < 0) | keep[ids.clamp(min=0)]).nonzero().flatten()
+    for path in biases:
+        kept[f"{path}.bias"] = {0: kept[f"{path}.weight"][0]} if 0 in kept.get(f"{path}.weight", {}) else {}
+    for path, value in constants.items():
+        outputs = kept.get(f"{path}.weight", {}).get(0)
+        put_constant(small, path, value if outputs is None or value is None else value[outputs])
+    names = set(named(small))
+    groups = group_counts(small, channels, keep)
+    cut(small, {name: axes for name, axes in kept.items() if name in names})
+    indices = {n: {a: i.tolist() for a, i in axes.items()} for n, axes in kept.items() if n in names}
+    settings = {path: settings_of(small.get_submodule(path)) for path in constants}
+    made = Compaction(
+        {n: axes for n, axes in indices.items() if axes},
+        settings,
+        [path for path in biases if path not in constants],
+        dict(channels.pins),
+        (channels.count, int(keep.sum())),
+        groups=groups,
+    )
+    return Attempt(small, made, channels, keep, needs, dead)
