@@ -15,10 +15,10 @@ import argparse
 import copy
 import importlib.metadata
 import json
-import subprocess
-import sys
+import multiprocessing
 import time
 import warnings
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,8 @@ def main() -> None:
     missing = [name for name in LIBRARIES if not _version(name)]
     if missing:
         raise SystemExit(f"This needs {', '.join(missing)}; install with: pip install {' '.join(missing)}")
-    if len(options.names) == 1:
-        print(json.dumps(measured(options.names[0])))
-        return
+    for name in LIBRARIES:
+        importlib.import_module(name.replace("-", "_"))
     made: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"networks": {}}
     made |= {
         "command": "python benchmarks/removable.py",
@@ -72,15 +71,26 @@ def _version(name: str) -> str:
 
 
 def _apart(name: str, seconds: int) -> dict[str, Any]:
-    command = [sys.executable, __file__, name]
+    """Measured in a process of its own, which has what was imported here."""
+    context = multiprocessing.get_context("fork")
+    mine, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_sent, args=(name, theirs))
+    process.start()
+    theirs.close()
     try:
-        run = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-    except subprocess.TimeoutExpired:
-        return {"outcome": "too slow", "reason": f"{seconds} s"}
-    lines = run.stdout.strip().splitlines()
-    if run.returncode or not lines:
-        return {"outcome": "not measured", "reason": (run.stderr.strip().splitlines() or ["?"])[-1][:300]}
-    return json.loads(lines[-1])
+        return mine.recv() if mine.poll(seconds) else {"outcome": "too slow", "reason": f"{seconds} s"}
+    except EOFError:
+        return {"outcome": "not measured", "reason": "the process ended"}
+    finally:
+        process.kill()
+        process.join()
+
+
+def _sent(name: str, end: Connection) -> None:
+    try:
+        end.send(measured(name))
+    except Exception as error:  # of the libraries
+        end.send({"outcome": "not measured", "reason": f"{type(error).__name__}: {error}"[:300]})
 
 
 @torch.no_grad()

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.shrinking.copying import bake
-from secateur.shrinking.cutting import add_bias, cut, replace
+from secateur.shrinking.cutting import add_bias, cut, replace, tell_groups
 from secateur.shrinking.names import named
 from secateur.shrinking.record import check_record
 
@@ -30,7 +31,8 @@ class Compaction:
         pinned: Why channels could not be removed -> how many.
         channels: Channels before and after.
         unseen: Paths of modules that training alone runs, cut to fit what they are given.
-        groups: Path of a GroupNorm without weights to its groups and channels.
+        groups: Path of a GroupNorm without weights, or of a convolution that lost channels of every group, to its groups and
+            (output) channels.
         dead: Outputs that do not depend on the input.
         baked: Paths of modules whose own parametrization, such as a weight norm, was taken off.
     """
@@ -146,6 +148,9 @@ def record(model: nn.Module, made: Compaction) -> None:
         made.constants = {**old.constants, **made.constants}
         made.biases = sorted({*old.biases, *made.biases})
         made.groups = {**old.groups, **made.groups}
+        for path in made.groups:  # whole groups may have gone since
+            if isinstance(module := dict(model.named_modules()).get(path), _ConvNd):
+                made.groups[path] = module.groups, module.out_channels
         made.baked = sorted({*old.baked, *made.baked})
         made.channels = (old.channels[0], made.channels[1])
     model.__dict__[_ATTRIBUTE] = made
@@ -192,5 +197,8 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
         model,
         {n: {a: torch.tensor(i) for a, i in axes.items()} for n, axes in made.kept.items() if n in present},
     )
+    for path, (groups, _) in made.groups.items():
+        if isinstance(module := modules.get(path), _ConvNd):
+            tell_groups(module, groups)
     model.__dict__[_ATTRIBUTE] = made
     return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import product
 from typing import Any
 
@@ -33,8 +33,21 @@ def replace(model: nn.Module, path: str, new: nn.Module) -> None:
 
 
 @torch.no_grad()
-def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
-    """Cuts parameters and buffers to the indices left along each axis, and tells their modules."""
+def cut(
+    model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]], thinned: Collection[str] = ()
+) -> dict[str, tuple[int, int]]:
+    """Cuts parameters and buffers to the indices left along each axis, and tells their modules.
+
+    Args:
+        model: Changed in place.
+        kept: Parameter or buffer to axis to the indices left along it.
+        thinned: Weights of convolutions that keep all their groups.
+
+    Returns:
+        Path of each such convolution to its groups and output channels.
+    """
+    paths = {path: m for path, m in model.named_modules() if isinstance(m, _ConvNd)}
+    counts = {path: m.groups for path, m in paths.items() if f"{path}.weight".lstrip(".") in thinned}
     owners = {child: module for module in model.modules() for child in module.children()}
     first = {id(tensor): name for name, tensor in reversed(named(model).items())}
     for module in model.modules():
@@ -52,6 +65,17 @@ def cut(model: nn.Module, kept: Mapping[str, Mapping[int, Tensor]]) -> None:
                 value = value.index_select(axis, indices.to(value.device))
             tensor.data = value.clone()
             tensor.grad = None
+    return {path: tell_groups(paths[path], count) for path, count in counts.items()}
+
+
+def tell_groups(module: _ConvNd, groups: int) -> tuple[int, int]:
+    """Sets what a convolution says of its sizes to what its weight has, in so many groups; groups and output channels."""
+    first, second = module.weight.shape[:2]
+    module.groups = groups
+    module.in_channels, module.out_channels = (
+        (first, second * groups) if isinstance(module, _ConvTransposeNd) else (second * groups, first)
+    )
+    return groups, module.out_channels
 
 
 def _tell_heads(owner: Any, before: int, after: int) -> None:

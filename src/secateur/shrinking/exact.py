@@ -21,6 +21,7 @@ from secateur.shrinking.channels import (
     needed,
     put_constant,
     settings_of,
+    thinned,
     zeros_alone,
 )
 from secateur.shrinking.compaction import Compaction
@@ -130,7 +131,6 @@ def _attempt(
     widened(small)
     state = named(small)
     channels = find_channels(small, traced[0], pinned, traced[1])
-    strength = strengths(channels, state)
     fixed, _ = fixed_values(channels.nodes, state)
     values = constant_values(channels.nodes, state, fixed)
     dead = constant_outputs(channels.nodes, values)
@@ -138,6 +138,9 @@ def _attempt(
         values = zeros_alone(values)
     biases = fold_constants(small, channels.nodes, values)
     needs = needed(channels.nodes, values, fixed, state)
+    if thin := thinned(channels.nodes, needs):
+        channels = find_channels(small, traced[0], pinned, traced[1], thinned=thin)
+    strength = strengths(channels, state)
     constants = constant_layers(small, channels.nodes, values, needs)
     gone = {f"{path}.weight" for path in constants}
     keep = alive(channels, needs)
@@ -153,7 +156,7 @@ def _attempt(
         put_constant(small, path, value if outputs is None or value is None else value[outputs])
     names = set(named(small))
     groups = group_counts(small, channels, keep)
-    cut(small, {name: axes for name, axes in kept.items() if name in names})
+    groups |= cut(small, {name: axes for name, axes in kept.items() if name in names}, thin)
     indices = {n: {a: i.tolist() for a, i in axes.items()} for n, axes in kept.items() if n in names}
     settings = {path: settings_of(small.get_submodule(path)) for path in constants}
     made = Compaction(

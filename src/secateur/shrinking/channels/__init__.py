@@ -5,6 +5,7 @@ from secateur.shrinking.channels.compressed import jointly
 from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.dead_layers import constant_layers, group_counts, put_constant, settings_of
 from secateur.shrinking.channels.fold import fold_constants
+from secateur.shrinking.channels.grouped import thinned
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs, needed
 from secateur.shrinking.channels.trace import Node, trace
@@ -27,6 +28,7 @@ __all__ = [
     "needed",
     "put_constant",
     "settings_of",
+    "thinned",
     "trace",
     "training_nodes",
     "zeros_alone",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,21 +50,21 @@ def find_channels(
     pinned: Mapping[str, str] | None = None,
     training: Sequence[Node] = (),
     *,
-    cautious: bool = False,
+    thinned: Collection[str] = (),
 ) -> Channels:
     """Reads the channels of ``model`` off one trace; the model is left as it was.
 
     Convolutions (grouped, depthwise, transposed), linear layers, normalisations, pointwise operations with
     broadcasting, concatenation, splits, reshapes, pooling, interpolation, pixel shuffle and attention are followed;
     channels that pass through anything else are pinned, and so are the network's inputs and outputs. A group of a
-    grouped convolution or of GroupNorm, and an attention head, is one channel.
+    grouped convolution (see ``thinned``) or of GroupNorm, and an attention head, is one channel.
 
     Args:
         model: A plain module.
         example: What it takes, or its trace.
         pinned: Name of a node to the reason why its channels stay as they are.
         training: The trace of what training does, whose own layers are cut like what goes into them.
-        cautious: Whether pieces of given lengths keep their channels, for who does not run the smaller network after.
+        thinned: Weights of convolutions in groups of which not whole groups go, but the same channels of every group.
 
     Raises:
         ValueError: If the model cannot be traced.
@@ -72,7 +72,7 @@ def find_channels(
     nodes = list(example) if isinstance(example, Sequence) else trace(model, example)
     state = named(model)
     flow = Labelling(*fixed_values([*nodes, *training], state))
-    flow.cautious = cautious
+    flow.thinned = thinned
     seen = {read.target for node in nodes for read in node.inputs}
     for node in [*nodes, *training]:
         if node.op != "parameter" and node.op != "buffer":

@@ -27,7 +27,7 @@ class Labelling:
 
     def __init__(self, fixed: Mapping[Node, Tensor], free: Collection[Node]) -> None:
         self.fixed, self.free = fixed, free
-        self.cautious = False  # whether runs of channels are taken for written out
+        self.thinned: Collection[str] = ()  # weights of convolutions whose groups all lose the same channels
         self.union = Union()
         self.union.fresh(1)  # PINNED
         self.of: dict[Node, Any] = {}

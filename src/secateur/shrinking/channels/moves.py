@@ -28,13 +28,12 @@ def move_rule(flow: Labelling, node: Node) -> Any:
         before[moved[0]] = flow.read(moved[0])
     after = moved_by(node, lambda read: before.get(read, flow.fixed.get(read)))
     results = [compress(part) for part in after] if isinstance(after, (tuple, list)) else [compress(after)]
-    pieces = ("split", "chunk") if flow.cautious else _PIECES
     axes = _picked(node, len(moved[0].shape))
-    if node.op in pieces and len({part.shape for part in results}) == 1:
+    if node.op in _PIECES and len({part.shape for part in results}) == 1:
         for part in results[1:]:  # halves stay halves
             if varies(before[moved[0]], axes[0]):
                 flow.union.join(results[0], part)
-    elif moved[0].shape != node.shape and node.op not in pieces:
+    elif moved[0].shape != node.shape and node.op not in _PIECES:
         flow.wholes += [(before[moved[0]], axis, node.place) for axis in axes]
     flow.rectangles += [part for part in results if len(varying(part)) > 1]
     return results if isinstance(after, (tuple, list)) else results[0]

@@ -33,8 +33,14 @@ def convolution_rule(flow: Labelling, node: Node) -> Any:
 
 
 def _grouped(flow: Labelling, layer: Layer, channels: Tensor) -> Tensor:
-    """A group's channels, in and out, go together."""
+    """A group's channels, in and out, go together; or, where it is thinned, those at the same place of each group."""
     first = flow.axis(layer.weight, 0)  # output channels, or input channels of a transposed convolution
+    if layer.weight.target in flow.thinned:
+        second = flow.axis(layer.weight, 1)  # of one group
+        places = first.view(layer.groups, -1)
+        flow.union.join(places, places[:1])
+        flow.union.join(channels.view(layer.groups, -1), places if layer.transposed else second[None])
+        return flow.union.find(second.repeat(layer.groups) if layer.transposed else first)
     if layer.transposed:
         flow.union.join(channels, first)
         out = first.view(layer.groups, -1)[:, :1].expand(-1, layer.weight.shape[1]).flatten()

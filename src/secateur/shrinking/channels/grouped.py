@@ -1,0 +1,39 @@
+"""Convolutions in groups: whether whole groups go, or the same channels of every group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from secateur.shrinking.channels.compressed import rows
+from secateur.shrinking.channels.layers import layers
+from secateur.shrinking.channels.needs import Needs
+from secateur.shrinking.channels.trace import Node
+
+
+def thinned(nodes: Sequence[Node], needs: Needs) -> frozenset[str]:
+    """Weights of the convolutions that are left smaller when every group loses the same channels than when whole groups go.
+
+    Channels that are needed may lie so in either way; torch wants groups of one size, so it is one or the other.
+    """
+    found: dict[str, bool] = {}
+    for node, layer in layers(nodes):
+        inside, outside = layer.x.shape[layer.channel], node.shape[layer.channel]
+        if layer.groups == 1 or inside == outside == layer.groups:
+            continue
+        ends = [_needed(end, layer.channel, needs).view(layer.groups, -1) for end in (layer.x, node)]
+        whole = torch.cat(ends, 1).any(1).double().mean()
+        same = ends[0].any(0).double().mean() * ends[1].any(0).double().mean()
+        name = layer.weight.target
+        found[name] = bool(same < whole) and found.get(name, True)
+    return frozenset(name for name, good in found.items() if good)
+
+
+def _needed(node: Node, axis: int, needs: Needs) -> Tensor:
+    """Of each channel, whether anything depends on it."""
+    need = needs.of.get(node)
+    if need is None:
+        return torch.zeros(node.shape[axis], dtype=torch.bool)
+    return rows(need, axis).any(1)
