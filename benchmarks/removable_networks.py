@@ -142,7 +142,7 @@ def _smp(name: str) -> Built:
     import segmentation_models_pytorch as smp
 
     encoder = {"Segformer": "mit_b0", "DPT": "tu-vit_tiny_patch16_224"}.get(name, "resnet18")
-    side = 224 if name == "DPT" else 64
+    side = {"DPT": 224, "PAN": 128}.get(name, 64)
     return getattr(smp, name)(encoder, encoder_weights=None, classes=3), torch.randn(2, 3, side, side)
 
 
