@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from dead_channels import same
 from secateur import compact, compaction, load, save
-from secateur.shrinking import coupled_groups
 
 
 class Between(nn.Module):
@@ -233,20 +232,3 @@ def test_what_queries_or_keys_lack_goes_from_both() -> None:
     small = compact(model, x)
     assert same(model(x), small(x))
     assert (small.q.out_features, small.k.out_features) == (3, 3)
-
-
-class Written(Pieces):
-    """Pieces whose sizes are written out."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        one, two = torch.split(torch.relu(self.a(x)), [8, 6], 1)
-        return self.c(one) + self.d(two)
-
-
-@pytest.mark.parametrize(("kind", "promised"), [(Pieces, True), (Written, False)])
-def test_groups_for_training_promise_pieces_whose_sizes_are_read(
-    kind: type[nn.Module], promised: bool
-) -> None:
-    groups = coupled_groups(nn.Sequential(kind(), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)), X)
-    assert bool((groups.index["0.c.weight"] >= 0).all()) == promised
-    assert bool((groups.index["2.weight"] >= 0).all())

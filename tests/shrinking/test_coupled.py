@@ -186,3 +186,32 @@ def test_it_is_the_same_twice_and_leaves_the_model_and_random_state() -> None:
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert all(torch.equal(first.index[name], second.index[name]) for name in first.axis)
+
+
+class Pieces(nn.Module):
+    """Pieces whose sizes are read off the layers that take them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.c, self.d = nn.Conv2d(3, 14, 1), nn.Conv2d(8, 3, 1), nn.Conv2d(6, 3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        one, two = torch.split(torch.relu(self.a(x)), self.sizes(), 1)
+        return self.c(one) + self.d(two)
+
+    def sizes(self) -> list[int]:
+        return [self.c.in_channels, self.d.in_channels]
+
+
+class Lengths(Pieces):
+    """Pieces whose sizes are written out."""
+
+    def sizes(self) -> list[int]:
+        return [8, 6]
+
+
+@pytest.mark.parametrize(("kind", "promised"), [(Pieces, True), (Lengths, False)])
+def test_pieces_are_promised_where_their_sizes_are_read(kind: type[Pieces], promised: bool) -> None:
+    groups = coupled_groups(nn.Sequential(kind(), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)), X)
+    assert bool((groups.index["0.c.weight"] >= 0).all()) == promised
+    assert bool((groups.index["2.weight"] >= 0).all())
