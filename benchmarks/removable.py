@@ -6,37 +6,39 @@
 Of every group of channels that Torch-Pruning finds, a random half is made dead (zero). A group counts where the network
 that Torch-Pruning cuts runs and computes what the dead one does; of those together, the parameters that Torch-Pruning
 removes are compared with those that compact removes. It needs timm, segmentation-models-pytorch and transformers; no
-weights are downloaded. Writes docs/results/removable.json; networks that are in it are not run again.
+weights are downloaded. Writes docs/results/removable.json (networks that
+are in it are not run again) and the table in docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib.metadata
 import json
 import multiprocessing
+import re
 import resource
 import signal
 import time
 import warnings
+from collections import Counter
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from removable_networks import networks
+from removable_theirs import dead_copy, groups, outputs, possible, pruned, same
 from secateur import compact, compaction
 from secateur.runs.hardware import hardware
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "removable.json"
 LIBRARIES = ("torch", "torchvision", "torch-pruning", "timm", "segmentation-models-pytorch", "transformers")
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+BEGIN, END = "<!-- removable: written by benchmarks/removable.py -->", "<!-- end of removable -->"
 SEED = 0
-Cut = tuple[
-    str, list[int], list[tuple[str, int, list[int]]]
-]  # root, its channels, and (weight, axis, indices)
 
 
 def main() -> None:
@@ -63,6 +65,29 @@ def main() -> None:
         if options.names or name not in made["networks"]:
             made["networks"][name] = _apart(name, options.seconds)
             RESULTS.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
+    PAGE.write_text(
+        f"{before}{BEGIN}\n{table(made['networks'])}{END}{rest.partition(END)[2]}", encoding="utf-8"
+    )
+
+
+def table(found: dict[str, Any]) -> str:
+    """A row for each library: outcomes, and the mean and the least share that compact removes."""
+    lines = [
+        "| networks of | tried | exact | wrong | refused | crashed | nothing to compare | mean share | least share |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    measured = {name: one for name, one in found.items() if one["outcome"] != "not measured"}
+    for library in dict.fromkeys(name.partition("/")[0] for name in measured):
+        own = {n: one for n, one in measured.items() if n.startswith(f"{library}/")}
+        count = Counter(one["outcome"] for one in own.values())
+        shares = {n: one["share"] for n, one in own.items() if "share" in one}
+        counts = [count[kind] for kind in ("exact", "wrong", "refused", "crashed", "nothing to remove")]
+        worst = min(shares, key=lambda n: shares[n], default="")
+        mean = f"{100 * sum(shares.values()) / len(shares):.1f} %" if shares else ""
+        low = f"{100 * shares[worst]:.1f} % ({worst.partition('/')[2]})" if shares else ""
+        lines.append(f"| {' | '.join(map(str, (library, len(own), *counts, mean, low)))} |")
+    return "\n".join(lines) + "\n"
 
 
 def _version(name: str) -> str:
@@ -111,177 +136,29 @@ def measured(name: str) -> dict[str, Any]:
     model = _lively(model.eval()).double()
     x = _double(x)
     found: dict[str, Any] = {"parameters": _size(model)}
-    cuts = _groups(model, x)
+    cuts = groups(model, x, SEED)
     found["groups"] = len(cuts)
-    kept = _possible(model, x, cuts)
+    kept = possible(model, x, cuts)
     found["possible"] = len(kept)
     if not kept:
         return found | {"outcome": "nothing to remove"}
-    dead = _dead(model, kept)
-    found["theirs"] = _size(model) - _size(_pruned(dead, x, kept))
-    begin = time.process_time()
+    dead = dead_copy(model, kept)
+    found["theirs"] = _size(model) - _size(pruned(dead, x, kept))
     try:
         small = compact(dead, x)
     except ValueError as error:
         return found | {"outcome": "refused", "reason": str(error)[:500]}
     except Exception as error:
         return found | {"outcome": "crashed", "reason": f"{type(error).__name__}: {error}"[:500]}
-    found["seconds"] = round(time.process_time() - begin, 1)
     found["ours"] = _size(model) - _size(small)
     found["share"] = round(min(1.0, found["ours"] / found["theirs"]), 4)
     y = _other(x)
-    exact = _same(_outputs(dead, y), _outputs(small, y))
+    exact = same(outputs(dead, y), outputs(small, y))
     record = compaction(small)
     assert record is not None
-    found["pinned"] = dict(sorted(record.pinned.items(), key=lambda item: -item[1])[:8])
+    worst = sorted(record.pinned.items(), key=lambda item: -item[1])[:8]
+    found["pinned"] = {re.sub(r"/\S*site-packages/", "", why): count for why, count in worst}
     return found | {"outcome": "exact" if exact else "wrong"}
-
-
-def _groups(model: nn.Module, x: Any) -> list[Cut]:
-    """Torch-Pruning's groups, with a random half of the channels of each; the same half in each group of a convolution."""
-    graph = _graph(model, x)
-    names: dict[Any, str] = {m: n for n, m in model.named_modules()} | {
-        p: n for n, p in model.named_parameters()
-    }
-    draw, found = torch.Generator().manual_seed(SEED), list[Cut]()
-    ignored: list[nn.Module] = []
-    for full in graph.get_all_groups(
-        ignored_layers=ignored, root_module_types=[nn.modules.conv._ConvNd, nn.Linear]
-    ):
-        root = full[0].dep.target.module
-        several = [
-            int(d.target.module.groups)
-            for d, _ in full
-            if isinstance(d.target.module, nn.modules.conv._ConvNd)
-        ]
-        blocks = max([g for g in several if g < len(full[0].idxs)] or [1])
-        size = len(full[0].idxs) // blocks
-        if size < 2:
-            continue
-        dead = torch.randperm(size, generator=draw)[: size // 2]
-        chosen = sorted(int(d) + b * size for b in range(blocks) for d in dead)
-        pruner = graph.get_pruner_of_module(root)
-        group = graph.get_pruning_group(root, pruner.prune_out_channels, chosen)
-        zeros: list[tuple[str, int, list[int]]] = []
-        for dependency, indices in group:
-            target = dependency.target.module
-            if target not in names:
-                continue
-            inside = graph.is_in_channel_pruning_fn(dependency.handler)
-            zeros += _slices(target, names[target], inside, [int(i) for i in indices], dependency.target)
-        found.append((names[root], chosen, zeros))
-    return found
-
-
-def _graph(model: nn.Module, x: Any) -> Any:
-    import torch_pruning as tp
-
-    with torch.enable_grad():
-        return tp.DependencyGraph().build_dependency(
-            model, example_inputs=x, forward_fn=lambda m, given: m(given), verbose=False
-        )
-
-
-def _slices(
-    target: Any, name: str, inside: bool, indices: list[int], node: Any
-) -> list[tuple[str, int, list[int]]]:
-    if isinstance(target, nn.Parameter):
-        return [(name, node.pruning_dim % target.dim(), indices)]
-    found: list[tuple[str, int, list[int]]] = []
-    for kind, value in target.named_parameters(recurse=False):
-        if isinstance(target, nn.modules.conv._ConvNd):
-            axis = int(inside) if not target.transposed else int(not inside)
-            if kind == "weight" and target.groups == 1:
-                found.append((f"{name}.weight", axis, indices))
-            elif (kind == "weight" and not target.transposed and not inside) or (
-                kind == "bias" and not inside
-            ):
-                found.append((f"{name}.{kind}", 0, indices))
-        elif isinstance(target, nn.Embedding):
-            found.append((f"{name}.weight", 1, indices))
-        elif value.dim() > 1 and isinstance(target, nn.Linear):
-            found.append((f"{name}.{kind}", int(inside), indices))
-        elif (
-            not (inside and isinstance(target, nn.Linear))
-            and value.dim() == 1
-            and value.numel() > max(indices)
-        ):
-            found.append((f"{name}.{kind}", 0, indices))
-    return found
-
-
-def _possible(model: nn.Module, x: Any, cuts: list[Cut]) -> list[Cut]:
-    """Of the groups those that Torch-Pruning cuts so that the network still computes what the dead one does."""
-    if _works(model, x, cuts[:-1]):  # the last layer gives the outputs
-        return cuts[:-1]
-    other = copy.deepcopy(model)
-    graph, modules = _graph(other, x), dict(other.named_modules())
-    kept: list[Cut] = []
-    for cut in cuts:
-        group = _group(graph, modules, cut)
-        targets = [dependency.target.module for dependency, _ in group]
-        if any(isinstance(target, nn.Parameter) for target in targets):
-            good = _works(model, x, [cut])
-        else:
-            before = {target: _contents(target) for target in targets}
-            try:
-                expected = _outputs(_dead(model, [cut], other), x)
-                good = graph.check_pruning_group(group)
-                group.prune()
-                good = good and _same(expected, _outputs(other, x))
-            except Exception:
-                good = False
-            for target, contents in before.items():
-                target.__dict__.clear()
-                target.__dict__.update(contents)
-            for name, _, _ in cut[2]:
-                other.get_parameter(name).data.copy_(model.get_parameter(name))
-        kept += [cut] if good else []
-    if _works(model, x, kept):
-        return kept
-    found: list[Cut] = []
-    for cut in kept:
-        found += [cut] if _works(model, x, [*found, cut]) else []
-    return found
-
-
-def _contents(module: Any) -> dict[str, Any]:
-    """What a module holds, its own dictionaries and lists copied."""
-    return {k: v.copy() if isinstance(v, (dict, list)) else v for k, v in vars(module).items()}
-
-
-def _works(model: nn.Module, x: Any, cuts: list[Cut]) -> bool:
-    try:
-        dead = _dead(model, cuts)
-        return _same(_outputs(dead, x), _outputs(_pruned(dead, x, cuts), x))
-    except Exception:
-        return False
-
-
-def _dead(model: nn.Module, cuts: list[Cut], other: nn.Module | None = None) -> nn.Module:
-    """A copy, or ``other``, in which the groups are zero."""
-    other = copy.deepcopy(model) if other is None else other
-    state = dict(other.named_parameters())
-    for _, _, zeros in cuts:
-        for name, axis, indices in zeros:
-            state[name].data.index_fill_(axis, torch.tensor(indices), 0.0)
-    return other
-
-
-def _pruned(dead: nn.Module, x: Any, cuts: list[Cut]) -> nn.Module:
-    other = copy.deepcopy(dead)
-    graph, modules = _graph(other, x), dict(other.named_modules())
-    for cut in cuts:
-        group = _group(graph, modules, cut)
-        if not graph.check_pruning_group(group):
-            raise ValueError(cut[0])
-        group.prune()
-    return other
-
-
-def _group(graph: Any, modules: dict[str, nn.Module], cut: Cut) -> Any:
-    layer = modules[cut[0]]
-    return graph.get_pruning_group(layer, graph.get_pruner_of_module(layer).prune_out_channels, cut[1])
 
 
 def _lively(model: nn.Module) -> nn.Module:
@@ -295,19 +172,6 @@ def _lively(model: nn.Module) -> nn.Module:
         elif value.is_floating_point() and (value.dim() == 1 or not value.any()):
             value.data += 0.1 * torch.randn(value.shape, generator=draw)
     return model
-
-
-def _outputs(model: nn.Module, x: Any) -> list[Tensor]:
-    found = model(x)
-    values = found.values() if isinstance(found, dict) else [found] if isinstance(found, Tensor) else found
-    return [value.double() for value in values]
-
-
-def _same(a: list[Tensor], b: list[Tensor]) -> bool:
-    return all(
-        p.shape == q.shape and bool((p - q).abs().max() <= 1e-6 * p.abs().max())
-        for p, q in zip(a, b, strict=True)
-    )
 
 
 def _size(model: nn.Module) -> int:
