@@ -8,11 +8,11 @@ from typing import Any, cast
 
 
 def check_record(kept: Mapping[Any, Any], constants: Mapping[Any, Any], biases: Iterable[Any]) -> None:
-    """Raises ValueError naming what no compaction writes: negative or repeated indices, sizes that are no sizes."""
+    """Raises ValueError naming what no compaction writes: none, negative or repeated indices, sizes that are no sizes."""
     for name, axes in kept.items():
         for axis, indices in axes.items():
-            rising = all(_whole(i) for i in indices) and all(a < b for a, b in pairwise(indices))
-            if not isinstance(name, str) or axis < 0 or not rising:
+            rising = all(map(_whole, indices)) and all(a < b for a, b in pairwise(indices))
+            if not isinstance(name, str) or axis < 0 or not indices or not rising:
                 raise ValueError(
                     f"its record keeps indices of {name!r}, axis {axis}, that are none or not in order"
                 )

@@ -8,7 +8,7 @@ from secateur.storage.files import (
     write_new,
     write_text,
 )
-from secateur.storage.outline import kind, mismatches, tensors_of
+from secateur.storage.outline import kind, mismatches, short, tensors_of
 from secateur.storage.saving import load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
 
@@ -26,6 +26,7 @@ __all__ = [
     "restore",
     "save",
     "save_snapshot",
+    "short",
     "tensors_of",
     "write_aside",
     "write_new",

@@ -34,6 +34,12 @@ def kind(value: Any) -> str:
     return type(value).__name__
 
 
+def short(said: object, most: int = 200) -> str:
+    """What a file or a library says, for an error: on one line, and not more of it than a reader wants."""
+    text = " ".join(str(said).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
 def tensors_of(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """The tensors in a nest, by their paths."""
     if isinstance(value, Tensor):

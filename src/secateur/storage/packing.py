@@ -68,6 +68,12 @@ def unpack(entries: Mapping[str, Any], stored: Mapping[str, Tensor], *, sealed: 
     return values
 
 
+def check_entries(entries: Mapping[str, Any]) -> None:
+    """Raises ValueError if a manifest lists a tensor without shape, dtype or how it is stored."""
+    for name, entry in entries.items():
+        _read(name, entry)
+
+
 def checksum(tensor: Tensor) -> int:
     """CRC-32 of the values' bytes: 45 ms for 100 MB; it finds damage, it is no signature."""
     return zlib.crc32(cast(Any, tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
@@ -78,7 +84,9 @@ def _read(name: str, entry: Any) -> tuple[tuple[int, ...], str, bool | None]:
     shape = cast(list[Any], entry.get("shape")) if isinstance(entry, dict) else None
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise ValueError(f"the entry of {name} has no shape")
-    dtype, packed = str(entry.get("dtype")), entry.get("packed")
+    dtype, packed = entry.get("dtype"), entry.get("packed")
+    if not isinstance(dtype, str):
+        raise ValueError(f"the entry of {name} has no dtype")
     if ("same_as" in entry) == isinstance(packed, bool):
         raise ValueError(f"the entry of {name} does not say how it is stored")
     return tuple(shape), dtype, packed

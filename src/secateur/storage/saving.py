@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, rebuild
 from secateur.storage.files import write_aside
-from secateur.storage.outline import kind
-from secateur.storage.packing import pack, unpack
+from secateur.storage.outline import kind, short
+from secateur.storage.packing import check_entries, pack, unpack
 from secateur.storage.snapshot import check_shapes, named_tensors, restore
 
 FORMAT = 2  # format 1 had no checksums; its files are read
@@ -90,7 +90,9 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
         try:
             small = rebuild(copy.deepcopy(model), made)
         except ValueError as error:
-            raise ValueError(f"{path} is of another model: {error}") from error
+            raise ValueError(
+                f"{path} is of another model: {short(error)}; build the class and settings it was saved from."
+            ) from error
         check_shapes(str(path), kinds, named_tensors(small))
         rebuild(model, made)
     elif mine is not None and (made is None or not mine.same_cut(made)):
@@ -132,7 +134,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
         LookupError,
     ) as error:
         raise ValueError(
-            f"{path} is truncated or no safetensors file ({error}); write it again from the run's checkpoint."
+            f"{path} is truncated or no safetensors file ({short(error)}); write it again from the run's checkpoint."
         ) from error
     if not metadata or _KEY not in metadata:
         raise ValueError(
@@ -145,6 +147,8 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
     if not isinstance(found, dict) or not isinstance(cast(Any, found).get("tensors"), dict):
         raise _damaged(path, "its manifest lists no tensors")
     held = cast(dict[str, Any], found)
+    if not isinstance(held.get("about"), dict):
+        raise _damaged(path, "its manifest says nothing about the model")
     number, seal = held.get("format"), metadata.get(_SEAL)
     if type(number) is int and number > FORMAT:
         raise ValueError(
@@ -156,6 +160,10 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
         or (seal != _sealed(metadata[_KEY]) if number > 1 else seal is not None)
     ):
         raise _damaged(path, "the checksum of its manifest is another")
+    try:
+        check_entries(held["tensors"])
+    except ValueError as error:
+        raise _damaged(path, error) from error
     return held, stored
 
 
@@ -179,4 +187,4 @@ def _sealed(text: str) -> str:
 
 
 def _damaged(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path} is damaged: {reason}; write it again from the run's checkpoint.")
+    return ValueError(f"{path} is damaged: {short(reason)}; write it again from the run's checkpoint.")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.storage.files import write_aside
-from secateur.storage.outline import kind, outline
+from secateur.storage.outline import kind, outline, short
 
 _MARK = b"secateur crc32 "  # the comment of the archive: this and eight hexadecimal digits, over all bytes before it
 _LENGTH = len(_MARK) + 8
@@ -97,7 +97,7 @@ def check_shapes(source: str, found: Mapping[str, str], tensors: Mapping[str, Te
                 theirs.split(" ")[0] == mine.split(" ")[0]
             )  # the dtype goes without saying where it is no difference
             told = (theirs.split(" ", 1)[1], mine.split(" ", 1)[1]) if same else (theirs, mine)
-            differences.append(f"{name}: file {told[0]}, model {told[1]}")
+            differences.append(short(f"{name}: file {told[0]}, model {told[1]}", 120))
     if differences:
         more = f" and {len(differences) - 3} more" if len(differences) > 3 else ""
         raise ValueError(

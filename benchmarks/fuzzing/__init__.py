@@ -1,0 +1,1 @@
+"""What is fuzzed, one kind of file a module."""
