@@ -9,6 +9,7 @@ from secateur.deployment.engines.engine import (
     need,
     quiet,
 )
+from secateur.deployment.engines.seal import seal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "load_engine",
     "need",
     "quiet",
+    "seal",
 ]

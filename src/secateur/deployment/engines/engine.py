@@ -5,14 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from secateur.deployment.engines.seal import check_seal
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "f16"]
@@ -22,6 +24,10 @@ _MODULES = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".pte":
 
 class EngineMissingError(ImportError):
     """The packages of an engine are not installed."""
+
+
+class UnreadableError(ValueError):
+    """An exported file that is damaged, or none; says which."""
 
 
 @dataclass(frozen=True)
@@ -78,15 +84,25 @@ def load_engine(path: Path | str, threads: int | None = None, precision: Precisi
     Raises:
         FileNotFoundError: If there is no such file.
         EngineMissingError: If the engine is not installed; the message says what to install.
-        ValueError: If the suffix is of no engine, or the file was not written by ``export``.
+        ValueError: If the suffix is of no engine, or the file is not as ``export`` wrote it.
     """
     path = Path(path)
     if path.suffix not in _MODULES:
         raise ValueError(f"load_engine: {path.name} ends in none of {sorted(_MODULES)}.")
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}; export the model first, or check the path.")
-    module = importlib.import_module(f"secateur.deployment.engines.run_{_MODULES[path.suffix]}")
-    return module.load(path, threads, precision)
+    check_seal(path)
+    name = _MODULES[path.suffix]
+    module = importlib.import_module(f"secateur.deployment.engines.run_{name}")
+    try:
+        return module.load(path, threads, precision)
+    except (EngineMissingError, UnreadableError):
+        raise
+    except Exception as error:  # every engine raises its own kinds
+        said = " ".join(str(error).split())
+        raise UnreadableError(
+            f"{path} cannot be loaded by {name} ({type(error).__name__}: {said:.200}); export it again."
+        ) from error
 
 
 def need(extra: str, *modules: str) -> list[Any]:
@@ -122,11 +138,46 @@ def quiet() -> Generator[None, None, None]:
 
 
 def parsed(path: Path, text: str | None) -> dict[str, Any]:
-    """The metadata of a file.
+    """The metadata of a file, checked.
 
     Raises:
-        ValueError: If it has none.
+        UnreadableError: If it has none, or they do not describe a network.
     """
     if not text:
-        raise ValueError(f"{path} carries no metadata of secateur; write it with secateur.export.")
-    return json.loads(text)
+        raise UnreadableError(f"{path} carries no metadata of secateur; write it with secateur.export.")
+    try:
+        about = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path} has metadata that are no JSON ({error!s:.200}); export it again.") from error
+    if not _describes(about):
+        raise UnreadableError(f"{path} has metadata that describe no network; export it again.")
+    return about
+
+
+def check_ends(path: Path, about: Mapping[str, Any], inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Raises UnreadableError if the network has other inputs or outputs than are described."""
+    if set(inputs) != set(about["inputs"]) or not set(about["tasks"]) <= set(outputs):
+        raise UnreadableError(f"{path} has other inputs or outputs than its metadata say; export it again.")
+
+
+def _describes(about: Any) -> bool:
+    """Whether these are tasks and inputs as ``export`` writes them."""
+    if not isinstance(about, dict):
+        return False
+    tasks, inputs = cast(Any, about.get("tasks")), cast(Any, about.get("inputs"))
+    if not (isinstance(tasks, dict) and tasks and isinstance(inputs, dict) and inputs):
+        return False
+    return all(isinstance(value, dict) for value in tasks.values()) and all(
+        isinstance(given, dict)
+        and isinstance(given.get("task", 0), (str, type(None)))
+        and all(_sizes(given.get(name)) for name in ("shape", "example"))
+        and all(type(size) is int for size in given["example"])
+        for given in inputs.values()
+    )
+
+
+def _sizes(value: Any) -> bool:
+    """Whether it is a shape: whole numbers, and names of what varies."""
+    return isinstance(value, list) and all(
+        isinstance(size, str) or (type(size) is int and size >= 0) for size in cast(list[Any], value)
+    )

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, UnreadableError, need, parsed
 
 
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
@@ -18,7 +18,7 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
         bindings._unsafe_reset_threadpool(threads)
     program = runtime.Runtime.get().load_program(path)
     if not {KEY, "forward"} <= set(program.method_names):
-        raise ValueError(f"{path} carries no metadata of secateur; write it with secateur.export.")
+        raise UnreadableError(f"{path} carries no metadata of secateur; write it with secateur.export.")
     (held,) = program.load_method(KEY).execute([])
     about = parsed(path, bytes(held.tolist()).decode())
     forward = program.load_method("forward")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, check_ends, need, parsed
 
 
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
@@ -18,6 +18,8 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     )  # else they take a core from what runs next
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     about = parsed(path, session.get_modelmeta().custom_metadata_map.get(KEY))
+    ends = (x.name for x in session.get_inputs()), (x.name for x in session.get_outputs())
+    check_ends(path, about, *ends)
     names, tasks = list(about["inputs"]), list(about["tasks"])
 
     def call(arrays: list[Array]) -> list[Array]:

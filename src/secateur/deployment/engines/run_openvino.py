@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, need, parsed
+from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, check_ends, need, parsed
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 
 
@@ -19,6 +19,8 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
         core = openvino.Core()
         model = core.read_model(path)
         about = parsed(path, model.get_rt_info(KEY).value if model.has_rt_info(KEY) else None)
+        ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
+        check_ends(path, about, *ends)
         request = core.compile_model(model, "CPU", settings).create_infer_request()
     names, tasks = list(about["inputs"]), list(about["tasks"])
 

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import torch
 
-from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, parsed, quiet
+from secateur.deployment.engines.engine import Array, Engine, Precision, parsed, quiet
+from secateur.deployment.engines.program import harmless
 
 
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     """A program of ``torch.export``, run operation by operation."""
     if threads is not None:
         torch.set_num_threads(threads)
-    extra = {f"{KEY}.json": ""}
+    archive, text = harmless(path)
+    about = parsed(path, text)
     with quiet():
-        module = torch.export.load(path, extra_files=extra).module()
-    about = parsed(path, extra[f"{KEY}.json"])
+        module = torch.export.load(archive).module()
 
     def call(arrays: list[Array]) -> list[Array]:
         with torch.no_grad():

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from secateur.deployment.engines import load_engine
+from secateur.deployment.engines import load_engine, seal
 from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
 from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import check, other_sizes
@@ -147,6 +147,7 @@ def _attempt(
     text = json.dumps(metadata | facts)
     try:
         _WRITERS[kind].write(traced, aside, text)
+        seal(aside)
         engine = load_engine(aside)
         for tensors in given:
             check(made, engine, tensors)

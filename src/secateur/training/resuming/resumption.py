@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.problem import preserved_rng, rng_state, set_rng_state
-from secateur.storage import load_snapshot, restore, save_snapshot
+from secateur.storage import load_snapshot, restore, save_snapshot, short
 from secateur.training.resuming.identity import differences
 from secateur.training.resuming.moments import fitting
 from secateur.training.resuming.stream import Stream
@@ -59,7 +60,9 @@ class Resumption:
             return None
         saved = load_snapshot(self.path, self.tensors)
         kept = {name: value.detach().clone() for name, value in self.tensors.items()}
+        drawn = rng_state()
         try:
+            self._check_place(saved)
             if found := differences(saved["decides"], self.decides):
                 raise ValueError(f"it is of another training: {found}. Ask for the same, or delete it")
             with preserved_rng():
@@ -73,14 +76,28 @@ class Resumption:
             set_rng_state(saved["rng"])
         except BaseException as error:
             restore(self.tensors, kept)  # masks are laid on weights as they are taken up
+            set_rng_state(drawn)
             if isinstance(error, KeyError):
                 raise ValueError(
                     f"The checkpoint {self.path} lacks {error}: it is of an older version; delete it."
                 ) from error
-            if isinstance(error, (ValueError, TypeError, AttributeError, IndexError, RuntimeError)):
-                raise ValueError(f"The checkpoint {self.path}: {error}") from error
+            if isinstance(error, Exception):  # parts of any kind say in their own ways that a state is none
+                raise ValueError(f"The checkpoint {self.path}: {short(error, 400)}") from error
             raise
         return saved
+
+    def _check_place(self, saved: Mapping[str, Any]) -> None:
+        """Raises ValueError if the step is none, or parts stand at another, or the history is no list of rows."""
+        step, rows, seconds = saved["step"], saved["rows"], saved["seconds"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"it is of step {short(step)}, which is none; delete it")
+        others = {name: saved[name].get("done", step) for name in self.parts if isinstance(saved[name], dict)}
+        if wrong := [name for name, done in others.items() if done != step]:
+            raise ValueError(f"it is of step {step}, and its {wrong[0]} of step {short(others[wrong[0]])}; delete it")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in cast(list[Any], rows)):
+            raise ValueError("its history is no list of rows; delete it")
+        if type(seconds) not in (int, float) or not 0 <= seconds < inf:
+            raise ValueError(f"its training took {short(seconds)} seconds; delete it")
 
     def save(self, step: int, optimizer: Optimizer, rows: list[dict[str, Any]], seconds: float) -> None:
         """Writes the file.

@@ -52,8 +52,11 @@ class Stream:
             return
         if not state["epoch"]:
             return
+        used, number = state["used"], state["epoch"]["number"]
+        if any(type(count) is not int or count < 0 for count in (used, number)):
+            raise ValueError(f"it is of batch {used!r:.80} of epoch {number!r:.80}, which is no place in the data")
         self._restore_epoch(state["epoch"])
-        self._used = state["used"]
+        self._used = used
         self._batches = iter(self._loader)
         for _ in range(self._used):  # now: a sampler draws its order at the first batch
             if next(self._batches, None) is None:
