@@ -35,13 +35,15 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS, WORK, RESULT = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz", ROOT / "docs" / "results" / "fuzz.json"
 COUNTS = ("inputs", "accepted", "refused", "crashes", "wrong")
 KEPT = 60  # inputs of a target that are committed, the shortest
-LARGEST, SLOWEST, MEMORY = 16384, 20, 1 << 30  # bytes of an input; seconds of one; bytes beyond what is there at the start
+LARGEST, SLOWEST, MEMORY = 65536, 20, 1 << 30  # bytes of an input; seconds of one; bytes beyond what is there at the start
 
 
 def targets() -> dict[str, str]:
     """Name to ``module:maker``, imported only where it is run, so that all of it is instrumented."""
     return {
         "weights": "weights:plain", "compacted": "weights:compacted", "manifest": "weights:Manifest",
+        "checkpoint": "checkpoints:Checkpoints", "folder": "folders:Folder", "recipe": "recipes:Recipe", "config": "recipes:Config",
+        "names": "recipes:Names", "program": "described:Program", "description": "described:Description",
     }  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from fuzzing.target import Mutate, Place, WrongError, memory, taken
 from fuzzing.trees import ODD, mutated
 from secateur.methods import SoftThreshold
-from secateur.problem import Problem, Task, rng_state
+from secateur.problem import Problem, Task
 from secateur.storage import named_tensors
 from secateur.training import Pruning, adam
 from secateur.training.resuming.resumption import Resumption
@@ -226,7 +226,3 @@ def sealed(data: bytes) -> bytes:
     data = data[:-2] + struct.pack("<H", len(_MARK) + 8)
     return data + _MARK + b"%08x" % zlib.crc32(data)
 
-
-def global_state() -> Any:
-    """Of every generator."""
-    return rng_state()

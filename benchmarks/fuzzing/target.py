@@ -72,7 +72,8 @@ def taken(read: Callable[[], T], path: Path) -> T | None:
         return read()
     except (ValueError, FileNotFoundError) as error:
         text = str(error)
-        if not isinstance(error, FileNotFoundError) and type(error) is not ValueError:
+        kind = type(error)
+        if kind not in (ValueError, FileNotFoundError) and not kind.__module__.startswith("secateur."):
             raise  # such as a UnicodeDecodeError that nobody thought of
         if str(path.name) not in text:
             raise WrongError(f"an error without the file's name: {text[:300]}") from error

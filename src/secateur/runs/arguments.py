@@ -62,5 +62,5 @@ def aggregator_name(asked: Any) -> Any:
 def _value(text: str) -> Any:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:  # the parser says what is wrong with it
+    except Exception:  # of every kind, as of `!!bool x`; the parser says what is wrong with it
         return text

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from secateur.runs.arguments import TRUST, aggregator_name, given, spelt_out, trusted, without
 from secateur.runs.names import ROOMS, Kind, Trust, check_made, find
-from secateur.runs.written import check_values, options_of, read_recipe
+from secateur.runs.written import check_size, check_values, options_of, read_recipe
 
 Config = dict[str, Any]
 _RECIPES = Path(__file__).parent / "recipes"
@@ -158,6 +158,8 @@ def parse(argv: Sequence[str]) -> Namespace:
     recipe = argv[0] if argv and not argv[0].startswith("-") else None
     paths = [recipe_path(recipe)] if recipe else []
     files = {path: read_recipe(path) for path in [*paths, *map(Path, given(argv, "--config"))]}
+    for path, content in files.items():
+        check_size(path, content)
     targets: dict[Kind, tuple[str, Callable[..., Any]]] = {}
     for kind in ROOMS:
         name, place = _named(kind, argv, files)

@@ -15,7 +15,7 @@ from weakref import ref
 import yaml
 
 from secateur.runs.config import telling
-from secateur.runs.written import read
+from secateur.runs.written import check_size, read, said
 from secateur.storage import is_leftover, remove_leftovers, write_new
 
 try:
@@ -132,10 +132,12 @@ class RunFolder:
                 f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
             )
         try:
-            return read(self.config)
+            found = read(self.config)
+            check_size(self.config, found)
+            return found
         except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{self.config} cannot be read: {error} Delete the folder and train anew."
+                f"{self.config} cannot be read: {said(error, 400)} Delete the folder and train anew."
             ) from error
 
     def read_report(self) -> dict[str, Any] | None:
@@ -150,7 +152,7 @@ class RunFolder:
             found = json.loads(self.report.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise ValueError(
-                f"{self.report} cannot be read: {error}. Delete it and run the same command again."
+                f"{self.report} cannot be read: {said(error)}. Delete it and run the same command again."
             ) from error
         return _mapping(found, self.report)
 
@@ -199,4 +201,4 @@ def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
         for name in sorted(held.keys() | asked.keys()):
             yield from differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
     elif held != asked:
-        yield f"{key} is {held!r} there, {asked!r} asked"
+        yield f"{key} is {said(repr(held))} there, {said(repr(asked))} asked"

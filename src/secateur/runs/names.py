@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
+
+from secateur.runs.written import said
 
 Kind = Literal["data", "model", "method", "weighting", "aggregator"]
 ROOMS: dict[Kind, str] = {"data": "data", "model": "zoo", "method": "methods", "weighting": "weighting"}
@@ -44,12 +47,12 @@ class Trust:
         start = f"{self.place} names" if self.place else "This command names"
         if not isinstance(name, str) or not all(map(_open, name.split("."))):
             raise ValueError(
-                f"{start} {kind} {name!r}, which is no name; give one of ours, or an import path."
+                f"{start} {kind} {reprlib.repr(name)}, which is no name; give one of ours, or an import path."
             )
         if "." in name and not self._exactly(kind, name) and not self._within(name.rpartition(".")[0]):
             raise ValueError(
-                f"{start} {kind} {name}, which is not ours, and to import it runs its code; if you trust where this comes "
-                f"from, say --trust {name.partition('.')[0]}."
+                f"{start} {kind} {said(name)}, which is not ours, and to import it runs its code; if you trust where this comes "
+                f"from, say --trust {said(name.partition('.')[0])}."
             )
         return name
 
@@ -149,7 +152,7 @@ def _open(word: str) -> bool:
 
 
 def _start(kind: Kind, name: str, trust: Trust) -> str:
-    return f"{trust.place}: {kind} {name}" if trust.place else f"--{kind} {name}"
+    return f"{trust.place}: {kind} {said(name)}" if trust.place else f"--{kind} {name}"
 
 
 def _known(kind: Kind) -> str:

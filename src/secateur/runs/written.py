@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from inspect import isclass
+from math import inf
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -27,7 +29,14 @@ _HOLDERS = (
     Sequence,
     Mapping,
 )
+_LARGEST = 100_000  # values that a configuration may hold, each counted as often as an alias repeats it
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
+
+
+def said(value: object, most: int = 200) -> str:
+    """What a file or a library says, for an error: on one line, and not more of it than a reader wants."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= most else f"{text[: most - 4]} ..."
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -39,13 +48,26 @@ def read(path: Path) -> dict[str, Any]:
     """
     try:
         content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML of plain values ({error}); write it again.") from error
-    if _endless(content):
+        size = _expanded(content)
+    except OSError:
+        raise
+    except Exception as error:  # what values such as `!!bool x` raise, and nests too deep, is of every kind
+        raise ValueError(f"{path} is not YAML of plain values ({said(error)}); write it again.") from error
+    if size == inf:
         raise ValueError(f"{path} holds a value that contains itself; write it without aliases.")
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} holds {content!r:.80}, no options; give lines such as 'steps: 2000'.")
+        raise ValueError(
+            f"{path} holds {reprlib.repr(content)}, no options; give lines such as 'steps: 2000'."
+        )
     return {str(key): value for key, value in content.items()}
+
+
+def check_size(path: Path, content: Mapping[str, Any]) -> None:
+    """Raises ValueError if aliases repeat so much that whoever copies the values would run out of memory."""
+    if _expanded(content) > _LARGEST:
+        raise ValueError(
+            f"{path} holds more than {_LARGEST} values, aliases written out; write it without aliases."
+        )
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -61,7 +83,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     for key in ("config", "trust"):
         if any(k.partition(".")[0] == key and v is not None for k, v in content.items()):
             raise ValueError(f"{path}: {key} is for the command line alone; give --{key} there.")
-    for keys, _ in _leaves(content):
+    for keys, _ in _looked_into(path, content):
         if "class_path" in keys:
             raise ValueError(
                 f"{path}: {'.'.join(keys)} names a class to import; a file holds plain values, so take it out."
@@ -78,7 +100,7 @@ def options_of(content: Mapping[str, Any], kind: str, place: object) -> dict[str
     nested = content.get(kind)
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError(
-            f"{place}: {kind} is {nested!r:.80}; give its name and options, such as {kind}: {{name: ...}}."
+            f"{place}: {kind} is {reprlib.repr(nested)}; give its name and options, such as {kind}: {{name: ...}}."
         )
     start = f"{kind}."
     flat = {key.removeprefix(start): value for key, value in content.items() if key.startswith(start)}
@@ -99,7 +121,7 @@ def check_values(path: Path, options: Mapping[str, Any], target: Callable[..., A
         AttributeError,
     ):  # a hint for type checkers alone: what it says is not known
         hints = None
-    for keys, value in _leaves(options):
+    for keys, value in _looked_into(path, options):
         option = keys[0] if keys else "name"  # which is no option of the part
         importing = option != "name" and not (hints is not None and _plain(hints.get(option, Any)))
         if importing and isinstance(value, str) and _IMPORT_PATH.fullmatch(value):
@@ -107,6 +129,14 @@ def check_values(path: Path, options: Mapping[str, Any], target: Callable[..., A
                 f"{path}: {kind}.{'.'.join(keys)} is {value!r}, an import path; a file holds plain values, so give it on the "
                 "command line, or take it out."
             )
+
+
+def _looked_into(path: Path, value: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """Where every value lies, and the value; ValueError if text in the file is YAML of a nest too deep or too large."""
+    try:
+        return list(_leaves(value))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} holds text that is YAML itself, too deep or too large; take it out.") from error
 
 
 def _leaves(
@@ -124,8 +154,12 @@ def _leaves(
         yield keys, value
         try:
             inner: Any = yaml.safe_load(value)
-        except (yaml.YAMLError, ValueError):  # it is text
+        except RecursionError:
+            raise
+        except Exception:  # it is text; what values such as `!!bool x` raise is of every kind
             return
+        if _expanded(inner) > _LARGEST:
+            raise ValueError("text that is YAML itself holds too much")
         if isinstance(inner, (Mapping, list)):
             yield from _leaves(inner, keys, seen)
     elif isinstance(value, Mapping):
@@ -141,17 +175,17 @@ def _leaves(
         yield keys, value
 
 
-def _endless(value: Any, above: tuple[int, ...] = (), done: set[int] | None = None) -> bool:
-    """Whether a value contains itself, which an alias of YAML can say."""
-    done = set() if done is None else done
+def _expanded(value: Any, above: tuple[int, ...] = (), done: dict[int, float] | None = None) -> float:
+    """How many values there are once every alias is written out; infinite where one contains itself."""
+    done = {} if done is None else done
     if id(value) in above:
-        return True
-    if not isinstance(value, (Mapping, list, tuple)) or id(value) in done:
-        return False
-    items = value.values() if isinstance(value, Mapping) else value
-    found = any(_endless(item, (*above, id(value)), done) for item in items)
-    done.add(id(value))
-    return found
+        return inf
+    if not isinstance(value, (Mapping, list, tuple, set)):
+        return 1
+    if id(value) not in done:
+        items = value.values() if isinstance(value, Mapping) else value
+        done[id(value)] = 1 + sum(_expanded(item, (*above, id(value)), done) for item in items)
+    return done[id(value)]
 
 
 def _plain(hint: Any) -> bool:

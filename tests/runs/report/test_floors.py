@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from secateur.runs.report.floors import floor_table, sentence
-from secateur.runs.report.read import Floors, _floors
+from secateur.runs.report.read import _floors
+from secateur.runs.report.record import Floors
 
 ASKED = {"seg": 0.02, "depth": 0.1}
 

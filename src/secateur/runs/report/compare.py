@@ -12,7 +12,7 @@ from typing import Literal
 from secateur.measures import Stat, delta_t, stat
 from secateur.runs.references import unlike
 from secateur.runs.report.formats import listing
-from secateur.runs.report.read import Results, RunRecord
+from secateur.runs.report.record import Results, RunRecord
 
 _TOLD = ("seed ", "out ", "data", "size ")  # differences that are no matter, or have a notice of their own
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from secateur.runs.report.formats import listing, percent
-from secateur.runs.report.read import Floors
+from secateur.runs.report.record import Floors
 from secateur.runs.report.tables import Cell
 
 

@@ -14,7 +14,8 @@ from secateur.runs.report.floors import FloorTable, floor_table
 from secateur.runs.report.formats import duration, whole
 from secateur.runs.report.overlap import OverlapTable, overlap_table
 from secateur.runs.report.pictures import Sheet, sheets
-from secateur.runs.report.read import RunRecord, read_run
+from secateur.runs.report.read import read_run
+from secateur.runs.report.record import RunRecord
 from secateur.runs.report.templates import template
 from secateur.storage import write_text
 

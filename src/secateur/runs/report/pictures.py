@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from secateur.runs.report.read import Picture, RunRecord
+from secateur.runs.report.record import Picture, RunRecord
 
 _LONGEST = 480  # pixels; more would not be seen
 

@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 from numpy.typing import NDArray
 
 from secateur.runs.report.formats import listing, percent, whole
-from secateur.runs.report.read import RunRecord
+from secateur.runs.report.record import RunRecord
 from secateur.runs.report.svg import INK, MUTED, SERIES, end_labels, new_figure, plain_text, shortened, to_svg
 
 Series = Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]]  # name -> steps, values

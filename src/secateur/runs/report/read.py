@@ -4,91 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
-from numpy.typing import NDArray
 
-Results = Mapping[str, Mapping[str, float]]  # task -> metric -> value
-Picture = NDArray[np.uint8]  # (H, W, 3)
+from secateur.runs.report.overlap import overlap_table
+from secateur.runs.report.record import Density, Floors, Macs, Picture, Results, RunRecord, TrainRow
+from secateur.runs.written import read, said
 
-
-@dataclass(frozen=True)
-class Density:
-    """Kept fraction of the prunable weights: overall, per component, per layer (parameter name)."""
-
-    overall: float
-    components: Mapping[str, float]
-    layers: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Macs:
-    """Multiply-adds of one forward pass, (dense, sparse) for each component.
-
-    The pass is on ``images`` inputs (C, H, W), one a task; empty where an input is several tensors.
-    """
-
-    dense: float
-    sparse: float
-    components: Mapping[str, tuple[float, float]]
-    input: tuple[int, ...]
-    images: int = 1
-
-
-@dataclass(frozen=True)
-class Floors:
-    """What each task might lose at most (a share), and the trainings it took: (density, task -> share lost, stopped by).
-
-    Densities that the method could not have were not trained.
-    """
-
-    asked: Mapping[str, float]
-    attempts: tuple[tuple[float, Mapping[str, float], tuple[str, ...]], ...]
-    unreachable: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class TrainRow:
-    """What training logged at one step; the mappings are empty where nothing was logged."""
-
-    step: int
-    loss: Mapping[str, float]
-    weight: Mapping[str, float]
-    density: Density
-    threshold: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """Everything a report says about one run. Unknown numbers are NaN."""
-
-    folder: Path
-    name: str
-    dense: bool
-    method: str
-    weighting: str
-    tasks: Results
-    higher_is_better: Mapping[str, Mapping[str, bool]]
-    density: Density
-    params: Mapping[str, float]  # total, prunable, nonzero
-    macs: Macs
-    seed: int
-    steps: int
-    command: str
-    hardware: str
-    versions: Mapping[str, str]
-    train_seconds: float
-    config: Mapping[str, Any]
-    config_text: str
-    train: tuple[TrainRow, ...]
-    validation: tuple[tuple[int, Results], ...]  # (step, results)
-    samples: Mapping[str, Picture]  # "input/0", "<task>/truth/0", "<task>/prediction/0"
-    floors: Floors
-    overlap: Mapping[str, Any] | None  # of overlap.json
+_WRONG = (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, IndexError)
+"""What values of other kinds than were written raise, where they are looked at."""
 
 
 def read_run(folder: Path) -> RunRecord:
@@ -101,32 +27,32 @@ def read_run(folder: Path) -> RunRecord:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; give the run folders that `secateur train` wrote.")
     config_text = _text(folder / "config.yaml")
-    try:
-        config: Any = yaml.safe_load(config_text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{folder / 'config.yaml'} is not valid YAML: {error}") from error
+    config = read(folder / "config.yaml")
     train, validation = _read_metrics(folder / "metrics.jsonl")
     path = folder / "report.json"
     try:
         fields = _fields(json.loads(_text(path)))
     except KeyError as error:
         raise ValueError(f"{path} lacks the key {error}; was it written by another version?") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} cannot be understood: {error}") from error
+    except _WRONG as error:
+        raise ValueError(f"{path} cannot be understood: {said(error)}") from error
     return RunRecord(
         folder=folder,
-        config=config if isinstance(config, dict) else {},
+        config=config,
         config_text=config_text,
         train=train,
         validation=validation,
         samples=_read_samples(folder / "samples.npz"),
-        overlap=json.loads(_text(folder / "overlap.json")) if (folder / "overlap.json").is_file() else None,
+        overlap=_read_overlap(folder / "overlap.json"),
         **fields,
     )
 
 
 def _text(path: Path) -> str:
-    return _bytes(path).decode("utf-8")
+    try:
+        return _bytes(path).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8 ({error}); was it damaged?") from error
 
 
 def _bytes(path: Path) -> bytes:
@@ -188,18 +114,20 @@ def _read_metrics(path: Path) -> tuple[tuple[TrainRow, ...], tuple[tuple[int, Re
     for number, line in enumerate(lines, start=1):
         try:
             row: Any = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):  # cut short by a kill
                 break
-            raise ValueError(f"{path}, line {number} is not JSON: {error}") from error
+            raise ValueError(f"{path}, line {number} is not JSON: {said(error)}") from error
         try:
             step = int(row["step"])
             if "val" in row:
                 validation[step] = _results(row["val"])
             else:
                 train[step] = _train_row(step, row)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path}, line {number} is no training or validation row: {error!r}") from error
+        except _WRONG as error:
+            raise ValueError(
+                f"{path}, line {number} is no training or validation row: {said(repr(error))}"
+            ) from error
     return tuple(train[s] for s in sorted(train)), tuple((s, validation[s]) for s in sorted(validation))
 
 
@@ -216,12 +144,28 @@ def _train_row(step: int, row: Mapping[str, Any]) -> TrainRow:
 def _read_samples(path: Path) -> dict[str, Picture]:
     if not path.exists():
         return {}
-    with np.load(path, allow_pickle=False) as archive:
-        samples: dict[str, Any] = {key: archive[key] for key in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            samples: dict[str, Any] = {key: archive[key] for key in archive.files}
+    except Exception as error:  # what a torn archive raises is of every kind
+        raise ValueError(f"{path} holds no pictures ({said(error)}); delete it to go without.") from error
     for key, picture in samples.items():
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"{path}: {key!r} is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3).")
+            raise ValueError(f"{path}: {key!r:.80} is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3).")
     return samples
+
+
+def _read_overlap(path: Path) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(_text(path))
+        overlap_table(found)
+    except _WRONG as error:
+        raise ValueError(
+            f"{path} holds no overlap ({said(repr(error))}); run `secateur overlap` again, or delete it."
+        ) from error
+    return found
 
 
 def _results(tasks: Mapping[str, Any]) -> dict[str, dict[str, float]]:

@@ -19,7 +19,7 @@ from secateur.runs.report.formats import (
     points,
     spread,
 )
-from secateur.runs.report.read import RunRecord
+from secateur.runs.report.record import RunRecord
 
 Verdict = Literal["better", "worse", "same", ""]
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from secateur.measures import stat
 from secateur.runs.report.compare import Comparison, Group, compare
 from secateur.runs.report.formats import MISSING, count, decimals, percent, points, spread
-from secateur.runs.report.read import RunRecord
+from secateur.runs.report.record import RunRecord
 
 
 def results_table(records: Sequence[RunRecord]) -> Table:
