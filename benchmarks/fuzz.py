@@ -32,10 +32,18 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-CORPUS, WORK, RESULT = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz", ROOT / "docs" / "results" / "fuzz.json"
+CORPUS, WORK, RESULT = (
+    ROOT / "tests" / "corpus",
+    ROOT / "build" / "fuzz",
+    ROOT / "docs" / "results" / "fuzz.json",
+)
 COUNTS = ("inputs", "accepted", "refused", "crashes", "wrong")
 KEPT = 60  # inputs of a target that are committed, the shortest
-LARGEST, SLOWEST, MEMORY = 65536, 20, 1 << 30  # bytes of an input; seconds of one; bytes beyond what is there at the start
+LARGEST, SLOWEST, MEMORY = (
+    65536,
+    20,
+    1 << 30,
+)  # bytes of an input; seconds of one; bytes beyond what is there at the start
 
 
 def targets() -> dict[str, str]:
@@ -69,7 +77,6 @@ def _named(name: str) -> list[tuple[str, bytes]]:
 def child(name: str, arguments: list[str]) -> None:
     """Runs libFuzzer in this process; it never returns."""
     import atheris
-
     import torch._weights_only_unpickler as unpickler
 
     unpickler.Unpickler.load = atheris.instrument_func(unpickler.Unpickler.load)
@@ -116,11 +123,15 @@ def noted(folder: Path, data: bytes, error: BaseException) -> None:
     """Keeps the first input of each kind of finding, beside its traceback."""
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{Path(f.filename).name}:{f.lineno}" for f in frames][-4:]
-    kind = hashlib.sha256(f"{type(error)} {places} {str(error)[:30] if len(frames) < 3 else ''}".encode()).hexdigest()[:12]
+    kind = hashlib.sha256(
+        f"{type(error)} {places} {str(error)[:30] if len(frames) < 3 else ''}".encode()
+    ).hexdigest()[:12]
     path = folder / "findings" / kind
     if not path.exists():
         path.write_bytes(data)
-        path.with_suffix(".txt").write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="replace")
+        path.with_suffix(".txt").write_text(
+            "".join(traceback.format_exception(error)), encoding="utf-8", errors="replace"
+        )
 
 
 def piece(name: str, seconds: float, seed: int) -> dict[str, Any]:
@@ -132,9 +143,30 @@ def piece(name: str, seconds: float, seed: int) -> dict[str, Any]:
     known = {p.name for p in (folder / "findings").iterdir()}
     began, died = time.monotonic(), 0
     while (left := int(seconds - (time.monotonic() - began))) > 0:
-        limits = [f"-max_total_time={left}", f"-max_len={LARGEST}", f"-timeout={SLOWEST}", f"-seed={seed + died}"]
-        quiet = ["-rss_limit_mb=4096", "-print_final_stats=0", "-verbosity=0", "-reload=0", "-mutate_depth=1", "-len_control=0"]
-        command = [sys.executable, __file__, "--child", name, *limits, *quiet, f"-artifact_prefix={folder}/died/", f"{folder}/corpus"]
+        limits = [
+            f"-max_total_time={left}",
+            f"-max_len={LARGEST}",
+            f"-timeout={SLOWEST}",
+            f"-seed={seed + died}",
+        ]
+        quiet = [
+            "-rss_limit_mb=4096",
+            "-print_final_stats=0",
+            "-verbosity=0",
+            "-reload=0",
+            "-mutate_depth=1",
+            "-len_control=0",
+        ]
+        command = [
+            sys.executable,
+            __file__,
+            "--child",
+            name,
+            *limits,
+            *quiet,
+            f"-artifact_prefix={folder}/died/",
+            f"{folder}/corpus",
+        ]
         with (folder / "log").open("ab") as log:
             status = subprocess.run(command, stdout=log, stderr=log, check=False).returncode
         if status:
@@ -144,7 +176,13 @@ def piece(name: str, seconds: float, seed: int) -> dict[str, Any]:
     found = dict(zip(COUNTS, struct.unpack("<5Q", (folder / "counts").read_bytes()), strict=True))
     found["crashes"] += died
     kinds = {p.name for p in (folder / "findings").iterdir() if not p.suffix} - known
-    return {"target": name, "seed": seed, "seconds": round(time.monotonic() - began), **found, "kinds": len(kinds) + died}
+    return {
+        "target": name,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began),
+        **found,
+        "kinds": len(kinds) + died,
+    }
 
 
 def keep(name: str) -> None:
@@ -153,14 +191,26 @@ def keep(name: str) -> None:
     merged = folder / "merged"
     shutil.rmtree(merged, ignore_errors=True)
     merged.mkdir(parents=True)
-    command = [sys.executable, __file__, "--child", name, "-merge=1", f"-max_len={LARGEST}", str(merged), str(folder / "corpus")]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        name,
+        "-merge=1",
+        f"-max_len={LARGEST}",
+        str(merged),
+        str(folder / "corpus"),
+    ]
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     found = {p.read_bytes() for p in (folder / "findings").iterdir() if not p.suffix}
     small = sorted((p.read_bytes() for p in merged.iterdir()), key=len)
     CORPUS.mkdir(exist_ok=True)
     found |= {d for n, d in _named(name) if n.startswith("found")}
     with zipfile.ZipFile(CORPUS / f"{name}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        for kind, data in [*(("found", d) for d in sorted(found)), *(("corpus", d) for d in small[:KEPT] if d not in found)]:
+        for kind, data in [
+            *(("found", d) for d in sorted(found)),
+            *(("corpus", d) for d in small[:KEPT] if d not in found),
+        ]:
             entry = zipfile.ZipInfo(f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}")
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
 

@@ -52,7 +52,9 @@ class Training:
         batches = [(x, {"a": x[:, :2], "b": x[:, 2:]})] * 3
         self.model = Two()
         problem = Problem(self.model, {"a": Task(F.mse_loss), "b": Task(F.l1_loss)}, batches)
-        self.pruning = Pruning(problem, SoftThreshold(density=0.5), UncertaintyWeighting(), steps=_STEPS).enter()
+        self.pruning = Pruning(
+            problem, SoftThreshold(density=0.5), UncertaintyWeighting(), steps=_STEPS
+        ).enter()
         self.optimizer = self.pruning.attach(adam()(self.pruning.groups()))
         self.stream, self.tensors = Stream(batches), named_tensors(self.model)
 
@@ -107,7 +109,11 @@ class Checkpoints:
             records = dict(_records(data))
             if way < 0.5:
                 return _saved(mutated_state(torch.load(io.BytesIO(data), weights_only=True), draw), draw)
-            name = draw.choice([n for n in records if n.endswith("data.pkl")]) if way < 0.8 else draw.choice(list(records))
+            name = (
+                draw.choice([n for n in records if n.endswith("data.pkl")])
+                if way < 0.8
+                else draw.choice(list(records))
+            )
             if way < 0.7 and name.endswith("data.pkl"):
                 records[name] = _instructions(records[name], draw)
             else:
@@ -225,4 +231,3 @@ def sealed(data: bytes) -> bytes:
     """With the checksum as the archive's comment, as one who gets it right writes it."""
     data = data[:-2] + struct.pack("<H", len(_MARK) + 8)
     return data + _MARK + b"%08x" % zlib.crc32(data)
-

@@ -24,7 +24,13 @@ from secateur.deployment.export import export
 _WORDS = ("__import__('os').system('x')", "Symbol('s1').__class__", "Pow(9, Pow(9, 9))", "torch.ops.load_library", "torch.load",
           "_operator.methodcaller", "torch.ops.aten.from_file.default", "torch.ops.aten.relu.default", "lambda: 0", "s0 + 1", "weight_0",
           "use_pickle", "expr_str", "target", "as_operator", "metadata", "guards_code", "../x", "opaque_obj_0", "builtins.tuple")  # fmt: skip
-_PARTS = ("net/data/constants/opaque_obj_0", "net/data/weights/model.pt", "net/data/aotinductor/x.so", "other/models/model.json", "net/x")
+_PARTS = (
+    "net/data/constants/opaque_obj_0",
+    "net/data/weights/model.pt",
+    "net/data/aotinductor/x.so",
+    "other/models/model.json",
+    "net/x",
+)
 _CALL = re.compile(r"torch\.ops\.(?!load)\w+\.\w+\.\w+|torch\.sym_\w+|math\.\w+|_operator\.\w+")
 
 
@@ -61,7 +67,9 @@ class Program:
             texts = [name for name in parts if name.endswith(".json")]
             name = draw.choice(texts) if draw.random() < 0.85 else draw.choice(list(parts))
             if name in texts and draw.random() < 0.9:
-                parts[name] = json.dumps(mutated(json.loads(parts[name]), draw, _WORDS)).encode("utf-8", "surrogatepass")
+                parts[name] = json.dumps(mutated(json.loads(parts[name]), draw, _WORDS)).encode(
+                    "utf-8", "surrogatepass"
+                )
             elif draw.random() < 0.5:
                 parts[name] = raw(parts[name] or b"x")
             else:
@@ -101,14 +109,22 @@ class Description:
     def seeds(self) -> list[bytes]:
         """As ``export`` writes them."""
         given = {"task": None, "shape": ["batch", 3, "height"], "example": [1, 3, 4]}
-        about = {"version": 1, "tasks": {"seg": {"channels": 2}}, "inputs": {"input": given}, "dynamic": ["batch"], "mean": [0.5]}
+        about = {
+            "version": 1,
+            "tasks": {"seg": {"channels": 2}},
+            "inputs": {"input": given},
+            "dynamic": ["batch"],
+            "mean": [0.5],
+        }
         return [json.dumps(about).encode()]
 
     def mutate(self, data: bytes, draw: random.Random, raw: Mutate) -> bytes:
         """One value, or bytes."""
         try:
             if draw.random() < 0.8:
-                return json.dumps(mutated(json.loads(data), draw, ("task", "shape", "tasks", "inputs"))).encode("utf-8", "surrogatepass")
+                return json.dumps(
+                    mutated(json.loads(data), draw, ("task", "shape", "tasks", "inputs"))
+                ).encode("utf-8", "surrogatepass")
         except Exception:  # what an earlier mutation left
             pass
         return raw(data)
@@ -120,9 +136,13 @@ class Description:
         if about is None:
             return False
         inputs = about["inputs"].values()
-        if not about["tasks"] or not inputs or not all(isinstance(n, int) and n >= 0 for x in inputs for n in x["example"]):
+        if (
+            not about["tasks"]
+            or not inputs
+            or not all(isinstance(n, int) and n >= 0 for x in inputs for n in x["example"])
+        ):
             raise WrongError("accepted, and describes no network")
-        return [x["task"] for x in inputs] is not None
+        return all("task" in x for x in inputs)
 
 
 def archived(parts: dict[str, bytes], way: int = zipfile.ZIP_STORED) -> bytes:
@@ -146,9 +166,13 @@ def judge(value: Any, key: str) -> None:
         for item in value:
             judge(item, key)
     elif isinstance(value, str):
-        if key == "guards_code" and not value.isidentifier() or "__" in value and key in ("expr_str", "target", "as_operator"):
+        if (key == "guards_code" and not value.isidentifier()) or (
+            "__" in value and key in ("expr_str", "target", "as_operator")
+        ):
             raise WrongError(f"accepted with {value!r:.80}")
-        if key in ("target", "as_operator") and (not _CALL.fullmatch(value) or "file" in value or "method" in value):
+        if key in ("target", "as_operator") and (
+            not _CALL.fullmatch(value) or "file" in value or "method" in value
+        ):
             raise WrongError(f"accepted with {value!r:.80}")
         if key == "expr_str" and ("." in value.replace("0.", "") or "lambda" in value):
             raise WrongError(f"accepted with {value!r:.80}")

@@ -18,7 +18,13 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.report import read_run, report
 
 FILES = ("config.yaml", "report.json", "metrics.jsonl", "overlap.json", "samples.npz")
-CONFIG = {"method": {"name": "Dense"}, "data": {"name": "rooms"}, "seed": 0, "betas": [0.9, 0.999], "size": "60x80"}
+CONFIG = {
+    "method": {"name": "Dense"},
+    "data": {"name": "rooms"},
+    "seed": 0,
+    "betas": [0.9, 0.999],
+    "size": "60x80",
+}
 _TASKS = {"seg": {"miou": 0.5}, "depth": {"abs": 0.2}}
 _DENSITY = {"overall": 0.1, "components": {"backbone": 0.1}, "layers": {"a.weight": 0.1}}
 REPORT: dict[str, Any] = {
@@ -29,8 +35,20 @@ REPORT: dict[str, Any] = {
     "seed": 0, "steps": 20, "command": "secateur train", "hardware": "2 cores", "versions": {"torch": "2.11"}, "train_seconds": 1.5,
     "floors": {"asked": {"seg": 0.1}, "attempts": [{"density": 0.1, "lost": {"seg": 0.01}, "stopped_by": []}]},
 }  # fmt: skip
-_ROW = {"step": 10, "loss": {"seg": 1.0}, "weight": {"seg": 1.0}, "density": _DENSITY, "threshold": {"backbone": 0.1}, "lr": 0.1}
-_PART = {"weights": 9, "wanted": {"seg": 0.5, "depth": 0.5}, "overlap": {"seg+depth": 0.3}, "needed_by": {"seg": 3, "seg+depth": 2, "": 4}}
+_ROW = {
+    "step": 10,
+    "loss": {"seg": 1.0},
+    "weight": {"seg": 1.0},
+    "density": _DENSITY,
+    "threshold": {"backbone": 0.1},
+    "lr": 0.1,
+}
+_PART = {
+    "weights": 9,
+    "wanted": {"seg": 0.5, "depth": 0.5},
+    "overlap": {"seg+depth": 0.3},
+    "needed_by": {"seg": 3, "seg+depth": 2, "": 4},
+}
 _OVERLAP = {"density": 0.1, "chance": 0.2, "total": _PART, "layers": {"a.weight": _PART}}
 
 

@@ -118,7 +118,11 @@ class Names:
         """Words and dots, put together otherwise."""
         if draw.random() < 0.5:
             return raw(data)
-        words = [*data[1:].decode("utf-8", "replace").split("."), draw.choice(_WORDS), draw.choice(("__init__", "", "my_lab", "her_lab", "é", "a b"))]
+        words = [
+            *data[1:].decode("utf-8", "replace").split("."),
+            draw.choice(_WORDS),
+            draw.choice(("__init__", "", "my_lab", "her_lab", "é", "a b")),
+        ]
         draw.shuffle(words)
         return bytes([draw.randrange(5)]) + ".".join(words[: draw.randrange(1, 4)]).encode("utf-8", "replace")
 
@@ -154,4 +158,3 @@ def _names_a_class(value: Any) -> bool:
     if isinstance(value, dict):
         return any("class_path" in str(key).split(".") or _names_a_class(item) for key, item in value.items())
     return isinstance(value, list) and any(map(_names_a_class, value))
-

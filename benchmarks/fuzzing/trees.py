@@ -72,12 +72,16 @@ def _near(value: Any, draw: random.Random) -> Any:
     if isinstance(value, bool) or value is None:
         return draw.choice((True, False, None, 0, 1))
     if isinstance(value, int):
-        return draw.choice((value + 1, value - 1, -value, value * 2, value // 2, float(min(value, 10**300)), str(value)))
+        return draw.choice(
+            (value + 1, value - 1, -value, value * 2, value // 2, float(min(value, 10**300)), str(value))
+        )
     if isinstance(value, float):
         return draw.choice((-value, value + 1, value * 1e30, str(value)))
     if isinstance(value, str):
         at = draw.randrange(len(value) + 1)
-        return draw.choice((value[:at], value[at:], value + value[:at], value[:at] + draw.choice(".:/ \x00é0") + value[at:]))
+        return draw.choice(
+            (value[:at], value[at:], value + value[:at], value[:at] + draw.choice(".:/ \x00é0") + value[at:])
+        )
     if isinstance(value, list):
         return value[: draw.randrange(len(value) + 1)]
     return {k: v for k, v in value.items() if draw.random() < 0.8}
@@ -88,7 +92,13 @@ def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
     stack = [tree]
     while stack:
         holder = stack.pop()
-        keys = list(holder) if isinstance(holder, dict) else range(len(holder)) if isinstance(holder, list) else ()
+        keys = (
+            list(holder)
+            if isinstance(holder, dict)
+            else range(len(holder))
+            if isinstance(holder, list)
+            else ()
+        )
         for key in keys:
             yield holder, key
             stack.append(holder[key])

@@ -48,5 +48,7 @@ class Watch:
             path, _, flags = given
             if isinstance(flags, int) and flags & _WRITING and not str(path).startswith(self._inside):
                 self.heard.append(f"open {path!r} for writing")
-        elif event.startswith(_NEVER) and not (event == "os.remove" and str(given[0]).startswith(self._inside)):
+        elif event.startswith(_NEVER) and not (
+            event == "os.remove" and str(given[0]).startswith(self._inside)
+        ):
             self.heard.append(f"{event} {given!r:.200}")

@@ -7,72 +7,30 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from fuzzing.networks import chain, shrunk, small
 from fuzzing.target import Mutate, Place, WrongError, memory, taken
 from fuzzing.trees import deep, mutated
-from secateur.shrinking import compact
 from secateur.storage import load, manifest, save
 
-_DTYPES = {"F32": "<f4", "F64": "<f8", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U8": "u1", "BOOL": "?"}
+_DTYPES = {
+    "F32": "<f4",
+    "F64": "<f8",
+    "F16": "<f2",
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U8": "u1",
+    "BOOL": "?",
+}
 _NAMES = {"float32": "<f4", "float64": "<f8", "float16": "<f2", "int64": "<i8", "int32": "<i4", "int16": "<i2",
           "int8": "i1", "uint8": "u1", "bool": "?"}  # fmt: skip
 _SIZES = ["F32", "I32", "F16", "BF16", "I64", "F64", "U8", "BOOL", "F8_E4M3", "C64", "U16", "U64", "F4", "X"]
-
-
-class Small(nn.Module):
-    """A dense weight, one that is packed, a tied one, and buffers of other dtypes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.dense, self.sparse = nn.Linear(3, 2), nn.Linear(8, 8, bias=False)
-        self.tied = nn.Linear(3, 2, bias=False)
-        self.tied.weight = self.dense.weight
-        self.register_buffer("count", torch.tensor(3))
-        self.register_buffer("empty", torch.zeros(0, 2))
-
-
-class Chain(nn.Module):
-    """A network to remove channels, a layer and a bias from."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.a, self.b, self.c = nn.Conv2d(1, 3, 1), nn.Conv2d(3, 3, 1), nn.Conv2d(3, 2, 1, bias=False)
-        self.side = nn.Conv2d(1, 3, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, 2, H, W)."""
-        return self.c(torch.relu(self.b(torch.relu(self.a(x)))) + torch.relu(self.side(x)))
-
-
-def small() -> nn.Module:
-    """Its weights, the same each time."""
-    torch.manual_seed(0)
-    made = Small()
-    with torch.no_grad():
-        made.sparse.weight *= torch.rand(8, 8) < 0.1
-    return made
-
-
-def chain() -> nn.Module:
-    """The network whole."""
-    torch.manual_seed(0)
-    return Chain()
-
-
-def shrunk() -> nn.Module:
-    """The same without a channel, with a constant in the place of a layer."""
-    made = chain()
-    with torch.no_grad():
-        made.a.weight[1], made.a.bias[1] = 0, 0
-        made.side.weight[:], made.side.bias[:] = 0, 0.5
-        made.b.weight[2], made.b.bias[2] = 0, 0
-    return compact(made, torch.randn(1, 1, 2, 2))
 
 
 class Weights:
@@ -157,7 +115,9 @@ class Manifest:
         if repr(content) != repr(found):
             raise WrongError("accepted, and it is not what the file says")
         entries, about = found["tensors"], found["about"]
-        if not all(isinstance(n, str) and isinstance(e["shape"], list) for n, e in entries.items()) or not isinstance(about, dict):
+        if not all(
+            isinstance(n, str) and isinstance(e["shape"], list) for n, e in entries.items()
+        ) or not isinstance(about, dict):
             raise WrongError("accepted, and it does not list tensors by shape")
         return True
 
@@ -218,7 +178,9 @@ def remade(data: bytes, draw: random.Random, raw: Mutate) -> bytes:
     elif way < 0.8 or not (isinstance(content, dict) and "compaction" in content):
         content = mutated(content, draw, words)
     else:
-        content["compaction"] = deep(draw) if draw.random() < 0.02 else mutated(content["compaction"], draw, words)
+        content["compaction"] = (
+            deep(draw) if draw.random() < 0.02 else mutated(content["compaction"], draw, words)
+        )
     try:
         return sealed(header, content, values, old=draw.random() < 0.1)
     except Exception:  # a header without offsets has no checksums to set right
@@ -236,7 +198,9 @@ def values(data: bytes) -> dict[str, Any]:
             continue
         parts = [f"{name}:bits", f"{name}:values"] if entry["packed"] else [name]
         pieces = [_piece(header, stored, part) for part in parts]
-        if content["format"] > 1 and entry["crc32"] != {p: zlib.crc32(b) for p, b in zip(parts, pieces, strict=True)}:
+        if content["format"] > 1 and entry["crc32"] != {
+            p: zlib.crc32(b) for p, b in zip(parts, pieces, strict=True)
+        }:
             raise ValueError(f"checksum of {name}")
         flat = np.frombuffer(pieces[-1], _DTYPES[header[parts[-1]]["dtype"]])
         if flat.dtype != np.dtype(dtype):
@@ -271,4 +235,8 @@ def _content(header: dict[str, Any]) -> Any:
 def _held(model: nn.Module) -> tuple[Any, ...]:
     """All that a refusal must not change."""
     kinds = [(n, type(m), m.training, getattr(m, "out_channels", None)) for n, m in model.named_modules()]
-    return kinds, [(n, t.dtype, t.shape, t.numpy().tobytes()) for n, t in model.state_dict().items()], sorted(vars(model))
+    return (
+        kinds,
+        [(n, t.dtype, t.shape, t.numpy().tobytes()) for n, t in model.state_dict().items()],
+        sorted(vars(model)),
+    )

@@ -6,7 +6,6 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -15,15 +14,16 @@ from typing import Any, Literal, cast
 import torch
 from lightning_fabric import Fabric
 
-from secateur.data import Data, squared_errors
+from secateur.data import Data
 from secateur.measures import Overlap, cost, evaluate, higher_is_better, overlap
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
 from secateur.runs import references
-from secateur.runs.config import Config, build, parse_size
+from secateur.runs.config import Config, build
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import hardware
 from secateur.runs.names import Trust, find
+from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.samples import save_samples
 from secateur.storage import load, save, write_text
 from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
@@ -120,22 +120,6 @@ def train(
         return report
 
 
-def make_problem(config: Config, workers: int = 0, trust: Trust | None = None) -> tuple[Problem, Data]:
-    """The problem that a configuration describes, its model freshly initialised from the seed."""
-    linked = {
-        "size": parse_size(config["size"]),
-        "batch": config["batch"],
-        "seed": config["seed"],
-        "workers": workers,
-    }
-    data = cast(Data, build("data", config, trust, **linked))
-    if config.get("map_error") == "squared":  # a run of before there was a choice has no such key
-        data = replace(data, tasks=squared_errors(data.tasks))
-    torch.manual_seed(config["seed"])
-    model = build("model", config, trust, tasks=data.channels)
-    return Problem(model, data.tasks, data.train, data.val, data.test), data
-
-
 def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
     """The network of the run that ``teacher`` names, to learn from."""
     if config["teacher"] is None:
@@ -160,16 +144,6 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
     found = evaluate(problem, "val")
     problem.model.load_state_dict(initial)
     return found
-
-
-def read_problem(folder: RunFolder, trust: Trust | None = None) -> tuple[Problem, Data]:
-    """The problem of a run folder, its model freshly initialised.
-
-    Raises:
-        FileNotFoundError: If this is no run folder.
-        ValueError: If its configuration names what is neither ours nor trusted, or cannot be built.
-    """
-    return make_problem(folder.read_config(), trust=(trust or Trust()).reading(folder.config))
 
 
 def evaluate_run(

@@ -136,7 +136,9 @@ def _looked_into(path: Path, value: Any) -> list[tuple[tuple[str, ...], Any]]:
     try:
         return list(_leaves(value))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} holds text that is YAML itself, too deep or too large; take it out.") from error
+        raise ValueError(
+            f"{path} holds text that is YAML itself, too deep or too large; take it out."
+        ) from error
 
 
 def _leaves(

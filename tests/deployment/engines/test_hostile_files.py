@@ -91,7 +91,9 @@ def target(name: str) -> Callable[[Parts], object]:
 
 def size(text: str) -> Callable[[Parts], object]:
     def change(content: Any) -> None:
-        content["graph_module"]["graph"]["tensor_values"]["tensors_0"]["sizes"][0]["as_expr"]["expr_str"] = text
+        content["graph_module"]["graph"]["tensor_values"]["tensors_0"]["sizes"][0]["as_expr"]["expr_str"] = (
+            text
+        )
 
     return changed(MODEL, change)
 

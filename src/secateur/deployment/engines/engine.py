@@ -148,7 +148,9 @@ def parsed(path: Path, text: str | None) -> dict[str, Any]:
     try:
         about = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path} has metadata that are no JSON ({error!s:.200}); export it again.") from error
+        raise UnreadableError(
+            f"{path} has metadata that are no JSON ({error!s:.200}); export it again."
+        ) from error
     if not _describes(about):
         raise UnreadableError(f"{path} has metadata that describe no network; export it again.")
     return about

@@ -30,11 +30,55 @@ _OPERATOR = re.compile(
     r"torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond|scan|while_loop|map_impl)|"
     r"_operator\.(add|sub|mul|floordiv|truediv|mod|pow|neg|pos|abs|eq|ne|lt|le|gt|ge|and_|or_|not_|getitem)"
 )
-_FILES = re.compile(r"torch\.ops\.aten\.(from_file|_?save|load)\b.*")  # operators that open what they are given
+_FILES = re.compile(
+    r"torch\.ops\.aten\.(from_file|_?save|load)\b.*"
+)  # operators that open what they are given
 _FUNCTIONS = frozenset(
-    "Symbol Integer Float Rational Add Mul Pow Max Min Mod Abs Not And Or Eq Ne Lt Le Gt Ge Equality Unequality StrictLessThan "
-    "LessThan StrictGreaterThan GreaterThan ceiling floor FloorDiv ModularIndexing Where PythonMod CleanDiv CeilToInt FloorToInt "
-    "CeilDiv TruncToInt RoundToInt IntTrueDiv FloatTrueDiv PowByNatural FloatPow ToFloat".split()
+    [
+        "Symbol",
+        "Integer",
+        "Float",
+        "Rational",
+        "Add",
+        "Mul",
+        "Pow",
+        "Max",
+        "Min",
+        "Mod",
+        "Abs",
+        "Not",
+        "And",
+        "Or",
+        "Eq",
+        "Ne",
+        "Lt",
+        "Le",
+        "Gt",
+        "Ge",
+        "Equality",
+        "Unequality",
+        "StrictLessThan",
+        "LessThan",
+        "StrictGreaterThan",
+        "GreaterThan",
+        "ceiling",
+        "floor",
+        "FloorDiv",
+        "ModularIndexing",
+        "Where",
+        "PythonMod",
+        "CleanDiv",
+        "CeilToInt",
+        "FloorToInt",
+        "CeilDiv",
+        "TruncToInt",
+        "RoundToInt",
+        "IntTrueDiv",
+        "FloatTrueDiv",
+        "PowByNatural",
+        "FloatPow",
+        "ToFloat",
+    ]
 )
 _TREES = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
@@ -51,7 +95,9 @@ def harmless(path: Path) -> tuple[io.BytesIO, str]:
         graph = _checked({**json.loads(parts[_MODEL]), "guards_code": []})
         parts[_MODEL] = json.dumps(graph).encode()
         for start in _CONFIGS:
-            _check_config(json.loads(parts[f"data/{start}_config.json"]), parts, f"data/{start.split('/')[0]}")
+            _check_config(
+                json.loads(parts[f"data/{start}_config.json"]), parts, f"data/{start.split('/')[0]}"
+            )
         parts["data/sample_inputs/model.pt"] = b""  # they are pickled, and nothing reads them
         about = parts.pop("extra/secateur.json", b"").decode("utf-8")
     except Exception as error:  # a torn archive raises of every kind, and so does what is no graph
@@ -137,12 +183,16 @@ def _plain(node: ast.AST) -> bool:
         return small or (isinstance(node.value, str) and bool(re.fullmatch(r"[\w.+\-]{1,40}", node.value)))
     if isinstance(node, ast.keyword):
         return isinstance(node.value, ast.Constant)
-    return isinstance(node, (ast.Expression, ast.Load, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Mult))
+    return isinstance(
+        node, (ast.Expression, ast.Load, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Mult)
+    )
 
 
 def _check_tree(tree: Mapping[str, Any]) -> None:
     """Of inputs and outputs: tuples, lists and dicts; other kinds are looked up by what the file calls them."""
-    if tree["type"] not in _TREES or not isinstance(json.loads(tree["context"] or "null"), (list, type(None))):
+    if tree["type"] not in _TREES or not isinstance(
+        json.loads(tree["context"] or "null"), (list, type(None))
+    ):
         raise ValueError(f"it takes or returns {tree['type']!r:.80}")
     for child in tree["children_spec"]:
         _check_tree(child)

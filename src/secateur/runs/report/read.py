@@ -151,7 +151,9 @@ def _read_samples(path: Path) -> dict[str, Picture]:
         raise ValueError(f"{path} holds no pictures ({said(error)}); delete it to go without.") from error
     for key, picture in samples.items():
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise ValueError(f"{path}: {key!r:.80} is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3).")
+            raise ValueError(
+                f"{path}: {key!r:.80} is {picture.dtype} {picture.shape}; expected uint8 (H, W, 3)."
+            )
     return samples
 
 

@@ -93,7 +93,9 @@ class Resumption:
             raise ValueError(f"it is of step {short(step)}, which is none; delete it")
         others = {name: saved[name].get("done", step) for name in self.parts if isinstance(saved[name], dict)}
         if wrong := [name for name, done in others.items() if done != step]:
-            raise ValueError(f"it is of step {step}, and its {wrong[0]} of step {short(others[wrong[0]])}; delete it")
+            raise ValueError(
+                f"it is of step {step}, and its {wrong[0]} of step {short(others[wrong[0]])}; delete it"
+            )
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in cast(list[Any], rows)):
             raise ValueError("its history is no list of rows; delete it")
         if type(seconds) not in (int, float) or not 0 <= seconds < inf:

@@ -54,7 +54,9 @@ class Stream:
             return
         used, number = state["used"], state["epoch"]["number"]
         if any(type(count) is not int or count < 0 for count in (used, number)):
-            raise ValueError(f"it is of batch {used!r:.80} of epoch {number!r:.80}, which is no place in the data")
+            raise ValueError(
+                f"it is of batch {used!r:.80} of epoch {number!r:.80}, which is no place in the data"
+            )
         self._restore_epoch(state["epoch"])
         self._used = used
         self._batches = iter(self._loader)
