@@ -5,7 +5,7 @@ Needs ``pip install atheris`` (libFuzzer for Python; Linux, and no part of the l
     python benchmarks/fuzz.py --minutes 10 [--target weights] [--seed 1]
 
 Each piece goes on from the corpus that the last one left in build/fuzz, which begins with tests/corpus; counts are added to
-docs/results/fuzz.json. ``--keep`` writes the smallest corpus with the same coverage back to tests/corpus, as one archive a target.
+docs/results/fuzz.json and docs/reliability.md. ``--keep`` writes the smallest corpus with the same coverage back to tests/corpus, as one archive a target.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import hashlib
 import json
 import mmap
 import os
-import platform
 import random
 import resource
 import shutil
@@ -27,23 +26,16 @@ import traceback
 import zipfile
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from fuzzing.counts import COUNTS, recorded
+
 ROOT = Path(__file__).resolve().parents[1]
-CORPUS, WORK, RESULT = (
-    ROOT / "tests" / "corpus",
-    ROOT / "build" / "fuzz",
-    ROOT / "docs" / "results" / "fuzz.json",
-)
-COUNTS = ("inputs", "accepted", "refused", "crashes", "wrong")
+CORPUS, WORK = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz"
 KEPT = 60  # inputs of a target that are committed, the shortest
-LARGEST, SLOWEST, MEMORY = (
-    65536,
-    20,
-    1 << 30,
-)  # bytes of an input; seconds of one; bytes beyond what is there at the start
+LARGEST, SLOWEST = 65536, 20  # bytes of an input; seconds of one
+MEMORY = 1 << 30  # bytes beyond what is there at the start
 
 
 def targets() -> dict[str, str]:
@@ -213,19 +205,6 @@ def keep(name: str) -> None:
         ]:
             entry = zipfile.ZipInfo(f"{kind}-{hashlib.sha256(data).hexdigest()[:12]}")
             archive.writestr(entry, data, zipfile.ZIP_DEFLATED)
-
-
-def recorded(done: dict[str, Any]) -> None:
-    """Adds a piece to the counts that are kept."""
-    held = json.loads(RESULT.read_text()) if RESULT.is_file() else {"pieces": []}
-    packages = ("atheris", "torch", "safetensors", "pyyaml", "onnxruntime")
-    held |= {
-        "command": "python benchmarks/fuzz.py --minutes 10",
-        "hardware": f"one of {os.cpu_count()} cores, {platform.system()} {platform.machine()}, shared with other work",
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-    }
-    held["pieces"].append(done)
-    RESULT.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

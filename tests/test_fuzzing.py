@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ TARGETS = (
 
 
 @pytest.fixture
-def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     found = importlib.import_module("fuzz")
     target = importlib.import_module("fuzzing.target")
@@ -25,10 +25,19 @@ def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         module = importlib.import_module(f"fuzzing.{name}")
         monkeypatch.setattr(module, "memory", lambda: tmp_path / "fuzz")
     (tmp_path / "fuzz").mkdir()
-    monkeypatch.setattr(importlib.import_module("secateur.runs.config"), "parser", None)  # put back at the end
+    monkeypatch.setattr(
+        importlib.import_module("secateur.runs.config"), "parser", None
+    )  # put back at the end
     assert set(found.targets()) == set(TARGETS)
     found.WrongError = target.WrongError
-    yield found
+    return found
+
+
+def test_the_page_has_the_sums_of_what_was_counted(fuzz: Any) -> None:
+    counts = importlib.import_module("fuzzing.counts")
+    held = json.loads(counts.RESULT.read_text(encoding="utf-8"))
+    assert counts.table(held) in counts.PAGE.read_text(encoding="utf-8")
+    assert {piece["target"] for piece in held["pieces"]} <= set(TARGETS)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -61,9 +70,12 @@ def test_a_wrong_acceptance_is_seen(fuzz: Any, monkeypatch: pytest.MonkeyPatch) 
     (data, _) = target.seeds()
     packing = importlib.import_module("secateur.storage.packing")
     saving = importlib.import_module("secateur.storage.saving")
-    monkeypatch.setattr(saving, "unpack", lambda entries, stored, sealed: packing.unpack(entries, stored, sealed=False))
+    monkeypatch.setattr(
+        saving, "unpack", lambda entries, stored, sealed: packing.unpack(entries, stored, sealed=False)
+    )
+    at = 8 + int.from_bytes(data[:8], "little")  # of the first value
     with pytest.raises(fuzz.WrongError, match="checksum of"):
-        target.check(data[:-1] + bytes([data[-1] ^ 1]))
+        target.check(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 
 def test_a_change_by_what_is_refused_is_seen(fuzz: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from problems import equal, two_heads
 from secateur import compact
-from secateur.storage import load, save
+from secateur.storage import load, manifest, save
 from stored_networks import KINDS, compacted
 
 Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
@@ -50,6 +50,18 @@ def packed(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
     stored["weight:bits"], stored["weight:values"] = torch.zeros(8, dtype=torch.uint8), torch.ones(1)
 
 
+def entries_that_are_none(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
+    content["tensors"]["weight"] = 1.5
+
+
+def nothing_about(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
+    content["about"] = None
+
+
+def a_name_without_end(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
+    content["tensors"]["w" * 9000] = content["tensors"].pop("weight")
+
+
 def no_entries(content: dict[str, Any], stored: dict[str, Tensor]) -> None:
     content["tensors"] = []
 
@@ -69,6 +81,8 @@ RECORDS = [
     record(kept={"weight": {"0": [0, 1, 2, 3, 4, 5, 6, 10**30]}}),
     record(kept={"weight": {"0": "abc"}}),
     record(kept=[]),
+    record(kept={"weight": {"0": []}}),
+    record(kept={"w" * 9000: {"0": [0]}}),
     record(constants={"": {"channels": 10**12, "kernel": []}}),
     record(constants={"": {"channels": -1, "kernel": []}}),
     record(constants={"": {"channels": 8, "kernel": [[0, 0, 0, 0]]}}),
@@ -77,7 +91,8 @@ RECORDS = [
     record(channels=[1]),
     record(channels=None),
 ]
-CHANGES = [one_number, other_dtype, surplus, absent, itself, negative, packed, no_entries, *RECORDS]
+NAMELESS = [entries_that_are_none, nothing_about, a_name_without_end]
+CHANGES = [one_number, other_dtype, surplus, absent, itself, negative, packed, no_entries, *NAMELESS, *RECORDS]
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["sealed", "as format 1"])
@@ -92,10 +107,23 @@ def test_files_that_are_whole_and_wrong(change: Change, old: bool, tmp_path: Pat
         content = json.loads(file.metadata()["secateur"])
     change(content, stored)
     rewrite(path, content, stored, old)
-    with pytest.raises(ValueError, match=r"m\.safetensors"):
+    with pytest.raises(ValueError, match=r"m\.safetensors") as refused:
         load(model, path)
+    assert len(str(refused.value)) < 600
     assert equal(before, model.state_dict())
     assert (model.in_features, model.out_features) == (8, 8)
+
+
+@pytest.mark.parametrize("change", [no_entries, entries_that_are_none, nothing_about, negative])
+def test_a_manifest_alone_is_checked_too(change: Change, tmp_path: Path) -> None:
+    path = save(nn.Linear(8, 8), tmp_path / "m.safetensors")
+    with safe_open(path, framework="pt") as file:
+        stored = {n: file.get_tensor(n).clone() for n in file.keys()}  # noqa: SIM118
+        content = json.loads(file.metadata()["secateur"])
+    change(content, stored)
+    rewrite(path, content, stored, old=False)
+    with pytest.raises(ValueError, match=r"m\.safetensors is damaged"):
+        manifest(path)
 
 
 def rewrite(path: Path, content: dict[str, Any], stored: dict[str, Tensor], old: bool) -> None:
@@ -104,6 +132,8 @@ def rewrite(path: Path, content: dict[str, Any], stored: dict[str, Tensor], old:
 
     for name, entry in content["tensors"].items() if isinstance(content["tensors"], dict) else ():
         parts = [part for part in (name, f"{name}:bits", f"{name}:values") if part in stored]
+        if not isinstance(entry, dict):
+            continue
         entry["crc32"] = {part: checksum(stored[part]) for part in parts}
         if old:
             del entry["crc32"]

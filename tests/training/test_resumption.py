@@ -59,6 +59,17 @@ CHANGES = [
     (put("model", value=[]), "model"),
     (put("stream", "used", value="x"), "stream"),
     (put("ledger", "sums", value=3), "ledger"),
+    (put("step", value=5), "of step 5, and its pruning of step 4"),
+    (put("step", value=-4), "step -4, which is none"),
+    (put("step", value=[]), "step"),
+    (put("step", value=...), "step"),
+    (put("rows", value="{}"), "no list of rows"),
+    (put("rows", value="[3]"), "no list of rows"),
+    (put("seconds", value=-1.0), "took -1.0 seconds"),
+    (put("seconds", value=float("nan")), "took nan seconds"),
+    (put("rng", "numpy", 1, value=lambda keys: keys - 2**40), "rng|checkpoint"),
+    (put("stream", "used", value=-1), "no place in the data"),
+    (put("stream", "epoch", "number", value=-3), "no place in the data"),
 ]  # fmt: skip
 
 

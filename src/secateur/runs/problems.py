@@ -49,11 +49,13 @@ def read_problem(folder: RunFolder, trust: Trust | None = None) -> tuple[Problem
     check_written(folder.config, config, trust)
     try:
         return make_problem(config, trust=trust)
-    except (ValueError, OSError, ImportError):
+    except (OSError, ImportError):
         raise
     except Exception as error:  # what a part does with numbers that make no sense is of every kind
+        if isinstance(error, ValueError) and str(folder.config) in str(error):
+            raise
         raise ValueError(
-            f"{folder.config}: what it names cannot be made ({type(error).__name__}: {said(error)}); check its options."
+            f"{folder.config}: what it names cannot be made ({type(error).__name__}: {said(error, 400)}); check its options."
         ) from error
 
 

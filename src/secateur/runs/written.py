@@ -57,7 +57,7 @@ def read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} holds a value that contains itself; write it without aliases.")
     if not isinstance(content, Mapping):
         raise ValueError(
-            f"{path} holds {reprlib.repr(content)}, no options; give lines such as 'steps: 2000'."
+            f"{path} holds {said(reprlib.repr(content), 80)}, no options; give lines such as 'steps: 2000'."
         )
     return {str(key): value for key, value in content.items()}
 
@@ -100,7 +100,7 @@ def options_of(content: Mapping[str, Any], kind: str, place: object) -> dict[str
     nested = content.get(kind)
     if nested is not None and not isinstance(nested, Mapping):
         raise ValueError(
-            f"{place}: {kind} is {reprlib.repr(nested)}; give its name and options, such as {kind}: {{name: ...}}."
+            f"{place}: {kind} is {said(reprlib.repr(nested), 80)}; give its name and options, such as {kind}: {{name: ...}}."
         )
     start = f"{kind}."
     flat = {key.removeprefix(start): value for key, value in content.items() if key.startswith(start)}

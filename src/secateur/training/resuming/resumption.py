@@ -70,6 +70,10 @@ class Resumption:
                 state = fitting(optimizer, saved["optimizer"])
             for name, part in self.parts.items():
                 part.load_state_dict(saved[name])
+                if (done := saved[name].get("done", saved["step"])) != saved["step"]:
+                    raise ValueError(
+                        f"it is of step {saved['step']}, and its {name} of step {short(done)}; delete it"
+                    )
             self.stream.seek(saved["step"], saved["stream"])
             restore(self.tensors, saved["model"])
             optimizer.load_state_dict(state)
@@ -87,15 +91,10 @@ class Resumption:
         return saved
 
     def _check_place(self, saved: Mapping[str, Any]) -> None:
-        """Raises ValueError if the step is none, or parts stand at another, or the history is no list of rows."""
+        """Raises ValueError if the step is none, or the history is no list of rows."""
         step, rows, seconds = saved["step"], saved["rows"], saved["seconds"]
         if type(step) is not int or step < 0:
             raise ValueError(f"it is of step {short(step)}, which is none; delete it")
-        others = {name: saved[name].get("done", step) for name in self.parts if isinstance(saved[name], dict)}
-        if wrong := [name for name, done in others.items() if done != step]:
-            raise ValueError(
-                f"it is of step {step}, and its {wrong[0]} of step {short(others[wrong[0]])}; delete it"
-            )
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in cast(list[Any], rows)):
             raise ValueError("its history is no list of rows; delete it")
         if type(seconds) not in (int, float) or not 0 <= seconds < inf:
