@@ -92,7 +92,18 @@ RECORDS = [
     record(channels=None),
 ]
 NAMELESS = [entries_that_are_none, nothing_about, a_name_without_end]
-CHANGES = [one_number, other_dtype, surplus, absent, itself, negative, packed, no_entries, *NAMELESS, *RECORDS]
+CHANGES = [
+    one_number,
+    other_dtype,
+    surplus,
+    absent,
+    itself,
+    negative,
+    packed,
+    no_entries,
+    *NAMELESS,
+    *RECORDS,
+]
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["sealed", "as format 1"])
