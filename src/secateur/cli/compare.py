@@ -9,9 +9,10 @@ import sys
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from secateur.cli.console import errors, output
+from secateur.runs import complaint, missing, spelt, spelt_out, train_parser
 
 if TYPE_CHECKING:
     from secateur.runs.study import Cell
@@ -22,7 +23,16 @@ _EPILOG = "All other options are those of `secateur train`, --trust among them, 
 def compare(argv: Sequence[str]) -> None:
     """Trains the recipes of the command line and prints their table."""
     recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
-    arguments, options = parser().parse_known_args(argv[len(recipes) :])
+    own = parser()
+    rest = [f"--density{a.removeprefix('--method.density')}" if a.startswith("--method.density") else a
+            for a in spelt(argv[len(recipes) :], own.options)]  # fmt: skip
+    arguments, options = own.parse_known_args(rest)
+    for recipe in recipes:
+        of_train = train_parser([recipe, *options])
+        known, given = [*own.options, *of_train.options], [spelt_out(option) for option in options]
+        wrong = [name for a in given if a.startswith("--") and (name := a.partition("=")[0]) not in known]
+        if wrong:
+            own.error(" ".join(missing(name, known, of_train.parts) for name in wrong))
     from secateur.runs.study import compare as compare_runs
     from secateur.runs.study import marks_on, note, terminal
 
@@ -41,7 +51,7 @@ def compare(argv: Sequence[str]) -> None:
             recipes,
             options,
             out=out,
-            densities=arguments.density or (),
+            densities=[d for several in arguments.density or () for d in several],
             seeds=arguments.seeds,
             combinations=arguments.combinations,
             single=arguments.single,
@@ -64,9 +74,31 @@ def compare(argv: Sequence[str]) -> None:
     )
 
 
-def parser() -> argparse.ArgumentParser:
+class _Parser(argparse.ArgumentParser):
+    """Of the options that are not of ``secateur train``, which jsonargparse cannot leave aside."""
+
+    @property
+    def options(self) -> list[str]:
+        """All options as they are written."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong in a line, and ends with status 2."""
+        said = complaint(message, self.options)
+        sys.stderr.write(
+            f"error: {said} `{self.prog} --help` and `secateur train --help` list the options.\n"
+        )
+        self.exit(2)
+
+
+def density(text: str) -> list[float]:
+    """``0.1``, ``0.1,0.05`` or ``[0.1, 0.05]``."""
+    return [float(word) for word in text.strip("[] ").split(",")]
+
+
+def parser() -> _Parser:
     """The options of ``secateur compare`` itself."""
-    made = argparse.ArgumentParser(
+    made = _Parser(
         prog="secateur compare",
         usage="secateur compare RECIPE [RECIPE ...] [options]",
         description="Trains several recipes and compares them. Finished runs are not trained again.",
@@ -74,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     made.add_argument(
-        "--density", type=float, nargs="+", metavar="D", help="kept fractions, for methods that take one"
+        "--density", type=density, nargs="+", metavar="D", help="kept fractions, for methods that take one"
     )
     made.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each, with seeds 0 to N-1")
     made.add_argument(
@@ -90,5 +122,7 @@ def parser() -> argparse.ArgumentParser:
         "--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, on a CPU one)"
     )
     made.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load data, a run")
-    made.add_argument("--out", default="runs/compare", metavar="DIR", help="folder of the comparison")
+    made.add_argument(
+        "--out", default="runs/compare", metavar="DIR", help="folder of the comparison (default: %(default)s)"
+    )
     return made

@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 from rich.table import Column, Table
 from torch.utils.data import Dataset
@@ -16,7 +15,7 @@ from torch.utils.data import Dataset
 from secateur.cli.console import output
 from secateur.data import FRAMES, Sample, TooFewError
 from secateur.data.doctor import Split, examine, picture
-from secateur.runs import find, parse_size, spelt_out
+from secateur.runs import Parser, find, nearest, parse_size, spelt_out
 
 _MOST = 20  # problems of a split that are printed; how many more there are is said
 
@@ -30,19 +29,13 @@ def doctor(argv: list[str]) -> None:
     argv = [spelt_out(argument) for argument in argv]
     chosen = next((b for a, b in pairwise(argv) if a == "--data.name"), None)
     chosen = chosen or next((a.partition("=")[2] for a in argv if a.startswith("--data.name=")), None)
-    if chosen is None or chosen not in FRAMES:
+    if chosen not in FRAMES and not {"-h", "--help"} & set(argv):
         given = "" if chosen is None else f"--data {chosen}: no such data set. "
-        raise ValueError(f"{given}Give --data with one of {', '.join(FRAMES)}.")
-    parser = ArgumentParser(
-        prog="secateur doctor",
-        description="Reads every sample of a data set and says what is wrong, and where.",
-    )
-    parser.add_argument("--data.name", default=chosen, help="which data set")
-    parser.add_argument("--size", type=str | None, default=None, help="height x width, such as 120x160")
-    parser.add_argument("--out", type=str, default="doctor.png", help="the picture of samples")
+        near = "" if chosen is None else nearest(chosen, FRAMES)
+        raise ValueError(f"{given}Give --data with one of {', '.join(FRAMES)}.{near}")
+    arguments = parser(chosen).read(argv)
+    assert chosen is not None  # or help was shown
     frames = FRAMES[chosen]
-    parser.add_function_arguments(find("data", chosen), "data", skip={"size", "batch", "workers"})
-    arguments = parser.parse_args(argv)
     options: dict[str, Any] = {**arguments.data.as_dict(), "size": parse_size(arguments.size)}
     taken = inspect.signature(frames).parameters
     console = output()
@@ -61,6 +54,24 @@ def doctor(argv: list[str]) -> None:
     if wrong:
         raise ValueError(f"{wrong} problem{'s' if wrong > 1 else ''} in {chosen}, named above.")
     console.print("nothing wrong was found")
+
+
+def parser(chosen: str | None = None) -> Parser:
+    """The options of ``secateur doctor``, with those of a data set where one is chosen."""
+    made = Parser(
+        prog="secateur doctor",
+        usage="secateur doctor --data NAME [options]",
+        description="Reads every sample of a data set and says what is wrong, and where.",
+    )
+    made.add_argument(
+        "--data.name", default=chosen, help=f"which data set (--data is as good): {', '.join(FRAMES)}"
+    )
+    made.add_argument("--size", type=str | None, default=None, help="height x width, such as 120x160")
+    made.add_argument("--out", type=str, default="doctor.png", help="the picture of samples")
+    if chosen in FRAMES:
+        made.parts = {"data": chosen}
+        made.add_function_arguments(find("data", chosen), "data", skip={"size", "batch", "workers"})
+    return made
 
 
 def _samples(

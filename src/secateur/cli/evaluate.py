@@ -5,22 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
 from rich.table import Table
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, trusted
+from secateur.runs import TRUST, Parser, trusted
 
 
 def evaluate(argv: list[str]) -> None:
     """``secateur evaluate RUN``."""
-    parser = ArgumentParser(
-        prog="secateur evaluate", description="Computes the metrics of a finished run anew."
-    )
-    parser.add_argument("run", type=str, help="run folder")
-    parser.add_argument("--split", type=Literal["val", "test"], default="test", help="which split")
-    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
-    arguments = parser.parse_args(argv)
+    arguments = parser().read(argv)
     from secateur.runs import evaluate_run
 
     results = evaluate_run(Path(arguments.run), arguments.split, trusted(argv))
@@ -29,3 +22,12 @@ def evaluate(argv: list[str]) -> None:
         for metric, value in metrics.items():
             table.add_row(task, metric, f"{value:.4f}")
     output().print(table)
+
+
+def parser() -> Parser:
+    """The options of ``secateur evaluate``."""
+    made = Parser(prog="secateur evaluate", description="Computes the metrics of a finished run anew.")
+    made.add_argument("run", type=str, help="run folder")
+    made.add_argument("--split", type=Literal["val", "test"], default="test", help="which split")
+    made.add_argument("--trust", type=str | None, default=None, help=TRUST)
+    return made

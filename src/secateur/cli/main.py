@@ -15,12 +15,12 @@ VERBS = {
     "report": "report",
     "compare": "compare",
     "overlap": "overlap",
-    "compact": "deploy",
-    "export": "deploy",
-    "bench": "deploy",
+    "compact": "compact",
+    "export": "export",
+    "bench": "bench",
     "doctor": "doctor",
 }
-"""Verb to the file of this room that has the function of its name."""
+"""Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
 _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench,doctor} ...
 
@@ -42,9 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 failed, 2 asked wrongly."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = argv[0] if argv else ""
-    if verb not in (*VERBS, "--version"):
+    if verb in ("", "-h", "--help", "help"):
         _say(_USAGE)
-        return 0 if verb in ("-h", "--help") else 2
+        return 0 if verb else 2
+    if verb not in (*VERBS, "--version"):
+        return _refuse(verb)
     try:
         if verb == "--version":
             return _say(f"secateur {_version()}")
@@ -56,6 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("stopped; the same command goes on from the last checkpoint")
         return 130
     return 0
+
+
+def _refuse(verb: str) -> int:
+    from difflib import get_close_matches
+
+    found = get_close_matches(verb, [*VERBS, "--version", "--help"], n=1)
+    near = f" Did you mean `secateur {found[0]}`?" if found else ""
+    _complain(f"error: no verb {verb!r}.{near} The verbs are {', '.join(VERBS)}.", style="red")
+    return 2
 
 
 def _version() -> str:

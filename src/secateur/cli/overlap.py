@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.table import Column, Table
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, trusted
+from secateur.runs import TRUST, Parser, trusted
 
 
 def overlap(argv: list[str]) -> None:
     """``secateur overlap RUN``."""
-    parser = ArgumentParser(
-        prog="secateur overlap",
-        description="Which of the shared weights each task would keep, and how far the tasks agree, layer by layer.",
-    )
-    parser.add_argument("run", type=str, help="run folder")
-    parser.add_argument(
-        "--density", type=float, default=0.1, help="share that each task keeps of its weights"
-    )
-    parser.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
-    parser.add_argument("--trust", type=str | None, default=None, help=TRUST)
-    arguments = parser.parse_args(argv)
+    arguments = parser().read(argv)
     from secateur.runs import RunFolder, overlap_run
     from secateur.runs.report import overlap_table
 
@@ -40,3 +29,16 @@ def overlap(argv: list[str]) -> None:
     console.print(
         f"map    {RunFolder(Path(arguments.run)).overlap}; `secateur report` shows it", soft_wrap=True
     )
+
+
+def parser() -> Parser:
+    """The options of ``secateur overlap``."""
+    made = Parser(
+        prog="secateur overlap",
+        description="Which of the shared weights each task would keep, and how far the tasks agree, layer by layer.",
+    )
+    made.add_argument("run", type=str, help="run folder")
+    made.add_argument("--density", type=float, default=0.1, help="share that each task keeps of its weights")
+    made.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
+    made.add_argument("--trust", type=str | None, default=None, help=TRUST)
+    return made

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
-
 from secateur.cli.console import output
+from secateur.runs import Parser
 
 
 def report(argv: list[str]) -> None:
     """``secateur report RUN [RUN ...]``."""
-    parser = ArgumentParser(
-        prog="secateur report", description="Writes one page about several finished runs."
-    )
-    parser.add_argument("runs", nargs="+", type=str, help="run folders, the dense one first")
-    parser.add_argument(
-        "--out", type=str | None, default=None, help="the page (default: report.html in the last run)"
-    )
-    arguments = parser.parse_args(argv)
+    arguments = parser().read(argv)
     from secateur.runs.report import read_run, results_table
     from secateur.runs.report import report as report_runs
 
@@ -26,3 +18,13 @@ def report(argv: list[str]) -> None:
     output().print(results_table([read_run(folder) for folder in folders]))
     page = report_runs(folders, Path(arguments.out) if arguments.out else folders[-1] / "report.html")
     output().print(f"report {page}", soft_wrap=True)
+
+
+def parser() -> Parser:
+    """The options of ``secateur report``."""
+    made = Parser(prog="secateur report", description="Writes one page about several finished runs.")
+    made.add_argument("runs", nargs="+", type=str, help="run folders, the dense one first")
+    made.add_argument(
+        "--out", type=str | None, default=None, help="the page (default: report.html in the last run)"
+    )
+    return made

@@ -14,10 +14,20 @@ TRUST = "packages or modules, such as my_lab or my_lab,her_lab, whose code may r
 """Help of ``--trust``."""
 
 
+_SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}
+
+
 def spelt_out(argument: str) -> str:
-    """``--data nyuv2`` is short for ``--data.name nyuv2``."""
+    """``--data nyuv2`` is short for ``--data.name nyuv2``, ``--density`` for ``--method.density``; - is as good as _."""
     option, equals, value = argument.partition("=")
-    return f"{option}.name{equals}{value}" if option.startswith("--") and option[2:] in ROOMS else argument
+    if not option.startswith("--"):
+        return argument
+    option = f"--{option[2:].replace('-', '_')}"
+    return (
+        f"{option}.name{equals}{value}"
+        if option[2:] in ROOMS
+        else f"{_SHORT.get(option, option)}{equals}{value}"
+    )
 
 
 def given(argv: Sequence[str], option: str) -> list[str]:

@@ -8,17 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from glob import escape
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from secateur.runs.arguments import TRUST, aggregator_name, given, spelt_out, trusted, without
 from secateur.runs.names import ROOMS, Kind, Trust, check_made, find
+from secateur.runs.options import listing, recipe_path, training
+from secateur.runs.options import recipes as recipes
+from secateur.runs.parser import Parser
 from secateur.runs.written import check_size, check_values, options_of, read_recipe
 
 Config = dict[str, Any]
-_RECIPES = Path(__file__).parent / "recipes"
 _DEFAULTS: dict[Kind, str] = {
     "data": "rooms",
     "model": "deeplab_resnet34",
@@ -46,34 +48,24 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def recipes() -> list[str]:
-    """Names of the packaged recipes."""
-    return sorted(p.name.removesuffix(".yaml") for p in _RECIPES.iterdir() if p.name.endswith(".yaml"))
-
-
-def recipe_path(name: str) -> Path:
-    """The packaged recipe called ``name``, or the user's own file.
-
-    Raises:
-        ValueError: If there is neither.
-    """
-    packaged = _RECIPES / f"{name}.yaml"
-    path = packaged if packaged.is_file() else Path(name)
-    if not path.is_file():
-        raise ValueError(f"No recipe {name!r}: neither a file nor one of {', '.join(recipes())}.")
-    return path
-
-
-def parser(recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., Any]]]) -> ArgumentParser:
+def _parser(
+    recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., Any]]], exits: bool
+) -> Parser:
     """The parser of ``secateur train``, with the options of the parts, each with its name."""
     path: list[str | PathLike[Any]] = [escape(str(recipe_path(recipe)))] if recipe else []
-    parser = ArgumentParser(
+    parser = Parser(
         prog="secateur train",
+        usage="secateur train RECIPE [options]",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
         default_config_files=path,
+        exit_on_error=exits,
         allow_abbrev=False,  # so that what is read here and what is looked for before are the same options
     )
-    parser.add_argument("recipe", nargs="?", help=f"{', '.join(recipes())}, or a YAML file of your own")
+    parser.listing = listing()
+    parser.parts = {kind: name for kind, (name, _) in targets.items()}
+    parser.add_argument(
+        "recipe", nargs="?", help="one of those below, or a YAML file of your own; stands first"
+    )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     parser.add_argument(
         "--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)"
@@ -98,64 +90,35 @@ def parser(recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., A
     return parser
 
 
-def training(
-    steps: int = 2000,
-    batch: int = 16,
-    size: str | None = None,
-    seed: int = 0,
-    lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
-    weight_decay: float = 0.0,
-    decay: Literal["cosine", "staircase", "constant"] = "cosine",
-    device: str = "auto",
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
-    workers: int = 0,
-    validate_every: int = 0,
-    teacher: str | None = None,
-    distill: float = 1.0,
-    recalibrate: int | None = None,
-    floors: dict[str, float] | None = None,
-    tries: int = 5,
-    aggregator: str | dict[str, Any] | None = None,
-    map_error: Literal["absolute", "squared"] | None = None,
-) -> None:
-    """Options of training.
+def parse(argv: Sequence[str], exits: bool = True) -> Namespace:
+    """Parses the arguments of ``secateur train``: a recipe first, then options; the parts chosen decide which.
 
     Args:
-        steps: Optimizer steps.
-        batch: Images a step.
-        size: Height x width of the images, such as 60x80; the data set's own if left out.
-        seed: Seed of weights, data order and dropout.
-        lr: Learning rate of Adam.
-        betas: Moments of Adam.
-        weight_decay: Coupled L2 decay of Adam.
-        decay: Course of the learning rate; staircase halves it in every fifth of the steps.
-        device: cpu, cuda, cuda:1, or auto: a GPU where there is one.
-        precision: Precision of the arithmetic.
-        workers: Processes that load data.
-        validate_every: Steps between validations; 0 for none.
-        teacher: Run folder of a dense network that the pruned one learns from beside the labels.
-        distill: Factor of the mismatch to the teacher, beside each task's loss.
-        recalibrate: Batches to measure BatchNorm's statistics on anew after pruning; none if left out.
-        floors: Task to the share of its validation metrics that it may lose against dense, such as '{seg: 0.02}'; the
-            density is raised until all hold.
-        tries: Trainings at most under floors.
-        aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path, or '{name: CAGrad, c: 0.5}'
-            with settings; adds them up if left out.
-        map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
-    """
-
-
-def parse(argv: Sequence[str]) -> Namespace:
-    """Parses the arguments of ``secateur train``: a recipe first, then options; the parts chosen decide which.
+        argv: Words of the command line, after the verb.
+        exits: A wrong option or value ends the process with a line and status 2; otherwise a ValueError says so.
 
     Raises:
         ValueError: If the recipe or a part does not exist, or a file names what the command line does not trust.
         OSError: If a file cannot be read.
     """
     argv = [spelt_out(argument) for argument in argv]
-    trust = trusted(argv)
-    recipe = argv[0] if argv and not argv[0].startswith("-") else None
+    made = train_parser(argv, exits)
+    arguments = made.read(without(argv, "--trust"))
+    if arguments.recipe != _recipe(argv):
+        made.error(f"{arguments.recipe!r} is read as a recipe, which stands first, or is a word too many.")
+    if arguments.out and not given(argv, "--out"):
+        _check_inside(arguments.out)
+    return arguments
+
+
+def train_parser(argv: Sequence[str], exits: bool = True) -> Parser:
+    """The parser for a command line of ``secateur train``; files that it names are checked before any parser sees them.
+
+    Raises:
+        As :func:`parse`.
+    """
+    argv = [spelt_out(argument) for argument in argv]
+    trust, recipe = trusted(argv), _recipe(argv)
     paths = [recipe_path(recipe)] if recipe else []
     files = {path: read_recipe(path) for path in [*paths, *map(Path, given(argv, "--config"))]}
     for path, content in files.items():
@@ -170,10 +133,16 @@ def parse(argv: Sequence[str]) -> Namespace:
         name = aggregator_name(content.get("aggregator"))
         if name is not None:
             trust.reading(path).check("aggregator", name)
-    arguments = parser(recipe, targets).parse_args(without(argv, "--trust"))
-    if arguments.out and not given(argv, "--out"):
-        _check_inside(arguments.out)
-    return arguments
+    made = _parser(recipe, targets, exits)
+    made.files = list(files)
+    made.hint = "" if recipe else "A recipe, named first, chooses the method: `secateur train adapmtl`."
+    for path, content in files.items():
+        made.check_keys(path, content)
+    return made
+
+
+def _recipe(argv: Sequence[str]) -> str | None:
+    return argv[0] if argv and not argv[0].startswith("-") else None
 
 
 def resolved(arguments: Namespace) -> Config:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from secateur.runs.parser import nearest
 from secateur.runs.written import said
 
 Kind = Literal["data", "model", "method", "weighting", "aggregator"]
@@ -89,7 +90,9 @@ def find(kind: Kind, name: object, trust: Trust | None = None) -> Callable[..., 
         return of_torchjd(name)
     known = ours(kind)
     if name not in known:
-        raise ValueError(f"{_start(kind, name, trust)}: no such {kind}. {_known(kind)}.")
+        raise ValueError(
+            f"{_start(kind, name, trust)}: no such {kind}. {_known(kind)}.{nearest(name, known)}"
+        )
     return known[name]
 
 

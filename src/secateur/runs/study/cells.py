@@ -149,9 +149,11 @@ def _densities(recipe: str, options: Sequence[str], densities: Sequence[float]) 
 
 def _config(recipe: str, options: Sequence[str]) -> Config:
     try:
-        return resolved(parse([recipe, *options]))
-    except SystemExit as refused:  # the parser has said what it refused
-        raise ValueError(f"compare: recipe {recipe!r} cannot be run with {' '.join(options)}") from refused
+        return resolved(parse([recipe, *options], exits=False))
+    except ValueError as refused:
+        raise ValueError(
+            f"compare: recipe {recipe!r} cannot be run with {' '.join(options)}: {refused}"
+        ) from refused
 
 
 def _is_dense(config: Config, options: Sequence[str]) -> bool:

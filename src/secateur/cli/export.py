@@ -1,0 +1,37 @@
+"""``secateur export``: a file for an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from secateur.cli.console import output
+from secateur.runs import TRUST, Parser, trusted
+
+
+def export(argv: list[str]) -> None:
+    """``secateur export RUN``."""
+    arguments = parser().read(argv)
+    from secateur.runs import export_run
+
+    out = Path(arguments.out) if arguments.out else None
+    run, tasks = Path(arguments.run), arguments.tasks or None
+    path = export_run(run, arguments.format, tasks=tasks, out=out, trust=trusted(argv))
+    output().print(f"model  {path}", soft_wrap=True)
+
+
+def parser() -> Parser:
+    """The options of ``secateur export``."""
+    made = Parser(prog="secateur export", description="Writes a network for an engine, and checks it there.")
+    made.add_argument("run", type=str, help="run folder; its compacted network if there is one")
+    made.add_argument(
+        "--format",
+        type=Literal["onnx", "openvino", "executorch", "pt2"],
+        default="onnx",
+        help="for which engine",
+    )
+    made.add_argument("--tasks", type=Sequence[str] | None, default=None, help="a subset, such as seg,depth")
+    made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
+    made.add_argument("--trust", type=str | None, default=None, help=TRUST)
+    return made

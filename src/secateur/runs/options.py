@@ -1,0 +1,98 @@
+"""Options of training, and what the recipes that we pack are for."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any, Literal
+
+from secateur.runs.parser import nearest
+
+_RECIPES = Path(__file__).parent / "recipes"
+
+
+def recipes() -> list[str]:
+    """Names of the packaged recipes."""
+    return sorted(p.name.removesuffix(".yaml") for p in _RECIPES.iterdir() if p.name.endswith(".yaml"))
+
+
+def recipe_path(name: str) -> Path:
+    """The packaged recipe called ``name``, or the user's own file.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    packaged = _RECIPES / f"{name}.yaml"
+    path = packaged if packaged.is_file() else Path(name)
+    if not path.is_file():
+        raise ValueError(
+            f"No recipe {name!r}: neither a file nor one of {', '.join(recipes())}.{nearest(name, recipes())}"
+        )
+    return path
+
+
+def listing() -> str:
+    """The packaged recipes, a line or two each: the first sentence of the comment that their file begins with."""
+    said = {name: _first_sentence(recipe_path(name).read_text(encoding="utf-8")) for name in recipes()}
+    wide = max(map(len, said)) + 2
+    lines = [
+        textwrap.fill(f"{name:{wide}}{text}", 96, initial_indent="  ", subsequent_indent=" " * (wide + 2))
+        for name, text in said.items()
+    ]
+    return "recipes:\n" + "\n".join(lines) + "\n"
+
+
+def _first_sentence(text: str) -> str:
+    comment = " ".join(line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    return re.split(r"(?<=\.)\s+(?=[A-Z`])", comment, maxsplit=1)[0]
+
+
+def training(
+    steps: int = 2000,
+    batch: int = 16,
+    size: str | None = None,
+    seed: int = 0,
+    lr: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
+    decay: Literal["cosine", "staircase", "constant"] = "cosine",
+    device: str = "auto",
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    workers: int = 0,
+    validate_every: int = 0,
+    teacher: str | None = None,
+    distill: float = 1.0,
+    recalibrate: int | None = None,
+    floors: dict[str, float] | None = None,
+    tries: int = 5,
+    aggregator: str | dict[str, Any] | None = None,
+    map_error: Literal["absolute", "squared"] | None = None,
+    map_error: Literal["absolute", "squared"] | None = None,
+) -> None:
+    """Options of training.
+
+    Args:
+        steps: Optimizer steps.
+        batch: Images a step.
+        size: Height x width of the images, such as 60x80; the data set's own if left out.
+        seed: Seed of weights, data order and dropout.
+        lr: Learning rate of Adam.
+        betas: Moments of Adam.
+        weight_decay: Coupled L2 decay of Adam.
+        decay: Course of the learning rate; staircase halves it in every fifth of the steps.
+        device: cpu, cuda, cuda:1, or auto: a GPU where there is one.
+        precision: Precision of the arithmetic.
+        workers: Processes that load data.
+        validate_every: Steps between validations; 0 for none.
+        teacher: Run folder of a dense network that the pruned one learns from beside the labels.
+        distill: Factor of the mismatch to the teacher, beside each task's loss.
+        recalibrate: Batches to measure BatchNorm's statistics on anew after pruning; none if left out.
+        floors: Task to the share of its validation metrics that it may lose against dense, such as '{seg: 0.02}'; the
+            density is raised until all hold.
+        tries: Trainings at most under floors.
+        aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path, or '{name: CAGrad, c: 0.5}'
+            with settings; adds them up if left out.
+        map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
+        map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
+    """

@@ -1,0 +1,195 @@
+"""The parser of every verb: help from docstrings, and complaints of one line that say what was nearest."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
+
+from jsonargparse import ArgumentParser, Namespace
+
+_NAMES: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    NoneType: "null",
+}
+_ROLE = re.compile(r":\w+:`~?([^`]+)`")
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser, spelling options with - or _ and lists with or without brackets."""
+
+    listing: str = ""
+    """Stands below the help as it is."""
+    files: Sequence[Path] = ()
+    """What else options are read from."""
+    parts: Mapping[str, str] = {}
+    """Kind of a part to the one chosen, which has options of its own."""
+    hint: str = ""
+    """What else is said where an option does not exist."""
+    _given: Sequence[str] = ()
+
+    def read(self, argv: Sequence[str]) -> Namespace:
+        """Parses; a list may be written ``seg,depth`` or ``'[seg, depth]'``, in one word or several."""
+        self._given = bracketed(spelt(argv, self.options), self._lists())
+        return self.parse_args(self._given)
+
+    def check_keys(self, path: Path, content: Mapping[str, Any]) -> None:
+        """Ends with status 2 if a file has an option that does not exist."""
+        inside = {
+            f"{key}.{name}"
+            for key, value in content.items()
+            if key in self.parts and isinstance(value, Mapping)
+            for name in cast("Mapping[str, Any]", value)
+        }
+        for key in sorted(inside | {key for key in content if key not in self.parts}):
+            if key not in self.keys:
+                self.error(f"{path}: {missing(key, self.keys, self.parts)}")
+
+    @property
+    def options(self) -> list[str]:
+        """All options as they are written."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    @property
+    def keys(self) -> set[str]:
+        """All options as a file names them."""
+        return {action.dest for action in self._actions}
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Says what is wrong in a line, and ends with status 2; without ``exit_on_error`` a ValueError says it."""
+        said = self._said(message)
+        if not self.exit_on_error:
+            raise ValueError(said) from ex
+        sys.stderr.write(f"error: {said} `{self.prog} --help` lists the options.\n")
+        self.exit(2)
+
+    def format_help(self, *formatter: Any, **named: Any) -> str:  # which releases of jsonargparse differ in
+        """As of jsonargparse, without the marks that docstrings are written with."""
+        text = super().format_help(*formatter, **named)
+        text = _ROLE.sub(lambda role: role[1].rpartition(".")[2], text).replace("``", "")
+        return f"{text}\n{self.listing}" if self.listing else text
+
+    def _lists(self) -> set[str]:
+        return {
+            name
+            for name, action in self._option_string_actions.items()
+            if _is_list(getattr(action, "_typehint", None))
+        }
+
+    def _said(self, message: str) -> str:
+        key = re.match(r"Parser key \"([^\"]+)\"", message)
+        value = re.findall(r"(?:Got|Given) value: (.*)", message)
+        if key is None or not value:
+            said = complaint(message, self.options, self.parts)
+            return f"{said} {self.hint}" if self.hint and "has no option" in said else said
+        action = next((a for a in self._actions if a.dest == key[1]), None)
+        hint = getattr(action, "_typehint", None)
+        here = any(word.partition("=")[0] == f"--{key[1]}" for word in self._given)
+        place = f"--{key[1]}" if here or not self.files else f"{', '.join(map(str, self.files))}: {key[1]}"
+        return f"{place} is {value[-1]!r}; give {words(hint)}.{nearest(value[-1], _literals(hint))}"
+
+
+def spelt(argv: Sequence[str], options: Collection[str]) -> list[str]:
+    """Options written with the other of - and _ as they are called."""
+    made: list[str] = []
+    for argument in argv:
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name not in options:
+            other = (f"--{name[2:].replace(*pair)}" for pair in (("-", "_"), ("_", "-")))
+            name = next((o for o in other if o in options), name)
+        made.append(f"{name}{equals}{value}")
+    return made
+
+
+def bracketed(argv: Sequence[str], lists: Collection[str]) -> list[str]:
+    """The values of options that take a list as one word in brackets: ``--tasks seg,depth`` is ``--tasks [seg,depth]``."""
+    made: list[str] = []
+    rest = list(argv)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        if name not in lists or not (equals or rest):
+            made.append(argument)
+            continue
+        values = [value if equals else rest.pop(0)]
+        whole = re.match(r"\s*[\[({]|null$", values[0])
+        while not whole and not equals and rest and not rest[0].startswith("--"):
+            values.append(rest.pop(0))
+        made += [f"{name}={values[0] if whole else '[' + ','.join(values) + ']'}"]
+    return made
+
+
+def nearest(word: str, known: Iterable[str], start: str = "") -> str:
+    """``" Did you mean X?"`` where something known is spelt much like ``word``, or else nothing; X after ``start``."""
+    lower = {name.lower(): name for name in known}
+    found = get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    found = found or [name for name in lower if len(word) > 2 and name.startswith(word.lower())]
+    return f" Did you mean {start}{lower[found[0]]}?" if found else ""
+
+
+def complaint(message: str, options: Collection[str], parts: Mapping[str, str] | None = None) -> str:
+    """What a parser says, in one line, with the option that is nearest to one that does not exist.
+
+    Args:
+        message: Of argparse or jsonargparse.
+        options: All there are, as they are written.
+        parts: Kind of a part to the one chosen.
+    """
+    if message.startswith("unrecognized arguments: "):
+        given = message.partition(": ")[2].split()
+        wrong = [word.partition("=")[0] for word in given if word.startswith("-")]
+        if not wrong:
+            return f"{given[0]!r} is one word too many."
+        return " ".join(missing(word, options, parts or {}) for word in wrong)
+    line = " ".join(message.split())
+    return line if line.endswith((".", "?", "`")) else f"{line}."
+
+
+def missing(option: str, options: Iterable[str], parts: Mapping[str, str]) -> str:
+    """That there is no such option, of what, and which is nearest."""
+    start, dot, name = option.partition(".")
+    kind = start.lstrip("-")
+    if kind not in parts or not dot:
+        return f"{option}: no such option.{nearest(option, options)}"
+    own = [o.removeprefix(f"{start}.") for o in options if o.startswith(f"{start}.")]
+    others = {o.rpartition(".")[2]: o for o in options if "." in o}
+    near = nearest(name, own, f"{start}.") or nearest(others.get(name, ""), others.values())
+    return f"{option}: {kind} {parts[kind]} has no option {name}.{near}"
+
+
+def words(hint: Any) -> str:
+    """What an option of this type takes."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return " or ".join(filter(None, (", ".join(map(str, inner[:-1])), str(inner[-1]))))
+    if origin in (Union, UnionType):
+        return ", or ".join(words(part) for part in inner if part is not NoneType)
+    if origin is tuple and inner and inner[-1] is not ...:
+        return f"{len(inner)} values such as {','.join(['0.1', '0.8', '0.9'][: len(inner)])}"
+    if _is_list(hint):
+        of = ", ".join(_literals(hint))
+        return f"a list of any of {of}" if of else "a list such as a,b"
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return "a mapping such as '{name: value}'"
+    return _NAMES.get(hint, "a value of its type")
+
+
+def _is_list(hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(hint) if part is not NoneType]
+        return bool(parts) and all(map(_is_list, parts))
+    return isinstance(origin, type) and issubclass(origin, (Sequence, tuple)) and not issubclass(origin, str)
+
+
+def _literals(hint: Any) -> list[str]:
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint)]
+    return [value for part in get_args(hint) for value in _literals(part)]
