@@ -50,6 +50,14 @@ def test_a_run_leaves_everything(runs: Path) -> None:
     assert pictures["seg/truth/0"].shape == pictures["input/0"].shape == (24, 32, 3)
 
 
+def test_in_a_pipe_it_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train("dense", tmp_path / "loud", steps=4) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
+    assert train("dense", tmp_path / "quiet", "--quiet", steps=4) == 0
+    assert "step " not in capsys.readouterr().err
+
+
 def test_dense_is_its_own_reference(runs: Path) -> None:
     found = json.loads((runs / "dense" / "report.json").read_text())
     assert found["dense"]

@@ -30,7 +30,7 @@ _DEFAULTS: dict[Kind, str] = {
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
 # What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
-_PLACES = ("out", "against", "workers", "recipe", "config", "trust")
+_PLACES = ("out", "against", "workers", "recipe", "config", "trust", "quiet")
 _IDLE = {"data": {"cache"}}
 
 
@@ -76,6 +76,7 @@ def _parser(
         help="run folder of the dense reference (default: looked for beside --out)",
     )
     parser.add_argument("--trust", type=str | None, help=TRUST)
+    parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
     parser.add_function_arguments(training, as_group=True)
     for kind, (name, target) in targets.items():
         group = parser.add_argument_group(f"--{kind} {name}")

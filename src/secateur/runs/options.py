@@ -68,7 +68,6 @@ def training(
     tries: int = 5,
     aggregator: str | dict[str, Any] | None = None,
     map_error: Literal["absolute", "squared"] | None = None,
-    map_error: Literal["absolute", "squared"] | None = None,
 ) -> None:
     """Options of training.
 
@@ -93,6 +92,5 @@ def training(
         tries: Trainings at most under floors.
         aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path, or '{name: CAGrad, c: 0.5}'
             with settings; adds them up if left out.
-        map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
         map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
     """

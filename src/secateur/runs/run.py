@@ -6,6 +6,7 @@ import json
 import math
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +43,7 @@ def train(
     command: str = "",
     name: str = "",
     trust: Trust | None = None,
-    on_log: Callable[[list[Row], int], object] | None = None,
+    progress: bool = True,
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
 
@@ -54,7 +55,7 @@ def train(
         command: For the record.
         name: What reports call the run; the method's name if empty.
         trust: Whose parts may be imported; ours alone if None.
-        on_log: Called with the rows so far and the number of steps in all.
+        progress: Say on standard error how far training is.
 
     Returns:
         The content of ``report.json``.
@@ -83,8 +84,6 @@ def train(
 
     def record(rows: list[Row]) -> None:
         write_text(folder.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
-        if on_log:
-            on_log(rows, method.total(config["steps"]))
 
     with folder.held():
         if folder.finished and (done := folder.read_report()) is not None:
@@ -107,6 +106,7 @@ def train(
             reference=judged,
             tries=config["tries"],
             on_log=record,
+            progress=progress,
         )
         about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
         save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})

@@ -22,6 +22,7 @@ from secateur.training.history import History
 from secateur.training.hold import check_parts
 from secateur.training.ledger import Ledger, Row
 from secateur.training.optimizer import MakeOptimizer, adam, check_make
+from secateur.training.progress import Progress
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate
 from secateur.training.resuming.identity import identity_of_training
@@ -58,6 +59,7 @@ def fit(
     reference: Results | None = None,
     tries: int = 5,
     on_log: Callable[[list[Row]], object] | None = None,
+    progress: bool = True,
 ) -> History:
     """Trains ``problem.model`` in place and leaves it with the zeros that ``method`` makes.
 
@@ -85,6 +87,7 @@ def fit(
         reference: Metrics of the dense network on the validation split, for ``floors``; None trains one first.
         tries: Trainings at most under ``floors``.
         on_log: Called with all rows so far whenever there is a new one, and on resuming.
+        progress: Say on standard error how far it is: a bar on a terminal, elsewhere a line every 5 %.
 
     Returns:
         The history. A run that was stopped and resumed ends with the weights, bit for bit, of one never stopped.
@@ -107,6 +110,7 @@ def fit(
         distillation=distillation,
         recalibrate=recalibrate,
         on_log=on_log,
+        progress=progress,
     )
     method, weighting = method or Sparsifier(), weighting or Weighting()
     check_parts(problem, method, weighting)
@@ -142,7 +146,8 @@ def _train(
     fabric.to_device(problem.model)
     seed_all(asked.seed)
 
-    with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning:
+    shown = Progress(total, asked.progress and fabric.is_global_zero)
+    with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning, shown:
         inner = pruning.attach(make(pruning.groups()))
         rates = [group["lr"] for group in inner.param_groups]
         model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.network, inner))
@@ -164,6 +169,7 @@ def _train(
                 asked.on_log(history.rows)
 
         problem.model.train()
+        shown.begin(pruning.done)
         while pruning.done < total:
             began = time.perf_counter()
             if pruning.turns.between_rounds:  # a new round: a new optimizer, only then
@@ -195,6 +201,7 @@ def _train(
                 ledger.check(resumption.kept())
             if logs:
                 history.log(ledger.row(), pruning, inner.param_groups[0]["lr"])
+            shown(step, lambda: (ledger.means(), pruning.density().overall), logs)
             if validate_every and (step % validate_every == 0 or last):
                 same_buffers(problem.model)
                 history.rows.append({"step": step, "val": evaluate(problem, "val")})

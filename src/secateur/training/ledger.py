@@ -20,6 +20,7 @@ class Ledger:
         self._counts: dict[str, int] = {}
         self._first_bad: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor | float] = {}
+        self._means: dict[str, float] = {}
 
     def add(self, step: int, losses: Mapping[str, Tensor], weights: Mapping[str, Tensor | float]) -> None:
         """Takes the losses and weights of one step."""
@@ -52,12 +53,15 @@ class Ledger:
                 "Lower the learning rate, or look for invalid targets of that task."
             )
 
+    def means(self) -> dict[str, float]:
+        """Mean loss per task since the last row, or of that row where it is of this step."""
+        found = {task: float(total) / self._counts[task] for task, total in self._sums.items()}
+        return found or self._means
+
     def row(self) -> Row:
         """Mean loss and last weight per task since the last row."""
-        row: Row = {
-            "loss": {task: float(total) / self._counts[task] for task, total in self._sums.items()},
-            "weight": {task: float(w) for task, w in self._weights.items()},
-        }
+        self._means = self.means() if self._sums else {}
+        row: Row = {"loss": self._means, "weight": {task: float(w) for task, w in self._weights.items()}}
         self._sums, self._counts = {}, {}
         return row
 

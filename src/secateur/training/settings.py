@@ -34,6 +34,7 @@ class Settings:
     distillation: Distillation | None
     recalibrate: int | None
     on_log: Callable[[list[Row]], object] | None
+    progress: bool
 
     def steps_of(self, problem: Problem) -> int:
         """Optimizer steps of a round.
