@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, Parser, trusted
+from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 
 def bench(argv: list[str]) -> None:
     """``secateur bench RUN [RUN ...]``."""
     arguments = parser().read(argv)
     from secateur.deployment.bench import table
-    from secateur.runs import bench_runs
+    from secateur.runs import bench_runs, check_processor
     from secateur.storage import write_text
 
+    check_processor(arguments.device, "bench")
     made = bench_runs(
         [Path(run) for run in arguments.runs],
         arguments.engines,
@@ -57,5 +58,6 @@ def parser() -> Parser:
     made.add_argument("--threads", type=int, default=1, help="threads of a forward pass")
     made.add_argument("--repeats", type=int, default=20, help="rounds")
     made.add_argument("--json", type=str | None, default=None, help="write the figures to this file")
+    made.add_argument("--device", type=str, default="cpu", help=ENGINES)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, Parser, trusted
+from secateur.runs import DEVICE, TRUST, Parser, trusted
 
 
 def compact(argv: list[str]) -> None:
@@ -13,7 +13,9 @@ def compact(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.runs import compact_run
 
-    path, made, sizes = compact_run(Path(arguments.run), round_to=arguments.round_to, trust=trusted(argv))
+    path, made, sizes = compact_run(
+        Path(arguments.run), round_to=arguments.round_to, trust=trusted(argv), device=arguments.device
+    )
     console = output()
     console.print(made.text(), markup=False, soft_wrap=True)
     for name, unit in (("params", "parameters"), ("macs", "multiply-accumulates")):
@@ -29,5 +31,6 @@ def parser() -> Parser:
     made.add_argument(
         "--round_to", type=int, default=1, help="fill channels up to a multiple of this, such as 8"
     )
+    made.add_argument("--device", type=str, default="cpu", help=DEVICE)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)
     return made

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, Parser, trusted
+from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 
 def export(argv: list[str]) -> None:
     """``secateur export RUN``."""
     arguments = parser().read(argv)
-    from secateur.runs import export_run
+    from secateur.runs import check_processor, export_run
 
+    check_processor(arguments.device, "export")
     out = Path(arguments.out) if arguments.out else None
     run, tasks = Path(arguments.run), arguments.tasks or None
     path = export_run(run, arguments.format, tasks=tasks, out=out, trust=trusted(argv))
@@ -33,5 +34,6 @@ def parser() -> Parser:
     )
     made.add_argument("--tasks", type=Sequence[str] | None, default=None, help="a subset, such as seg,depth")
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
+    made.add_argument("--device", type=str, default="cpu", help=ENGINES)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)
     return made

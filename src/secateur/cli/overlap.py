@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from secateur.cli.console import output
-from secateur.runs import TRUST, Parser, trusted
+from secateur.runs import DEVICE, TRUST, Parser, trusted
 
 
 def overlap(argv: list[str]) -> None:
@@ -16,7 +16,9 @@ def overlap(argv: list[str]) -> None:
     from secateur.runs import RunFolder, overlap_run
     from secateur.runs.report import overlap_table
 
-    found = overlap_run(Path(arguments.run), arguments.density, arguments.batches, trusted(argv))
+    found = overlap_run(
+        Path(arguments.run), arguments.density, arguments.batches, trusted(argv), arguments.device
+    )
     made = overlap_table(found.to_dict())
     assert made is not None
     heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
@@ -40,5 +42,6 @@ def parser() -> Parser:
     made.add_argument("run", type=str, help="run folder")
     made.add_argument("--density", type=float, default=0.1, help="share that each task keeps of its weights")
     made.add_argument("--batches", type=int, default=4, help="training batches for the gradients")
+    made.add_argument("--device", type=str, default="auto", help=DEVICE)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)
     return made

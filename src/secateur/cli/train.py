@@ -28,6 +28,7 @@ def train(argv: list[str]) -> None:
         command=command,
         name=name,
         trust=trusted(argv),
+        device=arguments.device,
         progress=not arguments.quiet,
     )
     console = output()

@@ -1,3 +1,5 @@
+from .arguments import DEVICE as DEVICE
+from .arguments import ENGINES as ENGINES
 from .arguments import TRUST as TRUST
 from .arguments import spelt_out as spelt_out
 from .arguments import trusted as trusted
@@ -10,6 +12,7 @@ from .deploy import bench_runs as bench_runs
 from .deploy import compact_run as compact_run
 from .deploy import export_run as export_run
 from .folder import RunFolder as RunFolder
+from .hardware import check_processor as check_processor
 from .names import Trust as Trust
 from .names import find as find
 from .parser import Parser as Parser

@@ -12,6 +12,10 @@ from secateur.runs.names import ROOMS, Trust
 
 TRUST = "packages or modules, such as my_lab or my_lab,her_lab, whose code may run where a file names it"
 """Help of ``--trust``."""
+DEVICE = "cpu, cuda, cuda:1, or auto: a GPU where there is one"
+"""Help of ``--device``."""
+ENGINES = "cpu: engines run on the processor here"
+"""Help of ``--device`` where there is no other."""
 
 
 _SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}

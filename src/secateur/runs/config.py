@@ -30,7 +30,7 @@ _DEFAULTS: dict[Kind, str] = {
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
 # What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
-_PLACES = ("out", "against", "workers", "recipe", "config", "trust", "quiet")
+_PLACES = ("out", "against", "workers", "device", "recipe", "config", "trust", "quiet")
 _IDLE = {"data": {"cache"}}
 
 
@@ -153,7 +153,8 @@ def resolved(arguments: Namespace) -> Config:
 
 
 def telling(config: Mapping[str, Any]) -> Config:
-    """What of a resolved configuration tells its run from others: without options such as ``data.cache``."""
+    """What of a configuration tells its run from others: without ``data.cache``, or the device that older folders name."""
+    config = {key: value for key, value in config.items() if key not in _PLACES}
     parts = {k: v for k, v in config.items() if k in _IDLE and isinstance(v, Mapping)}
     return {**config, **{k: {n: v for n, v in p.items() if n not in _IDLE[k]} for k, p in parts.items()}}
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from secateur.deployment.bench import Bench, EngineName, bench
 from secateur.deployment.export import Format, export
 from secateur.measures import count_macs
-from secateur.problem import Input, one, sample_shape
+from secateur.problem import Input, one, sample_shape, to_device
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
+from secateur.runs.hardware import torch_device
 from secateur.runs.names import Trust
 from secateur.runs.run import read_problem
 from secateur.shrinking import Compaction, compact, compaction
@@ -24,7 +25,7 @@ _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch":
 
 
 def compact_run(
-    path: Path, *, round_to: int = 1, trust: Trust | None = None
+    path: Path, *, round_to: int = 1, trust: Trust | None = None, device: str = "cpu"
 ) -> tuple[Path, Compaction, dict[str, Any]]:
     """Writes ``compact.safetensors`` beside a run's weights, and ``compact.json`` that says what went.
 
@@ -35,8 +36,9 @@ def compact_run(
         FileNotFoundError: If the run has no weights yet.
         ValueError: If the network cannot be compacted, or is neither ours nor trusted; the message says why.
     """
-    folder = RunFolder(path)
+    folder, place = RunFolder(path), torch_device(device)
     model, example = _trained(path, trust)
+    model, example = model.to(place), to_device(example, place)
     small = compact(model, example, round_to=round_to)
     made = compaction(small)
     assert made is not None
@@ -47,7 +49,7 @@ def compact_run(
         }
         for name, net in (("before", model), ("after", small))
     }
-    written = save(small, folder.compact, manifest(folder.weights)["about"])
+    written = save(small.cpu(), folder.compact, manifest(folder.weights)["about"])
     shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
     record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
     write_text(path / "compact.json", json.dumps(record, indent=1))

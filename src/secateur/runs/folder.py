@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
@@ -119,6 +119,24 @@ class RunFolder:
                 )
             remove_leftovers(self.path)
             yield
+
+    @contextmanager
+    def abandoned(self, made: bool) -> Generator[None]:
+        """Takes the claim back where what is inside raises and left nothing; to be used while the folder is held.
+
+        Args:
+            made: The folder was made with the claim, so it goes too.
+        """
+        try:
+            yield
+        except BaseException:
+            if all(path == self.config or is_leftover(path) for path in self.path.iterdir()):
+                remove_leftovers(self.path)
+                with suppress(OSError):  # what is there to say is what was raised
+                    self.config.unlink()
+                    if made:
+                        self.path.rmdir()
+            raise
 
     def read_config(self) -> dict[str, Any]:
         """The resolved configuration.

@@ -22,7 +22,7 @@ from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
 from secateur.runs import references
 from secateur.runs.config import Config, build
 from secateur.runs.folder import RunFolder
-from secateur.runs.hardware import hardware
+from secateur.runs.hardware import hardware, on_device, torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.samples import save_samples
@@ -43,6 +43,7 @@ def train(
     command: str = "",
     name: str = "",
     trust: Trust | None = None,
+    device: str = "auto",
     progress: bool = True,
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
@@ -55,6 +56,7 @@ def train(
         command: For the record.
         name: What reports call the run; the method's name if empty.
         trust: Whose parts may be imported; ours alone if None.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one. It tells no run from another.
         progress: Say on standard error how far training is.
 
     Returns:
@@ -72,6 +74,7 @@ def train(
         folder.claim(config)
     if folder.finished and (done := folder.read_report()) is not None:
         return done
+    fabric = Fabric(**on_device(device), precision=config["precision"])
     problem, data = make_problem(config, workers, trust)
     method = cast(Sparsifier, build("method", config, trust))
     weighting = cast(Weighting, build("weighting", config, trust))
@@ -80,6 +83,7 @@ def train(
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
     judged = _judged(config, problem, reference or references.neighbour(folder, config)[0])
+    made = not path.exists()
     folder.claim(config)
 
     def record(rows: list[Row]) -> None:
@@ -88,26 +92,27 @@ def train(
     with folder.held():
         if folder.finished and (done := folder.read_report()) is not None:
             return done  # by a process that began with this one
-        history = fit(
-            problem,
-            method,
-            weighting,
-            steps=config["steps"],
-            optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
-            schedule=_DECAYS[config["decay"]],
-            seed=config["seed"],
-            fabric=Fabric(**_device(config["device"]), precision=config["precision"]),
-            checkpoint=folder.checkpoint,
-            validate_every=config["validate_every"],
-            distillation=distillation,
-            aggregator=combine,
-            recalibrate=config["recalibrate"],
-            floors=config["floors"],
-            reference=judged,
-            tries=config["tries"],
-            on_log=record,
-            progress=progress,
-        )
+        with folder.abandoned(made):
+            history = fit(
+                problem,
+                method,
+                weighting,
+                steps=config["steps"],
+                optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
+                schedule=_DECAYS[config["decay"]],
+                seed=config["seed"],
+                fabric=fabric,
+                checkpoint=folder.checkpoint,
+                validate_every=config["validate_every"],
+                distillation=distillation,
+                aggregator=combine,
+                recalibrate=config["recalibrate"],
+                floors=config["floors"],
+                reference=judged,
+                tries=config["tries"],
+                on_log=record,
+                progress=progress,
+            )
         about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
         save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
         save_samples(problem, data, folder.samples)
@@ -147,47 +152,37 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
 
 
 def evaluate_run(
-    path: Path, split: Literal["val", "test"] = "test", trust: Trust | None = None
+    path: Path, split: Literal["val", "test"] = "test", trust: Trust | None = None, device: str = "auto"
 ) -> dict[str, dict[str, float]]:
     """Metrics of a finished run's weights, computed anew.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
-        ValueError: If its configuration names what is neither ours nor trusted.
+        ValueError: If its configuration names what is neither ours nor trusted, or the device is not here.
     """
-    folder = RunFolder(path)
-    config = folder.read_config()
+    folder, place = RunFolder(path), torch_device(device)
     problem, _ = read_problem(folder, trust)
     load(problem.model, folder.weights)
-    Fabric(**_device(config["device"])).to_device(problem.model)
+    problem.model.to(place)
     return evaluate(problem, split)
 
 
-def overlap_run(path: Path, density: float = 0.1, batches: int = 4, trust: Trust | None = None) -> Overlap:
+def overlap_run(
+    path: Path, density: float = 0.1, batches: int = 4, trust: Trust | None = None, device: str = "auto"
+) -> Overlap:
     """Where the tasks of a finished run agree about the weights that they share; written beside it for the report.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
         ValueError: If no weight is shared, a setting is out of range, or a part is neither ours nor trusted.
     """
-    folder = RunFolder(path)
+    folder, place = RunFolder(path), torch_device(device)
     problem, _ = read_problem(folder, trust)
     load(problem.model, folder.weights)
+    problem.model.to(place)
     found = overlap(problem, density, batches=batches)
     write_text(folder.overlap, json.dumps(found.to_dict(), indent=1))
     return found
-
-
-def _device(name: str) -> dict[str, Any]:
-    """Arguments of Fabric for ``cpu``, ``cuda``, ``cuda:1`` or ``auto``."""
-    kind, _, index = (
-        ("cuda" if torch.cuda.is_available() else "cpu", "", "") if name == "auto" else name.partition(":")
-    )
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise ValueError(f"device is {name!r}; give cpu, cuda, cuda:1 or auto.")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch sees no GPU here; use --device cpu.")
-    return {"accelerator": kind, "devices": [int(index)] if index else 1}
 
 
 def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:

@@ -24,7 +24,7 @@ from secateur.training.ledger import Ledger, Row
 from secateur.training.optimizer import MakeOptimizer, adam, check_make
 from secateur.training.progress import Progress
 from secateur.training.pruning import Pruning
-from secateur.training.recalibration import recalibrate
+from secateur.training.recalibration import check_batches, recalibrate
 from secateur.training.resuming.identity import identity_of_training
 from secateur.training.resuming.loader_state import unrepeatable
 from secateur.training.resuming.resumption import Resumption
@@ -97,6 +97,7 @@ def fit(
         FloatingPointError: If a task's loss or gradient is NaN or infinite; the last checkpoint is kept.
         OSError: If a checkpoint cannot be written; the last one is kept.
     """
+    check_batches(recalibrate)
     asked = Settings(
         epochs=epochs,
         steps=steps,

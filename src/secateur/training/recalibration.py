@@ -21,8 +21,7 @@ def recalibrate(problem: Problem, batches: int) -> None:
     Raises:
         ValueError: If ``batches`` is below 1.
     """
-    if batches < 1:
-        raise ValueError(f"recalibrate is {batches}; give at least 1 batch, or None for none.")
+    check_batches(batches)
     norms = [m for m in problem.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not norms:
         return
@@ -44,3 +43,9 @@ def recalibrate(problem: Problem, batches: int) -> None:
             module.training = training
         for norm, momentum in momenta.items():
             norm.momentum = momentum
+
+
+def check_batches(batches: int | None) -> None:
+    """Raises ValueError if ``batches`` is below 1; before a training, after which it would come too late."""
+    if batches is not None and batches < 1:
+        raise ValueError(f"recalibrate is {batches}; give at least 1 batch, or None for none.")

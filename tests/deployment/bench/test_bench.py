@@ -78,6 +78,7 @@ def test_unusable_arguments() -> None:
         bench(models, X, against="b")
     with pytest.raises(ValueError, match="at least 1"):
         bench(models, X, threads=0)
+    assert bench(models, X, repeats=1).settings["processes"] == 1, "as many as there are rounds"
     with pytest.raises(ValueError, match="processes is 9"):
         bench(models, X, repeats=3, processes=9)
 

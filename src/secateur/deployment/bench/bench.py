@@ -42,7 +42,7 @@ def bench(
     against: str | None = None,
     threads: int = 1,
     repeats: int = 20,
-    processes: int = 4,
+    processes: int | None = None,
     precision: Precision = "f32",
     call: Call | None = None,
 ) -> Bench:
@@ -64,7 +64,8 @@ def bench(
         against: The reference; None takes the first.
         threads: Threads of a forward pass.
         repeats: Rounds.
-        processes: How many processes each network gets, one after the other, with a share of the rounds each.
+        processes: How many processes each network gets, one after the other, with a share of the rounds each;
+            if None four, or one for each round where there are fewer.
         precision: What OpenVINO computes in (by itself it may choose bfloat16); the others compute in float32.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
@@ -73,6 +74,7 @@ def bench(
         EngineMissingError: If an engine is not installed; it says what to install.
         RuntimeError: If an engine's process dies.
     """
+    processes = max(1, min(4, repeats)) if processes is None else processes
     reference = _checked(candidates, engines, against, threads, repeats, processes)
     for engine in engines:
         require(_FORMATS[engine][0])
