@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
@@ -42,27 +41,21 @@ def compare(argv: Sequence[str]) -> None:
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
         said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
 
-    before = signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(143)
-    )  # runs that are training end with this process
     out = Path(arguments.out)
-    try:
-        results = compare_runs(
-            recipes,
-            options,
-            out=out,
-            densities=[d for several in arguments.density or () for d in several],
-            seeds=arguments.seeds,
-            combinations=arguments.combinations,
-            single=arguments.single,
-            equal_steps=arguments.equal_steps,
-            jobs=arguments.jobs,
-            workers=arguments.workers,
-            command=shlex.join(["secateur", "compare", *argv]),
-            on_done=on_done,
-        )
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    results = compare_runs(
+        recipes,
+        options,
+        out=out,
+        densities=[d for several in arguments.density or () for d in several],
+        seeds=arguments.seeds,
+        combinations=arguments.combinations,
+        single=arguments.single,
+        equal_steps=arguments.equal_steps,
+        jobs=arguments.jobs,
+        workers=arguments.workers,
+        command=shlex.join(["secateur", "compare", *argv]),
+        on_done=on_done,
+    )
     marks = marks_on(console)
     for table in terminal(results, marks):
         console.print(table)

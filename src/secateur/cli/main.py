@@ -5,9 +5,13 @@ Nothing is imported here that ``secateur --help`` does not need.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 VERBS = {
     "train": "train",
@@ -21,6 +25,9 @@ VERBS = {
     "doctor": "doctor",
 }
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
+
+_SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
+_RESUMED = ("train", "compare")  # what goes on where it was stopped
 
 _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench,doctor} ...
 
@@ -39,7 +46,7 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,expor
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit status: 0 done, 1 failed, 2 asked wrongly."""
+    """Entry point; returns the exit status: 0 done, 1 failed, 2 asked wrongly, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = argv[0] if argv else ""
     if verb in ("", "-h", "--help", "help"):
@@ -47,17 +54,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0 if verb else 2
     if verb not in (*VERBS, "--version"):
         return _refuse(verb)
-    try:
-        if verb == "--version":
-            return _say(f"secateur {_version()}")
-        getattr(import_module(f"secateur.cli.{VERBS[verb]}"), verb)(argv[1:])
-    except (ValueError, OSError, FloatingPointError, ImportError, RuntimeError) as error:
-        _complain(f"error: {error}", style="red")
-        return 1
-    except KeyboardInterrupt:
-        _complain("stopped; the same command goes on from the last checkpoint")
-        return 130
-    return 0
+    if verb == "--version":
+        return _say(f"secateur {_version()}")
+    with _Terminable() as asked:
+        try:
+            getattr(import_module(f"secateur.cli.{VERBS[verb]}"), verb)(argv[1:])
+        except KeyboardInterrupt:
+            pass
+        except Exception as error:
+            if not asked.to_end:
+                if not isinstance(error, _SAID):
+                    raise
+                _complain(f"error: {error}", style="red")
+                return 1
+        else:
+            return 0
+        goes_on = "; the same command goes on from the last checkpoint" if verb in _RESUMED else ""
+        _complain(f"stopped{goes_on}")
+        return 128 + (signal.SIGTERM if asked.to_end else signal.SIGINT)
+
+
+class _Terminable:
+    """SIGTERM ends a verb as Ctrl-C does, by KeyboardInterrupt; use it in a ``with``.
+
+    What is interrupted may make something else of it, such as torch where the workers of a loader are terminated as well;
+    so that the signal came is kept in ``to_end``.
+    """
+
+    def __init__(self) -> None:
+        self.to_end = False
+        self._process = os.getpid()
+        self._before: Any = None
+
+    def __enter__(self) -> _Terminable:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _stop(self, number: int, frame: object) -> None:
+        if os.getpid() != self._process:  # a child that was forked and has nothing to tidy up
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.to_end = True
+        raise KeyboardInterrupt
 
 
 def _refuse(verb: str) -> int:
