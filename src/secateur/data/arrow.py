@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from secateur.data.fields import Array
 from secateur.data.reading import holds_something, read_text, rgb
 
 SPLITS = ("train", "validation", "valid", "val", "dev", "test")
+_CODE = {"site-packages", "dist-packages", "node_modules"}
+_DEEPEST, _MOST_FOLDERS = 5, 2000  # more than any copy of the hub or of save_to_disk has
 
 
 def open_file(path: Path, columns: Sequence[str] = ()) -> Any:
@@ -114,11 +117,13 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
         FileNotFoundError: If there are none.
         ValueError: If it tells some of them alone: the others might be of any split.
     """
-    saved = sorted(root.rglob("state.json"))
-    of = {path: _split(path.relative_to(root)) for path in saved or sorted(root.rglob("*.parquet"))}
+    there = _beneath(root)
+    saved = sorted(path for path in there if path.name == "state.json")
+    of = {path: _split(path.relative_to(root)) for path in saved or sorted(there)}
     if not of:
         raise FileNotFoundError(
-            f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote; give the folder of one."
+            f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote, as far as is looked: "
+            f"{_DEEPEST} folders deep, not in hidden ones; give the folder of one."
         )
     unknown = [path for path, split in of.items() if split is None]
     if unknown and len(unknown) < len(of):
@@ -134,7 +139,27 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
 
 def has_files(root: Path) -> bool:
     """Whether :func:`files_by_split` would find any."""
-    return root.is_dir() and any(next(root.rglob(name), None) for name in ("*.parquet", "state.json"))
+    return bool(_beneath(root))
+
+
+def _beneath(root: Path) -> list[Path]:
+    """What could be such files, without looking through all of a home folder that was given by mistake.
+
+    Hidden folders, environments and what lies deeper than any such copy are left out; of too many folders nothing is taken.
+    """
+    found: list[Path] = []
+    for number, (folder, inside, files) in enumerate(os.walk(root)):
+        if number >= _MOST_FOLDERS:
+            return []
+        here = Path(folder)
+        found += [here / name for name in files if name == "state.json" or name.endswith(".parquet")]
+        deep = len(here.relative_to(root).parts) >= _DEEPEST
+        inside[:] = [] if deep else [name for name in inside if not _is_apart(here / name)]
+    return found
+
+
+def _is_apart(folder: Path) -> bool:
+    return folder.name.startswith((".", "__")) or folder.name in _CODE or (folder / "pyvenv.cfg").exists()
 
 
 def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) -> list[Path]:
