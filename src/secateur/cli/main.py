@@ -56,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _refuse(verb)
     if verb == "--version":
         return _say(f"secateur {_version()}")
+    if verb != "bench" and "torch" not in sys.modules:
+        # Threads that wait for each other then sleep. Spinning, they hold the cores that a job beside this one would use, and
+        # each waits for one that has no core: 2 threads on 2 busy cores took 4 to 9 times as long. Read when torch is loaded.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     with _Terminable() as asked:
         try:
             getattr(import_module(f"secateur.cli.{VERBS[verb]}"), verb)(argv[1:])
