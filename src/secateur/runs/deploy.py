@@ -105,9 +105,15 @@ def bench_runs(
     shape = parse_size(size)
     if shape is not None:
         example = _resized(example, shape, first)
-    candidates: dict[str, nn.Module] = {f"{first.name} (dense)" if against is None else first.name: reference}
+    every = [*paths] if against is None or against in paths else [against, *paths]
+    unique = len({path.name for path in every}) == len(set(every))
+    names = {path: path.name if unique else str(path) for path in every}
+    reference_name = (
+        names[first] if against is not None and against not in paths else f"{names[first]} (dense)"
+    )
+    candidates: dict[str, nn.Module] = {reference_name: reference}
     for path in paths:
-        candidates[path.name] = _smallest(path, trust)[0]
+        candidates[names[path]] = _smallest(path, trust)[0]
     return bench(candidates, example, engines, threads=threads, repeats=repeats)
 
 

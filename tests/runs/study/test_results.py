@@ -97,7 +97,13 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert r"\textbf{+4.9" in latex or r"\textbf{+5.0" in latex
     assert r"\underline{" in latex
     assert latex.isascii()
-    assert latex.count(r"\\") == 2 + len(found.arms)
+    lines = latex.splitlines()
+    assert max(line.count(" & ") for line in lines) <= 6, "as wide as a page"
+    parts = "\n".join(lines).split(r"\midrule")
+    assert len(parts) > 2
+    assert all(part.count("good") <= 1 for part in parts), "in parts, one below the other"
+    for column in (c for c in found.columns if c.name != "steps"):
+        assert any(column.name.replace("_", r"\_") in line for line in lines), column
     assert "**+4.9" in to_markdown(found) or "**+5.0" in to_markdown(found)
     assert to_markdown(found).count("\n") == 2 + len(found.arms)
     assert "| reference |" in to_markdown(found)
@@ -106,8 +112,8 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert json.dumps(to_dict(found), allow_nan=False)
     html = page(found, "secateur compare good")
     assert headline(found) in html
-    assert headline(found).startswith("good: ΔT +5.0")
-    assert "not told apart from it: alike" in headline(found)
+    assert headline(found).startswith("good is the best of 3, with a ΔT of +5.0")
+    assert headline(found).endswith("; the seeds do not tell alike apart from it.")
     assert 'class="best"' in html
     assert "secateur compare good" in html
     assert "good (3 seeds)" in plain(found)
@@ -151,7 +157,9 @@ def test_the_console_decides_on_the_marks(found: Results, colours: Any, marks: s
 
 def test_the_headline_says_who_trained_longer(tmp_path: Path) -> None:
     cells = [write_cell(tmp_path, "dense", 0, 0.5, 1.0), write_cell(tmp_path, "lth", 0, 0.6, 1.0, 0.1)]
-    assert headline(collect(cells, tmp_path)).startswith("lth (trained 2 times as long): ΔT +10.0")
+    assert headline(collect(cells, tmp_path)).startswith(
+        "lth (trained 2 times as long) is the only pruned network, with a ΔT of +10.0"
+    )
 
 
 def test_the_curve_needs_two_densities(tmp_path: Path, found: Results) -> None:
@@ -193,3 +201,12 @@ def test_statistics_by_hand() -> None:
     assert not differs({0: 1.0, 1: 2.0, 2: 3.0}, {0: 2.0, 1: 1.0, 2: 3.0})
     assert not differs({0: 1.0}, {0: 5.0}), "one seed tells nothing apart"
     assert differs({0: 1.0, 1: 2.0}, {0: 0.0, 1: 1.0}), "always by the same"
+
+
+def test_a_band_wider_than_the_picture_is_left_out(tmp_path: Path) -> None:
+    cells = [write_cell(tmp_path, "dense", s, 0.5, 1.0) for s in range(2)]
+    for density in (0.1, 0.5):
+        cells += [write_cell(tmp_path, "calm", s, 0.5 + 0.001 * s, 1.0, density) for s in range(2)]
+        cells += [write_cell(tmp_path, "wild", s, 0.5 + 0.1 * s, 1.0, density) for s in range(2)]
+    drawn = curve(collect(cells, tmp_path))
+    assert "Wider than the picture, so without a band: wild." in drawn

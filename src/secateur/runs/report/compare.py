@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Literal
 from secateur.measures import Stat, delta_t, stat
 from secateur.runs.references import unlike
 from secateur.runs.report.formats import listing
+from secateur.runs.report.naming import labels
 from secateur.runs.report.record import Results, RunRecord
 
 _TOLD = ("seed ", "out ", "data", "size ")  # differences that are no matter, or have a notice of their own
@@ -81,7 +81,8 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
     by_key: dict[str, list[RunRecord]] = {}
     for record in records:
         by_key.setdefault(_key(record), []).append(record)
-    groups = tuple(Group(_label(members), tuple(members)) for members in by_key.values())
+    named = zip(labels(list(by_key.values())), by_key.values(), strict=True)
+    groups = tuple(Group(label, tuple(members)) for label, members in named)
     reference = next((g for g in groups if g.first.dense), None)
     return Comparison(tuple(records), groups, reference, tuple(_notices(records, groups, reference)))
 
@@ -108,16 +109,8 @@ def _describe(record: RunRecord) -> str:
 
 def _key(record: RunRecord) -> str:
     """What two runs must share to count as seeds of one another."""
-    settings = {key: value for key, value in record.config.items() if key not in ("seed", "out")}
+    settings = {key: value for key, value in record.config.items() if key not in ("seed", "out", "device")}
     return json.dumps([record.method, record.weighting, settings], sort_keys=True, default=str)
-
-
-def _label(records: Sequence[RunRecord]) -> str:
-    names = [record.name for record in records]
-    if len(set(names)) == 1:
-        return names[0]
-    shared = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    return "".join(letters[0] for letters in shared).rstrip("-_. ") or records[0].method
 
 
 def _notices(records: Sequence[RunRecord], groups: Sequence[Group], reference: Group | None) -> list[str]:

@@ -41,6 +41,7 @@ class RunView:
     """One run as the page lays it out."""
 
     anchor: str
+    name: str
     record: RunRecord
     about: str
     expanded: bool
@@ -83,7 +84,7 @@ def render(records: Sequence[RunRecord]) -> str:
         subline=tables.subline(comparison),
         notices=comparison.notices,
         reference=comparison.reference,
-        overview=tables.overview(comparison),
+        overviews=tables.overviews(comparison),
         costs=tables.costs(comparison),
         runs=_views(comparison),
     )
@@ -107,6 +108,7 @@ def _view(comparison: Comparison, group: Group, record: RunRecord, anchor: str, 
     alone = Group(record.name, (record,))
     return RunView(
         anchor=anchor,
+        name=group.label if len(group.records) == 1 else f"{group.label}, seed {record.seed}",
         record=record,
         about=tables.about(alone),
         expanded=expanded,
@@ -127,7 +129,10 @@ def _facts(record: RunRecord) -> tuple[tuple[str, str], ...]:
         ("Weighting", record.weighting),
         ("Seed", str(record.seed)),
         ("Steps", whole(record.steps)),
-        ("Training time", duration(record.train_seconds)),
+        (
+            "Wall time of training",
+            f"{duration(record.train_seconds)}, beside whatever else ran on that machine",
+        ),
         ("Hardware", record.hardware),
         ("Versions", ", ".join(f"{package} {version}" for package, version in record.versions.items())),
         ("Folder", str(record.folder)),

@@ -21,6 +21,7 @@ from secateur.runs.report.formats import (
 )
 from secateur.runs.report.record import RunRecord
 
+_WIDEST = 9  # columns of figures beside the names, on a page of 1080 pixels
 Verdict = Literal["better", "worse", "same", ""]
 
 
@@ -45,10 +46,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Overview:
-    """The results table: under each task its metrics with whether higher is better."""
+    """A table of results: under each task its metrics with whether higher is better."""
 
     tasks: tuple[tuple[str, tuple[tuple[str, bool], ...]], ...]
     rows: tuple[Row, ...]
+    first: bool  # and so what is kept and delta-T stand before the metrics
 
 
 @dataclass(frozen=True)
@@ -63,23 +65,35 @@ class Share:
     remaining: str
 
 
-def overview(comparison: Comparison) -> Overview:
-    """Density, delta-T (mean, sum) and every metric of every group, with differences from dense."""
+def overviews(comparison: Comparison) -> tuple[Overview, ...]:
+    """Density, delta-T (mean, sum) and every metric of every group, with differences from dense.
+
+    Several tables one below the other where one would be wider than the page.
+    """
     first = comparison.records[0]
-    tasks = tuple(
-        (task, tuple((metric, first.higher_is_better[task][metric]) for metric in metrics))
-        for task, metrics in first.tasks.items()
-    )
-    return Overview(tasks, tuple(_overview_row(comparison, group) for group in comparison.groups))
+    columns = [(task, metric) for task, metrics in first.tasks.items() for metric in metrics]
+    made: list[Overview] = []
+    while columns or not made:
+        room = _WIDEST if made else _WIDEST - 3
+        here, columns = columns[:room], columns[room:]
+        tasks = [
+            (task, tuple((m, first.higher_is_better[task][m]) for t, m in here if t == task))
+            for task in dict.fromkeys(task for task, _ in here)
+        ]
+        rows = [_overview_row(comparison, group, here, not made) for group in comparison.groups]
+        made.append(Overview(tuple(tasks), tuple(rows), not made))
+    return tuple(made)
 
 
-def _overview_row(comparison: Comparison, group: Group) -> Row:
-    kept = stat([record.density.overall for record in group.records])
-    cells = [Cell(percent(kept.mean))]
-    for reduce in ("mean", "sum"):
-        cells.append(_delta_cell(comparison, comparison.delta(group, reduce)))
-    for task, metrics in comparison.records[0].tasks.items():
-        cells.extend(_metric_cell(comparison, group, task, metric) for metric in metrics)
+def _overview_row(
+    comparison: Comparison, group: Group, columns: Sequence[tuple[str, str]], first: bool
+) -> Row:
+    cells: list[Cell] = []
+    if first:
+        cells.append(Cell(percent(stat([record.density.overall for record in group.records]).mean)))
+        for reduce in ("mean", "sum"):
+            cells.append(_delta_cell(comparison, comparison.delta(group, reduce)))
+    cells.extend(_metric_cell(comparison, group, task, metric) for task, metric in columns)
     return Row(group.label, about(group), group is comparison.reference, tuple(cells))
 
 

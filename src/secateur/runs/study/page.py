@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
@@ -21,35 +22,43 @@ from secateur.runs.report import (
     template,
     to_svg,
 )
-from secateur.runs.study.results import Arm, Column, Results
+from secateur.runs.study.results import Arm, Column, Results, panels
 from secateur.runs.study.table import label, note, text
 
 _HERE = Path(__file__).parent
+_WIDEST = 8  # columns of figures beside the names, on a page of 1080 pixels
 _DELTA = Column("ΔT", "mean", "higher", "points")
 _STEPS = Column("cost", "steps", "", "count")
 
 
 def page(results: Results, command: str) -> str:
     """A self-contained HTML page."""
-    groups = list(dict.fromkeys(column.group for column in results.columns))
-    rows = [
-        {
-            "name": label(arm, results),
-            "about": f"{len(arm.seeds)} seeds" if len(arm.seeds) > 1 else "one seed",
-            "dense": arm.dense,
-            "cells": [(text(arm, c, results), results.rank(arm, c)) for c in results.columns],
-        }
-        for arm in results.arms
+    parts = [
+        (part, _rows(results, [c for _, own in part for c in own]))
+        for part in panels(results.columns, _WIDEST)
     ]
     return template(_HERE / "page.html.j2").render(
         style=Markup((_HERE.parent / "report" / "style.css").read_text(encoding="utf-8")),
         headline=headline(results),
-        groups=[(group, [c for c in results.columns if c.group == group]) for group in groups],
-        rows=rows,
+        parts=parts,
         note=note(results),
         curve=Markup(curve(results)),
         command=command,
     )
+
+
+def _rows(results: Results, columns: list[Column]) -> list[dict[str, Any]]:
+    """A row for each arm that has any of these figures."""
+    return [
+        {
+            "name": label(arm, results),
+            "about": f"{len(arm.seeds)} seeds" if len(arm.seeds) > 1 else "one seed",
+            "dense": arm.dense,
+            "cells": [(text(arm, c, results), results.rank(arm, c)) for c in columns],
+        }
+        for arm in results.arms
+        if any(arm.values.get(column) for column in columns)
+    ]
 
 
 def headline(results: Results) -> str:
@@ -65,9 +74,10 @@ def headline(results: Results) -> str:
         for arm in known
         if results.rank(arm, _DELTA) == "tied" and arm.density == best.density
     ]
-    tail = f"; not told apart from it: {listing(tied)}" if tied else ""
+    tail = f"; the seeds do not tell {listing(tied)} apart from it" if tied else ""
     more = _training(best, results)
-    return f"{label(best, results)}{more}: ΔT {points(found.mean, found.margin)} against dense{tail}."
+    among = "the only pruned network" if len(known) == 1 else f"the best of {len(known)}"
+    return f"{label(best, results)}{more} is {among}, with a ΔT of {points(found.mean, found.margin)} against dense{tail}."
 
 
 def _training(arm: Arm, results: Results) -> str:
@@ -97,17 +107,22 @@ def curve(results: Results, slug: str = "curve") -> str:
     figure, axes = new_figure(1080, 420, 60, 200)
     places = {x: float(i) for i, x in enumerate(sparsities)}  # equal steps: what matters happens near the end
     ends: list[tuple[str, float, str]] = []
+    means_of = [m for line in lines.values() for _, m, _ in line]
+    worst, best = min(means_of), max(means_of)
+    bottom, top = worst - 0.1 * (best - worst) - 1, best + 0.15 * (best - worst) + 1
+    axes.set_ylim(bottom, top)
+    wide: list[str] = []
     for i, (recipe, line) in enumerate(lines.items()):
         xs, means = [places[x] for x, _, _ in sorted(line)], [m for _, m, _ in sorted(line)]
         margins, colour = [e for _, _, e in sorted(line)], SERIES[i % len(SERIES)]
         low = [m - e for m, e in zip(means, margins, strict=True)]
         high = [m + e for m, e in zip(means, margins, strict=True)]
-        axes.fill_between(xs, low, high, color=colour, alpha=0.12, linewidth=0)
+        if 2 * max(margins) > top - bottom:  # a band that fills the picture says nothing and hides the others
+            wide.append(recipe)
+        else:
+            axes.fill_between(xs, low, high, color=colour, alpha=0.12, linewidth=0)
         axes.plot(xs, means, color=colour, linewidth=2, marker="o", markersize=4)
         ends.append((recipe, means[-1], colour))
-    worst = min(m for line in lines.values() for _, m, _ in line)
-    best = max(m for line in lines.values() for _, m, _ in line)
-    axes.set_ylim(worst - 0.1 * (best - worst) - 1, best + 0.15 * (best - worst) + 1)
     axes.axhline(0, color=MUTED, linewidth=1)
     axes.grid(visible=True, axis="x", color=RULE, linewidth=1)
     axes.set_xlabel("sparsity", fontsize=11, color=MUTED)
@@ -116,5 +131,8 @@ def curve(results: Results, slug: str = "curve") -> str:
     axes.yaxis.set_major_locator(MaxNLocator(7))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: points(value)))
     end_labels(axes, ends)
+    left = f" Wider than the picture, so without a band: {listing(wide)}." if wide else ""
     said = listing(f"{recipe} {points(value)}" for recipe, value, _ in ends)
-    return to_svg(figure, slug, f"ΔT against dense over sparsity. At {percent(sparsities[-1])}: {said}.")
+    return to_svg(
+        figure, slug, f"ΔT against dense over sparsity. At {percent(sparsities[-1])}: {said}.{left}"
+    )

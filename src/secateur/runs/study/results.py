@@ -187,3 +187,18 @@ def _together(reports: Sequence[Report]) -> Report:
         "train_seconds": sum(report["train_seconds"] for report in reports),
         "seed": first["seed"],
     }
+
+
+def panels(columns: Sequence[Column], most: int) -> list[list[tuple[str, list[Column]]]]:
+    """Columns by group, in as many tables one below the other as it takes for none to have more than ``most`` columns."""
+    made: list[list[tuple[str, list[Column]]]] = []
+    room = 0
+    for group in dict.fromkeys(column.group for column in columns):
+        own = [column for column in columns if column.group == group]
+        for part in [own[i : i + most] for i in range(0, len(own), most)]:
+            if len(part) > room:
+                made.append([])
+                room = most
+            made[-1].append((group, part))
+            room -= len(part)
+    return made

@@ -13,8 +13,10 @@ from rich.text import Text
 
 from secateur.measures import LEVEL, stat
 from secateur.runs.report import MISSING, count, decimals, percent, points, spread
-from secateur.runs.study.results import Arm, Column, Results
+from secateur.runs.study.latex import escaped
+from secateur.runs.study.results import Arm, Column, Results, panels
 
+_COLUMNS = 6  # of figures that a printed page has room for
 Marks = Literal["style", "italics", "characters"]
 
 
@@ -143,26 +145,31 @@ def to_csv(results: Results) -> str:
 
 
 def to_latex(results: Results) -> str:
-    """A ``booktabs`` table, one row an arm; best bold, what is not significantly worse underlined."""
+    """A ``booktabs`` table no wider than a page, one row an arm, its columns in parts one below the other.
+
+    Best bold, what is not significantly worse underlined.
+    """
     heads = [c for c in results.columns if c.group != "cost" or c.name != "steps"]
-    groups = list(dict.fromkeys(column.group for column in heads))
-    spans = {group: sum(column.group == group for column in heads) for group in groups}
-    top = [f"\\multicolumn{{{span}}}{{c}}{{{_escaped(group)}}}" for group, span in spans.items()]
+    parts = panels(heads, _COLUMNS)
     arrows = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
-    names = [_escaped(c.name) + arrows[c.better] for c in heads]
+    wraps = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
+    wide = max((sum(len(columns) for _, columns in part) for part in parts), default=0)
     lines = [
         r"% \usepackage{booktabs}",
         "% bold: the best of a density; underlined: what a paired t-test over the seeds does not tell from it",
-        rf"\begin{{tabular}}{{l{'r' * len(heads)}}}",
+        rf"\begin{{tabular}}{{l{'r' * wide}}}",
         r"\toprule",
-        " & ".join(["", *top]) + r" \\",
-        " & ".join(["", *names]) + r" \\",
-        r"\midrule",
     ]
-    wraps = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
-    for arm in results.arms:
-        cells = [wraps[results.rank(arm, c)] % _escaped(text(arm, c, results)) for c in heads]
-        lines.append(" & ".join([_escaped(label(arm, results)), *cells]) + r" \\")
+    for number, part in enumerate(parts):
+        columns = [column for _, group in part for column in group]
+        top = [f"\\multicolumn{{{len(group)}}}{{c}}{{{escaped(name)}}}" for name, group in part]
+        names = [escaped(c.name) + arrows[c.better] for c in columns]
+        lines += [r"\midrule"] * bool(number)
+        lines += [" & ".join(["", *top]) + r" \\", " & ".join(["", *names]) + r" \\", r"\midrule"]
+        for arm in results.arms:
+            cells = [wraps[results.rank(arm, c)] % escaped(text(arm, c, results)) for c in columns]
+            if any(text(arm, c, results) for c in columns):
+                lines.append(" & ".join([escaped(label(arm, results)), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -208,19 +215,6 @@ def to_dict(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "_": r"\_",
-    "%": r"\%",
-    "&": r"\&",
-    "#": r"\#",
-    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{NO-BREAK SPACE}": "~",
-    "\N{NARROW NO-BREAK SPACE}": r"\,",
-}
 _STYLES = {"best": "bold", "tied": "underline", "": ""}
 _CHARACTERS = {"best": "*", "tied": "~", "": " "}
 _WORDS = {
@@ -236,9 +230,3 @@ def _seeds(arm: Arm) -> str:
 
 def _plain(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
-
-
-def _escaped(plain: str) -> str:
-    for character, written in _LATEX.items():
-        plain = plain.replace(character, written)
-    return plain
