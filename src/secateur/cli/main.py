@@ -23,13 +23,14 @@ VERBS = {
     "export": "export",
     "bench": "bench",
     "doctor": "doctor",
+    "completion": "completion",
 }
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _RESUMED = ("train", "compare")  # what goes on where it was stopped
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench,doctor} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,bench,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
@@ -40,6 +41,7 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,expor
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur bench RUN --against DENSE       how fast it is, in which engine
   secateur doctor --data NAME              is a copy of a data set complete and sane
+  secateur completion bash                 completion of verbs, recipes and options for bash, zsh and fish
   secateur --version                       which secateur this is
 
 `secateur train --help` lists recipes and options."""

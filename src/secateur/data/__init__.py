@@ -15,6 +15,7 @@ from secateur.data.domains.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.making import Loading
 from secateur.data.nyuv2.nyuv2 import nyuv2, nyuv2_frames
+from secateur.data.pictures import legend
 from secateur.data.rooms.rooms import rooms, rooms_frames
 from secateur.data.splitting import TooFewError
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
@@ -45,6 +46,7 @@ __all__ = [
     "dense_data",
     "domains",
     "hf_images",
+    "legend",
     "nyuv2",
     "rooms",
     "squared_errors",

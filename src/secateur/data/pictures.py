@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,6 +62,44 @@ def depth_picture(x: Tensor) -> Tensor:
 def map_picture(x: Tensor) -> Tensor:
     """An edge or keypoint map, float (1, h, w) in [0, 1], to grey (h, w, 3) uint8; what is invalid (-1) is black."""
     return _on_dark(x.detach().float().expand(3, -1, -1) * 255.0, x > -1.0, (0, 0, 0))
+
+
+def legend(picture: object, classes: Sequence[str] = ()) -> dict[str, Any]:
+    """What the colours of one of these pictures mean, as plain values; empty for a picture of somebody else's.
+
+    Args:
+        picture: The function that draws it.
+        classes: Names, for a segmentation.
+
+    Returns:
+        ``colours``: pairs of a text and ``#rrggbb``; ``scale``: True where they are marks on one scale; ``note``.
+    """
+    if picture is segmentation_picture:
+        drawn = [_code(colour) for colour in palette(len(classes)).tolist()]
+        none = [["no label", _code(DARK)]]
+        return {
+            "colours": [list(pair) for pair in zip(classes, drawn, strict=True)] + none,
+            "scale": False,
+            "note": "",
+        }
+    if picture is depth_picture:
+        marks = [NEAREST, 1.0, 2.0, 4.0, 7.0, FARTHEST]
+        drawn = depth_picture(torch.tensor(marks).view(1, 1, -1))[0].tolist()
+        colours = [[f"{mark:g} m", _code(colour)] for mark, colour in zip(marks, drawn, strict=True)]
+        return {"colours": colours, "scale": True, "note": "logarithmic; dark: no depth"}
+    if picture is normal_picture:
+        return {
+            "colours": [],
+            "scale": False,
+            "note": "x is red, y green, z blue, each from -1 to 1; dark: no normal",
+        }
+    if picture is map_picture:
+        return {"colours": [], "scale": False, "note": "black is 0, white 1"}
+    return {}
+
+
+def _code(colour: Sequence[int]) -> str:
+    return "#" + bytes(colour).hex()
 
 
 def palette(classes: int) -> Tensor:

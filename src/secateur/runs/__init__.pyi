@@ -13,8 +13,11 @@ from .deploy import compact_run as compact_run
 from .deploy import export_run as export_run
 from .folder import RunFolder as RunFolder
 from .hardware import check_processor as check_processor
+from .names import ROOMS as ROOMS
 from .names import Trust as Trust
 from .names import find as find
+from .names import ours as ours
+from .options import recipes as recipes
 from .parser import Parser as Parser
 from .parser import complaint as complaint
 from .parser import missing as missing

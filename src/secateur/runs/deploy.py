@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def compact_run(
     written = save(small.cpu(), folder.compact, manifest(folder.weights)["about"])
     shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
     record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
-    write_text(path / "compact.json", json.dumps(record, indent=1))
+    write_text(folder.compaction, json.dumps(record, indent=1))
     return written, made, sizes
 
 
@@ -76,7 +77,12 @@ def export_run(
     model, example = _smallest(path, trust)
     name = "-".join(["model", *(tasks or ())])
     about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
-    return export(model, example, out or path / f"{name}{_SUFFIX[format]}", format, tasks=tasks, about=about)
+    made = export(model, example, out or path / f"{name}{_SUFFIX[format]}", format, tasks=tasks, about=about)
+    size = sum(file.stat().st_size for file in (made, made.with_suffix(".bin")) if file.exists())
+    known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
+    known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
+    write_text(folder.exports, json.dumps(known, indent=1))
+    return made
 
 
 def bench_runs(
@@ -99,6 +105,8 @@ def bench_runs(
         threads: Threads of a forward pass.
         repeats: Rounds.
         trust: Whose parts may be imported; ours alone if None.
+
+    The figures are written beside each run too, for its report.
     """
     first = against or paths[0]
     reference, example = _trained(first, trust)
@@ -114,7 +122,14 @@ def bench_runs(
     candidates: dict[str, nn.Module] = {reference_name: reference}
     for path in paths:
         candidates[names[path]] = _smallest(path, trust)[0]
-    return bench(candidates, example, engines, threads=threads, repeats=repeats)
+    made = bench(candidates, example, engines, threads=threads, repeats=repeats)
+    for path in paths:
+        found = {"network": names[path], "bench": made.to_dict()}
+        try:
+            write_text(RunFolder(path).bench, json.dumps(found, indent=1))
+        except OSError as error:  # the figures were worth the time all the same
+            warnings.warn(f"bench: {error}", stacklevel=2)
+    return made
 
 
 def _resized(x: Input, shape: tuple[int, int], run: Path) -> Input:

@@ -62,6 +62,21 @@ class RunFolder:
         return self.path / "compact.safetensors"
 
     @property
+    def compaction(self) -> Path:
+        """What compaction took away."""
+        return self.path / "compact.json"
+
+    @property
+    def exports(self) -> Path:
+        """Which files were exported."""
+        return self.path / "exports.json"
+
+    @property
+    def bench(self) -> Path:
+        """The last timing."""
+        return self.path / "bench.json"
+
+    @property
     def overlap(self) -> Path:
         """Where the tasks agree about the shared weights."""
         return self.path / "overlap.json"

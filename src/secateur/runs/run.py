@@ -15,7 +15,7 @@ from typing import Any, Literal, cast
 import torch
 from lightning_fabric import Fabric
 
-from secateur.data import Data
+from secateur.data import Data, legend
 from secateur.measures import Overlap, cost, evaluate, higher_is_better, overlap
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
@@ -200,6 +200,9 @@ def _report(config: Config, problem: Problem, data: Data, seconds: float, comman
         "tasks": evaluate(problem, "test"),
         "higher_is_better": higher_is_better(problem.tasks),
         **found,
+        "legends": {
+            name: legend(task.picture, data.classes.get(name, ())) for name, task in problem.tasks.items()
+        },
         "seed": config["seed"],
         "steps": config["steps"],
         "command": command,

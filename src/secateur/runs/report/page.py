@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from secateur.runs.report import plots, tables
 from secateur.runs.report.compare import Comparison, Group, compare
+from secateur.runs.report.deployed import deployed
 from secateur.runs.report.floors import FloorTable, floor_table
 from secateur.runs.report.formats import duration, whole
 from secateur.runs.report.overlap import OverlapTable, overlap_table
@@ -52,6 +53,7 @@ class RunView:
     sheets: tuple[Sheet, ...]
     floors: FloorTable | None
     overlap: OverlapTable | None
+    deployed: tuple[tuple[str, str], ...]
     facts: tuple[tuple[str, str], ...]
 
 
@@ -119,6 +121,7 @@ def _view(comparison: Comparison, group: Group, record: RunRecord, anchor: str, 
         sheets=tuple(sheets(record, reference)),
         floors=floor_table(record.floors),
         overlap=overlap_table(record.overlap),
+        deployed=deployed(record.folder),
         facts=_facts(record),
     )
 

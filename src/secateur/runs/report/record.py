@@ -86,4 +86,5 @@ class RunRecord:
     validation: tuple[tuple[int, Results], ...]  # (step, results)
     samples: Mapping[str, Picture]  # "input/0", "<task>/truth/0", "<task>/prediction/0"
     floors: Floors
+    legends: Mapping[str, Mapping[str, Any]]  # task -> colours, scale and note of its pictures
     overlap: Mapping[str, Any] | None  # of overlap.json
