@@ -48,7 +48,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def _parser(
+def parser_of(
     recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., Any]]], exits: bool
 ) -> Parser:
     """The parser of ``secateur train``, with the options of the parts, each with its name."""
@@ -134,7 +134,7 @@ def train_parser(argv: Sequence[str], exits: bool = True) -> Parser:
         name = aggregator_name(content.get("aggregator"))
         if name is not None:
             trust.reading(path).check("aggregator", name)
-    made = _parser(recipe, targets, exits)
+    made = parser_of(recipe, targets, exits)
     made.files = list(files)
     made.hint = "" if recipe else "A recipe, named first, chooses the method: `secateur train adapmtl`."
     for path, content in files.items():

@@ -12,13 +12,13 @@ import torch
 
 from secateur.data import Data, squared_errors
 from secateur.problem import Problem
-from secateur.runs.config import Config, build, parse_size, parser
+from secateur.runs.config import Config, build, parse_size, parser_of
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import Kind, Trust, find
 from secateur.runs.written import check_values, options_of, said
 
 # What of a run's configuration is needed to read its network and data.
-_READ = ("batch", "data", "device", "model", "seed", "size")
+_READ = ("batch", "data", "model", "seed", "size")
 
 
 def make_problem(config: Config, workers: int = 0, trust: Trust | None = None) -> tuple[Problem, Data]:
@@ -80,8 +80,7 @@ def check_written(path: Path, config: Config, trust: Trust) -> None:
         name = options_of(config, kind, path).get("name")
         targets[kind] = (str(name), find(kind, name, trust))
         check_values(path, options_of(config, kind, path), targets[kind][1], kind)
-    checking = parser(None, targets)
-    checking.exit_on_error = False
+    checking = parser_of(None, targets, exits=False)
     told = {key: config[key] for key in (*_READ, "map_error") if key in config}
     try:
         checking.parse_object(told)
