@@ -1,0 +1,118 @@
+// The kernel for a layer and the cost model, whose numbers were fitted by benchmarks/layers.py.
+#include "choose.h"
+
+#include "plan.h"
+
+namespace secateur {
+namespace {
+
+constexpr double kGuess = 56;  // pixels a side, where the graph does not say
+constexpr double kReach[3] = {0.60, 0.70, 0.78};  // share of the peak inside kernels, for 1, 2 and 4 outputs that share zeros
+
+double at_least(double a, double b) { return a > b ? a : b; }
+
+// Multiply-adds a nanosecond, measured once a process.
+double peak(const Kernels* kernels) {
+  static double measured;
+  double rate;
+  __atomic_load(&measured, &rate, __ATOMIC_RELAXED);
+  if (rate == 0) {
+    rate = kernels->dense_rate();
+    __atomic_store(&measured, &rate, __ATOMIC_RELAXED);
+  }
+  return rate;
+}
+
+int share_index(int share) { return share == 4 ? 2 : share == 2 ? 1 : 0; }
+
+}  // namespace
+
+Sizes sizes(const Layer& layer) {
+  Sizes s;
+  auto known = [&](int axis, int64_t otherwise) { return layer.shape.dims[axis] > 0 ? layer.shape.dims[axis] : otherwise; };
+  if (layer.kind == Kind::matrix) {
+    s.height = s.width = 1;
+    for (int i = 0; i + 1 < layer.shape.rank; i++) {
+      int64_t n = known(i, i == 0 ? 1 : 128);
+      s.width = n > kLimit / s.width ? kLimit : s.width * n;
+    }
+    return s;
+  }
+  s.batch = known(0, 1);
+  s.height = layer.spatial == 2 ? known(2, int64_t(kGuess)) : 1;
+  s.width = layer.spatial == 2 ? known(3, int64_t(kGuess)) : known(2, int64_t(kGuess * kGuess));
+  return s;
+}
+
+bool choose(const Layer& layer, const Census& census, const Sizes& in, const Session& session, Choice* choice, Cost* cost) {
+  const Kernels& k = *session.kernels;
+  int64_t size[2] = {1, in.width}, before[2];
+  if (layer.kind == Kind::convolution && !output_size(layer, in.height, in.width, before, size)) return false;
+  if (layer.stride[0] > kPhases || layer.stride[0] * layer.stride[1] > kPhases || layer.taps() > 4096) return false;
+  int64_t per_group = layer.outputs / layer.groups, rows = layer.rows();
+  if (layer.groups > 4096 || rows > kLimit) return false;
+  *choice = Choice();
+  choice->lanes = k.lanes;
+  const double pixels = double(size[0]) * double(size[1]) * double(in.batch), density = census.density();
+  const double vectors = at_least(pixels / k.lanes, 1);
+
+  // How many outputs share zeros: what is stored against how well the kernel does.
+  double entries[3] = {double(census.nonzeros), 2. * double(census.pairs), 4. * double(census.quads)};
+  int best = 0;
+  for (int i = 1; i < 3; i++) {
+    if (entries[i] / kReach[i] < entries[best] / kReach[best]) best = i;
+  }
+  if (session.options.share) best = share_index(session.options.share);
+  bool matrix = layer.kind == Kind::matrix;
+  bool few = matrix && layer.shape.rank > 0 && in.width <= kTinyRows && rows <= 65535;
+  for (int i = 0; i + 1 < layer.shape.rank && few; i++) few = layer.shape.dims[i] > 0;  // only where it is known
+  choice->tiny = few;
+  if (few) best = 0;
+  choice->share = 1 << best;
+  choice->together = best == 0 && !few ? k.together : 1;
+
+  double per_output = double(census.nonzeros) / double(layer.outputs);
+  choice->direct = layer.pointwise() && !matrix && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
+  int most = k.vectors[best];
+  int64_t budget = session.cache * 4 / 5 / (k.lanes * 4);  // vectors of rows that stay in the first cache
+  int t = most;
+  if (k.lanes == 16 && best == 0) t = choice->direct ? (rows < 32 ? 6 : 4) : density < 0.07 ? 3 : 4;
+  if (!choice->direct && per_group * t * k.lanes * 4 > (400 << 10)) t = t > 3 ? 3 : t;
+  while (t > 1 && (t - 1) * double(k.lanes) >= pixels / double(in.batch)) t--;
+  choice->vectors = t;
+  int64_t block = budget / t, most_offsets = 131070 / (t * k.lanes);
+  choice->block = int(block < 16 ? 16 : block > most_offsets ? most_offsets : block);
+  // Enough units for all threads, and sums of a panel that stay in the second cache.
+  double tiles = at_least(vectors / t, 1) * double(in.batch) * double(layer.groups);
+  int64_t panels = 1;
+  while (per_group / panels > 2048) panels++;
+  while (tiles * double(panels) < 2 * session.threads && session.threads > 1 && per_group / (panels + 1) >= 16) panels++;
+  choice->panels = int(panels);
+
+  // Costs in nanoseconds: of multiply-adds, of packing, of sums that go to the second cache and back, of writing.
+  const double rate = peak(&k), cycle = k.lanes / rate;  // a cycle is what one vector of multiply-adds takes
+  const double macs = double(census.weights) * pixels;
+  const double sums = double(layer.outputs) * vectors;
+  double ours = entries[best] * pixels / rate / kReach[best];
+  double blocks = at_least(double(rows) / choice->block, 1);
+  if (few) {
+    ours = double(census.nonzeros) * cycle * 1.3 + double(layer.outputs) * 6 * cycle;
+  } else if (choice->direct) {
+    ours += sums * 5 * cycle;
+  } else {
+    ours += double(census.live_rows) * vectors * 3 * cycle * double(panels) + sums * (2 * blocks + 6) * cycle;
+    if (layer.taps() > 1) ours += vectors * double(layer.taps()) * 8 * cycle;
+  }
+  double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);
+  if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle * 1.2;
+  ours += 3000;  // a node's own overhead
+  double dense = macs / (rate * (layer.groups > 1 && per_group < 8 ? 0.5 : 0.85));
+  if (few) dense = at_least(dense, double(census.weights) * 4 / 20);
+  dense += 2000 + sums * 1 * cycle;
+  cost->ours = ours * 1e-6;
+  cost->dense = dense * 1e-6;
+  cost->border = matrix ? 0 : (inputs + pixels * double(layer.outputs)) * 4 / 8 * 1e-6 / 2;
+  return true;
+}
+
+}  // namespace secateur

@@ -1,0 +1,23 @@
+#pragma once
+#include "pack.h"
+#include "session.h"
+
+namespace secateur {
+
+// Numbers of a layer that its cost depends on besides the weights.
+struct Sizes {
+  int64_t batch = 1, height = 0, width = 0;  // of the input; of a matrix, the width counts rows
+};
+// As far as the graph says; sizes it does not know are guessed at.
+Sizes sizes(const Layer& layer);
+
+// Milliseconds on one thread.
+struct Cost {
+  double ours = 0, dense = 0;
+  double border = 0;  // of turning the input and the output from and to the blocked layout of ONNX Runtime's convolutions
+};
+
+// How it would be computed, and for how much; false where no kernel serves it.
+bool choose(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
+
+}  // namespace secateur

@@ -1,0 +1,119 @@
+// Which pieces are claimed: those that the cost model expects to be faster, borders to dense layers included.
+#include "claims.h"
+
+#include <stdio.h>
+
+#include "choose.h"
+
+namespace secateur {
+using namespace ort;
+namespace {
+
+constexpr double kMargin = 0.9;  // of the dense time that a claimed piece may be expected to take
+
+struct Candidate {
+  Match match;
+  Census census;
+  Cost cost;
+  bool claimed;
+};
+
+void note(Session& session, const Reader& reader, const Node* node, const char* why) {
+  Guard guard(session.lock);
+  Record* r = session.record(reader.name(node));
+  if (!r) return;
+  snprintf(r->operation, sizeof r->operation, "%s", reader.operation(node));
+  snprintf(r->note, sizeof r->note, "%s", why);
+}
+
+// Fills a candidate; false where the node is not ours, with the reason in `why` where there is one to give.
+bool consider(const Reader& reader, const Session& session, const Node* node, Candidate* out, const char** why) {
+  Array<float> copy;
+  Choice choice;
+  *why = nullptr;
+  if (!match(reader, node, &out->match)) {
+    *why = out->match.refusal;
+    return false;
+  }
+  Layer layer = out->match.layer;
+  *why = "no memory to look at the weights";
+  if (!upright(&layer, &copy) || !count(layer, &out->census)) return false;
+  *why = "a size that no kernel here serves";
+  return choose(layer, out->census, sizes(layer), session, &choice, &out->cost);
+}
+
+// Is a convolution that is left to ONNX Runtime beside this one, so that layouts are turned at the border?
+double borders(const Reader& reader, const Candidate& c, const Array<Candidate*>& all) {
+  const Node* users[kEnds] = {};
+  const ValueInfo* out[kEnds] = {};
+  double share = 0;
+  if (reader.outputs(c.match.nodes[c.match.node_count - 1], out) == 1) {
+    int n = reader.consumers(out[0], users);
+    for (int i = 0; i < n; i++) {
+      if (!reader.is(users[i], "Conv")) continue;
+      bool ours = false;
+      for (const Candidate* other : all) ours |= other->claimed && other->match.nodes[0] == users[i];
+      if (!ours) share = 0.5;
+    }
+  }
+  return share * c.cost.border;
+}
+
+}  // namespace
+
+Status* claim(const Reader& reader, Session& session, const Graph* graph, Support* support) {
+  const Api& api = reader.api;
+  size_t n = 0;
+  Array<const Node*> nodes;
+  Array<Candidate*> found;
+  struct Sweep {
+    Array<Candidate*>& list;
+    ~Sweep() { for (Candidate* c : list) destroy(c); }
+  } sweep{found};
+  if (!api.ok(api.node_count(graph, &n)) || !nodes.resize(n) || (n && !api.ok(api.nodes(graph, nodes.data(), n)))) return nullptr;
+  for (const Node* node : nodes) {
+    const char* why = nullptr;
+    Candidate* c = make<Candidate>();
+    if (!c || !found.push(c)) {
+      destroy(c);
+      return nullptr;
+    }
+    if (!consider(reader, session, node, c, &why)) {
+      if (why) note(session, reader, node, why);
+      destroy(c);
+      found.pop();
+      continue;
+    }
+    c->claimed = true;
+  }
+  // A piece that does not pay is left; then its neighbours pay for a border, and may not pay any more.
+  for (bool changed = true; changed && !session.options.force;) {
+    changed = false;
+    for (Candidate* c : found) {
+      if (!c->claimed || c->cost.ours + borders(reader, *c, found) <= kMargin * c->cost.dense) continue;
+      c->claimed = false;
+      changed = true;
+    }
+  }
+  for (Candidate* c : found) {
+    FusionOptions options;
+    const Node* node = c->match.nodes[0];
+    bool ours = c->claimed && api.ok(api.fuse(support, c->match.nodes, size_t(c->match.node_count), &options));
+    char text[160] = "";
+    if (!ours) {
+      snprintf(text, sizeof text, c->census.density() > 0.5 ? "dense weights: nothing to gain" : "expected to be slower here (%.3f ms against %.3f ms)",
+               c->cost.ours, c->cost.dense);
+    }
+    note(session, reader, node, text);
+    Guard guard(session.lock);
+    if (Record* r = session.record(reader.name(node))) {
+      r->claimed = ours;
+      r->density = c->census.density();
+      r->expected = c->cost.ours;
+      r->dense = c->cost.dense;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace secateur

@@ -1,0 +1,236 @@
+// Zeros to streams: rows of inputs in blocks that fit the first cache, and for each block the entries of every output.
+#include "pack.h"
+
+namespace secateur {
+namespace {
+
+struct Unit {  // of one block: its entries lie at `start`
+  uint32_t unit, count;
+  uint64_t start;
+};
+
+// What is needed to pack one panel; kept from panel to panel.
+struct Work {
+  Array<uint8_t> live;
+  Array<uint32_t> block_of, local_of, order;
+  Array<uint32_t> counts;  // [block][unit]
+  Array<uint64_t> starts;  // [block][unit]
+  Array<uint16_t> locals;
+  Array<float> values;
+  Array<Unit> units;
+};
+
+class Packer {
+ public:
+  Packer(const Layer& layer, Packed* out) : layer_(layer), out_(out), choice_(out->choice) {}
+
+  bool panel(int64_t group, int64_t first, int64_t outputs) {
+    Panel panel{group * layer_.inputs, group * (layer_.outputs / layer_.groups) + first, outputs,
+                uint32_t(out_->blocks.size()), 0};
+    first_ = panel.output;
+    outputs_ = outputs;
+    units_ = (outputs + choice_.share - 1) / choice_.share;
+    if (!find_live() || !make_blocks(&panel) || !fill(panel.block_count)) return false;
+    for (uint32_t b = 0; b < panel.block_count; b++) {
+      if (!emit(b, &out_->blocks[panel.blocks + b])) return false;
+    }
+    int64_t sums = units_ * choice_.share + 1;  // one more that an odd last output is paired with
+    if (sums > out_->sums) out_->sums = sums;
+    return out_->panels.push(panel);
+  }
+
+ private:
+  float weight(int64_t o, int64_t r) const {
+    return layer_.weights[(first_ + o) * layer_.output_stride + r * layer_.row_stride];
+  }
+
+  bool find_live() {
+    int64_t rows = layer_.rows();
+    work_.live.clear();
+    if (!work_.live.resize(size_t(rows))) return false;
+    for (int64_t o = 0; o < outputs_; o++) {
+      for (int64_t r = 0; r < rows; r++) work_.live[size_t(r)] |= weight(o, r) != 0;
+    }
+    // Rows of a matrix are packed by transposing neighbours, and direct rows are not packed: all stay.
+    if (choice_.direct || choice_.tiny || layer_.kind == Kind::matrix) memset(work_.live.data(), 1, size_t(rows));
+    return true;
+  }
+
+  // Taps that live and die together at the borders are in one block: of a kernel row where rows are cut, each alone where
+  // both axes are.
+  int64_t tap_groups() const {
+    if (out_->choice.direct || layer_.taps() == 1) return 1;
+    return layer_.cut(1) ? layer_.taps() : layer_.cut(0) ? layer_.kernel[0] : 1;
+  }
+
+  bool make_blocks(Panel* panel) {
+    int64_t rows = layer_.rows(), all_taps = layer_.taps(), groups = tap_groups(), in_group = all_taps / groups;
+    int64_t most = choice_.direct || choice_.tiny ? rows : choice_.block;
+    if (!work_.block_of.resize(size_t(rows)) || !work_.local_of.resize(size_t(rows))) return false;
+    memset(work_.block_of.data(), 0xff, size_t(rows) * 4);
+    Array<int64_t> live;  // of each group of taps
+    if (!live.resize(size_t(groups))) return false;
+    for (int64_t r = 0; r < rows; r++) {
+      if (work_.live[size_t(r)]) live[size_t(r % all_taps / in_group)]++, out_->live_rows++;
+    }
+    int64_t most_live = 1;
+    for (int64_t n : live) most_live = n > most_live ? n : most_live;
+    // Chunks of channels outside, groups of taps inside: lines that taps share stay in the second cache.
+    int64_t chunks = (most_live + most - 1) / most;
+    Array<int64_t> seen, next_channel;
+    if (!seen.resize(size_t(groups)) || !next_channel.resize(size_t(groups))) return false;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+      for (int64_t g = 0; g < groups; g++) {
+        int64_t until = live[size_t(g)] * (chunk + 1) / chunks;
+        if (!block(g * in_group, (g + 1) * in_group, &next_channel[size_t(g)], until, &seen[size_t(g)], panel)) return false;
+      }
+    }
+    return true;
+  }
+
+  // One block: live rows of the taps [from, to) from entry *channel on, until `until` of them have been seen.
+  bool block(int64_t from, int64_t to, int64_t* place, int64_t until, int64_t* seen, Panel* panel) {
+    if (*seen >= until) return true;
+    int64_t all_taps = layer_.taps(), in_group = to - from, start = *place, end = start;
+    for (; end < layer_.inputs * in_group && *seen < until; end++) *seen += live_at(end, from, in_group);
+    *place = end;
+    Block made{uint32_t(out_->rows.size()), 0, 0, 0};
+    uint32_t index = panel->block_count, local = 0;
+    for (int64_t tap = from; tap < to; tap++) {
+      Rows rows{uint32_t(tap), uint32_t(out_->channels.size()), 0};
+      for (int64_t channel = start / in_group; channel * in_group < end; channel++) {
+        int64_t at = channel * in_group + tap - from, row = channel * all_taps + tap;
+        if (at < start || at >= end || !work_.live[size_t(row)]) continue;
+        work_.block_of[size_t(row)] = index;
+        work_.local_of[size_t(row)] = local++;
+        rows.count++;
+        if (!out_->channels.push(uint32_t(channel))) return false;
+      }
+      if (rows.count && !out_->rows.push(rows)) return false;
+    }
+    made.row_count = uint32_t(out_->rows.size()) - made.rows;
+    panel->block_count++;
+    return out_->blocks.push(made);
+  }
+  int64_t live_at(int64_t at, int64_t from, int64_t in_group) const {
+    return work_.live[size_t(at / in_group * layer_.taps() + from + at % in_group)];
+  }
+
+  // Counts the entries of every block and unit, then writes them one block and unit after another.
+  bool fill(uint32_t blocks) {
+    size_t cells;
+    if (!multiply(blocks, size_t(units_), &cells)) return false;
+    work_.counts.clear();
+    work_.starts.clear();
+    if (!work_.counts.resize(cells) || !work_.starts.resize(cells)) return false;
+    for (int pass = 0; pass < 2; pass++) {
+      for (int64_t unit = 0; unit < units_; unit++) {
+        for (int64_t r = 0; r < layer_.rows(); r++) {
+          float found[4] = {};
+          bool any = false;
+          for (int64_t p = 0; p < choice_.share && unit * choice_.share + p < outputs_; p++) {
+            found[p] = weight(unit * choice_.share + p, r);
+            any |= found[p] != 0;
+          }
+          if (!any) continue;
+          size_t cell = size_t(work_.block_of[size_t(r)]) * size_t(units_) + size_t(unit);
+          if (pass) {
+            uint64_t at = work_.starts[cell] + work_.counts[cell];
+            work_.locals[at] = uint16_t(work_.local_of[size_t(r)]);
+            for (int p = 0; p < choice_.share; p++) {
+              work_.values[at * size_t(choice_.share) + size_t(p)] = found[p] * layer_.scale;
+              out_->nonzeros += found[p] != 0;
+            }
+          }
+          work_.counts[cell]++;
+        }
+      }
+      if (pass) break;
+      uint64_t total = 0;
+      for (size_t i = 0; i < cells; i++) {
+        work_.starts[i] = total;
+        total += work_.counts[i];
+        work_.counts[i] = 0;
+      }
+      out_->stored += int64_t(total) * choice_.share;
+      if (!work_.locals.resize(total) || !work_.values.resize(total * size_t(choice_.share))) return false;
+    }
+    return true;
+  }
+
+  // Units of a block by falling count, `together` of them a visit, and visits of one length a group.
+  bool emit(uint32_t index, Block* block) {
+    uint32_t most = 0;
+    size_t base = size_t(index) * size_t(units_);
+    for (int64_t u = 0; u < units_; u++) most = work_.counts[base + size_t(u)] > most ? work_.counts[base + size_t(u)] : most;
+    Array<uint32_t> places;
+    if (!places.resize(most + 2) || !work_.units.resize(size_t(units_))) return false;
+    for (int64_t u = 0; u < units_; u++) places[most - work_.counts[base + size_t(u)] + 1]++;
+    for (uint32_t i = 1; i <= most; i++) places[i] += places[i - 1];
+    for (int64_t u = 0; u < units_; u++) {
+      uint32_t n = work_.counts[base + size_t(u)];
+      work_.units[places[most - n]++] = {uint32_t(u), n, work_.starts[base + size_t(u)]};
+    }
+    block->groups = uint32_t(out_->groups.size());
+    size_t together = size_t(choice_.together);
+    for (size_t i = 0; i < size_t(units_); i += together) {
+      uint32_t longest = work_.units[i].count;
+      if (longest == 0 && !choice_.direct) break;
+      uint32_t entries = longest * uint32_t(together);
+      if (block->group_count == 0 || out_->groups.back().entries != entries) {
+        if (!out_->groups.push({out_->stream.size(), 0, entries})) return false;
+        block->group_count++;
+      }
+      out_->groups.back().visits++;
+      if (!visit(i, together, longest)) return false;
+    }
+    return true;
+  }
+
+  bool visit(size_t first, size_t together, uint32_t longest) {
+    uint16_t rows[2] = {uint16_t(units_ * choice_.share), uint16_t(units_ * choice_.share)};
+    size_t share = size_t(choice_.share);
+    for (size_t u = 0; u < together && first + u < size_t(units_); u++)
+      rows[u] = uint16_t(work_.units[first + u].unit * uint32_t(choice_.share));
+    size_t entries = longest * together, at = out_->stream.size(), padded = (entries + 1) / 2 * 4;
+    if (!out_->stream.resize(at + 4 + padded + entries * share * 4)) return false;
+    uint8_t* s = out_->stream.data() + at;
+    memcpy(s, rows, 4);
+    uint32_t scale = choice_.direct || choice_.tiny ? 1 : uint32_t(choice_.vectors * choice_.lanes / 2);  // offsets in 8 bytes
+    for (size_t e = 0; e < entries; e++) {
+      size_t u = first + e % together, n = e / together;
+      if (u >= size_t(units_) || n >= work_.units[u].count) continue;  // a weight of zero on the first row
+      uint64_t from = work_.units[u].start + n;
+      uint16_t offset = uint16_t(work_.locals[from] * scale);
+      memcpy(s + 4 + 2 * e, &offset, 2);
+      memcpy(s + 4 + padded + e * share * 4, &work_.values[from * share], share * 4);
+    }
+    return true;
+  }
+
+  const Layer& layer_;
+  Packed* out_;
+  const Choice choice_;
+  Work work_;
+  int64_t first_ = 0, outputs_ = 0, units_ = 0;
+};
+
+}  // namespace
+
+bool pack(const Layer& layer, const Choice& choice, Packed* out) {
+  out->choice = choice;
+  if (!out->bias.resize(size_t(layer.outputs) + 64)) return false;
+  for (int64_t o = 0; o < layer.outputs; o++) out->bias[size_t(o)] = layer.bias_of(o);
+  Packer packer(layer, out);
+  int64_t per_group = layer.outputs / layer.groups, units = (per_group + choice.share - 1) / choice.share;
+  int64_t panels = choice.panels < units ? choice.panels : units;
+  for (int64_t g = 0; g < layer.groups; g++) {
+    for (int64_t p = 0; p < panels; p++) {
+      int64_t from = units * p / panels * choice.share, to = units * (p + 1) / panels * choice.share;
+      if (!packer.panel(g, from, (to < per_group ? to : per_group) - from)) return false;
+    }
+  }
+  return out->stream.resize(out->stream.size() + 64);  // kernels read a few bytes past the end
+}
+
+}  // namespace secateur

@@ -1,0 +1,20 @@
+#pragma once
+#include "packed.h"
+
+namespace secateur {
+
+// Counts of one layer's weights: what the choice of a kernel rests on.
+struct Census {
+  int64_t weights = 0, nonzeros = 0;
+  int64_t pairs = 0, quads = 0;  // places where any of two, of four neighbouring outputs is nonzero
+  int64_t live_rows = 0;         // inputs and taps that any output uses
+  double density() const { return weights ? double(nonzeros) / double(weights) : 1; }
+};
+bool count(const Layer& layer, Census* out);
+// Weights whose outputs lie beside each other are copied, so that those of one output do.
+bool upright(Layer* layer, Array<float>* copy);
+
+// Packs for a choice. False where memory ran out.
+bool pack(const Layer& layer, const Choice& choice, Packed* out);
+
+}  // namespace secateur

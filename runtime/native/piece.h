@@ -1,0 +1,21 @@
+// A claimed piece of a graph, compiled: packed weights, and how a run goes.
+#pragma once
+#include "graph.h"
+#include "ort.h"
+#include "pack.h"
+#include "session.h"
+
+namespace secateur {
+
+struct Piece : ort::ComputeInfo {
+  ort::Api api;
+  Session* session = nullptr;
+  Layer layer;  // its pointers to weights are void after packing
+  Packed packed;
+  char name[128] = {};
+};
+
+// One run: reads the inputs from the context and writes the output. Null is success.
+ort::Status* run(Piece& piece, ort::Context* context);
+
+}  // namespace secateur

@@ -1,0 +1,255 @@
+// One run of a piece: sizes, planes, tiles shared among threads.
+#include <time.h>
+
+#include "piece.h"
+#include "plan.h"
+
+namespace secateur {
+using namespace ort;
+namespace {
+
+struct Tensor {
+  Shape shape;
+  const float* data = nullptr;
+};
+
+bool read(const Api& api, const Context* context, int index, Tensor* out) {
+  const Value* value = nullptr;
+  TensorInfo* info = nullptr;
+  size_t rank = 0;
+  const void* data = nullptr;
+  int element = 0;
+  if (index < 0 || !api.ok(api.input(context, size_t(index), &value)) || !value || !api.ok(api.shape(value, &info)) || !info) return false;
+  bool fine = api.ok(api.element(info, &element)) && element == kFloat && api.ok(api.rank(info, &rank)) && rank <= kRank &&
+              (rank == 0 || api.ok(api.dims(info, out->shape.dims, rank)));
+  api.release(info);
+  out->shape.rank = int(rank);
+  if (!fine || !api.ok(api.data(value, &data))) return false;
+  out->data = static_cast<const float*>(data);
+  return true;
+}
+
+// Work that threads share: each takes the next unit until none is left.
+struct Shared {
+  const Job* job;
+  Session* session;
+  size_t scratch;
+  float* made;       // phases or widened planes
+  const float* rows; // of a tiny matrix
+  int64_t units, next = 0;
+  bool failed = false;
+  void (*work)(Shared&, int64_t unit, void* scratch);
+};
+
+void worker(void* data, size_t) {
+  Shared& s = *static_cast<Shared*>(data);
+  void* scratch = nullptr;
+  for (;;) {
+    int64_t unit = __atomic_fetch_add(&s.next, 1, __ATOMIC_RELAXED);
+    if (unit >= s.units) break;
+    if (s.scratch && !scratch && !(scratch = s.session->buffers.borrow(s.scratch))) {
+      __atomic_store_n(&s.failed, true, __ATOMIC_RELAXED);
+      break;
+    }
+    s.work(s, unit, scratch);
+  }
+  if (scratch) s.session->buffers.give_back(scratch);
+}
+
+// False where memory ran out.
+bool share(const Api& api, const Context* context, Shared& s) {
+  int64_t workers = s.units < s.session->threads ? s.units : s.session->threads;
+  s.next = 0;
+  if (workers <= 1) {
+    worker(&s, 0);
+  } else if (!api.ok(api.parallel_for(context, worker, size_t(workers), size_t(workers), &s))) {
+    return false;
+  }
+  return !s.failed;
+}
+
+// Rows of x as [input][width], zeros behind the last.
+void turn(const Job& job, int width, float* out) {
+  for (int64_t i = 0; i < job.layer->inputs; i++) {
+    for (int m = 0; m < width; m++) *out++ = m < job.width ? job.x[m * job.layer->inputs + i] : 0;
+  }
+}
+
+bool compute(Piece& piece, const Context* context, Job& job) {
+  Session& session = *piece.session;
+  Shared s{};
+  s.job = &job;
+  s.session = &session;
+  job.source = job.x;
+  void* made = nullptr;
+  int64_t numbers = piece.packed.choice.tiny ? job.layer->inputs * tiny_width(job.width) : source_numbers(job);
+  if (numbers && !(made = session.buffers.borrow(size_t(numbers) * 4))) return false;
+  s.made = static_cast<float*>(made);
+  bool fine = true;
+  if (piece.packed.choice.tiny) {
+    turn(job, tiny_width(job.width), s.made);
+    s.units = int64_t(piece.packed.panels.size());
+    s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.made, unit); };
+  } else {
+    if (numbers) {
+      bool strided = job.layer->stride[0] > 1 || job.layer->stride[1] > 1;
+      s.units = job.batch * job.layer->groups * job.layer->inputs;
+      s.work = strided ? [](Shared& t, int64_t unit, void*) { t.session->kernels->phases(*t.job, unit, t.made); }
+                       : [](Shared& t, int64_t unit, void*) { widen(*t.job, unit, t.made); };
+      fine = share(piece.api, context, s);
+      job.source = s.made;
+    }
+    s.units = job.units;
+    s.scratch = scratch_bytes(*job.layer, piece.packed);
+    s.work = [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->unit(*t.job, unit, scratch); };
+  }
+  fine = fine && share(piece.api, context, s);
+  if (made) session.buffers.give_back(made);
+  return fine;
+}
+
+// Strides of `from` over the output's dims, 0 where it is broadcast; false where it does not fit.
+bool strides(const Shape& from, const Shape& to, int64_t* out) {
+  int64_t step = 1;
+  for (int i = to.rank - 1, k = from.rank - 1; i >= 0; i--, k--) {
+    int64_t n = k >= 0 ? from.dims[k] : 1;
+    if (n != 1 && n != to.dims[i]) return false;
+    out[i] = n == 1 ? 0 : step;
+    step *= n;
+  }
+  return from.rank <= to.rank;
+}
+
+// The shape that both are broadcast to; false where there is none.
+bool joined(const Shape& a, const Shape& b, Shape* out) {
+  out->rank = a.rank > b.rank ? a.rank : b.rank;
+  for (int i = 1; i <= out->rank; i++) {
+    int64_t x = i <= a.rank ? a.dims[a.rank - i] : 1, y = i <= b.rank ? b.dims[b.rank - i] : 1;
+    if (x != y && x != 1 && y != 1) return false;
+    out->dims[out->rank - i] = x == 1 ? y : x;
+  }
+  return true;
+}
+
+bool same(const Shape& a, const Shape& b) { return a.rank == b.rank && !memcmp(a.dims, b.dims, sizeof(int64_t) * size_t(a.rank)); }
+
+int64_t volume(const Shape& s) {
+  int64_t n = 1;
+  for (int i = 0; i < s.rank; i++) {
+    if (__builtin_mul_overflow(n, s.dims[i], &n)) return -1;
+  }
+  return n;
+}
+
+// Fills job.added; false where its strides are not what kernels know.
+bool fits(const Layer& layer, const Shape& sums, const Tensor& added, Job* job) {
+  int64_t s[kRank] = {};
+  if (!strides(added.shape, sums, s)) return false;
+  Added& a = job->added;
+  a.data = added.data;
+  if (layer.kind == Kind::convolution) {
+    a.batch = s[0], a.channel = s[1];
+    a.row = layer.spatial == 2 ? s[2] : 0;
+    a.column = s[sums.rank - 1];
+    if (layer.spatial == 1) a.row = a.column ? job->width : 0;
+    if (job->width == 1 && layer.spatial == 2 && a.row == 1) a.column = 1;  // one column: rows lie beside each other
+    return true;
+  }
+  // Of a matrix, all axes but the last have to be one.
+  a.channel = s[sums.rank - 1];
+  int64_t n = 1, step = 0;
+  for (int i = sums.rank - 2; i >= 0; i--) {
+    if (sums.dims[i] == 1) continue;
+    if (n == 1) step = s[i];
+    if (s[i] != step * n) return false;
+    n *= sums.dims[i];
+  }
+  a.row = step;
+  return true;
+}
+
+double now() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) * 1e3 + double(t.tv_nsec) * 1e-6;
+}
+
+}  // namespace
+
+Status* run(Piece& piece, Context* context) {
+  const Api& api = piece.api;
+  const Layer& layer = piece.layer;
+  double start = now();
+  auto error = [&](int code, const char* text) { return api.error(code, text); };
+  Tensor x, added;
+  int addition = -1;
+  for (int i = 0; i < layer.step_count; i++) {
+    if (layer.steps[i].op == Op::add) addition = i;
+  }
+  if (!read(api, context, layer.x, &x) || (addition >= 0 && !read(api, context, layer.steps[addition].input, &added)))
+    return error(kInvalidArgument, "secateur: an input of a convolution or matrix is not a float32 tensor");
+  bool matrix = layer.kind == Kind::matrix;
+  int rank = x.shape.rank;
+  if (rank != layer.shape.rank || x.shape.dims[matrix ? rank - 1 : 1] != (matrix ? layer.inputs : layer.groups * layer.inputs))
+    return error(kInvalidArgument, "secateur: the input has not the rank or the channels that the weights are for");
+  Job job{};
+  Shape sums = x.shape;
+  int64_t batch = matrix ? 1 : x.shape.dims[0], height = 1, width = x.shape.dims[rank - 1];
+  if (matrix) {
+    Shape leading = x.shape;
+    leading.rank--;
+    width = volume(leading);
+  } else if (layer.spatial == 2) {
+    height = x.shape.dims[2];
+  }
+  bool empty = volume(x.shape) == 0;
+  if (empty) {
+    int64_t before[2], size[2];
+    if (!matrix && (!output_size(layer, height, width, before, size))) return error(kInvalidArgument, "secateur: the input is smaller than the kernel");
+    if (!matrix) job.height = size[0], job.width = size[1];
+  } else if (!plan(layer, piece.packed, batch, height, width, piece.session->threads, &job)) {
+    return error(kInvalidArgument, "secateur: the input is smaller than the kernel, or larger than can be computed");
+  }
+  sums.dims[matrix ? rank - 1 : 1] = layer.outputs;
+  if (!matrix && layer.spatial == 2) sums.dims[2] = job.height;
+  if (!matrix) sums.dims[rank - 1] = job.width;
+  Shape shape = sums;
+  if (addition >= 0 && !joined(sums, added.shape, &shape)) return error(kInvalidArgument, "secateur: an addition of shapes that do not fit");
+  Value* output = nullptr;
+  void* y = nullptr;
+  if (volume(shape) < 0 || !api.ok(api.output(context, 0, shape.dims, size_t(shape.rank), &output)) || !output || !api.ok(api.data(output, &y)))
+    return error(kFail, "secateur: no memory for an output");
+  if (volume(shape) == 0) return nullptr;
+  job.x = x.data;
+  job.y = static_cast<float*>(y);
+  bool fine;
+  if (addition < 0 || (same(shape, sums) && fits(layer, sums, added, &job))) {
+    fine = compute(piece, context, job);
+  } else {  // the sums are smaller than what is added, or it is broadcast in an unusual way: in two passes
+    Layer plain = layer;
+    plain.step_count = addition;
+    job.layer = &plain;
+    job.added = {};
+    Broadcast b{};
+    b.rank = shape.rank;
+    memcpy(b.dims, shape.dims, sizeof shape.dims);
+    b.y = job.y;
+    b.added = added.data;
+    job.y = static_cast<float*>(piece.session->buffers.borrow(size_t(volume(sums)) * 4));
+    b.sums = job.y;
+    fine = job.y && strides(sums, shape, b.sum_strides) && strides(added.shape, shape, b.added_strides) && compute(piece, context, job);
+    if (fine) piece.session->kernels->broadcast(layer, addition, b);
+    if (job.y) piece.session->buffers.give_back(job.y);
+  }
+  if (!fine) return error(kFail, "secateur: no memory for a convolution or matrix");
+  double time = now() - start;
+  Guard guard(piece.session->lock);
+  if (Record* r = piece.session->record(piece.name)) {
+    r->best = r->calls == 0 || time < r->best ? time : r->best;
+    r->total += time;
+    r->calls++;
+  }
+  return nullptr;
+}
+
+}  // namespace secateur

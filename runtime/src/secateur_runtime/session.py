@@ -1,0 +1,76 @@
+"""Sessions of ONNX Runtime with the provider in front."""
+
+import difflib
+import itertools
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import onnxruntime
+
+from secateur_runtime.library import PROVIDER, Unsupported, register
+
+# Options of the provider, and what each may be.
+OPTIONS = {
+    "force": "0 or 1: claim whatever can be claimed, faster or not",
+    "share": "0, 1, 2 or 4: outputs whose zeros are taken together; 0 chooses by the weights",
+    "isa": "avx512, avx2, neon or portable: instructions to use at most",
+}
+PREFIX = f"ep.{PROVIDER.lower()}."
+_labels = itertools.count(1)
+
+
+def session(
+    model: str | os.PathLike[str] | bytes,
+    *,
+    threads: int | None = None,
+    options: Mapping[str, object] | None = None,
+    session_options: onnxruntime.SessionOptions | None = None,
+    strict: bool = False,
+) -> onnxruntime.InferenceSession:
+    """Open a model, the layers with zeros by our kernels, everything else by ONNX Runtime's own.
+
+    Args:
+        model: path of an ONNX file, or its bytes.
+        threads: threads of the session; ONNX Runtime's default where it is not given.
+        options: of the provider, see `OPTIONS`.
+        session_options: of ONNX Runtime, which are added to; as they are where they are not given.
+        strict: raise `Unsupported` where this machine or onnxruntime cannot run the provider, instead of a warning and a
+            session without it.
+
+    Raises:
+        ValueError: an option that there is none of, or a value that it cannot have, or threads below 1.
+
+    """
+    given = {key: str(int(value) if isinstance(value, bool) else value) for key, value in (options or {}).items()}
+    for key in given:
+        if key not in OPTIONS:
+            close = difflib.get_close_matches(key, OPTIONS, n=1)
+            known = "; ".join(f"{name} is {what}" for name, what in OPTIONS.items())
+            raise ValueError(
+                f"secateur_runtime has no option {key!r}" + (f"; did you mean {close[0]!r}?" if close else f": {known}")
+            )
+    made = session_options or onnxruntime.SessionOptions()
+    if threads is not None:
+        if threads < 1:
+            raise ValueError(f"threads is {threads}; a session needs 1 or more")
+        made.intra_op_num_threads = threads
+    source: Any = model if isinstance(model, bytes) else os.fspath(model)
+    try:
+        register()
+    except Unsupported as reason:
+        if strict:
+            raise
+        warnings.warn(f"{reason}. The model runs without secateur-runtime, at ONNX Runtime's own speed.", stacklevel=2)
+        return onnxruntime.InferenceSession(source, made, providers=["CPUExecutionProvider"])
+    given["label"] = f"{os.getpid()}-{next(_labels)}"
+    given["threads"] = str(min(made.intra_op_num_threads, 1024))
+    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
+    made.add_provider_for_devices(devices[:1], given)
+    try:
+        return onnxruntime.InferenceSession(source, made)
+    except Exception as error:
+        if "secateur: `" in str(error):
+            raise ValueError(str(error)[str(error).index("secateur: `") :]) from error
+        raise
