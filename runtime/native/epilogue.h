@@ -45,7 +45,7 @@ INLINE X normal(X x) {
 }
 
 template <class X, class I>
-INLINE X apply(const Step& step, X x) {
+static X apply(const Step& step, X x) {
   switch (step.op) {
     case Op::relu: return x < 0.f ? X{} : x;
     case Op::leaky: return x < 0.f ? x * step.a : x;
@@ -61,8 +61,13 @@ INLINE X apply(const Step& step, X x) {
   return x;
 }
 
+// An activation that takes so long that a call does not matter.
+static __attribute__((noinline)) void activate(const Step& step, vec* c, int n) {
+  for (int t = 0; t < n; t++) c[t] = apply<vec, veci>(step, c[t]);
+}
+
 // One vector of what is added, whatever its strides.
-static vec added_vector(const Job& job, const Tile& tile, int64_t output, int t) {
+static __attribute__((noinline)) vec added_vector(const Job& job, const Tile& tile, int64_t output, int t) {
   const Added& a = job.added;
   const float* from = a.data + tile.image * a.batch + output * a.channel;
   if (a.row == 0 && a.column == 0) return splat(*from);
@@ -86,15 +91,25 @@ template <int T>
 INLINE void finish(const Job& job, const Tile& tile, int64_t output, vec (&c)[T]) {
   for (int i = 0; i < job.layer->step_count; i++) {
     const Step& step = job.layer->steps[i];
-    if (step.op == Op::add) {
+    if (step.op == Op::add && job.added.column == 1 && job.added.row == job.width && tile.out.whole) {
+      const float* from = job.added.data + tile.image * job.added.batch + output * job.added.channel;
+      for (int t = 0; t < T; t++) c[t] += load<vec>(from + tile.out.segments[t * V].offset);
+    } else if (step.op == Op::add) {
       for (int t = 0; t < T; t++) c[t] += added_vector(job, tile, output, t);
     } else if (step.op == Op::relu) {
       for (int t = 0; t < T; t++) c[t] = c[t] < 0.f ? vec{} : c[t];
     } else {
-      for (int t = 0; t < T; t++) c[t] = apply<vec, veci>(step, c[t]);
+      vec held[T];
+      for (int t = 0; t < T; t++) held[t] = c[t];
+      activate(step, held, T);
+      for (int t = 0; t < T; t++) c[t] = held[t];
     }
   }
   float* to = job.y + (tile.image * job.layer->outputs + output) * job.height * job.width;
+  if (tile.out.whole) {
+    for (int t = 0; t < T; t++) store(to + tile.out.segments[t * V].offset, c[t]);
+    return;
+  }
   for (int t = 0; t < T; t++) {
     const Segment* s = tile.out.segments + t * V;
     for (int k = 0; k < tile.out.counts[t]; k++) store_some(to + s[k].offset, c[t], s[k].mask);
@@ -102,7 +117,7 @@ INLINE void finish(const Job& job, const Tile& tile, int64_t output, vec (&c)[T]
 }
 
 // Sums of a matrix: four outputs of four tokens are turned at a time, and steps follow.
-static void finish_tokens(const Job& job, int64_t first_token, int64_t tokens, const Panel& panel, const float* sums, int pitch) {
+static __attribute__((noinline)) void finish_tokens(const Job& job, int64_t first_token, int64_t tokens, const Panel& panel, const float* sums, int pitch) {
   typedef int32_t int4 __attribute__((vector_size(16)));
   int64_t outputs = job.layer->outputs;
   auto one = [&](float x, int64_t token, int64_t output) {

@@ -105,17 +105,17 @@ static double nanoseconds() {
 static double dense_rate() {
   double best = 0;
   for (int attempt = 0; attempt < 5; attempt++) {
-    vec c[12], a = splat(0.5f), b = splat(1.f);
+    vec c[10], a = splat(0.5f), b = splat(1.f);
     for (vec& v : c) v = splat(1.f);
     double start = nanoseconds();
     const int kTimes = 4000;
     for (int i = 0; i < kTimes; i++) {
       for (vec& v : c) v = v * a + b;
-      __asm__("" : "+m"(a));
+      keep(a);
     }
     double time = nanoseconds() - start;
     for (vec& v : c) __asm__ volatile("" : : "m"(v));
-    double rate = double(kTimes) * 12 * V / (time > 1 ? time : 1);
+    double rate = double(kTimes) * 10 * V / (time > 1 ? time : 1);
     best = rate > best ? rate : best;
   }
   return best;

@@ -117,7 +117,7 @@ void packed_tile(const Job& job, const Panel& panel, Tile* tile, Scratch s) {
 
 // Rows of a 1x1 layer are read where they lie, and sums are written at once.
 template <int T, int OUTPUTS, int SHARE, int TAIL>
-void direct_visits(const Job& job, const Panel& panel, const Tile& tile, const Visits& v) {
+__attribute__((noinline)) void direct_visits(const Job& job, const Panel& panel, const Tile& tile, const Visits& v) {
   const uint8_t* s = v.stream;
   for (uint32_t i = 0; i < v.visits; i++) {
     vec c[OUTPUTS * SHARE][T];
@@ -142,6 +142,7 @@ void direct_tile(const Job& job, const Panel& panel, Tile* tile, int64_t written
   const Packed& p = *job.packed;
   const float* x = job.source + (tile->image * job.layer->groups * job.layer->inputs + panel.channel) * job.plane + tile->first_pixel;
   view(*tile, job.height, job.width, 0, 0, &tile->out);
+  tile->out.whole &= written == 0;
   for (int t = 0; t < T && written > t * V; t++) {  // pixels that the tile before writes
     uint32_t done = written - t * V >= V ? kAll : (uint32_t(1) << (written - t * V)) - 1;
     for (int k = 0; k < tile->out.counts[t]; k++) tile->out.segments[t * V + k].mask &= ~done;

@@ -50,9 +50,12 @@ constexpr uint32_t kAll = (uint32_t(1) << V) - 1;
 
 // Lanes of the mask; no other address is touched.
 INLINE vec load_some(const float* p, uint32_t mask) {
-  if (mask == kAll) return load<vec>(p);
 #if ISA_AVX512
   return (vec)_mm512_maskz_loadu_ps((__mmask16)mask, p);
+#else
+  if (mask == kAll) return load<vec>(p);
+#endif
+#if ISA_AVX512
 #elif ISA_AVX2
   const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
   __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(mask)), bits), bits);
@@ -110,8 +113,10 @@ struct Number {
 
 // Keeps the compiler from turning one wide load back into several narrow ones: memory operations are what limits.
 INLINE void keep(vec& v) {
-#if ISA_AVX512 || ISA_AVX2
+#if defined(__x86_64__)
   __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+  __asm__("" : "+w"(v));
 #else
   (void)v;
 #endif

@@ -55,7 +55,7 @@ INLINE const uint8_t* accumulate(const Visits& v, const uint8_t* s, vec (&c)[OUT
 }
 
 template <int T, int OUTPUTS, int SHARE, int TAIL>
-static void near_visits(const Visits& v, int row_vectors) {
+static __attribute__((noinline)) void near_visits(const Visits& v, int row_vectors) {
   const uint8_t* s = v.stream;
   for (uint32_t i = 0; i < v.visits; i++) {
     vec c[OUTPUTS * SHARE][T];
