@@ -48,6 +48,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   const Kernels& k = *session.kernels;
   int64_t size[2] = {1, in.width}, before[2];
   if (layer.kind == Kind::convolution && !output_size(layer, in.height, in.width, before, size)) return false;
+  if (!size[0] || !size[1]) return false;
   if (layer.stride[0] > kPhases || layer.stride[0] * layer.stride[1] > kPhases || layer.taps() > 4096) return false;
   int64_t per_group = layer.outputs / layer.groups, rows = layer.rows();
   if (layer.groups > 4096 || rows > kLimit) return false;

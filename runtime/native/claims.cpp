@@ -61,10 +61,12 @@ double borders(const Reader& reader, const Candidate& c, const Array<Candidate*>
 
 }  // namespace
 
-Status* claim(const Reader& reader, Session& session, const Graph* graph, Support* support) {
+Status* claim(const Reader& given, Session& session, const Graph* graph, Support* support) {
+  Reader reader = given;
   const Api& api = reader.api;
   size_t n = 0;
-  Array<const Node*> nodes;
+  Array<const Node*> nodes, taken;
+  reader.taken = &taken;
   Array<Candidate*> found;
   struct Sweep {
     Array<Candidate*>& list;
@@ -85,6 +87,7 @@ Status* claim(const Reader& reader, Session& session, const Graph* graph, Suppor
       continue;
     }
     c->claimed = true;
+    if (!taken.append(c->match.nodes, size_t(c->match.node_count))) return nullptr;
   }
   // A piece that does not pay is left; then its neighbours pay for a border, and may not pay any more.
   for (bool changed = true; changed && !session.options.force;) {

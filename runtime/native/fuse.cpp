@@ -141,6 +141,9 @@ void fuse(const Reader& r, const ValueInfo* value, Match* out) {
     int n = r.consumers(value, users), taken = 1;
     bool was_constant = layer.more_bias != nullptr;
     nodes[0] = users[0];
+    for (int i = 0; i < n; i++) {
+      if (r.is_taken(users[i])) return;
+    }
     if (n == 1) {
       if (!activation(r, users[0], &step) && !addition(r, value, users[0], out, &step)) return;
     } else if (n == 2 && gated(r, value, users, &step, nodes)) {

@@ -7,13 +7,17 @@ using namespace ort;
 
 const char* Reader::name(const Node* node) const {
   const char* text = nullptr;
-  return api.ok(api.name(node, &text)) && text ? text : "";
+  const ValueInfo* out[kEnds] = {};
+  if (api.ok(api.name(node, &text)) && text && *text) return text;
+  return outputs(node, out) > 0 && out[0] && api.ok(api.name(out[0], &text)) && text ? text : "";
 }
 
 const char* Reader::operation(const Node* node) const {
   const char *text = nullptr, *domain = nullptr;
-  if (!api.ok(api.domain(node, &domain)) || (domain && *domain && strcmp(domain, "ai.onnx"))) return "";
-  return api.ok(api.operation(node, &text)) && text ? text : "";
+  if (!api.ok(api.domain(node, &domain)) || !api.ok(api.operation(node, &text)) || !text) return "";
+  if (!domain || !*domain || !strcmp(domain, "ai.onnx")) return text;
+  // What ONNX Runtime makes of a Gelu in pieces before opset 20.
+  return !strcmp(domain, "com.microsoft") && !strcmp(text, "Gelu") ? text : "";
 }
 
 bool Reader::is(const Node* node, const char* wanted) const { return !strcmp(operation(node), wanted); }
@@ -60,6 +64,15 @@ bool Reader::constant(const ValueInfo* value, Constant* out) const {
   }
   out->data = static_cast<const float*>(data);
   return out->count <= kLimit && (data || out->count == 0);
+}
+
+bool Reader::is_taken(const Node* node) const {
+  if (taken) {
+    for (const Node* t : *taken) {
+      if (t == node) return true;
+    }
+  }
+  return false;
 }
 
 static const Attribute* attribute(const Reader& r, const Node* node, const char* key) {

@@ -1,6 +1,7 @@
 // Reads nodes, attributes and constants of ONNX Runtime's graph; whatever cannot be read is "no", never an error.
 #pragma once
 #include "layer.h"
+#include "memory.h"
 #include "ort.h"
 
 namespace secateur {
@@ -26,7 +27,7 @@ class Reader {
  public:
   explicit Reader(ort::Api api) : api(api) {}
   bool is(const ort::Node* node, const char* operation) const;
-  const char* name(const ort::Node* node) const;
+  const char* name(const ort::Node* node) const;  // that of its output where it has none
   const char* operation(const ort::Node* node) const;
   int inputs(const ort::Node* node, const ort::ValueInfo** out) const;   // how many, -1 where there are more than kEnds
   int outputs(const ort::Node* node, const ort::ValueInfo** out) const;
@@ -40,7 +41,10 @@ class Reader {
   // The consumers of a node's first output; -1 where it is one of the graph's outputs or has more than kEnds.
   int consumers(const ort::ValueInfo* value, const ort::Node** out) const;
 
+  bool is_taken(const ort::Node* node) const;
+
   ort::Api api;
+  const Array<const ort::Node*>* taken = nullptr;  // nodes that are fused behind another piece already
 };
 
 // Is this node a convolution or a matrix product with constant weights, and what can be fused behind it?

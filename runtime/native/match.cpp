@@ -67,7 +67,8 @@ static const char* convolution(const Reader& r, const Node* node, Layer* layer, 
   return nullptr;
 }
 
-static const char* matrix(const Reader& r, const Node* node, Layer* layer, const ValueInfo** in, int n, bool gemm) {
+static const char* matrix(const Reader& r, const Node* node, Match* out, const ValueInfo** in, int n, bool gemm) {
+  Layer* layer = &out->layer;
   Constant w, b;
   if (n < 2 || n > 3) return "not a product that ONNX knows";
   if (!r.constant(in[1], &w)) return "weights are not constant float32";
@@ -85,7 +86,15 @@ static const char* matrix(const Reader& r, const Node* node, Layer* layer, const
     layer->bias_scale = r.number(node, "beta", 1);
   }
   if (n == 3 && in[2]) {
-    bool last = r.constant(in[2], &b) && b.shape.rank <= 2 && (b.shape.rank < 2 || b.shape.dims[0] == 1);
+    Shape shape;
+    int element = 0;
+    bool constant = r.constant(in[2], &b);
+    if (!constant && layer->bias_scale == 1 && r.shape(in[2], &shape, &element) && element == kFloat && shape.rank > 0 && shape.rank <= 2) {
+      out->added = in[2];
+      layer->steps[layer->step_count++] = {Op::add, 0, 0, 0};
+      return nullptr;
+    }
+    bool last = constant && b.shape.rank <= 2 && (b.shape.rank < 2 || b.shape.dims[0] == 1);
     if (!last || (b.count != layer->outputs && b.count != 1)) return "a bias that is not constant, or not one number an output";
     layer->bias = b.data;
     layer->bias_size = b.count;
@@ -103,7 +112,7 @@ bool match(const Reader& r, const Node* node, Match* out) {
     out->refusal = "not a node that ONNX knows";
     return false;
   }
-  out->refusal = conv ? convolution(r, node, &layer, in, n) : matrix(r, node, &layer, in, n, gemm);
+  out->refusal = conv ? convolution(r, node, &layer, in, n) : matrix(r, node, out, in, n, gemm);
   if (out->refusal) return false;
   if (!r.shape(in[0], &layer.shape, &element) || element != kFloat) {
     out->refusal = "the input is not float32";

@@ -43,7 +43,7 @@ bool output_size(const Layer& layer, int64_t height, int64_t width, int64_t* bef
   const int64_t in[2] = {height, width};
   for (int i = 0; i < 2; i++) {
     int64_t reach = (layer.kernel[i] - 1) * layer.dilation[i] + 1, s = layer.stride[i], all = layer.before[i] + layer.after[i];
-    if (in[i] < 1 || in[i] > kLimit) return false;
+    if (in[i] < 0 || in[i] > kLimit) return false;
     before[i] = layer.before[i];
     if (layer.pad == Pad::same_upper || layer.pad == Pad::same_lower) {
       all = ((in[i] + s - 1) / s - 1) * s + reach - in[i];
@@ -52,8 +52,8 @@ bool output_size(const Layer& layer, int64_t height, int64_t width, int64_t* bef
     } else if (layer.pad == Pad::valid) {
       all = before[i] = 0;
     }
-    if (in[i] + all < reach) return false;
-    size[i] = (in[i] + all - reach) / s + 1;
+    size[i] = (in[i] + all - reach) / s + 1;  // 0 where an input is just too small, as in ONNX Runtime
+    if (size[i] < 0) return false;
   }
   return true;
 }
@@ -64,6 +64,7 @@ bool plan(const Layer& layer, const Packed& packed, int64_t batch, int64_t heigh
   job->packed = &packed;
   job->before[0] = job->before[1] = 0;
   if (layer.kind == Kind::convolution && !output_size(layer, height, width, job->before, size)) return false;
+  if (!batch || !height || !width || !size[0] || !size[1]) return false;
   job->batch = batch;
   job->in_height = height, job->in_width = width;
   job->height = size[0], job->width = size[1];

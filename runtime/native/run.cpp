@@ -202,17 +202,15 @@ Status* run(Piece& piece, Context* context) {
   } else if (layer.spatial == 2) {
     height = x.shape.dims[2];
   }
-  bool empty = volume(x.shape) == 0;
-  if (empty) {
-    int64_t before[2], size[2];
-    if (!matrix && (!output_size(layer, height, width, before, size))) return error(kInvalidArgument, "secateur: the input is smaller than the kernel");
-    if (!matrix) job.height = size[0], job.width = size[1];
-  } else if (!plan(layer, piece.packed, batch, height, width, piece.session->threads, &job)) {
-    return error(kInvalidArgument, "secateur: the input is smaller than the kernel, or larger than can be computed");
-  }
+  int64_t before[2], size[2] = {1, width};
+  if (!matrix && !output_size(layer, height, width, before, size))
+    return error(kInvalidArgument, "secateur: the input is smaller than the kernel");
+  bool empty = volume(x.shape) == 0 || size[0] == 0 || size[1] == 0;
+  if (!empty && !plan(layer, piece.packed, batch, height, width, piece.session->threads, &job))
+    return error(kInvalidArgument, "secateur: the input is larger than can be computed");
   sums.dims[matrix ? rank - 1 : 1] = layer.outputs;
-  if (!matrix && layer.spatial == 2) sums.dims[2] = job.height;
-  if (!matrix) sums.dims[rank - 1] = job.width;
+  if (!matrix && layer.spatial == 2) sums.dims[2] = size[0];
+  if (!matrix) sums.dims[rank - 1] = size[1];
   Shape shape = sums;
   if (addition >= 0 && !joined(sums, added.shape, &shape)) return error(kInvalidArgument, "secateur: an addition of shapes that do not fit");
   Value* output = nullptr;

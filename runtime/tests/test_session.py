@@ -1,0 +1,131 @@
+"""Sessions as users have them: options, threads, reports, and models with nothing to gain."""
+
+import sys
+import threading
+import warnings
+
+import numpy as np
+import onnxruntime
+import pytest
+from models import close, conv, ours, sparse, stock
+
+import secateur_runtime
+
+where = sys.modules["secateur_runtime.library"]  # the module; the package has a function of that name
+PADS = {"pads": [1, 1, 1, 1]}
+
+
+def pruned(density=0.1, channels=128):
+    return conv([1, channels, 31, 41], sparse((channels, channels, 3, 3), density, np.random.default_rng(0)), **PADS)
+
+
+def image(channels=128):
+    return {"x": np.random.default_rng(1).standard_normal((1, channels, 31, 41)).astype(np.float32)}
+
+
+def test_a_file_and_its_bytes(tmp_path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(pruned())
+    for source in (path, str(path), pruned()):
+        session = secateur_runtime.session(source, threads=1, strict=True)
+        assert isinstance(session, onnxruntime.InferenceSession)
+        close(session.run(None, image())[0], stock(pruned()).run(None, image())[0])
+
+
+def test_a_report_tells_who_runs_what_and_how_long():
+    session = secateur_runtime.session(pruned(), threads=1, strict=True)
+    before = secateur_runtime.report(session)
+    assert "of 1 convolutions" in str(before)
+    assert before.layers[0].calls == 0
+    for _ in range(3):
+        session.run(None, image())
+    (layer,) = secateur_runtime.report(session).layers
+    assert layer.ours
+    assert layer.calls == 3
+    assert 0 < layer.best <= layer.mean
+    assert layer.density == pytest.approx(0.1, abs=0.01)
+    assert layer.bytes < 128 * 128 * 9 * 4 * 0.25  # of the dense weights
+
+
+def test_a_model_with_nothing_to_gain_runs_as_stock_and_says_so():
+    session = secateur_runtime.session(pruned(density=1), threads=1, strict=True)
+    report = secateur_runtime.report(session)
+    assert not report.layers[0].ours
+    assert "as in plain ONNX Runtime" in str(report)
+    assert "nothing to gain" in str(report)
+    assert np.array_equal(session.run(None, image())[0], stock(pruned(density=1)).run(None, image())[0])
+
+
+def test_a_session_of_others_has_an_empty_report():
+    assert "without" in str(secateur_runtime.report(stock(pruned())))
+
+
+def test_an_option_that_there_is_none_of():
+    with pytest.raises(ValueError, match="did you mean 'share'"):
+        secateur_runtime.session(pruned(), options={"shrae": 1})
+    with pytest.raises(ValueError, match="force is"):
+        secateur_runtime.session(pruned(), options={"xyz": 1})
+    with pytest.raises(ValueError, match="threads"):
+        secateur_runtime.session(pruned(), threads=0)
+
+
+@pytest.mark.parametrize(("key", "value"), [("share", 3), ("share", -1), ("force", 2), ("isa", "sse9"), ("share", "x")])
+def test_a_value_that_an_option_cannot_have(key, value):
+    with pytest.raises(ValueError, match=key):
+        secateur_runtime.session(pruned(), options={key: value}, strict=True)
+
+
+def test_results_are_the_same_each_time_and_for_each_thread():
+    session = ours(pruned(), threads=2)
+    expected = session.run(None, image())[0]
+    for _ in range(5):
+        assert np.array_equal(session.run(None, image())[0], expected)
+
+
+def test_many_threads_and_sessions_at_once():
+    sessions = [ours(pruned(channels=48), threads=n) for n in (1, 2, 7)]
+    expected = stock(pruned(channels=48)).run(None, image(48))[0]
+    wrong = []
+
+    def work(session):
+        for _ in range(15):
+            found = session.run(None, image(48))[0]
+            if not np.allclose(found, expected, atol=1e-5 * np.abs(expected).max()):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work, args=(session,)) for session in sessions * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    for session in sessions:
+        assert secateur_runtime.report(session).layers[0].calls == 45
+
+
+def test_plain_onnxruntime_can_ask_for_the_provider():
+    """As a program in another language does it, without this package's session."""
+    name = secateur_runtime.register()
+    assert secateur_runtime.library().is_absolute()
+    options = onnxruntime.SessionOptions()
+    device = next(d for d in onnxruntime.get_ep_devices() if d.ep_name == name)
+    options.add_provider_for_devices([device], {"force": "1"})
+    session = onnxruntime.InferenceSession(pruned(), options)
+    close(session.run(None, image())[0], stock(pruned()).run(None, image())[0])
+
+
+def test_an_old_onnxruntime_is_refused_softly(monkeypatch):
+    monkeypatch.setattr(where, "version", lambda: (1, 22, 0))
+    where.register.cache_clear()
+    with pytest.raises(secateur_runtime.Unsupported, match="pip install"):
+        secateur_runtime.session(pruned(), strict=True)
+    with pytest.warns(UserWarning, match="too old"):
+        session = secateur_runtime.session(pruned())
+    where.register.cache_clear()
+    assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_nothing_is_warned_of():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        secateur_runtime.session(pruned(), threads=1)
