@@ -7,7 +7,7 @@ namespace secateur {
 namespace {
 
 constexpr double kGuess = 56;  // pixels a side, where the graph does not say
-constexpr double kReach[3] = {0.60, 0.70, 0.78};  // share of the peak inside kernels, for 1, 2 and 4 outputs that share zeros
+constexpr double kReach[3] = {0.64, 0.78, 0.84};  // share of the peak inside kernels, for 1, 2 and 4 outputs that share zeros
 
 double at_least(double a, double b) { return a > b ? a : b; }
 
@@ -75,9 +75,12 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   double per_output = double(census.nonzeros) / double(layer.outputs);
   choice->direct = layer.pointwise() && !matrix && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
   int most = k.vectors[best];
-  int64_t budget = session.cache * 4 / 5 / (k.lanes * 4);  // vectors of rows that stay in the first cache
+  // Vectors of rows that a block has. A little more than the first cache holds does no harm, fewer visits to the sums help.
+  int64_t budget = (session.cache < (64 << 10) ? session.cache * 6 / 5 : session.cache * 4 / 5) / (k.lanes * 4);
+  if (session.cache > (32 << 10) && session.cache < (64 << 10)) budget = (38 << 10) / (k.lanes * 4);
   int t = most;
   if (k.lanes == 16 && best == 0) t = choice->direct ? (rows < 32 ? 6 : 4) : density < 0.07 ? 3 : 4;
+  if (k.lanes == 16 && best > 0) t = best == 1 ? 4 : 3;
   if (!choice->direct && per_group * t * k.lanes * 4 > (400 << 10)) t = t > 3 ? 3 : t;
   while (t > 1 && (t - 1) * double(k.lanes) >= pixels / double(in.batch)) t--;
   choice->vectors = t;

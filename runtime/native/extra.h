@@ -55,8 +55,10 @@ static void tiny_rows(const Job& job, const float* x, const Panel& panel) {
       }
       for (; e < group.entries; e++) sum[e % 4] += load<float>(weights + e) * load<out_t>(x + size_t(load<uint16_t>(offsets + 2 * e)) * W);
       sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]) + p.bias[size_t(output)];
+      float sums[W];
+      store(sums, sum[0]);
       for (int m = 0; m < W && m < job.width; m++) {
-        float y = sum[0][m];
+        float y = sums[m];
         for (int k = 0; k < job.layer->step_count; k++) {
           const Step& step = job.layer->steps[k];
           y = step.op == Op::add ? y + job.added.data[m * job.added.row + output * job.added.channel]

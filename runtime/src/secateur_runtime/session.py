@@ -64,6 +64,8 @@ def session(
             raise
         warnings.warn(f"{reason}. The model runs without secateur-runtime, at ONNX Runtime's own speed.", stacklevel=2)
         return onnxruntime.InferenceSession(source, made, providers=["CPUExecutionProvider"])
+    if session_options is None:
+        made.log_severity_level = 3  # it warns of every session in which two providers share the work
     given["label"] = f"{os.getpid()}-{next(_labels)}"
     given["threads"] = str(min(made.intra_op_num_threads, 1024))
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
