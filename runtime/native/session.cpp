@@ -145,3 +145,6 @@ extern "C" __attribute__((visibility("default"))) size_t secateur_report(const c
   }
   return 0;
 }
+
+// Can this processor run the instruction set of this name?
+extern "C" __attribute__((visibility("default"))) int secateur_has(const char* isa) { return secateur::kernels(isa) != nullptr; }

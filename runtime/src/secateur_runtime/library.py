@@ -61,4 +61,5 @@ def functions() -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(library()))
     loaded.secateur_report.argtypes = [ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t]
     loaded.secateur_report.restype = ctypes.c_size_t
+    loaded.secateur_has.argtypes = [ctypes.c_char_p]
     return loaded

@@ -9,13 +9,13 @@ from typing import Any
 
 import onnxruntime
 
-from secateur_runtime.library import PROVIDER, Unsupported, register
+from secateur_runtime.library import PROVIDER, Unsupported, functions, register
 
-# Options of the provider, and what each may be.
+# Options of the provider: what each may be, and what it does.
 OPTIONS = {
-    "force": "0 or 1: claim whatever can be claimed, faster or not",
-    "share": "0, 1, 2 or 4: outputs whose zeros are taken together; 0 chooses by the weights",
-    "isa": "avx512, avx2, neon or portable: instructions to use at most",
+    "force": (("0", "1"), "claim whatever can be claimed, faster or not"),
+    "share": (("0", "1", "2", "4"), "outputs whose zeros are taken together; 0 chooses by the weights"),
+    "isa": (("", "avx512", "avx2", "neon", "portable"), "instructions to use at most"),
 }
 PREFIX = f"ep.{PROVIDER.lower()}."
 _labels = itertools.count(1)
@@ -43,14 +43,7 @@ def session(
         ValueError: an option that there is none of, or a value that it cannot have, or threads below 1.
 
     """
-    given = {key: str(int(value) if isinstance(value, bool) else value) for key, value in (options or {}).items()}
-    for key in given:
-        if key not in OPTIONS:
-            close = difflib.get_close_matches(key, OPTIONS, n=1)
-            known = "; ".join(f"{name} is {what}" for name, what in OPTIONS.items())
-            raise ValueError(
-                f"secateur_runtime has no option {key!r}" + (f"; did you mean {close[0]!r}?" if close else f": {known}")
-            )
+    given = checked(options or {})
     made = session_options or onnxruntime.SessionOptions()
     if threads is not None:
         if threads < 1:
@@ -68,11 +61,23 @@ def session(
         made.log_severity_level = 3  # it warns of every session in which two providers share the work
     given["label"] = f"{os.getpid()}-{next(_labels)}"
     given["threads"] = str(min(made.intra_op_num_threads, 1024))
+    if not functions().secateur_has(given.get("isa", "").encode()):
+        raise ValueError(f"isa is {given['isa']!r}, instructions that this processor has not")
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
     made.add_provider_for_devices(devices[:1], given)
-    try:
-        return onnxruntime.InferenceSession(source, made)
-    except Exception as error:
-        if "secateur: `" in str(error):
-            raise ValueError(str(error)[str(error).index("secateur: `") :]) from error
-        raise
+    return onnxruntime.InferenceSession(source, made)
+
+
+def checked(options: Mapping[str, object]) -> dict[str, str]:
+    """Return options as the provider reads them. Raises ValueError where there is no such option or value."""
+    given = {key: str(int(value) if isinstance(value, bool) else value) for key, value in options.items()}
+    for key, value in given.items():
+        if key not in OPTIONS:
+            close = difflib.get_close_matches(key, OPTIONS, n=1)
+            known = "; ".join(f"{name} is {' or '.join(filter(None, of))}: {what}" for name, (of, what) in OPTIONS.items())
+            raise ValueError(
+                f"secateur_runtime has no option {key!r}" + (f"; did you mean {close[0]!r}?" if close else f": {known}")
+            )
+        if value not in OPTIONS[key][0]:
+            raise ValueError(f"{key} is {value!r}; it can be {' or '.join(filter(None, OPTIONS[key][0]))}")
+    return given
