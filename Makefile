@@ -10,7 +10,7 @@ JOBS ?= auto
 TEST := -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 DEMO := --model.width 0.125 --steps 800 --batch 16 --seed 0
 
-.PHONY: demo test test-slow test-newest test-oldest check setup lock python clean
+.PHONY: demo test test-runtime test-slow test-newest test-oldest check setup lock python clean
 
 setup: $(READY)
 
@@ -23,9 +23,10 @@ define environment
 $(PYTHON) -m venv $(1)
 $(1)/bin/python -m pip install --quiet --upgrade $(2) "pip>=25.3"
 $(1)/bin/python -m pip install --quiet $(2) $(if $(2),--build-constraint $(lastword $(2))) --editable . --group dev
+$(1)/bin/python -m pip install --quiet $(2) $(if $(2),--build-constraint $(lastword $(2))) ./runtime
 endef
 
-$(READY): pyproject.toml $(LOCK) | python
+$(READY): pyproject.toml $(LOCK) $(wildcard runtime/native/* runtime/*.py runtime/pyproject.toml runtime/src/*/*.py) | python
 	$(call environment,$(VENV),$(addprefix --constraint ,$(LOCK))) \
 		|| { $(if $(LOCK),echo "Not installed. Where $(LOCK) names what this machine cannot have: make setup LOCK=" >&2;) exit 1; }
 	touch $@
@@ -41,8 +42,12 @@ demo: $(READY)
 	$(BIN)/secateur train dense $(DEMO) --out runs/demo/dense
 	$(BIN)/secateur train adapmtl $(DEMO) --method.density 0.1 --out runs/demo/adapmtl
 
-test: $(READY)
+test: $(READY) test-runtime
 	OMP_NUM_THREADS=1 $(BIN)/python $(TEST)
+
+# The provider for ONNX Runtime as it is installed.
+test-runtime: $(READY)
+	cd runtime && OMP_NUM_THREADS=1 ../$(BIN)/python -m pytest -q tests
 
 test-slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python $(TEST) --slow

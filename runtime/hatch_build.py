@@ -29,19 +29,42 @@ TARGETS = {
 # Kernels are compiled once an instruction set, each with its own flags.
 KERNELS = {
     "x86_64": {
-        "avx512": ["-DISA_AVX512=1", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx2", "-mfma"],
+        "avx512": [
+            "-DISA_AVX512=1",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-mavx2",
+            "-mfma",
+        ],
         "avx2": ["-DISA_AVX2=1", "-mavx2", "-mfma"],
         "portable": [],
     },
     "aarch64": {"neon": ["-DISA_NEON=1"], "portable": []},
 }
-FLAGS = """-std=c++17 -O2 -fno-exceptions -fno-rtti -fno-threadsafe-statics -fvisibility=hidden -fno-math-errno
--ffp-contract=fast -fno-sanitize=all -g0 -Wall -Wextra -Werror""".split()
+FLAGS = [
+    "-std=c++17",
+    "-O2",
+    "-fno-exceptions",
+    "-fno-rtti",
+    "-fno-threadsafe-statics",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-ffp-contract=fast",
+    "-fno-sanitize=all",
+    "-g0",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+]
 
 
 def here() -> str:
     """Return the target that is this machine."""
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(
+        platform.machine().lower(), platform.machine().lower()
+    )
     system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
     return f"{machine}-{system}"
 
@@ -90,7 +113,9 @@ class Library(BuildHookInterface):
         if self.target_name != "wheel":
             return
         target = os.environ.get("SECATEUR_TARGET") or here()
-        library = compile_library(target, ROOT / ("build/" + target) if version != "editable" else ROOT / "src/secateur_runtime")
+        library = compile_library(
+            target, ROOT / ("build/" + target) if version != "editable" else ROOT / "src/secateur_runtime"
+        )
         build_data["tag"] = f"py3-none-{TARGETS[target][1]}"
         build_data["pure_python"] = False
         if version != "editable":

@@ -50,11 +50,15 @@ def main():
             def write(density, pattern, c=c, o=o, k=k, s=s, d=d, height=height, width=width):
                 weights = sparse((o, c, k, k), density, np.random.default_rng(0), pattern)
                 pads = [d * (k // 2)] * 4
-                path.write_bytes(conv([1, c, height, width], weights, strides=[s, s], pads=pads, dilations=[d, d]))
+                path.write_bytes(
+                    conv([1, c, height, width], weights, strides=[s, s], pads=pads, dilations=[d, d])
+                )
                 return np.count_nonzero(weights)
 
             write(1, 1)
-            dense = {engine: apart(engine, path, seconds=arguments.seconds)[0] for engine in arguments.engines}
+            dense = {
+                engine: apart(engine, path, seconds=arguments.seconds)[0] for engine in arguments.engines
+            }
             best = min(dense.values(), default=float("nan"))
             print(f"{name:20}", *(f"{engine} {ms:.3f}" for engine, ms in dense.items()), end="  ")
             for pattern in arguments.patterns:
@@ -62,7 +66,11 @@ def main():
                     nonzeros = write(density, pattern)
                     ms, clean, _ = apart("secateur:force=1", path, seconds=arguments.seconds)
                     rate = nonzeros * -(-height // s) * -(-width // s) / ms / 1e6
-                    print(f"| {pattern}x1 {density}: {ms:.3f} {best / ms:.1f}x {rate:.0f}G ({clean})", end=" ", flush=True)
+                    print(
+                        f"| {pattern}x1 {density}: {ms:.3f} {best / ms:.1f}x {rate:.0f}G ({clean})",
+                        end=" ",
+                        flush=True,
+                    )
             print()
 
 

@@ -10,10 +10,10 @@ import tempfile
 from pathlib import Path
 
 import torch
-from timing import apart
 from torch import nn
 
 from secateur.zoo import deeplab_resnet34
+from timing import apart
 
 
 def build(density: float, pattern: int, path: Path) -> None:
@@ -61,11 +61,16 @@ def main() -> None:
     for threads in arguments.threads:
         dense = apart("openvino", file(1.0, 1), threads, arguments.seconds)
         stock = apart("onnxruntime", file(1.0, 1), threads, arguments.seconds)
-        print(f"{threads} threads, dense: OpenVINO {dense[0]:.1f} ms ({dense[1]} clean), ONNX Runtime {stock[0]:.1f} ms ({stock[1]})")
+        print(
+            f"{threads} threads, dense: OpenVINO {dense[0]:.1f} ms ({dense[1]} clean), ONNX Runtime {stock[0]:.1f} ms ({stock[1]})"
+        )
         for pattern in arguments.patterns:
             for density in arguments.densities:
                 ms, clean, megabytes = apart("secateur", file(density, pattern), threads, arguments.seconds)
-                print(f"  {pattern}x1 {density:.2f}: {ms:.1f} ms, {dense[0] / ms:.2f}x ({clean} clean), {megabytes:.0f} MB resident", flush=True)
+                print(
+                    f"  {pattern}x1 {density:.2f}: {ms:.1f} ms, {dense[0] / ms:.2f}x ({clean} clean), {megabytes:.0f} MB resident",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

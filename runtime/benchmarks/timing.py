@@ -44,7 +44,13 @@ def engine(name, path, threads):
         import openvino
 
         model = openvino.Core().compile_model(
-            str(path), "CPU", {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+            str(path),
+            "CPU",
+            {
+                "INFERENCE_NUM_THREADS": threads,
+                "INFERENCE_PRECISION_HINT": "f32",
+                "PERFORMANCE_HINT": "LATENCY",
+            },
         )
         feeds = [random.standard_normal(tuple(i.shape)).astype(np.float32) for i in model.inputs]
         request = model.create_infer_request()
@@ -59,9 +65,14 @@ def engine(name, path, threads):
         import secateur_runtime
 
         extra = dict(part.split("=") for part in name.split(":")[1:])
-        session = secateur_runtime.session(str(path), threads=threads, options=extra, session_options=options, strict=True)
+        session = secateur_runtime.session(
+            str(path), threads=threads, options=extra, session_options=options, strict=True
+        )
         if os.environ.get("REPORT"):
-            session.run(None, {i.name: random.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()})
+            session.run(
+                None,
+                {i.name: random.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()},
+            )
     feeds = {i.name: random.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()}
     return lambda: session.run(None, feeds)
 
@@ -69,7 +80,9 @@ def engine(name, path, threads):
 def apart(name, path, threads=1, seconds=3.0):
     """(milliseconds, clean samples, megabytes resident) of an engine in a process of its own."""
     code = [sys.executable, __file__, name, str(path), str(threads), str(seconds)]
-    done = subprocess.run(code, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    done = subprocess.run(
+        code, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])

@@ -102,7 +102,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   if (few) {
     ours = double(census.nonzeros) * cycle * 1.3 + double(layer.outputs) * 6 * cycle;
   } else if (choice->direct) {
-    ours += sums * 5 * cycle;
+    ours += sums * 8 * cycle;
   } else {
     ours += double(census.live_rows) * vectors * 3 * cycle * double(panels) + sums * (2 * blocks + 6) * cycle;
     if (layer.taps() > 1) ours += vectors * double(layer.taps()) * 8 * cycle;
@@ -111,7 +111,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle * 1.2;
   ours += 3000;  // a node's own overhead
   double dense = macs / (rate * (layer.groups > 1 && per_group < 8 ? 0.5 : 0.85));
-  if (few) dense = at_least(dense, double(census.weights) * 4 / 20);
+  if (few) dense = at_least(dense, double(census.weights) * 4 / 60);
   dense += 2000 + sums * 1 * cycle;
   cost->ours = ours * 1e-6;
   cost->dense = dense * 1e-6;

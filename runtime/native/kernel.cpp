@@ -110,6 +110,7 @@ void packed_tile(const Job& job, const Panel& panel, Tile* tile, Scratch s) {
   view(*tile, job.height, job.width, 0, 0, &tile->out);
   for (int64_t o = 0; o < panel.outputs; o++) {
     vec c[T];
+    if (o + 8 < panel.outputs) announce(job, *tile, panel.output + o + 8);
     for (int t = 0; t < T; t++) c[t] = load<vec>(s.sums + o * pitch + t * V);
     finish<T>(job, *tile, panel.output + o, c);
   }

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from models import helper, model, same, sparse
 
 import secateur_runtime
+from models import helper, model, same, sparse
 
 RANDOM = np.random.default_rng(0)
 node = helper.make_node
@@ -21,7 +21,9 @@ def test_gemm(rows, transposed, known):
     w = sparse((70, 50), 0.2)
     constants = {"w": w.T.copy() if transposed else w, "c": normal(50)}
     data = model(
-        [node("Gemm", ["x", "w", "c"], ["y"], transB=transposed, alpha=0.5, beta=2.0)], {"x": [rows if known else None, 70]}, constants
+        [node("Gemm", ["x", "w", "c"], ["y"], transB=transposed, alpha=0.5, beta=2.0)],
+        {"x": [rows if known else None, 70]},
+        constants,
     )
     for threads in (1, 3):
         same(data, {"x": normal(rows, 70)}, threads=threads)
@@ -35,7 +37,9 @@ def test_matmul(leading, share):
 
 
 def test_a_large_matrix_in_several_blocks_and_panels():
-    data = model([node("MatMul", ["x", "w"], ["y"])], {"x": [None, None, 1500]}, {"w": sparse((1500, 2300), 0.02)})
+    data = model(
+        [node("MatMul", ["x", "w"], ["y"])], {"x": [None, None, 1500]}, {"w": sparse((1500, 2300), 0.02)}
+    )
     for shape in [(1, 130, 1500), (2, 3, 1500)]:
         same(data, {"x": normal(*shape)}, threads=2)
 
@@ -86,11 +90,19 @@ def test_fused(name, kind):
     session = same(data, {"x": normal(*x), **({"r": normal(*y)} if added else {})})
     (layer,) = secateur_runtime.report(session).layers
     # ONNX Runtime itself makes one node of a Gelu in pieces, and of an addition to a matrix of two axes.
-    wanted = 1 if name == "gelu in pieces" else len(ACTIVATIONS[name]) - (kind == "tiny" and name.startswith("add"))
+    wanted = (
+        1
+        if name == "gelu in pieces"
+        else len(ACTIVATIONS[name]) - (kind == "tiny" and name.startswith("add"))
+    )
     assert f" {wanted} fused" in layer.note, layer  # all of it
 
 
-@pytest.mark.parametrize("r", [(2, 6, 5, 7), (1, 6, 1, 1), (6, 1, 1), (1,), (5, 7), (2, 1, 5, 7), (1, 6, 5, 1), (1, 1, 1, 7)], ids=str)
+@pytest.mark.parametrize(
+    "r",
+    [(2, 6, 5, 7), (1, 6, 1, 1), (6, 1, 1), (1,), (5, 7), (2, 1, 5, 7), (1, 6, 5, 1), (1, 1, 1, 7)],
+    ids=str,
+)
 @pytest.mark.parametrize("known", [True, False])
 def test_added_tensors_are_broadcast(r, known):
     nodes = [node("Conv", ["x", "w"], ["c"]), node("Add", ["c", "r"], ["a"]), node("Relu", ["a"], ["y"])]
@@ -105,19 +117,36 @@ def test_sums_are_broadcast_where_they_are_the_smaller():
     same(data, {"x": normal(1, 8, 1, 1), "r": normal(2, 6, 9, 4)})
     nodes = [node("MatMul", ["x", "w"], ["c"]), node("Add", ["c", "r"], ["y"])]
     data = model(nodes, {"x": [None] * 3, "r": [None] * 3}, {"w": sparse((8, 6), 0.3)})
-    for x, r in [((1, 3, 8), (4, 3, 6)), ((4, 3, 8), (1, 3, 6)), ((4, 3, 8), (4, 1, 6)), ((4, 3, 8), (4, 3, 1)), ((4, 1, 8), (1, 5, 1))]:
+    for x, r in [
+        ((1, 3, 8), (4, 3, 6)),
+        ((4, 3, 8), (1, 3, 6)),
+        ((4, 3, 8), (4, 1, 6)),
+        ((4, 3, 8), (4, 3, 1)),
+        ((4, 1, 8), (1, 5, 1)),
+    ]:
         same(data, {"x": normal(*x), "r": normal(*r)})
 
 
 def test_a_constant_is_added_to_the_bias():
     for shape in [(6, 1, 1), (1, 6, 1, 1), (1,), (6, 5, 7)]:
-        nodes = [node("Conv", ["x", "w", "b"], ["c"]), node("Add", ["k", "c"], ["a"]), node("Relu", ["a"], ["y"])]
-        data = model(nodes, {"x": [2, 8, 5, 7]}, {"w": sparse((6, 8, 1, 1), 0.3), "b": normal(6), "k": normal(*shape)})
+        nodes = [
+            node("Conv", ["x", "w", "b"], ["c"]),
+            node("Add", ["k", "c"], ["a"]),
+            node("Relu", ["a"], ["y"]),
+        ]
+        data = model(
+            nodes, {"x": [2, 8, 5, 7]}, {"w": sparse((6, 8, 1, 1), 0.3), "b": normal(6), "k": normal(*shape)}
+        )
         same(data, {"x": normal(2, 8, 5, 7)})
 
 
 def test_one_addition_of_two_of_ours_is_fused_once():
-    nodes = [node("Conv", ["x", "w"], ["a"]), node("Conv", ["x", "v"], ["b"]), node("Add", ["a", "b"], ["c"]), node("Relu", ["c"], ["y"])]
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("Conv", ["x", "v"], ["b"]),
+        node("Add", ["a", "b"], ["c"]),
+        node("Relu", ["c"], ["y"]),
+    ]
     data = model(nodes, {"x": [1, 8, 9, 9]}, {"w": sparse((6, 8, 1, 1), 0.3), "v": sparse((6, 8, 1, 1), 0.3)})
     same(data, {"x": normal(1, 8, 9, 9)}, claimed=2)
 

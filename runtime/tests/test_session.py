@@ -7,16 +7,18 @@ import warnings
 import numpy as np
 import onnxruntime
 import pytest
-from models import close, conv, ours, sparse, stock
 
 import secateur_runtime
+from models import close, conv, ours, sparse, stock
 
 where = sys.modules["secateur_runtime.library"]  # the module; the package has a function of that name
 PADS = {"pads": [1, 1, 1, 1]}
 
 
 def pruned(density=0.1, channels=128):
-    return conv([1, channels, 31, 41], sparse((channels, channels, 3, 3), density, np.random.default_rng(0)), **PADS)
+    return conv(
+        [1, channels, 31, 41], sparse((channels, channels, 3, 3), density, np.random.default_rng(0)), **PADS
+    )
 
 
 def image(channels=128):
@@ -69,7 +71,9 @@ def test_an_option_that_there_is_none_of():
         secateur_runtime.session(pruned(), threads=0)
 
 
-@pytest.mark.parametrize(("key", "value"), [("share", 3), ("share", -1), ("force", 2), ("isa", "sse9"), ("share", "x")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("share", 3), ("share", -1), ("force", 2), ("isa", "sse9"), ("share", "x")]
+)
 def test_a_value_that_an_option_cannot_have(key, value):
     with pytest.raises(ValueError, match=key):
         secateur_runtime.session(pruned(), options={key: value}, strict=True)

@@ -30,7 +30,9 @@ def version() -> tuple[int, ...]:
     try:
         import onnxruntime
     except ImportError as error:
-        raise Unsupported(f"onnxruntime cannot be imported ({error}); run: pip install 'onnxruntime>=1.24.3'") from error
+        raise Unsupported(
+            f"onnxruntime cannot be imported ({error}); run: pip install 'onnxruntime>=1.24.3'"
+        ) from error
     parts = onnxruntime.__version__.split("+")[0].split(".")[:3]
     return tuple(int("".join(c for c in part if c.isdigit()) or 0) for part in parts)
 
@@ -51,7 +53,9 @@ def register() -> str:
         except Unsupported:
             raise
         except Exception as error:  # onnxruntime's own classes have no common base
-            raise Unsupported(f"onnxruntime {onnxruntime.__version__} does not load {library()}: {error}") from error
+            raise Unsupported(
+                f"onnxruntime {onnxruntime.__version__} does not load {library()}: {error}"
+            ) from error
     return PROVIDER
 
 

@@ -41,11 +41,15 @@ class Report:
         if not self.instructions:
             return "this session runs without secateur-runtime"
         width = max([len(layer.name) for layer in self.layers] + [5])
-        lines = [f"{ours} of {len(self.layers)} convolutions and matrices run by secateur ({self.instructions})"]
+        lines = [
+            f"{ours} of {len(self.layers)} convolutions and matrices run by secateur ({self.instructions})"
+        ]
         if not ours:
             lines[0] += "; the model runs as in plain ONNX Runtime"
         if self.layers:
-            lines.append(f"{'layer':{width}}  {'density':>7}  {'best ms':>8}  {'runs':>5}  kernel, or why it is left")
+            lines.append(
+                f"{'layer':{width}}  {'density':>7}  {'best ms':>8}  {'runs':>5}  kernel, or why it is left"
+            )
         for layer in self.layers:
             density = f"{100 * layer.density:6.1f}%" if layer.density else "      -"
             best = f"{layer.best:8.3f}" if layer.calls else "       -"

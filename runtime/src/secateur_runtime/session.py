@@ -55,7 +55,9 @@ def session(
     except Unsupported as reason:
         if strict:
             raise
-        warnings.warn(f"{reason}. The model runs without secateur-runtime, at ONNX Runtime's own speed.", stacklevel=2)
+        warnings.warn(
+            f"{reason}. The model runs without secateur-runtime, at ONNX Runtime's own speed.", stacklevel=2
+        )
         return onnxruntime.InferenceSession(source, made, providers=["CPUExecutionProvider"])
     if session_options is None:
         made.log_severity_level = 3  # it warns of every session in which two providers share the work
@@ -74,9 +76,12 @@ def checked(options: Mapping[str, object]) -> dict[str, str]:
     for key, value in given.items():
         if key not in OPTIONS:
             close = difflib.get_close_matches(key, OPTIONS, n=1)
-            known = "; ".join(f"{name} is {' or '.join(filter(None, of))}: {what}" for name, (of, what) in OPTIONS.items())
+            known = "; ".join(
+                f"{name} is {' or '.join(filter(None, of))}: {what}" for name, (of, what) in OPTIONS.items()
+            )
             raise ValueError(
-                f"secateur_runtime has no option {key!r}" + (f"; did you mean {close[0]!r}?" if close else f": {known}")
+                f"secateur_runtime has no option {key!r}"
+                + (f"; did you mean {close[0]!r}?" if close else f": {known}")
             )
         if value not in OPTIONS[key][0]:
             raise ValueError(f"{key} is {value!r}; it can be {' or '.join(filter(None, OPTIONS[key][0]))}")
