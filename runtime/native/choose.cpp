@@ -23,6 +23,23 @@ double peak(const Kernels* kernels) {
   return rate;
 }
 
+// The part of a kernel's multiply-adds that does not fall on padding.
+double inside(const Layer& layer, const int64_t* in, const int64_t* before, const int64_t* out) {
+  double part = 1;
+  for (int a = 0; a < 2; a++) {
+    double sum = 0;
+    for (int64_t k = 0; k < layer.kernel[a]; k++) {
+      int64_t first = before[a] - k * layer.dilation[a], last = first + in[a] - 1, s = layer.stride[a];
+      first = first > 0 ? (first + s - 1) / s : 0;
+      last = last < 0 ? -1 : last / s;
+      last = last < out[a] - 1 ? last : out[a] - 1;
+      sum += last >= first ? double(last - first + 1) : 0;
+    }
+    part *= sum / double(layer.kernel[a] * out[a]);
+  }
+  return part;
+}
+
 int share_index(int share) { return share == 4 ? 2 : share == 2 ? 1 : 0; }
 
 }  // namespace
@@ -46,7 +63,7 @@ Sizes sizes(const Layer& layer) {
 
 bool choose(const Layer& layer, const Census& census, const Sizes& in, const Session& session, Choice* choice, Cost* cost) {
   const Kernels& k = *session.kernels;
-  int64_t size[2] = {1, in.width}, before[2];
+  int64_t size[2] = {1, in.width}, before[2] = {};
   if (layer.kind == Kind::convolution && !output_size(layer, in.height, in.width, before, size)) return false;
   if (!size[0] || !size[1]) return false;
   if (layer.stride[0] > kPhases || layer.stride[0] * layer.stride[1] > kPhases || layer.taps() > 4096) return false;
@@ -74,6 +91,8 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
 
   double per_output = double(census.nonzeros) / double(layer.outputs);
   choice->direct = layer.pointwise() && !matrix && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
+  choice->depthwise = !matrix && layer.inputs == 1 && layer.outputs == layer.groups && density > 0.5;
+  for (int i = 0; i < layer.step_count; i++) choice->depthwise &= layer.steps[i].op != Op::add;
   int most = k.vectors[best];
   // Vectors of rows that a block has. A little more than the first cache holds does no harm, fewer visits to the sums help.
   int64_t budget = (session.cache < (64 << 10) ? session.cache * 6 / 5 : session.cache * 4 / 5) / (k.lanes * 4);
@@ -95,11 +114,17 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
 
   // Costs in nanoseconds: of multiply-adds, of packing, of sums that go to the second cache and back, of writing.
   const double rate = peak(&k), cycle = k.lanes / rate;  // a cycle is what one vector of multiply-adds takes
-  const double macs = double(census.weights) * pixels;
+  const int64_t input[2] = {in.height, in.width};
+  const double used = layer.kind == Kind::matrix ? 1 : inside(layer, input, before, size);
+  const double macs = double(census.weights) * pixels * used;
   const double sums = double(layer.outputs) * vectors;
-  double ours = entries[best] * pixels / rate / kReach[best];
+  double reach = kReach[best] * (choice->direct ? 0.65 : 1);
+  double ours = entries[best] * pixels * (layer.cut(0) ? layer.cut(1) ? used : (1 + used) / 2 : 1) / rate / reach;
   double blocks = at_least(double(rows) / choice->block, 1);
-  if (few) {
+  if (choice->depthwise) {
+    double lines = double(layer.outputs * in.batch) * double(size[0]) * double((size[1] + k.lanes - 1) / k.lanes);
+    ours = lines * (double(layer.taps()) * 1.2 + 4) * cycle;
+  } else if (few) {
     ours = double(census.nonzeros) * cycle * 1.3 + double(layer.outputs) * 6 * cycle;
   } else if (choice->direct) {
     ours += sums * 8 * cycle;
@@ -110,11 +135,12 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);
   if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle * 1.2;
   ours += 3000;  // a node's own overhead
-  double dense = macs / (rate * (layer.groups > 1 && per_group < 8 ? 0.5 : 0.85));
+  double dense = macs / (rate * (layer.groups > 1 && per_group < 8 ? 0.5 : matrix ? 0.9 : 1));
   if (few) dense = at_least(dense, double(census.weights) * 4 / 60);
   dense += 2000 + sums * 1 * cycle;
   cost->ours = ours * 1e-6;
   cost->dense = dense * 1e-6;
+  cost->depthwise = choice->depthwise;
   cost->border = matrix ? 0 : (inputs + pixels * double(layer.outputs)) * 4 / 8 * 1e-6 / 2;
   return true;
 }

@@ -14,6 +14,7 @@ Sizes sizes(const Layer& layer);
 // Milliseconds on one thread.
 struct Cost {
   double ours = 0, dense = 0;
+  bool depthwise = false;
   double border = 0;  // of turning the input and the output from and to the blocked layout of ONNX Runtime's convolutions
 };
 

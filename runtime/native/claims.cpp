@@ -2,6 +2,7 @@
 #include "claims.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "choose.h"
 
@@ -42,21 +43,43 @@ bool consider(const Reader& reader, const Session& session, const Node* node, Ca
   return choose(layer, out->census, sizes(layer), session, &choice, &out->cost);
 }
 
-// Is a convolution that is left to ONNX Runtime beside this one, so that layouts are turned at the border?
-double borders(const Reader& reader, const Candidate& c, const Array<Candidate*>& all) {
-  const Node* users[kEnds] = {};
+const ValueInfo* end(const Reader& reader, const Candidate& c) {
   const ValueInfo* out[kEnds] = {};
+  return reader.outputs(c.match.nodes[c.match.node_count - 1], out) == 1 ? out[0] : nullptr;
+}
+
+bool same(const Reader& reader, const ValueInfo* a, const ValueInfo* b) {
+  const char *x = nullptr, *y = nullptr;
+  return a && b && reader.api.ok(reader.api.name(a, &x)) && reader.api.ok(reader.api.name(b, &y)) && x && y && !strcmp(x, y);
+}
+
+// Of the two sides of a piece, the share that touches convolutions of ONNX Runtime (`ours` false), or pieces of ours.
+double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& all, bool ours) {
+  const Node* users[kEnds] = {};
+  const ValueInfo* out = end(reader, c);
   double share = 0;
-  if (reader.outputs(c.match.nodes[c.match.node_count - 1], out) == 1) {
-    int n = reader.consumers(out[0], users);
-    for (int i = 0; i < n; i++) {
-      if (!reader.is(users[i], "Conv")) continue;
-      bool ours = false;
-      for (const Candidate* other : all) ours |= other->claimed && other->match.nodes[0] == users[i];
-      if (!ours) share = 0.5;
+  int n = out ? reader.consumers(out, users) : 0;
+  bool behind = false;
+  for (int i = 0; i < n; i++) {
+    if (!reader.is(users[i], "Conv")) continue;
+    bool is_ours = false;
+    for (const Candidate* other : all) is_ours |= other->claimed && other->match.nodes[0] == users[i];
+    behind |= is_ours == ours;
+  }
+  if (behind) share += 0.5;
+  for (const Candidate* other : all) {
+    if (other->match.layer.kind == Kind::convolution && other->claimed == ours && same(reader, end(reader, *other), c.match.x)) {
+      share += 0.5;
+      break;
     }
   }
-  return share * c.cost.border;
+  return share;
+}
+
+// Does it pay? A depthwise layer does where it spares turning the layout between two of ours.
+bool pays(const Reader& reader, const Candidate& c, const Array<Candidate*>& all) {
+  if (c.cost.depthwise) return sides(reader, c, all, true) == 1 && c.cost.ours <= kMargin * (c.cost.dense + 2 * c.cost.border);
+  return c.cost.ours + sides(reader, c, all, false) * c.cost.border <= kMargin * c.cost.dense;
 }
 
 }  // namespace
@@ -93,7 +116,7 @@ Status* claim(const Reader& given, Session& session, const Graph* graph, Support
   for (bool changed = true; changed && !session.options.force;) {
     changed = false;
     for (Candidate* c : found) {
-      if (!c->claimed || c->cost.ours + borders(reader, *c, found) <= kMargin * c->cost.dense) continue;
+      if (!c->claimed || pays(reader, *c, found)) continue;
       c->claimed = false;
       changed = true;
     }

@@ -1,4 +1,5 @@
 // One unit of work in one instruction set; this file is compiled once for each.
+#include "depthwise.h"
 #include "epilogue.h"
 #include "extra.h"
 #include "visits.h"
@@ -214,7 +215,7 @@ void unit(const Job& job, int64_t index, void* memory) {
 extern const Kernels table;
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
-const Kernels table = {TEXT(ISA), V, kTogether, {kMost[0], kMost[1], kMost[2]}, unit, phases, tiny, broadcast, dense_rate};
+const Kernels table = {TEXT(ISA), V, kTogether, {kMost[0], kMost[1], kMost[2]}, unit, phases, depthwise, tiny, broadcast, dense_rate};
 
 }  // namespace ISA
 }  // namespace secateur

@@ -221,6 +221,10 @@ bool pack(const Layer& layer, const Choice& choice, Packed* out) {
   out->choice = choice;
   if (!out->bias.resize(size_t(layer.outputs) + 64)) return false;
   for (int64_t o = 0; o < layer.outputs; o++) out->bias[size_t(o)] = layer.bias_of(o);
+  if (choice.depthwise) {
+    out->nonzeros = out->stored = layer.outputs * layer.rows();
+    return out->dense.append(layer.weights, size_t(out->stored));
+  }
   Packer packer(layer, out);
   int64_t per_group = layer.outputs / layer.groups, units = (per_group + choice.share - 1) / choice.share;
   int64_t panels = choice.panels < units ? choice.panels : units;

@@ -19,6 +19,7 @@ struct Choice {
   int block = 128;             // rows that lie in the first cache at a time
   bool direct = false;         // a small 1x1 layer: rows are read where they lie
   bool tiny = false;           // a matrix for at most kTinyRows rows of input
+  bool depthwise = false;      // one channel each, dense
   int panels = 1;              // parts of the outputs that run beside each other
 };
 
@@ -50,12 +51,13 @@ struct Packed {
   Array<uint32_t> channels;
   Array<uint8_t> stream;
   Array<float> bias;
+  Array<float> dense;  // weights of a depthwise layer
   int64_t nonzeros = 0, stored = 0;  // of the weights, and with the zeros that sharing stores
   int64_t sums = 0;                  // rows of sums that a panel needs at most
   int64_t live_rows = 0;
   int64_t bytes() const {
     return int64_t(stream.size() + channels.size() * 4 + rows.size() * sizeof(Rows) + groups.size() * sizeof(Group) +
-                   bias.size() * 4);
+                   (bias.size() + dense.size()) * 4);
   }
 };
 
@@ -104,6 +106,7 @@ struct Kernels {
   int vectors[3];  // most in a tile, for 1, 2 and 4 outputs that share
   void (*unit)(const Job&, int64_t unit, void* scratch);
   void (*phases)(const Job&, int64_t channel, float* out);              // of one channel of one image: batch * channels + channel
+  void (*depthwise)(const Job&, int64_t unit, void* scratch);           // of one channel of one image
   void (*tiny)(const Job&, const float* rows, int64_t panel);           // rows: x as [input][1, 4 or 8]
   void (*broadcast)(const Layer&, int step, const Broadcast&);  // a step and what follows it, where the addition is larger
   double (*dense_rate)();                                               // multiply-adds a nanosecond that the processor can do

@@ -108,7 +108,7 @@ Status* compile_one(OurEp& ep, const Graph* graph, const Node* fused, Piece* pie
   snprintf(piece->name, sizeof piece->name, "%s", reader.name(nodes[first]));
   Guard guard(ep.session.lock);
   if (Record* r = ep.session.record(piece->name)) {
-    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ",
+    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ",
              choice.share, ep.session.kernels->name, choice.vectors, choice.lanes, found.node_count - 1);
     r->bytes = piece->packed.bytes();
   }
