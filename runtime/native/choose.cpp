@@ -123,7 +123,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   double blocks = at_least(double(rows) / choice->block, 1);
   if (choice->depthwise) {
     double lines = double(layer.outputs * in.batch) * double(size[0]) * double((size[1] + k.lanes - 1) / k.lanes);
-    ours = lines * (double(layer.taps()) * 1.2 + 4) * cycle;
+    ours = (lines * (double(layer.taps()) * 2 + 6) + double(layer.outputs * in.batch) * double(layer.taps()) * 6) * cycle;
   } else if (few) {
     ours = double(census.nonzeros) * cycle * 1.3 + double(layer.outputs) * 6 * cycle;
   } else if (choice->direct) {

@@ -86,6 +86,21 @@ static __attribute__((noinline)) vec added_vector(const Job& job, const Tile& ti
   return v;
 }
 
+template <int T>
+INLINE void step_all(const Step& step, vec (&c)[T]) {
+  if (step.op == Op::relu) {
+    for (int t = 0; t < T; t++) c[t] = c[t] < 0.f ? vec{} : c[t];
+  } else if (step.op == Op::clip) {
+    vec low = splat(step.a), high = splat(step.b);
+    for (int t = 0; t < T; t++) c[t] = c[t] < low ? low : c[t] > high ? high : c[t];
+  } else {
+    vec held[T];
+    for (int t = 0; t < T; t++) held[t] = c[t];
+    activate(step, held, T);
+    for (int t = 0; t < T; t++) c[t] = held[t];
+  }
+}
+
 // Asks for the lines of y that an output will be written to: they come from far away.
 INLINE void announce(const Job& job, const Tile& tile, int64_t output) {
   const float* to = job.y + (tile.image * job.layer->outputs + output) * job.height * job.width;
@@ -102,16 +117,8 @@ INLINE void finish(const Job& job, const Tile& tile, int64_t output, vec (&c)[T]
       for (int t = 0; t < T; t++) c[t] += load<vec>(from + tile.out.segments[t * V].offset);
     } else if (step.op == Op::add) {
       for (int t = 0; t < T; t++) c[t] += added_vector(job, tile, output, t);
-    } else if (step.op == Op::relu) {
-      for (int t = 0; t < T; t++) c[t] = c[t] < 0.f ? vec{} : c[t];
-    } else if (step.op == Op::clip) {
-      vec low = splat(step.a), high = splat(step.b);
-      for (int t = 0; t < T; t++) c[t] = c[t] < low ? low : c[t] > high ? high : c[t];
     } else {
-      vec held[T];
-      for (int t = 0; t < T; t++) held[t] = c[t];
-      activate(step, held, T);
-      for (int t = 0; t < T; t++) c[t] = held[t];
+      step_all<T>(step, c);
     }
   }
   float* to = job.y + (tile.image * job.layer->outputs + output) * job.height * job.width;

@@ -44,7 +44,9 @@ static void run_all(Job& job, const Kernels& k, void* scratch, float* made) {
     for (int64_t c = 0; c < job.batch * job.layer->groups * job.layer->inputs; c++) strided ? k.phases(job, c, made) : widen(job, c, made);
     job.source = made;
   }
-  for (int64_t u = 0; u < job.units; u++) k.unit(job, u, scratch);
+  bool depthwise = job.packed->choice.depthwise;
+  int64_t units = depthwise ? job.batch * job.layer->groups : job.units;
+  for (int64_t u = 0; u < units; u++) depthwise ? k.depthwise(job, u, scratch) : k.unit(job, u, scratch);
 }
 
 static double expected(const Layer& l, const Job& job, const float* w, int64_t n, int64_t o, int64_t y, int64_t x) {
@@ -71,6 +73,7 @@ static void check(const Kernels& k, int times) {
     l.groups = next(4) ? 1 : 1 + next(3);
     l.inputs = 1 + next(40);
     l.outputs = l.groups * (1 + next(30));
+    if (next(5) == 0) l.inputs = 1, l.outputs = l.groups = 1 + next(9);
     for (int a = 0; a < 2; a++) {
       l.kernel[a] = 1 + next(3), l.stride[a] = 1 + next(3), l.dilation[a] = next(2) ? 1 : 1 + next(10);
       l.before[a] = next(12), l.after[a] = next(12);
@@ -83,7 +86,7 @@ static void check(const Kernels& k, int times) {
     Sizes sizes{1 + next(2), 1 + next(30), 1 + next(70)};
     Array<float> w, x, y, made;
     put(w, size_t(l.outputs * l.rows()));
-    randomize(l, w, double(next(100)) / 100, 1 << next(3));
+    randomize(l, w, l.outputs == l.groups ? 1 : double(next(100)) / 100, 1 << next(3));
     l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1;
     l.shape.rank = 4;
     put(x, size_t(sizes.batch * l.groups * l.inputs * sizes.height * sizes.width));
