@@ -59,6 +59,7 @@ def engine(name, path, threads):
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.log_severity_level = 3
     if name == "onnxruntime":
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     else:

@@ -12,7 +12,7 @@ struct Piece : ort::ComputeInfo {
   Session* session = nullptr;
   Layer layer;  // its pointers to weights are void after packing
   Packed packed;
-  char name[128] = {};
+  size_t record = SIZE_MAX;  // its place among the session's
 };
 
 // One run: reads the inputs from the context and writes the output. Null is success.

@@ -105,9 +105,9 @@ Status* compile_one(OurEp& ep, const Graph* graph, const Node* fused, Piece* pie
       !pack(layer, choice, &piece->packed))
     return error("secateur: no memory to pack weights");
   layer.weights = layer.bias = layer.more_bias = nullptr;  // void from here on
-  snprintf(piece->name, sizeof piece->name, "%s", reader.name(nodes[first]));
   Guard guard(ep.session.lock);
-  if (Record* r = ep.session.record(piece->name)) {
+  if (Record* r = ep.session.record(reader.name(nodes[first]))) {
+    piece->record = size_t(r - ep.session.records.data());
     snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ",
              choice.share, ep.session.kernels->name, choice.vectors, choice.lanes, found.node_count - 1);
     r->bytes = piece->packed.bytes();

@@ -1,7 +1,6 @@
 """Small ONNX models with zeros, and the provider against ONNX Runtime's own."""
 
 import numpy as np
-import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
@@ -65,4 +64,4 @@ def same(data, feeds, claimed=1, **options):
     return session
 
 
-__all__ = ["close", "conv", "model", "onnx", "ours", "same", "sparse", "stock"]
+__all__ = ["close", "conv", "helper", "model", "numpy_helper", "ours", "same", "sparse", "stock"]

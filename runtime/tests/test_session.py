@@ -5,11 +5,12 @@ import threading
 import warnings
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 import secateur_runtime
-from models import close, conv, ours, sparse, stock
+from models import close, conv, helper, numpy_helper, ours, sparse, stock
 
 where = sys.modules["secateur_runtime.library"]  # the module; the package has a function of that name
 PADS = {"pads": [1, 1, 1, 1]}
@@ -133,3 +134,49 @@ def test_nothing_is_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         secateur_runtime.session(pruned(), threads=1)
+
+
+def test_the_weights_of_a_claimed_layer_are_dropped():
+    """What is packed is all that is kept: a layer's dense copy would be ten times as large."""
+    session = ours(pruned(density=0.02, channels=256))
+    (layer,) = secateur_runtime.report(session).layers
+    assert layer.bytes < 256 * 256 * 9 * 4 * 0.1
+
+
+def test_the_library_is_registered_once_however_often_it_is_asked():
+    assert secateur_runtime.register() == secateur_runtime.register()
+    where.register.cache_clear()
+    assert secateur_runtime.register() == secateur_runtime.PROVIDER
+    assert sum(device.ep_name == secateur_runtime.PROVIDER for device in onnxruntime.get_ep_devices()) == 1
+
+
+def test_more_threads_than_cores():
+    close(
+        ours(pruned(channels=32), threads=64).run(None, image(32))[0],
+        stock(pruned(channels=32)).run(None, image(32))[0],
+    )
+
+
+def test_layers_in_the_branches_of_an_if():
+    """What a branch reads from outside is an input of ours like any other; weights may stand outside too."""
+    w, v = sparse((8, 8, 3, 3), 0.2), sparse((8, 8, 3, 3), 0.2)
+    info = helper.make_tensor_value_info
+    branches = [
+        helper.make_graph(
+            [helper.make_node("Conv", ["x", weights], [f"c{i}"], **PADS), helper.make_node("Relu", [f"c{i}"], [f"y{i}"])],
+            f"b{i}", [], [info(f"y{i}", onnx.TensorProto.FLOAT, None)], constants,
+        )
+        for i, (weights, constants) in enumerate([("w", []), ("v", [numpy_helper.from_array(v, "v")])])
+    ]  # fmt: skip
+    choice = helper.make_node("If", ["which"], ["y"], then_branch=branches[0], else_branch=branches[1])
+    inputs = [info("x", onnx.TensorProto.FLOAT, [1, 8, 9, 9]), info("which", onnx.TensorProto.BOOL, [])]
+    outputs = [info("y", onnx.TensorProto.FLOAT, None)]
+    graph = helper.make_graph([choice], "g", inputs, outputs, [numpy_helper.from_array(w, "w")])
+    data = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10
+    ).SerializeToString()
+    x = np.random.default_rng(0).standard_normal((1, 8, 9, 9)).astype(np.float32)
+    session = ours(data)
+    for which in (True, False):
+        feeds = {"x": x, "which": np.array(which)}
+        close(session.run(None, feeds)[0], stock(data).run(None, feeds)[0])
