@@ -26,7 +26,7 @@ $(1)/bin/python -m pip install --quiet $(2) $(if $(2),--build-constraint $(lastw
 $(1)/bin/python -m pip install --quiet $(2) $(if $(2),--build-constraint $(lastword $(2))) ./runtime
 endef
 
-$(READY): pyproject.toml $(LOCK) $(wildcard runtime/native/* runtime/*.py runtime/pyproject.toml runtime/src/*/*.py) | python
+$(READY): pyproject.toml $(LOCK) $(wildcard runtime/native/*.* runtime/native/*/* runtime/*.py runtime/pyproject.toml runtime/src/*/*.py) | python
 	$(call environment,$(VENV),$(addprefix --constraint ,$(LOCK))) \
 		|| { $(if $(LOCK),echo "Not installed. Where $(LOCK) names what this machine cannot have: make setup LOCK=" >&2;) exit 1; }
 	touch $@

@@ -69,19 +69,25 @@ def here() -> str:
     return f"{machine}-{system}"
 
 
-def compile_library(target: str, folder: Path) -> Path:
+def compile_library(target: str, where: Path) -> Path:
     """Compile the library for a target into a folder; raises with the compiler's words where it cannot."""
     if target not in TARGETS:
         raise ValueError(f"secateur-runtime is built for {', '.join(TARGETS)}, not for {target}")
     triple, _, name = TARGETS[target]
     machine, system = target.split("-")
     compiler = [sys.executable, "-m", "ziglang", "c++", "-target", triple]
-    flags = FLAGS + ([] if system == "windows" else ["-fPIC"])
+    flags = (
+        FLAGS
+        + [f"-I{folder}" for folder in (NATIVE, NATIVE / "graph", NATIVE / "kernels")]
+        + ([] if system == "windows" else ["-fPIC"])
+    )
     with tempfile.TemporaryDirectory() as temporary:
-        jobs = [(source, Path(temporary) / f"{source.stem}.o", []) for source in sorted(NATIVE.glob("*.cpp"))]
+        jobs = [
+            (source, Path(temporary) / f"{source.stem}.o", []) for source in sorted(NATIVE.rglob("*.cpp"))
+        ]
         jobs = [job for job in jobs if job[0].stem != "kernel"]
         for isa, own in KERNELS[machine].items():
-            jobs.insert(0, (NATIVE / "kernel.cpp", Path(temporary) / f"kernel_{isa}.o", own))
+            jobs.insert(0, (NATIVE / "kernels/kernel.cpp", Path(temporary) / f"kernel_{isa}.o", own))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> str:
             source, out, own = job
@@ -93,9 +99,9 @@ def compile_library(target: str, folder: Path) -> Path:
         link = ["-shared", "-nostdlib++", "-s"]
         if system == "linux":
             link += [f"-Wl,--version-script={NATIVE / 'exports.map'}", "-Wl,-z,nodelete"]
-        folder.mkdir(parents=True, exist_ok=True)
-        run([*compiler, *link, *objects, "-o", str(folder / name)])
-    return folder / name
+        where.mkdir(parents=True, exist_ok=True)
+        run([*compiler, *link, *objects, "-o", str(where / name)])
+    return where / name
 
 
 def run(command: list[str]) -> None:

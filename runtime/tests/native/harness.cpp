@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "../../native/choose.h"
-#include "../../native/plan.h"
+#include "choose.h"
+#include "plan.h"
 
 using namespace secateur;
 
