@@ -158,7 +158,7 @@ def test_more_threads_than_cores():
 
 
 def test_layers_in_the_branches_of_an_if():
-    """What a branch reads from outside is an input of ours like any other; weights may stand outside too."""
+    """They are left to ONNX Runtime, whose releases before 1.32 confuse pieces of two branches."""
     w, v = sparse((8, 8, 3, 3), 0.2), sparse((8, 8, 3, 3), 0.2)
     info = helper.make_tensor_value_info
     branches = [

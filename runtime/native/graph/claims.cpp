@@ -90,6 +90,9 @@ Status* claim(const Reader& given, Session& session, const Graph* graph, Support
   size_t n = 0;
   Array<const Node*> nodes, taken;
   reader.taken = &taken;
+  // Releases before 1.32 give pieces of two branches of an If one name, and fail.
+  const Node* parent = nullptr;
+  if (!api.ok(api.parent(graph, &parent)) || parent) return nullptr;
   Array<Candidate*> found;
   struct Sweep {
     Array<Candidate*>& list;

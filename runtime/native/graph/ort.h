@@ -123,6 +123,7 @@ class Api {
   Status* nodes(const Graph* g, const Node** out, size_t n) const {
     return at<Status*(const Graph*, const Node**, size_t)>(345)(g, out, n);
   }
+  Status* parent(const Graph* g, const Node** out) const { return at<Status*(const Graph*, const Node**)>(346)(g, out); }
   Status* id(const Node* n, size_t* out) const { return at<Status*(const Node*, size_t*)>(348)(n, out); }
   Status* name(const Node* n, const char** out) const { return at<Status*(const Node*, const char**)>(349)(n, out); }
   Status* operation(const Node* n, const char** out) const { return at<Status*(const Node*, const char**)>(350)(n, out); }
