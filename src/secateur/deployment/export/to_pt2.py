@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import torch
+from torch import fx
 
 from secateur.deployment.engines import KEY, quiet
 from secateur.deployment.export.tracing import Traced
@@ -17,6 +19,11 @@ def require() -> None:
 
 def write(traced: Traced, path: Path, about: str) -> None:
     """``path`` holds the program; its extra file ``secateur.json`` the metadata."""
+    for module in traced.program.graph_module.modules():
+        for node in cast("fx.Graph", module.graph).nodes if hasattr(module, "graph") else ():
+            node.meta.pop(
+                "from_node", None
+            )  # where this process kept its graphs: the same network is the same bytes
     held = io.BytesIO()  # on a full disk what torch writes itself ends the process
     with quiet():
         torch.export.save(traced.program, held, extra_files={f"{KEY}.json": about})
