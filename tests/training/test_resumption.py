@@ -68,7 +68,7 @@ CHANGES = [
     (put("seconds", value=-1.0), "took -1.0 seconds"),
     (put("seconds", value=float("nan")), "took nan seconds"),
     (put("rng", "numpy", 1, value=lambda keys: keys - 2**40), "none of 32 bits"),
-    (put("rng", "numpy", 3, value=-1), "c.pt"),
+    (put("rng", "numpy", 3, value=-1), "none of 32 bits"),
     (put("stream", "used", value=-1), "no place in the data"),
     (put("stream", "epoch", "number", value=-3), "no place in the data"),
 ]  # fmt: skip

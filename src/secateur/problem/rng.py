@@ -41,7 +41,7 @@ def set_rng_state(state: dict[str, Any]) -> None:
     name, keys, position, has_gauss, gauss = state["numpy"]
     if len(keys) != 624 or not 0 <= position <= 624:  # NumPy does not look, and would read beyond the end
         raise ValueError(f"the random state of NumPy has {len(keys)} numbers and stands at {position}")
-    if not bool(((keys >= 0) & (keys < 2**32)).all()):
+    if has_gauss not in (0, 1) or not bool(((keys >= 0) & (keys < 2**32)).all()):
         raise ValueError("the random state of NumPy has numbers that are none of 32 bits")
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
