@@ -10,8 +10,8 @@ import pytest
 
 from problems import two_heads
 from secateur import SoftThreshold, fit
+from secateur.training.history import Progress, bar, said
 from secateur.training.ledger import Ledger
-from secateur.training.progress import Progress, bar, said
 
 
 class Terminal(StringIO):

@@ -18,11 +18,10 @@ from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Results, within_floors
-from secateur.training.history import History
+from secateur.training.history import History, Progress
 from secateur.training.hold import check_parts
 from secateur.training.ledger import Ledger, Row
 from secateur.training.optimizer import MakeOptimizer, adam, check_make
-from secateur.training.progress import Progress
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import check_batches, recalibrate
 from secateur.training.resuming.identity import identity_of_training
