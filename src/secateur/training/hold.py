@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, prunable
-from secateur.pruning import Sparsifier
+from secateur.problem import Problem, apart, preserved_rng, prunable
+from secateur.pruning import Sparsifier, close_values, is_effective, open_values
 from secateur.weighting import Weighting
 
 _HELD = "_held_by_pruning"  # on a parameter, and on the method and the weighting; copies of a parameter do not bear it
@@ -102,3 +102,28 @@ def check_parts(problem: object, method: object, weighting: object) -> None:
 
 def _is_held(part: object) -> bool:
     return isinstance(getattr(part, "__dict__", {}).get(_HELD), _Held)
+
+
+def computing_once(problem: Problem) -> list[Any]:
+    """Hooks by which a trunk that runs once for every task's own input computes its effective weights once; none elsewhere.
+
+    Returns:
+        Their handles, to remove.
+    """
+    if not is_effective(problem.model):
+        return []
+    with preserved_rng():
+        x, _ = next(problem.batches())
+    if not apart(x, problem.tasks):
+        return []
+
+    def begin(model: nn.Module, _: Any) -> None:
+        open_values(model)
+
+    def end(model: nn.Module, _: Any, __: Any) -> None:
+        close_values(model)
+
+    return [
+        problem.model.register_forward_pre_hook(begin),
+        problem.model.register_forward_hook(end, always_call=True),
+    ]

@@ -13,11 +13,10 @@ from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
 from secateur.training.followers import Followers
-from secateur.training.hold import Hold, check_parts
+from secateur.training.hold import Hold, check_parts, computing_once
 from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
-from secateur.training.own_inputs import computing_once
 from secateur.training.resuming.identity import check_state, identity
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
