@@ -26,7 +26,7 @@ def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         monkeypatch.setattr(module, "memory", lambda: tmp_path / "fuzz")
     (tmp_path / "fuzz").mkdir()
     monkeypatch.setattr(
-        importlib.import_module("secateur.runs.config"), "parser", None
+        importlib.import_module("secateur.runs.config"), "parser_of", None
     )  # put back at the end
     assert set(found.targets()) == set(TARGETS)
     found.WrongError = target.WrongError

@@ -61,7 +61,7 @@ def test_aliases_without_end_are_refused_before_anyone_copies_them(tmp_path: Pat
 
 Change = Callable[[dict[str, Any]], object]
 CHANGES: list[tuple[str, Change]] = [
-    *((key, lambda c, key=key: c.pop(key)) for key in ("seed", "size", "batch", "data", "model", "device")),
+    *((key, lambda c, key=key: c.pop(key)) for key in ("seed", "size", "batch", "data", "model")),
     ("seed", lambda c: c.update(seed="x")),
     ("seed", lambda c: c.update(seed=10**30)),
     ("batch", lambda c: c.update(batch=[1])),
