@@ -25,11 +25,11 @@ _WORDS = ("__import__('os').system('x')", "Symbol('s1').__class__", "Pow(9, Pow(
           "_operator.methodcaller", "torch.ops.aten.from_file.default", "torch.ops.aten.relu.default", "lambda: 0", "s0 + 1", "weight_0",
           "use_pickle", "expr_str", "target", "as_operator", "metadata", "guards_code", "../x", "opaque_obj_0", "builtins.tuple")  # fmt: skip
 _PARTS = (
-    "net/data/constants/opaque_obj_0",
-    "net/data/weights/model.pt",
-    "net/data/aotinductor/x.so",
+    "archive/data/constants/opaque_obj_0",
+    "archive/data/weights/model.pt",
+    "archive/data/aotinductor/x.so",
     "other/models/model.json",
-    "net/x",
+    "archive/x",
 )
 _CALL = re.compile(r"torch\.ops\.(?!load)\w+\.\w+\.\w+|torch\.sym_\w+|math\.\w+|_operator\.\w+")
 

@@ -73,7 +73,7 @@ def test_the_weights_beside_an_xml_count(
 
 
 Parts = dict[str, bytes]
-MODEL, WEIGHTS = "net/models/model.json", "net/data/weights/model_weights_config.json"
+MODEL, WEIGHTS = "archive/models/model.json", "archive/data/weights/model_weights_config.json"
 
 
 def changed(name: str, change: Callable[[Any], object]) -> Callable[[Parts], object]:
@@ -127,14 +127,14 @@ HOSTILE = {
     "a pickled weight": of_weights(use_pickle=True),
     "a weight of elsewhere": of_weights(path_name="../../../etc/passwd"),
     "an object": changed(MODEL, lambda c: c["graph_module"].update(as_custom_obj={"name": "x", "class_fqn": "y"})),
-    "another file": lambda parts: parts.update({"net/data/constants/opaque_obj_0": b"cos\nsystem\n."}),
-    "a compiled library": lambda parts: parts.update({"net/data/aotinductor/model/x.so": b""}),
-    "a second network": lambda parts: parts.update({"net/models/other.json": parts[MODEL]}),
+    "another file": lambda parts: parts.update({"archive/data/constants/opaque_obj_0": b"cos\nsystem\n."}),
+    "a compiled library": lambda parts: parts.update({"archive/data/aotinductor/model/x.so": b""}),
+    "a second network": lambda parts: parts.update({"archive/models/other.json": parts[MODEL]}),
     "no network": lambda parts: parts.pop(MODEL),
     "no JSON": lambda parts: parts.update({MODEL: b"{"}),
     "a deep nest": lambda parts: parts.update({MODEL: b"[" * 100_000}),
-    "no description": lambda parts: parts.pop("net/extra/secateur.json"),
-    "a description of nothing": lambda parts: parts.update({"net/extra/secateur.json": b'{"tasks": 3}'}),
+    "no description": lambda parts: parts.pop("archive/extra/secateur.json"),
+    "a description of nothing": lambda parts: parts.update({"archive/extra/secateur.json": b'{"tasks": 3}'}),
 }  # fmt: skip
 
 
@@ -165,20 +165,21 @@ def test_guards_and_sample_inputs_are_not_handed_to_torch(written: dict[str, byt
     put(tmp_path, written)
 
     def change(parts: Parts) -> None:
-        parts["net/data/sample_inputs/model.pt"] = b"cos\nsystem\n(S'x'\ntR."
+        parts["archive/data/sample_inputs/model.pt"] = b"cos\nsystem\n(S'x'\ntR."
         changed(MODEL, lambda c: c.update(guards_code=[RUN]))(parts)
 
     path = rewritten(tmp_path / "net.pt2", change)
     archive, _ = harmless(path)
     with zipfile.ZipFile(archive) as clean:
-        assert clean.read("net/data/sample_inputs/model.pt") == b""
-        assert json.loads(clean.read(MODEL))["guards_code"] == []
+        parts = {name.partition("/")[2]: clean.read(name) for name in clean.namelist()}
+    assert parts["data/sample_inputs/model.pt"] == b""
+    assert json.loads(parts["models/model.json"])["guards_code"] == []
     assert list(load_engine(path)(torch.randn(1, 3, 4, 4).numpy())) == ["seg", "kind"]
 
 
 def test_an_archive_larger_than_its_file_is_refused(written: dict[str, bytes], tmp_path: Path) -> None:
     put(tmp_path, written)
-    zeros = {"net/data/weights/weight_0": bytes(50_000_000)}
+    zeros = {"archive/data/weights/weight_0": bytes(50_000_000)}
     path = rewritten(tmp_path / "net.pt2", lambda parts: parts.update(zeros), zipfile.ZIP_DEFLATED)
     with pytest.raises(ValueError, match="which export does not write"):
         describe(path)
