@@ -28,7 +28,7 @@ import loading_files as files
 from loading_files import Options
 from secateur import data as sets
 from secateur.data import Data
-from secateur.problem.problem import predict
+from secateur.problem import Problem
 from secateur.zoo import deeplab_resnet34, lim_resnetd50, separate_bottom, shared_bottom, video_captioner
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -51,11 +51,12 @@ def batch_seconds(data: Data, batches: int) -> float:
 def step_seconds(data: Data, model: torch.nn.Module) -> float:
     """Median time of forward and backward pass and Adam."""
     x, targets = next(iter(data.train))
+    problem = Problem(model, data.tasks, data.train)
     optimizer = torch.optim.Adam(model.parameters())
     times: list[float] = []
     for _ in range(6):
         began = time.perf_counter()
-        found = predict(model, x, targets, data.tasks)
+        found = problem.predict(x, targets)
         sum(data.tasks[task].loss(p, targets[task]) for task, p in found.items()).backward()  # pyright: ignore[reportAttributeAccessIssue]
         optimizer.step()
         optimizer.zero_grad()

@@ -221,7 +221,8 @@ def test_the_comparisons_shown_have_a_grid(page: str) -> None:
         argv = shlex.split(line.split("#")[0])[2:]
         recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
         arguments, options = cli_compare.parser().parse_known_args(argv[len(recipes) :])
-        assert grid(recipes, options, densities=arguments.density, seeds=arguments.seeds)
+        densities = [d for several in arguments.density or () for d in several]
+        assert grid(recipes, options, densities=densities, seeds=arguments.seeds)
 
 
 def test_every_recipe_parses_and_is_in_the_readme() -> None:
