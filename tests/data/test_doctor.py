@@ -179,5 +179,14 @@ def test_clips_with_captions(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_every_data_set_of_files_is_known_to_the_doctor() -> None:
-    made_with = {"Data", "FRAMES", "Loading", "Sample", "TooFewError", "dense_data"}
+    made_with = {
+        "Data",
+        "FRAMES",
+        "Loading",
+        "Sample",
+        "TooFewError",
+        "dense_data",
+        "legend",
+        "squared_errors",
+    }
     assert set(secateur.data.__all__) - made_with == set(FRAMES)

@@ -67,20 +67,17 @@ class Watched(pl.Callback):
 
 
 def test_what_a_method_asks_of_the_optimizer_follows_its_schedule(tmp_path: Path) -> None:
-    watched, prune = Watched(), Prune(GroupLasso(density=0.3), tasks(), UncertaintyWeighting())
+    watched = Watched()
+    prune = Prune(GroupLasso(density=0.3, adam_eps=1e-6), tasks(), UncertaintyWeighting())
     module = Scheduled(prune)
     run = trainer(tmp_path, prune, watched, max_epochs=2)
     run.fit(module, loader())
     (optimizer,) = run.optimizers
-    trunk, heads, grouped, joined = watched.rows[-1]
-    assert (trunk[1:], grouped[1:], joined[2]) == (
-        (1e-8, 0.1, 4),
-        (1e-6, 0.1, 2),
-        0.0,
-    )  # the weighting wants no decay
-    assert all(row[0][0] == row[2][0] == row[3][0] for row in watched.rows)
-    assert len({row[0][0] for row in watched.rows}) == 12
-    assert heads[3] == 6
+    _, _, grouped, others, heads, joined = watched.rows[-1]  # none is left in the groups as they were made
+    assert (grouped[1:], others[1:], heads[1:]) == ((1e-6, 0.1, 2), (1e-6, 0.1, 4), (1e-6, 0.01, 6))
+    assert joined[2] == 0.0  # the weighting wants no decay
+    assert all(row[2][0] == row[3][0] == row[5][0] for row in watched.rows)
+    assert len({row[2][0] for row in watched.rows}) == 12
     assert len(optimizer.param_groups) == 2  # as it was made
     assert [len(group["params"]) for group in optimizer.param_groups] == [6, 6]
 
