@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -27,23 +28,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/kills.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    verbs: dict[str, dict[str, object]] = {}
+    command = shlex.join(["python", "benchmarks/kills.py", *sys.argv[1:]])
+    before = json.loads(asked.out.read_text()) if asked.out.exists() else {"verbs": {}}
+    verbs: dict[str, dict[str, object]] = before["verbs"]  # those not asked for stay as they were found
     with tempfile.TemporaryDirectory() as folder:
         found = commands(Path(folder))
         for verb in asked.verbs.split(",") if asked.verbs else found:
-            command = found[verb].never_stopped()
-            tried = range(0, len(command.points), asked.every)
-            told = [said for at in tried if (said := command.stopped(at))]
-            verbs[verb] = {
-                "points": len(command.points),
-                "tried": len(tried),
-                "equal": len(tried) - len(told),
-            }
+            line = found[verb].never_stopped()
+            tried = range(0, len(line.points), asked.every)
+            told = [said for at in tried if (said := line.stopped(at))]
+            counts = {"points": len(line.points), "tried": len(tried), "equal": len(tried) - len(told)}
+            verbs[verb] = {**counts, "command": command}
             if told:
                 verbs[verb]["otherwise"] = told
             print(verb, verbs[verb], flush=True)
             made = {
-                "command": " ".join(["python", "benchmarks/kills.py", *sys.argv[1:]]),
                 "hardware": hardware(torch.device("cpu")),
                 "system": f"{os.uname().sysname} {os.uname().release.split('-')[0]}",
                 "versions": {"torch": torch.__version__},
