@@ -167,7 +167,9 @@ class Command:
     straight: dict[str, bytes] = field(default_factory=dict)
 
     def never_stopped(self) -> Command:
-        """Runs it to its end, to know the points and what it leaves."""
+        """Runs it to its end, once however often it is asked, to know the points and what it leaves."""
+        if self.points:
+            return self
         root = self._made("straight")
         code, said = self._forked(root, None)
         assert code == 0, said
