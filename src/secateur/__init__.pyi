@@ -14,6 +14,7 @@ from . import weighting as weighting
 from . import zoo as zoo
 from .deployment.bench import bench as bench
 from .deployment.export import export as export
+from .deployment.sparse import pack as pack
 from .measures import Overlap as Overlap
 from .measures import cost as cost
 from .measures import delta_t as delta_t

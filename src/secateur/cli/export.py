@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import output
+from secateur.cli.pack import STORED, WEIGHTS
 from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 
@@ -18,7 +19,9 @@ def export(argv: list[str]) -> None:
     check_processor(arguments.device, "export")
     out = Path(arguments.out) if arguments.out else None
     run, tasks = Path(arguments.run), arguments.tasks or None
-    path = export_run(run, arguments.format, tasks=tasks, out=out, trust=trusted(argv))
+    path = export_run(
+        run, arguments.format, tasks=tasks, out=out, weights=arguments.weights, trust=trusted(argv)
+    )
     output().print(f"model  {path}", soft_wrap=True)
 
 
@@ -33,6 +36,7 @@ def parser() -> Parser:
         help="for which engine",
     )
     made.add_argument("--tasks", type=Sequence[str] | None, default=None, help="a subset, such as seg,depth")
+    made.add_argument("--weights", type=WEIGHTS, default="sparse", help=STORED)
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     made.add_argument("--device", type=str, default="cpu", help=ENGINES)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from secateur.deployment.bench import Bench, EngineName, bench
 from secateur.deployment.export import Format, export
+from secateur.deployment.sparse import Weights
 from secateur.measures import count_macs
 from secateur.problem import Input, one, sample_shape, to_device
 from secateur.runs.config import parse_size
@@ -63,6 +64,7 @@ def export_run(
     *,
     tasks: Sequence[str] | None = None,
     out: Path | None = None,
+    weights: Weights = "sparse",
     trust: Trust | None = None,
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
@@ -77,8 +79,9 @@ def export_run(
     model, example = _smallest(path, trust)
     name = "-".join(["model", *(tasks or ())])
     about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
-    made = export(model, example, out or path / f"{name}{_SUFFIX[format]}", format, tasks=tasks, about=about)
-    size = sum(file.stat().st_size for file in (made, made.with_suffix(".bin")) if file.exists())
+    file = out or path / f"{name}{_SUFFIX[format]}"
+    made = export(model, example, file, format, tasks=tasks, about=about, weights=weights)
+    size = sum(part.stat().st_size for part in (made, made.with_suffix(".bin")) if part.exists())
     known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
     known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
     write_text(folder.exports, json.dumps(known, indent=1))

@@ -5,11 +5,12 @@ from secateur.deployment.engines.engine import (
     Engine,
     EngineMissingError,
     Precision,
+    UnreadableError,
     load_engine,
     need,
     quiet,
 )
-from secateur.deployment.engines.seal import seal
+from secateur.deployment.engines.seal import check_seal, is_sealed, seal, unseal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 
 __all__ = [
@@ -17,9 +18,13 @@ __all__ = [
     "Engine",
     "EngineMissingError",
     "Precision",
+    "UnreadableError",
+    "check_seal",
+    "is_sealed",
     "kept_signal_stack",
     "load_engine",
     "need",
     "quiet",
     "seal",
+    "unseal",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import MutableMapping
 from pathlib import Path
 
 _MARK = b"secateur crc32"
@@ -30,22 +31,35 @@ def seal(path: Path) -> None:
         file.write(digits + after)
 
 
+def is_sealed(path: Path) -> bool:
+    """Whether the file ends with a checksum of ours."""
+    return _seal_of(path) is not None
+
+
+def unseal(metadata: MutableMapping[str, str]) -> None:
+    """Takes the checksum out of the metadata of an ONNX model that is about to be changed; :func:`seal` adds a new one."""
+    metadata.pop(_MARK.decode(), None)
+
+
 def check_seal(path: Path) -> None:
     """Raises ValueError if the file, or the weights beside it, are not as they were written."""
-    before, after = _AROUND[path.suffix]
-    length = len(before) + 8 + len(after)
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - length))
-        end = file.read()
-    found = re.fullmatch(re.escape(before) + rb"([0-9a-f]{8})" + re.escape(after), end)
+    found, after = _seal_of(path), _AROUND[path.suffix][1]
     if found is None:
         raise ValueError(
             f"{path} carries no metadata of secateur at its end: it was cut short or changed, or secateur.export did not write "
             "it; export it again."
         )
-    if found[1] != _checksum(path, size - 8 - len(after)):
+    if found != _checksum(path, path.stat().st_size - 8 - len(after)):
         raise ValueError(f"{path} is damaged: its checksum is another; export it again.")
+
+
+def _seal_of(path: Path) -> bytes | None:
+    """The eight digits at the end of the file."""
+    before, after = _AROUND[path.suffix]
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - len(before) - 8 - len(after)))
+        found = re.fullmatch(re.escape(before) + rb"([0-9a-f]{8})" + re.escape(after), file.read())
+    return found and found[1]
 
 
 def _checksum(path: Path, size: int) -> bytes:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from secateur.deployment.engines import load_engine, seal
 from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
 from secateur.deployment.export.network import Network, network
-from secateur.deployment.export.parity import check, other_sizes
+from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
 from secateur.deployment.export.tracing import Axes, Traced, trace
+from secateur.deployment.sparse import Weights
 from secateur.problem import Call, Input
 from secateur.storage import folder_aside, write_aside
 
@@ -32,7 +33,7 @@ _LEVELS: tuple[Axes, ...] = (
     frozenset({"size"}),
     frozenset[Literal["batch", "size"]](),
 )
-_OWN = ("version", "tasks", "inputs", "dynamic", "fixed")
+_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights")
 
 
 def export(
@@ -45,6 +46,7 @@ def export(
     about: Mapping[str, Any] | None = None,
     inputs: Sequence[Input] = (),
     dynamic: bool = True,
+    weights: Weights = "sparse",
     call: Call | None = None,
 ) -> Path:
     """Writes ``model`` to ``path`` for ONNX Runtime, OpenVINO, ExecuTorch or torch itself.
@@ -68,6 +70,9 @@ def export(
         dynamic: Let the batch and the height and width of the input vary where network and engine allow; False
             fixes them to those of ``example``. The metadata say what came of it: ``dynamic`` and, where
             something stayed fixed, the reason in ``fixed``.
+        weights: How ONNX stores weights with zeros, where that is smaller: ``sparse`` as gaps and values that the engine
+            rebuilds when it loads the file, exactly; ``sparse_float16`` with the values rounded, which is not exact and
+            checked to 1e-2 only; ``dense`` as they are. The other formats know dense weights alone.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Returns:
@@ -82,8 +87,10 @@ def export(
     path = Path(path)
     kind = _format(path, format)
     require(kind)
+    if weights == "sparse_float16" and kind != "onnx":
+        raise ValueError(f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}.")
     made = network(model, example, tasks, call)
-    metadata = _plain(about or {})
+    metadata = _plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}
     with folder_aside(path) as folder:
@@ -146,13 +153,15 @@ def _attempt(
             ]
     text = json.dumps(metadata | facts)
     try:
-        _WRITERS[kind].write(traced, aside, text)
+        stored = {"weights": metadata["weights"]} if kind == "onnx" else {}
+        _WRITERS[kind].write(traced, aside, text, **stored)
         seal(aside)
+        tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
         engine = load_engine(aside)
         for tensors in given:
-            check(made, engine, tensors)
+            check(made, engine, tensors, tolerance)
         for tensors in () if kind == "executorch" else other_sizes(traced):
-            check(made, engine, tensors)
+            check(made, engine, tensors, tolerance)
     except (OSError, ValueError):
         raise
     except Exception as error:  # every engine raises its own kinds

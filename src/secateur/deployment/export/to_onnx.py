@@ -11,6 +11,7 @@ import torch
 
 from secateur.deployment.engines import KEY, need, quiet
 from secateur.deployment.export.tracing import Traced
+from secateur.deployment.sparse import Weights, rewrite
 
 
 def require() -> None:
@@ -22,8 +23,8 @@ def require() -> None:
     need("onnx", "onnx", "onnxscript", "onnxruntime")
 
 
-def write(traced: Traced, path: Path, about: str) -> None:
-    """One file with the weights inside; the metadata stand in ``metadata_props`` under ``secateur``."""
+def write(traced: Traced, path: Path, about: str, weights: Weights = "dense") -> None:
+    """One file with the weights inside, sparse ones as ``weights`` says; the metadata stand in ``metadata_props`` under ``secateur``."""
     network = traced.network
     with quiet():
         program: Any = torch.onnx.export(
@@ -39,6 +40,7 @@ def write(traced: Traced, path: Path, about: str) -> None:
         _rename(model.graph, {symbol: name for name, symbol in traced.symbols.items()})
         for node in model.graph:
             node.metadata_props.clear()  # names and lines of this trace, of no use to an engine
+        rewrite(model, weights)
         model.metadata_props[KEY] = about
         program.save(path, external_data=False)
 

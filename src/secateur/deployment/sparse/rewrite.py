@@ -1,0 +1,127 @@
+"""Weights of an ONNX graph rebuilt from gaps and values by standard operators, which engines fold away when they load it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from secateur.deployment.engines import need
+from secateur.deployment.sparse.gaps import Array, encode, room
+
+Weights = Literal["sparse", "sparse_float16", "dense"]
+OPSET = 11  # the first whose ScatterElements and CumSum say what is needed here
+_WORTH = 1024  # bytes that a weight must save: five operators and their constants take about 600
+_KINDS = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "INT8", "UINT8")  # of which weights are, quantised ones too
+_LARGEST_FLOAT16 = 65504.0
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """One weight that is stored as gaps and values.
+
+    Args:
+        name: Of the initializer.
+        elements: All of them, zeros included.
+        nonzeros: How many are not zero.
+        dense: Bytes before.
+        stored: Bytes now.
+    """
+
+    name: str
+    elements: int
+    nonzeros: int
+    dense: int
+    stored: int
+
+
+def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
+    """Replaces each initializer of ``model`` that gains by it with the operators that rebuild it: exactly, but for the sign of zeros.
+
+    Cast and CumSum turn gaps into positions, ScatterElements puts the values there into zeros, Reshape gives the shape.
+    With ``sparse_float16`` values are rounded to float16, but for those of a weight with one beyond 65504.
+
+    Args:
+        model: An ``onnx_ir.Model`` of opset 11 or later; changed in place.
+        weights: How to store; ``dense`` changes nothing.
+
+    Returns:
+        What was replaced, in the order of the file.
+    """
+    if weights == "dense":
+        return []
+    (ir,) = need("onnx", "onnx_ir")
+    found: list[Rebuilt] = []
+    for graph in graphs(model):
+        given = {id(value) for value in graph.inputs}  # may be replaced by the caller: no constants
+        for value in list(graph.initializers.values()):
+            weight = None if id(value) in given or value.const_value is None else _array(value.const_value)
+            if weight is None:
+                continue
+            half = weights == "sparse_float16" and _fits_float16(weight)
+            if room(weight, 2 if half else None) + _WORTH < weight.nbytes:
+                found.append(_rebuild(ir, graph, value, weight, half))
+    return found
+
+
+def graphs(model: Any) -> Iterator[Any]:
+    """The graph, and those in its conditionals and loops."""
+    yield model.graph
+    for node in model.graph.all_nodes():
+        for attribute in node.attributes.values():
+            if attribute.type.name == "GRAPH":
+                yield attribute.value
+            elif attribute.type.name == "GRAPHS":
+                yield from attribute.value
+
+
+def _array(tensor: Any) -> Array | None:
+    return tensor.numpy() if tensor.dtype.name in _KINDS and tensor.size else None
+
+
+def _fits_float16(weight: Array) -> bool:
+    if weight.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
+        return False
+    finite = weight[np.isfinite(weight)]
+    return not finite.size or float(np.abs(finite).max()) <= _LARGEST_FLOAT16
+
+
+def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool) -> Rebuilt:
+    """Five operators and their constants in the place of one initializer."""
+    name, dtype = value.name, value.const_value.dtype
+    gaps, values = encode(weight)
+    values = values.astype(np.float16) if half else values
+    nodes: list[Any] = []
+
+    def constant(part: str, tensor: Any) -> Any:
+        made = ir.Value(name=f"{name}.{part}", type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        graph.initializers[made.name] = made
+        return made
+
+    def apply(operator: str, part: str, *inputs: Any, **attributes: Any) -> Any:
+        nodes.append(ir.node(operator, inputs, attributes, name=f"{name}.{part}"))
+        nodes[-1].outputs[0].name = f"{name}.{part}"
+        return nodes[-1].outputs[0]
+
+    gap = constant("gaps", ir.tensor(gaps))
+    update = constant("values", ir.tensor(values) if half else ir.Tensor(values, dtype=dtype))
+    number = apply("Cast", "steps", gap, to=ir.DataType.INT32)
+    position = apply("CumSum", "positions", number, constant("axis", ir.tensor(np.array(0, np.int64))))
+    size = constant("elements", ir.tensor(np.array([weight.size], np.int64)))
+    zero = ir.Tensor(np.zeros(1, weight.dtype), dtype=dtype)
+    zeros = apply("ConstantOfShape", "zeros", size, value=zero)
+    update = apply("Cast", "rounded", update, to=dtype) if half else update
+    flat = apply("ScatterElements", "flat", zeros, position, update, axis=0)
+    shape = constant("shape", ir.tensor(np.array(weight.shape, np.int64)))
+    result = apply("Reshape", "rebuilt", flat, shape)
+    result.type, result.shape = ir.TensorType(dtype), ir.Shape(weight.shape)
+    ir.convenience.replace_all_uses_with(value, result, replace_graph_outputs=True)
+    del graph.initializers[name]
+    result.name = name
+    if len(graph):
+        graph.insert_before(graph[0], nodes)
+    else:
+        graph.extend(nodes)
+    return Rebuilt(name, weight.size, int(np.count_nonzero(weight)), weight.nbytes, gaps.nbytes + values.nbytes)
