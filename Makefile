@@ -40,7 +40,7 @@ lock: $(READY)
 
 demo: $(READY)
 	$(BIN)/secateur train dense $(DEMO) --out runs/demo/dense
-	$(BIN)/secateur train adapmtl $(DEMO) --method.density 0.1 --out runs/demo/adapmtl
+	$(BIN)/secateur train adapmtl $(DEMO) --method.density 0.1 --bench always --out runs/demo/adapmtl
 
 test: $(READY) test-runtime
 	OMP_NUM_THREADS=1 $(BIN)/python $(TEST)

@@ -61,9 +61,13 @@ def test_the_whole_program_of_own_model_runs(tmp_path: Path, monkeypatch: pytest
 
 def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "README.md", "python")
+    code, runtime = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {"model": SegDepth(two_heads().model), "train": seg_depth(1)})
     assert (tmp_path / "net.safetensors").exists()
+    pytest.importorskip("secateur_runtime", reason="needs secateur-runtime: pip install ./runtime")
+    pytest.importorskip("onnxscript", reason="needs onnx: pip install 'secateur[onnx]'")
+    secateur.export(two_heads().model, torch.randn(1, 3, 16, 16), "pruned_by_anyone.onnx")
+    exec(compile(runtime, "README.md", "exec"), {})
 
 
 def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +117,11 @@ def test_the_examples_of_transformers_run() -> None:
         "attention_mask": torch.ones(8, 6, dtype=torch.long),
     }
     train = [(x, {"topic": torch.randint(0, 3, (8,)), "mood": torch.randint(0, 2, (8,))})]
-    shown = {**vars(secateur), "cross_entropy": F.cross_entropy, "train": train, "example": x}
+    shown = {name: getattr(secateur, name) for name in secateur.__all__} | {
+        "cross_entropy": F.cross_entropy,
+        "train": train,
+        "example": x,
+    }
     exec(compile(first, "transformers.md", "exec"), shown)
     small = shown["small"].eval()
     assert sum(p.numel() for p in small.parameters()) < sum(p.numel() for p in shown["model"].parameters())

@@ -47,9 +47,9 @@ def parser() -> Parser:
     )
     made.add_argument(
         "--engines",
-        type=Sequence[Literal["torch", "onnxruntime", "openvino", "executorch"]],
+        type=Sequence[Literal["torch", "onnxruntime", "openvino", "executorch", "sparse"]],
         default=["torch"],
-        help="such as torch,onnxruntime,openvino",
+        help="such as onnxruntime,openvino,sparse",
     )
     made.add_argument("--against", type=str | None, default=None, help="run folder of the reference")
     made.add_argument(

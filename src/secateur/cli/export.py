@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import output
-from secateur.cli.pack import STORED, WEIGHTS
-from secateur.runs import ENGINES, TRUST, Parser, trusted
+from secateur.runs import ENGINES, STORED, TRUST, Parser, trusted
 
 
 def export(argv: list[str]) -> None:
@@ -36,7 +35,9 @@ def parser() -> Parser:
         help="for which engine",
     )
     made.add_argument("--tasks", type=Sequence[str] | None, default=None, help="a subset, such as seg,depth")
-    made.add_argument("--weights", type=WEIGHTS, default="sparse", help=STORED)
+    made.add_argument(
+        "--weights", type=Literal["sparse", "sparse_float16", "dense"], default="sparse", help=STORED
+    )
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     made.add_argument("--device", type=str, default="cpu", help=ENGINES)
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)

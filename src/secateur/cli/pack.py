@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import output
-from secateur.runs import Parser
-
-WEIGHTS = Literal["sparse", "sparse_float16", "dense"]
-STORED = "how ONNX stores weights with zeros: exactly; with values rounded to float16, which is not exact; or as if dense"
+from secateur.runs import STORED, Parser
 
 
 def pack(argv: list[str]) -> None:
@@ -27,14 +23,17 @@ def pack(argv: list[str]) -> None:
         soft_wrap=True,
     )
     console.print(
-        f"bytes  {made.before:,} before, {made.after:,} after ({made.after / made.before:.1%})", soft_wrap=True
+        f"bytes  {made.before:,} before, {made.after:,} after ({made.after / made.before:.1%})",
+        soft_wrap=True,
     )
     console.print(f"model  {made.path}", soft_wrap=True)
 
 
 def parser() -> Parser:
     """The options of ``secateur pack``."""
-    made = Parser(prog="secateur pack", description="Stores the sparse weights of an ONNX file as gaps and values.")
+    made = Parser(
+        prog="secateur pack", description="Stores the sparse weights of an ONNX file as gaps and values."
+    )
     made.add_argument("file", type=str, help="an .onnx file, whoever wrote it")
     made.add_argument(
         "--out", type=str | None, default=None, help="the file to write (default: .sparse.onnx beside it)"

@@ -12,6 +12,7 @@ from secateur.runs import digest, parse, resolved, trusted
 def train(argv: list[str]) -> None:
     """``secateur train RECIPE``."""
     arguments = parse(argv)
+    from secateur.runs import time_run
     from secateur.runs import train as train_run
     from secateur.runs.report import read_run, report, results_table, sentence
 
@@ -43,5 +44,7 @@ def train(argv: list[str]) -> None:
         )
     if found.get("floors", {}).get("attempts"):
         console.print(sentence(read_run(out).floors), markup=False)
+    for line in time_run(out, found, arguments.bench, trusted(argv)):
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"report {report(folders, out / 'report.html')}", soft_wrap=True)
     console.print(f"model  {out / 'model.safetensors'}", soft_wrap=True)

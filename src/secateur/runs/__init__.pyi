@@ -1,5 +1,6 @@
 from .arguments import DEVICE as DEVICE
 from .arguments import ENGINES as ENGINES
+from .arguments import STORED as STORED
 from .arguments import TRUST as TRUST
 from .arguments import spelt_out as spelt_out
 from .arguments import trusted as trusted
@@ -26,3 +27,4 @@ from .parser import spelt as spelt
 from .run import evaluate_run as evaluate_run
 from .run import overlap_run as overlap_run
 from .run import train as train
+from .timing import time_run as time_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -16,6 +16,14 @@ DEVICE = "cpu, cuda, cuda:1, or auto: a GPU where there is one"
 """Help of ``--device``."""
 ENGINES = "cpu: engines run on the processor here"
 """Help of ``--device`` where there is no other."""
+STORED = "how ONNX stores weights with zeros: exactly; with values rounded to float16, which is not exact; or as if dense"
+"""Help of ``--weights``."""
+Timing = Literal["auto", "always", "never"]
+TIMED = (
+    "time the network beside its dense reference in ONNX Runtime and with its zeros skipped; auto: where half of the weights or "
+    "more are zero, training took 30 s or more, and secateur-runtime is installed"
+)
+"""Help of ``--bench``."""
 
 
 _SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}

@@ -13,7 +13,7 @@ from typing import Any, cast
 import yaml
 from jsonargparse import Namespace
 
-from secateur.runs.arguments import TRUST, aggregator_name, given, spelt_out, trusted, without
+from secateur.runs.arguments import TIMED, TRUST, Timing, aggregator_name, given, spelt_out, trusted, without
 from secateur.runs.names import ROOMS, Kind, Trust, check_made, find
 from secateur.runs.options import listing, recipe_path, training
 from secateur.runs.options import recipes as recipes
@@ -30,7 +30,7 @@ _DEFAULTS: dict[Kind, str] = {
 # What the run says once and hands to the parts that take it.
 _LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
 # What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
-_PLACES = ("out", "against", "workers", "device", "recipe", "config", "trust", "quiet")
+_PLACES = ("out", "against", "workers", "device", "recipe", "config", "trust", "quiet", "bench")
 _IDLE = {"data": {"cache"}}
 
 
@@ -77,6 +77,7 @@ def parser_of(
     )
     parser.add_argument("--trust", type=str | None, help=TRUST)
     parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
+    parser.add_argument("--bench", type=Timing, default="auto", help=TIMED)
     parser.add_function_arguments(training, as_group=True)
     for kind, (name, target) in targets.items():
         group = parser.add_argument_group(f"--{kind} {name}")

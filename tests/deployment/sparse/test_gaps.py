@@ -15,7 +15,10 @@ KINDS = [np.float32, np.float16, np.float64, np.int8, np.uint8]
 
 @given(
     drawn.arrays(
-        st.sampled_from(KINDS), drawn.array_shapes(max_dims=4, max_side=40), elements=st.integers(0, 3), fill=st.just(0)
+        st.sampled_from(KINDS),
+        drawn.array_shapes(max_dims=4, max_side=40),
+        elements=st.integers(0, 3),
+        fill=st.just(0),
     )
 )
 def test_every_weight_comes_back(weight: np.ndarray) -> None:

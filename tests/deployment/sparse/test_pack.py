@@ -28,7 +28,13 @@ def sparse(*shape: int, kind: Any = np.float32, density: float = 0.1) -> np.ndar
 
 
 def written(
-    path: Path, nodes: list[Any], weights: dict[str, np.ndarray], *, opset: int = 17, width: int = 64, **more: Any
+    path: Path,
+    nodes: list[Any],
+    weights: dict[str, np.ndarray],
+    *,
+    opset: int = 17,
+    width: int = 64,
+    **more: Any,
 ) -> Path:
     """A file with input ``x`` (n, width) and output ``y``."""
     kind = more.pop("kind", TensorProto.FLOAT)
@@ -163,7 +169,9 @@ def test_over_the_file_itself(tmp_path: Path) -> None:
     assert path.stat().st_size == made.after < len(before)
     (tmp_path / "before.onnx").write_bytes(before)
     same(tmp_path / "before.onnx", path)
-    with pytest.raises(ValueError, match="no weight that takes less room"):  # what is packed is not packed again
+    with pytest.raises(
+        ValueError, match="no weight that takes less room"
+    ):  # what is packed is not packed again
         pack(path)
 
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from secateur.deployment.bench.record import Facts, Measure
 
 _TINY = 1.0  # milliseconds
+_SKIPS = "The engine sparse (secateur-runtime) skips scattered zeros; channels that are pruned whole are skipped by every engine."
 _NOISY = 0.04  # share of the time without a core above which timings are not to be trusted
 
 
 def advice(
-    against: str, networks: Mapping[str, Facts], measures: Mapping[str, Mapping[str, Measure]]
+    against: str,
+    networks: Mapping[str, Facts],
+    measures: Mapping[str, Mapping[str, Measure]],
+    layers: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> tuple[str, ...]:
-    """One sentence or a few for each network and engine that falls short of what its work promises.
+    """One sentence or a few for each network and engine that falls short of what its work promises, and the best of engines.
 
     A network falls short when its speed-up is below half of the factor by which it does less work or, for factors below
     4, below the square root of that factor.
@@ -31,9 +36,12 @@ def advice(
                 found.append(f"{name} in {engine} kept a core busy after its passes; trust the others less.")
             if name != against:
                 found += _shortfall(name, engine, networks[against], networks[name], measures, measure)
-    found += [
-        line for name in networks if name != against for line in _zeros(name, against, networks, measures)
-    ]
+    for name in networks:
+        if name != against:
+            found += _zeros(name, against, networks, measures)
+            found += _left(name, (layers or {}).get(name, ()))
+    for name in networks if len(measures) > 1 else ():
+        found += _best(name, against, measures) if name != against else []
     return tuple(found)
 
 
@@ -71,7 +79,9 @@ def _zeros(
     unused = own.macs / max(own.nonzero_macs, 1) / (reference.macs / max(reference.nonzero_macs, 1))
     factor = reference.macs / own.macs
     dense = [
-        engine for engine, by_name in measures.items() if falls_short(unused, by_name[name].speedup / factor)
+        engine
+        for engine, by_name in measures.items()
+        if engine != "sparse" and falls_short(unused, by_name[name].speedup / factor)
     ]
     if not dense:
         return []
@@ -82,7 +92,30 @@ def _zeros(
     )
     return [
         f"{1 - own.nonzero_macs / own.macs:.0%} of the work of {name} is with zeros, and {', '.join(dense)} took as long for those "
-        f"as for any other number. {dead}Scattered zeros need a sparse runtime, or a method that prunes channels."
+        f"as for any other number. {dead}{_SKIPS if 'sparse' not in measures else ''}".strip()
+    ]
+
+
+def _left(name: str, layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Layers with zeros that the sparse kernels would not run faster, and what would change that."""
+    left = [layer for layer in layers if not layer["ours"] and 0 < layer["density"] < 1]
+    if not left:
+        return []
+    slowest = max(left, key=lambda layer: layer["dense"])
+    return [
+        f"sparse left {len(left)} of {len(layers)} layers of {name} to ONNX Runtime; the largest, {slowest['name']}, keeps "
+        f"{slowest['density']:.0%} of its weights: {slowest['note']}."
+    ]
+
+
+def _best(name: str, against: str, measures: Mapping[str, Mapping[str, Measure]]) -> list[str]:
+    """The fastest engine for the network beside the fastest for the reference."""
+    own = min(measures, key=lambda engine: measures[engine][name].p50)
+    reference = min(measures, key=lambda engine: measures[engine][against].p50)
+    ms, before = measures[own][name].p50, measures[reference][against].p50
+    return [
+        f"{name} is fastest in {own}, {ms:.3g} ms; {against} is fastest in {reference}, {before:.3g} ms: {before / ms:.2g} times "
+        "as long (engines were timed one after the other)."
     ]
 
 

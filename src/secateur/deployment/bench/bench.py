@@ -6,6 +6,7 @@ import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,17 +18,18 @@ from secateur.deployment.bench.facts import facts
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
-from secateur.deployment.engines import Precision
+from secateur.deployment.engines import Precision, need
 from secateur.deployment.export import Format, describe, export, require
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
 
-EngineName = Literal["torch", "onnxruntime", "openvino", "executorch"]
+EngineName = Literal["torch", "onnxruntime", "openvino", "executorch", "sparse"]
 _FORMATS: dict[EngineName, tuple[Format, str]] = {
     "torch": ("pt2", ".pt2"),
     "onnxruntime": ("onnx", ".onnx"),
     "openvino": ("openvino", ".xml"),
     "executorch": ("executorch", ".pte"),
+    "sparse": ("onnx", ".onnx"),
 }
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
 _MOST = 200  # passes in a round
@@ -78,22 +80,26 @@ def bench(
     reference = _checked(candidates, engines, against, threads, repeats, processes)
     for engine in engines:
         require(_FORMATS[engine][0])
+        if engine == "sparse":
+            need("sparse", "secateur_runtime")
     counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
     with folder_aside(Path(tempfile.gettempdir()) / "secateur-bench") as folder:
-        files = {
-            engine: _exported(candidates, example, folder / engine, _FORMATS[engine][1], call)
-            for engine in engines
+        made = {
+            kind: _exported(candidates, example, folder / kind, suffix, call)
+            for kind, suffix in dict.fromkeys(_FORMATS[engine] for engine in engines)
         }
+        files = {engine: made[_FORMATS[engine][0]] for engine in engines}
         x = folder / "input.npz"
         np.savez(x, *_arrays(example, next(iter(files[engines[0]].values()))))
 
-        def worker(path: Path) -> Worker:
-            return Worker(path, x, threads, precision, path.with_suffix(".log"))
+        def worker(engine: str, path: Path) -> Worker:
+            return Worker(path, x, threads, precision, path.with_suffix(f".{engine}.log"), engine)
 
         measures = {
-            engine: _timed(files[engine], reference, _shares(repeats, processes), worker)
+            engine: _timed(files[engine], reference, _shares(repeats, processes), partial(worker, engine))
             for engine in engines
         }
+        layers = _layers(files.get("sparse", {}), partial(worker, "sparse"))
     return Bench(
         against=reference,
         networks=counted,
@@ -108,7 +114,8 @@ def bench(
         },
         machine=machine(),
         versions=versions(),
-        advice=advice(reference, counted, measures),
+        layers=layers,
+        advice=advice(reference, counted, measures, layers),
     )
 
 
@@ -170,6 +177,15 @@ def _timed(
                 for name in names[start:] + names[:start]:
                     rounds[name].append(workers[name].time(calls[name]))
     return {name: _measure(rounds[name], rounds[reference], files[name]) for name in names}
+
+
+def _layers(files: Mapping[str, Path], worker: Callable[[Path], Worker]) -> dict[str, list[dict[str, Any]]]:
+    """What the engine ``sparse`` makes of each layer of each network."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for name, path in files.items():
+        with worker(path) as running:
+            found[name] = running.layers
+    return found
 
 
 def _calls(worker: Worker) -> int:

@@ -38,11 +38,19 @@ class Worker:
         threads: Threads of a forward pass.
         precision: What OpenVINO computes in.
         log: A file for what the engine prints.
+        engine: Which, where the suffix of the file does not say.
+
+    Attributes:
+        layers: What the engine says of each layer, once it runs.
     """
 
-    def __init__(self, path: Path, example: Path, threads: int, precision: str, log: Path) -> None:
+    def __init__(
+        self, path: Path, example: Path, threads: int, precision: str, log: Path, engine: str | None = None
+    ) -> None:
         self._path, self._log = path, log
-        self._given = {"path": str(path), "input": str(example), "threads": threads, "precision": precision}
+        self._given: dict[str, Any] = {"path": str(path), "input": str(example), "threads": threads}
+        self._given |= {"precision": precision, "engine": engine}
+        self.layers: list[dict[str, Any]] = []
         self._errors: IO[bytes] | None = None
         self._process: subprocess.Popen[str] | None = None
 
@@ -58,7 +66,7 @@ class Worker:
             env=environment,
         )
         try:
-            self._ask(self._given)
+            self.layers = self._ask(self._given)["layers"]
         except BaseException:
             self.__exit__(None, None, None)
             raise

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -73,6 +73,8 @@ class Bench:
         settings: ``threads``, ``repeats``, ``processes``, ``precision`` (of OpenVINO) and what is done with the heap.
         machine: Processor, cores and system.
         versions: Of Python, secateur and the engines.
+        layers: Network to what the engine ``sparse`` makes of each of its layers, where it was timed: ``name``, ``ours``
+            (run by the sparse kernels), ``density`` of the weights, ``note`` (the kernel, or why it was left).
         advice: Sentences on what is less fast than its size promises, and what to do about it.
     """
 
@@ -83,6 +85,7 @@ class Bench:
     settings: Mapping[str, Any]
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
+    layers: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
     advice: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

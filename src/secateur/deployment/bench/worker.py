@@ -22,8 +22,8 @@ def main() -> None:
     os.dup2(2, 1)  # what an engine prints must not reach the parent as an answer
     with answers:
         given = json.loads(sys.stdin.readline())
-        run = _loaded(given["path"], given["input"], given["threads"], given["precision"])
-        _answer(answers, {})
+        run, layers = _loaded(given)
+        _answer(answers, {"layers": layers})
         for line in sys.stdin:
             _answer(answers, timed(run, json.loads(line)["calls"]) | {"memory": _peak()})
 
@@ -41,17 +41,17 @@ def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
     return {"ms": found, "disturbed": disturbed, "settled": _settled()}
 
 
-def _loaded(path: str, example: str, threads: int, precision: Any) -> Callable[[], object]:
+def _loaded(given: dict[str, Any]) -> tuple[Callable[[], object], list[Any]]:
     sys.path.append(str(Path(__file__).resolve().parents[3]))  # where secateur lies, if it is not installed
     import numpy as np
 
     # Imports no torch, whose memory would count as that of every engine.
     from secateur.deployment.engines import load_engine
 
-    engine = load_engine(path, threads, precision)
-    with np.load(example) as held:
+    engine = load_engine(given["path"], given["threads"], given["precision"], given["engine"])
+    with np.load(given["input"]) as held:
         arrays = [held[f"arr_{index}"] for index in range(len(held.files))]
-    return lambda: engine.call(arrays)
+    return lambda: engine.call(arrays), list(engine.layers)
 
 
 def _answer(file: IO[str], content: dict[str, Any]) -> None:

@@ -20,6 +20,8 @@ Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "f16"]
 KEY = "secateur"  # what the metadata are called inside every file
 _MODULES = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
+_ALSO = {".onnx": "sparse"}  # another engine that runs the format
+_INSTALL = {"sparse": "pip install ./runtime (secateur-runtime, a folder of secateur's repository)"}
 
 
 class EngineMissingError(ImportError):
@@ -39,12 +41,14 @@ class Engine:
         version: Of the engine.
         about: The metadata that :func:`secateur.deployment.export.export` wrote into the file.
         call: Inputs in the order of ``about["inputs"]`` to predictions in the order of ``about["tasks"]``.
+        layers: What it makes of each layer, by name: who runs it, and why not the sparse kernels; only ``sparse`` says.
     """
 
     name: str
     version: str
     about: Mapping[str, Any]
     call: Callable[[list[Array]], list[Array]]
+    layers: tuple[Mapping[str, Any], ...] = ()
 
     def __call__(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
         """One forward pass.
@@ -72,7 +76,9 @@ class Engine:
         return [np.ascontiguousarray(x[task]) for task in owners]
 
 
-def load_engine(path: Path | str, threads: int | None = None, precision: Precision = "f32") -> Engine:
+def load_engine(
+    path: Path | str, threads: int | None = None, precision: Precision = "f32", engine: str | None = None
+) -> Engine:
     """Loads a file that :func:`secateur.deployment.export.export` wrote, in the engine that its suffix asks for.
 
     Args:
@@ -80,6 +86,7 @@ def load_engine(path: Path | str, threads: int | None = None, precision: Precisi
         threads: Threads of one forward pass; None leaves it to the engine. In torch and ExecuTorch the
             number holds for the whole process.
         precision: What OpenVINO computes in; the others compute in float32.
+        engine: ``sparse`` runs an ``.onnx`` file by secateur-runtime, which skips zeros; None takes that of the suffix.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -92,7 +99,9 @@ def load_engine(path: Path | str, threads: int | None = None, precision: Precisi
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}; export the model first, or check the path.")
     check_seal(path)
-    name = _MODULES[path.suffix]
+    name = engine or _MODULES[path.suffix]
+    if name not in (_MODULES[path.suffix], _ALSO.get(path.suffix)):
+        raise ValueError(f"load_engine: {name!r} does not run {path.name}; leave engine out.")
     module = importlib.import_module(f"secateur.deployment.engines.run_{name}")
     try:
         return module.load(path, threads, precision)
@@ -119,7 +128,7 @@ def need(extra: str, *modules: str) -> list[Any]:
         except ImportError as error:
             raise EngineMissingError(
                 f"{module.split('.')[0]} is not installed or does not load ({error}): "
-                f"pip install 'secateur[{extra}]'",
+                + _INSTALL.get(extra, f"pip install 'secateur[{extra}]'"),
                 name=module,
             ) from error
     return found

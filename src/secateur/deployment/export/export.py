@@ -88,7 +88,9 @@ def export(
     kind = _format(path, format)
     require(kind)
     if weights == "sparse_float16" and kind != "onnx":
-        raise ValueError(f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}.")
+        raise ValueError(
+            f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
+        )
     made = network(model, example, tasks, call)
     metadata = _plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
     given = [made.example, *(made.listed(x) for x in inputs)]

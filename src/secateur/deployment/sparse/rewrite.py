@@ -14,7 +14,14 @@ from secateur.deployment.sparse.gaps import Array, encode, room
 Weights = Literal["sparse", "sparse_float16", "dense"]
 OPSET = 11  # the first whose ScatterElements and CumSum say what is needed here
 _WORTH = 1024  # bytes that a weight must save: five operators and their constants take about 600
-_KINDS = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16", "INT8", "UINT8")  # of which weights are, quantised ones too
+_KINDS = (
+    "FLOAT",
+    "DOUBLE",
+    "FLOAT16",
+    "BFLOAT16",
+    "INT8",
+    "UINT8",
+)  # of which weights are, quantised ones too
 _LARGEST_FLOAT16 = 65504.0
 
 
@@ -96,7 +103,9 @@ def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool) -> Rebu
     nodes: list[Any] = []
 
     def constant(part: str, tensor: Any) -> Any:
-        made = ir.Value(name=f"{name}.{part}", type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+        made = ir.Value(
+            name=f"{name}.{part}", type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+        )
         graph.initializers[made.name] = made
         return made
 
@@ -124,4 +133,6 @@ def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool) -> Rebu
         graph.insert_before(graph[0], nodes)
     else:
         graph.extend(nodes)
-    return Rebuilt(name, weight.size, int(np.count_nonzero(weight)), weight.nbytes, gaps.nbytes + values.nbytes)
+    return Rebuilt(
+        name, weight.size, int(np.count_nonzero(weight)), weight.nbytes, gaps.nbytes + values.nbytes
+    )
