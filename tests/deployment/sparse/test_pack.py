@@ -103,6 +103,13 @@ def test_rounded_values_are_near_and_said(tmp_path: Path, capsys: pytest.Capture
     assert 0 < np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
 
 
+def test_what_float16_rounds_to_zero_is_zero(tmp_path: Path) -> None:
+    tiny = sparse(64, 256)
+    tiny[tiny != 0] *= np.where(RNG.random(np.count_nonzero(tiny)) < 0.2, 1e-9, 1)
+    path = written(tmp_path / "any.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": tiny})
+    assert pack(path, weights="sparse_float16").after < 0.1 * path.stat().st_size
+
+
 def test_what_float16_cannot_hold_stays_exact(tmp_path: Path) -> None:
     large = sparse(64, 256) * 1e5
     path = written(tmp_path / "any.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": large})

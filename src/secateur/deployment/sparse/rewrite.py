@@ -99,7 +99,7 @@ def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool) -> Rebu
     """Five operators and their constants in the place of one initializer."""
     name, dtype = value.name, value.const_value.dtype
     gaps, values = encode(weight)
-    values = values.astype(np.float16) if half else values
+    values = values.astype(np.float16) + np.float16(0) if half else values  # what rounds to -0 becomes 0
     nodes: list[Any] = []
 
     def constant(part: str, tensor: Any) -> Any:
