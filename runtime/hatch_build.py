@@ -43,6 +43,7 @@ KERNELS = {
     },
     "aarch64": {"neon": ["-DISA_NEON=1"], "portable": []},
 }
+BYTES = {"avx512": ["-mavx512vnni"]}  # besides, for quantised layers
 FLAGS = [
     "-std=c++17",
     "-O2",
@@ -85,9 +86,11 @@ def compile_library(target: str, where: Path) -> Path:
         jobs = [
             (source, Path(temporary) / f"{source.stem}.o", []) for source in sorted(NATIVE.rglob("*.cpp"))
         ]
-        jobs = [job for job in jobs if job[0].stem != "kernel"]
+        jobs = [job for job in jobs if job[0].parent.name != "kernels"]
         for isa, own in KERNELS[machine].items():
-            jobs.insert(0, (NATIVE / "kernels/kernel.cpp", Path(temporary) / f"kernel_{isa}.o", own))
+            for source in sorted((NATIVE / "kernels").glob("*.cpp")):
+                extra = BYTES.get(isa, []) + ["-ffp-contract=off"] if source.stem == "bytes" else []
+                jobs.insert(0, (source, Path(temporary) / f"{source.stem}_{isa}.o", [*own, *extra]))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> str:
             source, out, own = job

@@ -36,15 +36,18 @@ bool count(const Layer& layer, Census* out) {
 }
 
 bool upright(Layer* layer, Array<float>* copy) {
-  if (layer->row_stride == 1) return true;
+  const int8_t* bytes = layer->quantised.on ? layer->quantised.weights : nullptr;
+  if (layer->row_stride == 1 && !bytes) return true;
   int64_t rows = layer->rows(), outputs = layer->outputs;
   constexpr int64_t kSide = 32;
   if (!copy->resize(size_t(rows * outputs))) return false;
   for (int64_t r0 = 0; r0 < rows; r0 += kSide) {
     for (int64_t o0 = 0; o0 < outputs; o0 += kSide) {
       for (int64_t r = r0; r < r0 + kSide && r < rows; r++) {
-        for (int64_t o = o0; o < o0 + kSide && o < outputs; o++)
-          (*copy)[size_t(o * rows + r)] = layer->weights[o * layer->output_stride + r * layer->row_stride];
+        for (int64_t o = o0; o < o0 + kSide && o < outputs; o++) {
+          int64_t from = o * layer->output_stride + r * layer->row_stride;
+          (*copy)[size_t(o * rows + r)] = bytes ? float(bytes[from]) : layer->weights[from];
+        }
       }
     }
   }

@@ -7,11 +7,13 @@ namespace secateur {
 namespace {
 
 constexpr double kGuess = 56;  // pixels a side, where the graph does not say
+int share_index(int share) { return share == 4 ? 2 : share == 2 ? 1 : 0; }
 constexpr double kReach[3] = {0.64, 0.78, 0.84};  // share of the peak inside kernels, for 1, 2 and 4 outputs that share zeros
 
 double at_least(double a, double b) { return a > b ? a : b; }
 
-// Multiply-adds a nanosecond, measured once a process.
+}  // namespace
+
 double peak(const Kernels* kernels) {
   static double measured;
   double rate;
@@ -23,7 +25,6 @@ double peak(const Kernels* kernels) {
   return rate;
 }
 
-// The part of a kernel's multiply-adds that does not fall on padding.
 double inside(const Layer& layer, const int64_t* in, const int64_t* before, const int64_t* out) {
   double part = 1;
   for (int a = 0; a < 2; a++) {
@@ -39,10 +40,6 @@ double inside(const Layer& layer, const int64_t* in, const int64_t* before, cons
   }
   return part;
 }
-
-int share_index(int share) { return share == 4 ? 2 : share == 2 ? 1 : 0; }
-
-}  // namespace
 
 Sizes sizes(const Layer& layer) {
   Sizes s;
@@ -62,6 +59,7 @@ Sizes sizes(const Layer& layer) {
 }
 
 bool choose(const Layer& layer, const Census& census, const Sizes& in, const Session& session, Choice* choice, Cost* cost) {
+  if (layer.quantised.on) return choose_bytes(layer, census, in, session, choice, cost);
   const Kernels& k = *session.kernels;
   int64_t size[2] = {1, in.width}, before[2] = {};
   if (layer.kind == Kind::convolution && !output_size(layer, in.height, in.width, before, size)) return false;

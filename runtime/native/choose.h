@@ -18,6 +18,11 @@ struct Cost {
   double border = 0;  // of turning the input and the output from and to the blocked layout of ONNX Runtime's convolutions
 };
 
+// Multiply-adds a nanosecond, measured once a process.
+double peak(const Kernels* kernels);
+// The part of a kernel's multiply-adds that does not fall on padding.
+double inside(const Layer& layer, const int64_t* in, const int64_t* before, const int64_t* out);
+bool choose_bytes(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
 // How it would be computed, and for how much; false where no kernel serves it.
 bool choose(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
 

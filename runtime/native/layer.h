@@ -15,6 +15,21 @@ struct Step {
   int input = -1;      // add: which input of the fused node
 };
 
+enum class Type { float32, uint8, int8 };
+
+// Of a quantised layer: int8 weights, numbers of one byte in, and bytes or floats out. A real is scale * (number - zero).
+struct Quantised {
+  bool on = false;
+  Type in = Type::uint8, out = Type::float32;
+  int in_zero = 0, out_zero = 0;
+  float in_scale = 1, out_scale = 1;
+  const int8_t* weights = nullptr;  // in the order of Layer's strides
+  const float* scales = nullptr;    // of the weights, one an output or one
+  int64_t scale_count = 0;
+  const int32_t* bias = nullptr;    // in units of the input's scale times the weights'; a float bias is Layer's
+  float low = 0, high = 0;          // reals that are written, from activations; set by what matches
+};
+
 constexpr int kSteps = 4, kRank = 8;
 constexpr int64_t kLimit = int64_t(1) << 30;  // of any one size, and of the elements of a plane or of the weights
 
@@ -37,6 +52,7 @@ struct Layer {
   int64_t bias_size = 0, more_bias_size = 0;
   float bias_scale = 1;
   int x = 0;  // which input of the fused node
+  Quantised quantised;
   Step steps[kSteps];
   int step_count = 0;
   Shape shape;  // of x, as far as the graph says

@@ -1,24 +1,10 @@
 // Zeros to streams: rows of inputs in blocks that fit the first cache, and for each block the entries of every output.
 #include "pack.h"
 
+#include "streams.h"
+
 namespace secateur {
 namespace {
-
-struct Unit {  // of one block: its entries lie at `start`
-  uint32_t unit, count;
-  uint64_t start;
-};
-
-// What is needed to pack one panel; kept from panel to panel.
-struct Work {
-  Array<uint8_t> live;
-  Array<uint32_t> block_of, local_of, order;
-  Array<uint32_t> counts;  // [block][unit]
-  Array<uint64_t> starts;  // [block][unit]
-  Array<uint16_t> locals;
-  Array<float> values;
-  Array<Unit> units;
-};
 
 class Packer {
  public:
@@ -32,7 +18,8 @@ class Packer {
     units_ = (outputs + choice_.share - 1) / choice_.share;
     if (!find_live() || !make_blocks(&panel) || !fill(panel.block_count)) return false;
     for (uint32_t b = 0; b < panel.block_count; b++) {
-      if (!emit(b, &out_->blocks[panel.blocks + b])) return false;
+      Block* block = &out_->blocks[panel.blocks + b];
+      if (!emit(b, block) || (choice_.bytes && !zero_sums(b, block))) return false;
     }
     int64_t sums = units_ * choice_.share + 1;  // one more that an odd last output is paired with
     if (sums > out_->sums) out_->sums = sums;
@@ -94,7 +81,7 @@ class Packer {
     int64_t all_taps = layer_.taps(), in_group = to - from, start = *place, end = start;
     for (; end < layer_.inputs * in_group && *seen < until; end++) *seen += live_at(end, from, in_group);
     *place = end;
-    Block made{uint32_t(out_->rows.size()), 0, 0, 0};
+    Block made{uint32_t(out_->rows.size()), 0, 0, 0, 0};
     uint32_t index = panel->block_count, local = 0;
     for (int64_t tap = from; tap < to; tap++) {
       Rows rows{uint32_t(tap), uint32_t(out_->channels.size()), 0};
@@ -176,6 +163,7 @@ class Packer {
     for (size_t i = 0; i < size_t(units_); i += together) {
       uint32_t longest = work_.units[i].count;
       if (longest == 0 && !choice_.direct) break;
+      if (choice_.bytes) longest = (longest + 3) / 4 * 4;
       uint32_t entries = longest * uint32_t(together);
       if (block->group_count == 0 || out_->groups.back().entries != entries) {
         if (!out_->groups.push({out_->stream.size(), 0, entries})) return false;
@@ -189,21 +177,28 @@ class Packer {
 
   bool visit(size_t first, size_t together, uint32_t longest) {
     uint16_t rows[2] = {uint16_t(units_ * choice_.share), uint16_t(units_ * choice_.share)};
-    size_t share = size_t(choice_.share);
     for (size_t u = 0; u < together && first + u < size_t(units_); u++)
       rows[u] = uint16_t(work_.units[first + u].unit * uint32_t(choice_.share));
-    size_t entries = longest * together, at = out_->stream.size(), padded = (entries + 1) / 2 * 4;
-    if (!out_->stream.resize(at + 4 + padded + entries * share * 4)) return false;
-    uint8_t* s = out_->stream.data() + at;
-    memcpy(s, rows, 4);
-    uint32_t scale = choice_.direct || choice_.tiny ? 1 : uint32_t(choice_.vectors * choice_.lanes / 2);  // offsets in 8 bytes
-    for (size_t e = 0; e < entries; e++) {
-      size_t u = first + e % together, n = e / together;
-      if (u >= size_t(units_) || n >= work_.units[u].count) continue;  // a weight of zero on the first row
-      uint64_t from = work_.units[u].start + n;
-      uint16_t offset = uint16_t(work_.locals[from] * scale);
-      memcpy(s + 4 + 2 * e, &offset, 2);
-      memcpy(s + 4 + padded + e * share * 4, &work_.values[from * share], share * 4);
+    const uint8_t* bytes = reinterpret_cast<const uint8_t*>(rows);
+    if (!out_->stream.append(bytes, 4)) return false;
+    return choice_.bytes ? byte_visit(work_, choice_, first, longest, &out_->stream)
+                         : float_visit(work_, choice_, first, size_t(units_), longest, &out_->stream);
+  }
+
+  // What the zero point of the input makes of each output's weights in a block: subtracted at the start of the sums, and given
+  // back where the block is left because it lies on padding. In unsigned numbers: sums wrap as those of the processor do.
+  bool zero_sums(uint32_t index, Block* block) {
+    size_t base = size_t(index) * size_t(units_), share = size_t(choice_.share);
+    uint32_t zero = uint32_t(layer_.quantised.in_zero + (layer_.quantised.in == Type::int8 ? 128 : 0));
+    block->dead = out_->dead.size();
+    for (int64_t o = 0; o < outputs_; o++) {
+      size_t cell = base + size_t(o) / share;
+      uint32_t sum = 0;
+      for (uint64_t e = 0; e < work_.counts[cell]; e++)
+        sum += uint32_t(int32_t(work_.values[(work_.starts[cell] + e) * share + size_t(o) % share]));
+      if (!out_->dead.push(int32_t(sum * zero))) return false;
+      int32_t& start = out_->start[size_t(first_ + o)];
+      start = int32_t(uint32_t(start) - sum * zero);
     }
     return true;
   }
@@ -217,10 +212,30 @@ class Packer {
 
 }  // namespace
 
+// What turns sums of a quantised layer into numbers of its output.
+static bool requantisation(const Layer& layer, Packed* out) {
+  const Quantised& q = layer.quantised;
+  bool bytes = q.out != Type::float32;
+  if (!out->start.resize(size_t(layer.outputs)) || !out->scales.resize(size_t(layer.outputs))) return false;
+  for (int64_t o = 0; o < layer.outputs; o++) {
+    float scale = q.in_scale * q.scales[q.scale_count == 1 ? 0 : o];  // in the order in which ONNX Runtime multiplies
+    out->scales[size_t(o)] = bytes ? scale / q.out_scale : scale;
+    out->start[size_t(o)] = q.bias ? q.bias[o] : 0;
+    if (bytes) out->bias[size_t(o)] /= q.out_scale;
+  }
+  out->low = q.low, out->high = q.high;
+  if (!bytes) return true;
+  float least = float((q.out == Type::int8 ? -128 : 0) - q.out_zero), most = least + 255;
+  auto within = [&](float x) { return x < least ? least : x > most ? most : x; };
+  out->low = within(q.low / q.out_scale), out->high = within(q.high / q.out_scale);
+  return true;
+}
+
 bool pack(const Layer& layer, const Choice& choice, Packed* out) {
   out->choice = choice;
   if (!out->bias.resize(size_t(layer.outputs) + 64)) return false;
   for (int64_t o = 0; o < layer.outputs; o++) out->bias[size_t(o)] = layer.bias_of(o);
+  if (choice.bytes && !requantisation(layer, out)) return false;
   if (choice.depthwise) {
     out->nonzeros = out->stored = layer.outputs * layer.rows();
     return out->dense.append(layer.weights, size_t(out->stored));

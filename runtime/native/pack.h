@@ -11,6 +11,7 @@ struct Census {
   double density() const { return weights ? double(nonzeros) / double(weights) : 1; }
 };
 bool count(const Layer& layer, Census* out);
+// Of a quantised layer, weights are made floats, exactly.
 // Weights whose outputs lie beside each other are copied, so that those of one output do.
 bool upright(Layer* layer, Array<float>* copy);
 

@@ -10,6 +10,7 @@ constexpr int kCuts = 8;      // most ranges of an axis that taps cut the output
 constexpr int kWidest = 16;   // most numbers in a vector
 constexpr int kPhases = 64;   // most products of the strides
 constexpr int64_t kTinyRows = 8;
+constexpr int kByteRow = 64;  // pixels in a tile of bytes, whatever the instructions
 
 // How a layer is computed.
 struct Choice {
@@ -19,6 +20,7 @@ struct Choice {
   int block = 128;             // rows that lie in the first cache at a time
   bool direct = false;         // a small 1x1 layer: rows are read where they lie
   bool tiny = false;           // a matrix for at most kTinyRows rows of input
+  bool bytes = false;          // quantised: rows of bytes, sums of int32
   bool depthwise = false;      // one channel each, dense
   int panels = 1;              // parts of the outputs that run beside each other
 };
@@ -35,6 +37,7 @@ struct Group {
 };
 struct Block {
   uint32_t rows, row_count, groups, group_count;
+  uint64_t dead;  // of a quantised layer: where its part of `Packed::dead` begins
 };
 struct Panel {
   int64_t channel;  // the first that its rows count from
@@ -52,12 +55,16 @@ struct Packed {
   Array<uint8_t> stream;
   Array<float> bias;
   Array<float> dense;  // weights of a depthwise layer
+  // Of a quantised layer, an output each: where sums start, what a number of the sums is worth. `dead`: see zero_sums.
+  Array<int32_t> start, dead;
+  Array<float> scales;
+  float low = 0, high = 0;  // in units of the output, before its zero point is added
   int64_t nonzeros = 0, stored = 0;  // of the weights, and with the zeros that sharing stores
   int64_t sums = 0;                  // rows of sums that a panel needs at most
   int64_t live_rows = 0;
   int64_t bytes() const {
     return int64_t(stream.size() + channels.size() * 4 + rows.size() * sizeof(Rows) + groups.size() * sizeof(Group) +
-                   (bias.size() + dense.size()) * 4);
+                   (bias.size() + dense.size() + start.size() + dead.size() + scales.size()) * 4);
   }
 };
 
@@ -78,6 +85,8 @@ struct Job {
   const Packed* packed;
   const float* x;
   float* y;
+  const uint8_t *bytes, *byte_planes;                    // of a quantised layer, instead of x and source
+  void* out;                                             // and instead of y
   Added added;
   int64_t batch, in_height, in_width, height, width;     // of x and y
   int64_t plane_height, plane_width, plane, image;       // of source planes; numbers in a plane and in all of an image
@@ -112,10 +121,21 @@ struct Kernels {
   double (*dense_rate)();                                               // multiply-adds a nanosecond that the processor can do
 };
 
+// What an instruction set offers to quantised layers. All give the same integers.
+struct ByteKernels {
+  const char* name;
+  void (*unit)(const Job&, int64_t unit, void* scratch);
+  void (*phases)(const Job&, int64_t channel, uint8_t* out);  // of one channel of one image
+  double (*rate)();                                           // multiply-adds a nanosecond that the processor can do
+  double reach[3];  // share of that inside kernels, for 1, 2 and 4 outputs that share zeros
+};
+
 inline int tiny_width(int64_t rows) { return rows == 1 ? 1 : rows <= 4 ? 4 : 8; }
 
 // The best that this processor can run; `wanted` limits it by name (tests), null where there is none of that name.
 const Kernels* kernels(const char* wanted);
+const ByteKernels* byte_kernels(const char* wanted);
+bool fast_bytes();  // instructions that multiply and add four bytes at once, which ONNX Runtime uses
 int64_t first_cache();  // bytes
 
 }  // namespace secateur

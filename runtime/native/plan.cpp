@@ -109,6 +109,8 @@ bool plan(const Layer& layer, const Packed& packed, int64_t batch, int64_t heigh
 
 size_t scratch_bytes(const Layer& layer, const Packed& packed) {
   if (packed.choice.direct || packed.choice.tiny) return 0;
+  if (packed.choice.bytes)
+    return (size_t(packed.sums) * 4 + size_t(packed.choice.block) + 8) * kByteRow + size_t(layer.taps()) * (kByteViewBytes + kByteRow * kByteSegmentBytes);
   if (packed.choice.depthwise) return size_t(layer.taps()) * 24;
   size_t row = size_t(packed.choice.vectors * packed.choice.lanes);
   return (size_t(packed.sums) + size_t(packed.choice.block) + 8) * row * 4 + size_t(layer.taps()) * (kViewBytes + row * kSegmentBytes);

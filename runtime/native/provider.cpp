@@ -61,6 +61,7 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
   entry(api, options, "isa", o.isa, sizeof o.isa);
   o.force = force;
   s->kernels = kernels(o.isa);
+  s->bytes = byte_kernels(o.isa);
   if (!s->kernels) return "secateur: `isa` names instructions that this processor has not: avx512, avx2, neon or portable";
   long processors = 1;
 #if defined(_SC_NPROCESSORS_ONLN)
@@ -105,11 +106,15 @@ Status* compile_one(OurEp& ep, const Graph* graph, const Node* fused, Piece* pie
       !pack(layer, choice, &piece->packed))
     return error("secateur: no memory to pack weights");
   layer.weights = layer.bias = layer.more_bias = nullptr;  // void from here on
+  layer.quantised.weights = nullptr;
+  layer.quantised.scales = nullptr;
+  layer.quantised.bias = nullptr;
+  const char* kernel = choice.bytes ? "int8 " : choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ";
   Guard guard(ep.session.lock);
   if (Record* r = ep.session.record(reader.name(nodes[first]))) {
     piece->record = size_t(r - ep.session.records.data());
-    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ",
-             choice.share, ep.session.kernels->name, choice.vectors, choice.lanes, found.node_count - 1);
+    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", kernel, choice.share,
+             choice.bytes ? ep.session.bytes->name : ep.session.kernels->name, choice.vectors, choice.lanes, found.node_count - 1);
     r->bytes = piece->packed.bytes();
   }
   return nullptr;

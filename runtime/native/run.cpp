@@ -11,23 +11,23 @@ namespace {
 
 struct Tensor {
   Shape shape;
-  const float* data = nullptr;
+  const void* data = nullptr;
+  const float* floats() const { return static_cast<const float*>(data); }
 };
 
-bool read(const Api& api, const Context* context, int index, Tensor* out) {
+int element_of(Type type) { return type == Type::float32 ? kFloat : type == Type::uint8 ? kUint8 : kInt8; }
+
+bool read(const Api& api, const Context* context, int index, Type type, Tensor* out) {
   const Value* value = nullptr;
   TensorInfo* info = nullptr;
   size_t rank = 0;
-  const void* data = nullptr;
   int element = 0;
   if (index < 0 || !api.ok(api.input(context, size_t(index), &value)) || !value || !api.ok(api.shape(value, &info)) || !info) return false;
-  bool fine = api.ok(api.element(info, &element)) && element == kFloat && api.ok(api.rank(info, &rank)) && rank <= kRank &&
+  bool fine = api.ok(api.element(info, &element)) && element == element_of(type) && api.ok(api.rank(info, &rank)) && rank <= kRank &&
               (rank == 0 || api.ok(api.dims(info, out->shape.dims, rank)));
   api.release(info);
   out->shape.rank = int(rank);
-  if (!fine || !api.ok(api.data(value, &data))) return false;
-  out->data = static_cast<const float*>(data);
-  return true;
+  return fine && api.ok(api.data(value, &out->data));
 }
 
 // Work that threads share: each takes the next unit until none is left.
@@ -35,7 +35,7 @@ struct Shared {
   const Job* job;
   Session* session;
   size_t scratch;
-  float* made;       // phases or widened planes
+  void* made;        // phases or widened planes
   const float* rows; // of a tiny matrix
   int64_t units, next = 0;
   bool failed = false;
@@ -81,30 +81,36 @@ bool compute(Piece& piece, const Context* context, Job& job) {
   Shared s{};
   s.job = &job;
   s.session = &session;
+  const bool bytes = piece.packed.choice.bytes;
   job.source = job.x;
+  job.byte_planes = job.bytes;
   void* made = nullptr;
   int64_t numbers = piece.packed.choice.tiny ? job.layer->inputs * tiny_width(job.width) : source_numbers(job);
-  if (numbers && !(made = session.buffers.borrow(size_t(numbers) * 4))) return false;
-  s.made = static_cast<float*>(made);
+  if (numbers && !(made = session.buffers.borrow(size_t(numbers) * (bytes ? 1 : 4)))) return false;
+  s.made = made;
   bool fine = true;
   if (piece.packed.choice.tiny) {
-    turn(job, tiny_width(job.width), s.made);
+    s.rows = static_cast<float*>(made);
+    turn(job, tiny_width(job.width), static_cast<float*>(made));
     s.units = int64_t(piece.packed.panels.size());
-    s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.made, unit); };
+    s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.rows, unit); };
   } else {
     if (numbers) {
       bool strided = job.layer->stride[0] > 1 || job.layer->stride[1] > 1;
       s.units = job.batch * job.layer->groups * job.layer->inputs;
-      s.work = strided ? [](Shared& t, int64_t unit, void*) { t.session->kernels->phases(*t.job, unit, t.made); }
-                       : [](Shared& t, int64_t unit, void*) { widen(*t.job, unit, t.made); };
+      s.work = bytes     ? [](Shared& t, int64_t unit, void*) { t.session->bytes->phases(*t.job, unit, static_cast<uint8_t*>(t.made)); }
+               : strided ? [](Shared& t, int64_t unit, void*) { t.session->kernels->phases(*t.job, unit, static_cast<float*>(t.made)); }
+                         : [](Shared& t, int64_t unit, void*) { widen(*t.job, unit, static_cast<float*>(t.made)); };
       fine = share(piece.api, context, s);
-      job.source = s.made;
+      job.source = static_cast<float*>(made);
+      job.byte_planes = static_cast<uint8_t*>(made);
     }
     bool depthwise = piece.packed.choice.depthwise;
     s.units = depthwise ? job.batch * job.layer->groups : job.units;
     s.scratch = scratch_bytes(*job.layer, piece.packed);
-    s.work = depthwise ? [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->depthwise(*t.job, unit, scratch); }
-                       : [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->unit(*t.job, unit, scratch); };
+    s.work = bytes       ? [](Shared& t, int64_t unit, void* scratch) { t.session->bytes->unit(*t.job, unit, scratch); }
+             : depthwise ? [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->depthwise(*t.job, unit, scratch); }
+                         : [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->unit(*t.job, unit, scratch); };
   }
   fine = fine && share(piece.api, context, s);
   if (made) session.buffers.give_back(made);
@@ -116,7 +122,7 @@ bool fits(const Layer& layer, const Shape& sums, const Tensor& added, Job* job) 
   int64_t s[kRank] = {};
   if (!strides(added.shape, sums, s)) return false;
   Added& a = job->added;
-  a.data = added.data;
+  a.data = added.floats();
   if (layer.kind == Kind::convolution) {
     a.batch = s[0], a.channel = s[1];
     a.row = layer.spatial == 2 ? s[2] : 0;
@@ -156,8 +162,9 @@ Status* run(Piece& piece, Context* context) {
   for (int i = 0; i < layer.step_count; i++) {
     if (layer.steps[i].op == Op::add) addition = i;
   }
-  if (!read(api, context, layer.x, &x) || (addition >= 0 && !read(api, context, layer.steps[addition].input, &added)))
-    return error(kInvalidArgument, "secateur: an input of a convolution or matrix is not a float32 tensor");
+  if (!read(api, context, layer.x, layer.quantised.on ? layer.quantised.in : Type::float32, &x) ||
+      (addition >= 0 && !read(api, context, layer.steps[addition].input, Type::float32, &added)))
+    return error(kInvalidArgument, "secateur: an input of a convolution or matrix is not of the type that the model says");
   bool matrix = layer.kind == Kind::matrix;
   int rank = x.shape.rank;
   if (rank != layer.shape.rank || x.shape.dims[matrix ? rank - 1 : 1] != (matrix ? layer.inputs : layer.groups * layer.inputs))
@@ -188,8 +195,10 @@ Status* run(Piece& piece, Context* context) {
   if (volume(shape) < 0 || !api.ok(api.output(context, 0, shape.dims, size_t(shape.rank), &output)) || !output || !api.ok(api.data(output, &y)))
     return error(kFail, "secateur: no memory for an output");
   if (volume(shape) == 0) return nullptr;
-  job.x = x.data;
+  job.x = x.floats();
+  job.bytes = static_cast<const uint8_t*>(x.data);
   job.y = static_cast<float*>(y);
+  job.out = y;
   bool fine;
   if (addition < 0 || (same(shape, sums) && fits(layer, sums, added, &job))) {
     fine = compute(piece, context, job);
@@ -202,7 +211,7 @@ Status* run(Piece& piece, Context* context) {
     b.rank = shape.rank;
     memcpy(b.dims, shape.dims, sizeof shape.dims);
     b.y = job.y;
-    b.added = added.data;
+    b.added = added.floats();
     job.y = static_cast<float*>(piece.session->buffers.borrow(size_t(volume(sums)) * 4));
     b.sums = job.y;
     fine = job.y && strides(sums, shape, b.sum_strides) && strides(added.shape, shape, b.added_strides) && compute(piece, context, job);

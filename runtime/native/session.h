@@ -42,6 +42,7 @@ class Buffers {
 struct Session {
   Options options;
   const Kernels* kernels = nullptr;
+  const ByteKernels* bytes = nullptr;  // of quantised layers
   int threads = 1;
   int64_t cache = 32 << 10;
   Buffers buffers;

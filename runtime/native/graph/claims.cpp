@@ -43,11 +43,6 @@ bool consider(const Reader& reader, const Session& session, const Node* node, Ca
   return choose(layer, out->census, sizes(layer), session, &choice, &out->cost);
 }
 
-const ValueInfo* end(const Reader& reader, const Candidate& c) {
-  const ValueInfo* out[kEnds] = {};
-  return reader.outputs(c.match.nodes[c.match.node_count - 1], out) == 1 ? out[0] : nullptr;
-}
-
 bool same(const Reader& reader, const ValueInfo* a, const ValueInfo* b) {
   const char *x = nullptr, *y = nullptr;
   return a && b && reader.api.ok(reader.api.name(a, &x)) && reader.api.ok(reader.api.name(b, &y)) && x && y && !strcmp(x, y);
@@ -56,11 +51,14 @@ bool same(const Reader& reader, const ValueInfo* a, const ValueInfo* b) {
 // Of the two sides of a piece, the share that touches convolutions of ONNX Runtime (`ours` false), or pieces of ours.
 double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& all, bool ours) {
   const Node* users[kEnds] = {};
-  const ValueInfo* out = end(reader, c);
   double share = 0;
-  int n = out ? reader.consumers(out, users) : 0;
+  int n = c.match.end ? reader.consumers(c.match.end, users) : 0;
   bool behind = false;
   for (int i = 0; i < n; i++) {
+    const ValueInfo* out[kEnds] = {};
+    const Node* next[kEnds] = {};
+    if (reader.is(users[i], "DequantizeLinear") && reader.outputs(users[i], out) == 1 && reader.consumers(out[0], next) == 1)
+      users[i] = next[0];
     if (!reader.is(users[i], "Conv")) continue;
     bool is_ours = false;
     for (const Candidate* other : all) is_ours |= other->claimed && other->match.nodes[0] == users[i];
@@ -68,7 +66,7 @@ double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& 
   }
   if (behind) share += 0.5;
   for (const Candidate* other : all) {
-    if (other->match.layer.kind == Kind::convolution && other->claimed == ours && same(reader, end(reader, *other), c.match.x)) {
+    if (other->match.layer.kind == Kind::convolution && other->claimed == ours && same(reader, other->match.end, c.match.x)) {
       share += 0.5;
       break;
     }

@@ -31,7 +31,7 @@ static const Node* next(const Reader& r, const ValueInfo* value, const char* ope
   return user[0];
 }
 
-static bool activation(const Reader& r, const Node* node, Step* step) {
+bool activation(const Reader& r, const Node* node, Step* step) {
   const ValueInfo* in[kEnds] = {};
   int n = r.inputs(node, in);
   const char* name = r.operation(node);
@@ -156,7 +156,7 @@ void fuse(const Reader& r, const ValueInfo* value, Match* out) {
     }
     if (was_constant == (layer.more_bias != nullptr)) layer.steps[layer.step_count++] = step;
     for (int i = 0; i < taken; i++) out->nodes[out->node_count++] = nodes[i];
-    value = output(r, nodes[taken - 1]);
+    value = out->end = output(r, nodes[taken - 1]);
   }
 }
 

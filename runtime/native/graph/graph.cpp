@@ -44,26 +44,36 @@ bool Reader::shape(const ValueInfo* value, Shape* out, int* element) const {
   return rank == 0 || api.ok(api.dims(tensor, out->dims, rank));
 }
 
-bool Reader::constant(const ValueInfo* value, Constant* out) const {
+bool Reader::raw(const ValueInfo* value, Raw* out) const {
   bool is = false;
   const Value* tensor = nullptr;
   TensorInfo* info = nullptr;
-  const void* data = nullptr;
-  int element = 0;
   size_t rank = 0;
   if (!value || !api.ok(api.is_constant(value, &is)) || !is || !api.ok(api.initializer(value, &tensor)) || !tensor) return false;
   if (!api.ok(api.shape(tensor, &info)) || !info) return false;
-  bool fine = api.ok(api.element(info, &element)) && element == kFloat && api.ok(api.rank(info, &rank)) && rank <= kRank &&
+  bool fine = api.ok(api.element(info, &out->element)) && api.ok(api.rank(info, &rank)) && rank <= kRank &&
               (rank == 0 || api.ok(api.dims(info, out->shape.dims, rank)));
   api.release(info);
-  if (!fine || !api.ok(api.data(tensor, &data))) return false;
+  if (!fine || out->element == kText || !api.ok(api.data(tensor, &out->data))) return false;
   out->shape.rank = int(rank);
   out->count = 1;
   for (size_t i = 0; i < rank; i++) {
     if (out->shape.dims[i] < 0 || __builtin_mul_overflow(out->count, out->shape.dims[i], &out->count)) return false;
   }
-  out->data = static_cast<const float*>(data);
-  return out->count <= kLimit && (data || out->count == 0);
+  return out->count <= kLimit && (out->data || out->count == 0);
+}
+
+bool Reader::constant(const ValueInfo* value, Constant* out) const {
+  Raw raw;
+  if (!this->raw(value, &raw) || raw.element != kFloat) return false;
+  *out = {static_cast<const float*>(raw.data), raw.shape, raw.count};
+  return true;
+}
+
+const Node* Reader::producer(const ValueInfo* value) const {
+  const Node* node = nullptr;
+  size_t place = 0;
+  return value && api.ok(api.producer(value, &node, &place)) && place == 0 ? node : nullptr;
 }
 
 bool Reader::is_taken(const Node* node) const {

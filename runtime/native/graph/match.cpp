@@ -18,10 +18,26 @@ static bool per_axis(const Reader& r, const Node* node, const char* key, int spa
   return sized(pair[0], 1) && sized(pair[1], 1);
 }
 
+// Shape and size of the weights that a DequantizeLinear reads.
+static Constant quantised_weights(const Reader& r, const ValueInfo* value) {
+  const ValueInfo* in[kEnds] = {};
+  const Node* node = r.producer(value);
+  Raw w;
+  Constant out;
+  if (!node || r.inputs(node, in) < 1 || !r.raw(in[0], &w)) return out;
+  out.shape = w.shape;
+  out.count = w.count;
+  return out;
+}
+
 static const char* convolution(const Reader& r, const Node* node, Layer* layer, const ValueInfo** in, int n) {
   Constant w, b;
   if (n < 2 || n > 3) return "not a convolution that ONNX knows";
-  if (!r.constant(in[1], &w)) return "weights are not constant float32";
+  if (layer->quantised.on) {
+    w = quantised_weights(r, in[1]);
+  } else if (!r.constant(in[1], &w)) {
+    return "weights are not constant float32";
+  }
   int spatial = w.shape.rank - 2;
   if (spatial < 1 || spatial > 2) return "neither 1-D nor 2-D";
   layer->spatial = spatial;
@@ -59,7 +75,7 @@ static const char* convolution(const Reader& r, const Node* node, Layer* layer, 
   layer->weights = w.data;
   layer->output_stride = layer->rows();
   layer->row_stride = 1;
-  if (n == 3 && in[2]) {
+  if (n == 3 && in[2] && !layer->quantised.on) {
     if (!r.constant(in[2], &b) || b.count != layer->outputs) return "a bias that is not constant";
     layer->bias = b.data;
     layer->bias_size = b.count;
@@ -71,7 +87,11 @@ static const char* matrix(const Reader& r, const Node* node, Match* out, const V
   Layer* layer = &out->layer;
   Constant w, b;
   if (n < 2 || n > 3) return "not a product that ONNX knows";
-  if (!r.constant(in[1], &w)) return "weights are not constant float32";
+  if (layer->quantised.on) {
+    w = quantised_weights(r, in[1]);
+  } else if (!r.constant(in[1], &w)) {
+    return "weights are not constant float32";
+  }
   if (w.shape.rank != 2 || w.count < 1) return "weights are not a matrix";
   bool transposed = gemm && r.integer(node, "transB", 0) != 0;
   if (gemm && r.integer(node, "transA", 0) != 0) return "the input is transposed";
@@ -84,8 +104,9 @@ static const char* matrix(const Reader& r, const Node* node, Match* out, const V
   if (gemm) {
     layer->scale = r.number(node, "alpha", 1);
     layer->bias_scale = r.number(node, "beta", 1);
+    if (layer->quantised.on && (layer->scale != 1 || layer->bias_scale != 1)) return "a quantised product that is scaled";
   }
-  if (n == 3 && in[2]) {
+  if (n == 3 && in[2] && !layer->quantised.on) {
     Shape shape;
     int element = 0;
     bool constant = r.constant(in[2], &b);
@@ -112,9 +133,15 @@ bool match(const Reader& r, const Node* node, Match* out) {
     out->refusal = "not a node that ONNX knows";
     return false;
   }
+  out->nodes[out->node_count++] = node;
+  int output_axis = conv || (gemm && r.integer(node, "transB", 0)) ? 0 : 1;
+  out->x = in[0];
+  out->end = produced[0];
+  out->refusal = dequantise(r, in, n, output_axis, out);
+  if (out->refusal) return false;
   out->refusal = conv ? convolution(r, node, &layer, in, n) : matrix(r, node, out, in, n, gemm);
   if (out->refusal) return false;
-  if (!r.shape(in[0], &layer.shape, &element) || element != kFloat) {
+  if (!r.shape(out->x, &layer.shape, &element) || (!layer.quantised.on && element != kFloat)) {
     out->refusal = "the input is not float32";
     return false;
   }
@@ -125,10 +152,12 @@ bool match(const Reader& r, const Node* node, Match* out) {
     out->refusal = "the input's shape is not known, or does not fit the weights";
     return false;
   }
-  out->x = in[0];
-  out->nodes[out->node_count++] = node;
-  fuse(r, produced[0], out);
-  return true;
+  if (!layer.quantised.on) {
+    fuse(r, produced[0], out);
+    return true;
+  }
+  out->refusal = requantise(r, produced[0], out);
+  return out->refusal == nullptr;
 }
 
 }  // namespace secateur

@@ -12,7 +12,7 @@ struct EpDevice; struct KeyValues; struct Graph; struct Node; struct ValueInfo; 
 
 constexpr uint32_t kVersion = 23;  // of the interface: onnxruntime 1.23 and later know it
 enum Code { kFail = 1, kInvalidArgument = 2, kNotImplemented = 9 };
-enum Element { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kFloat16 = 10 };
+enum Element { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kText = 8, kFloat16 = 10 };
 enum AttributeKind { kInt = 1, kInts = 2, kFloatAttribute = 3, kString = 5 };
 enum Level { kWarning = 2 };
 
@@ -110,6 +110,9 @@ class Api {
   }
   int device_type(const Device* d) const { return at<int(const Device*)>(307)(d); }  // 0 is the processor
   void* const* ep_api() const { return at<void* const*()>(317)(); }
+  Status* producer(const ValueInfo* v, const Node** node, size_t* at_output) const {
+    return at<Status*(const ValueInfo*, const Node**, size_t*)>(323)(v, node, at_output);
+  }
   Status* consumer_count(const ValueInfo* v, size_t* n) const { return at<Status*(const ValueInfo*, size_t*)>(324)(v, n); }
   Status* consumers(const ValueInfo* v, const Node** nodes, int64_t* at_input, size_t n) const {
     return at<Status*(const ValueInfo*, const Node**, int64_t*, size_t)>(325)(v, nodes, at_input, n);

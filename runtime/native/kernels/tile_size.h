@@ -3,4 +3,5 @@
 #include <stddef.h>
 namespace secateur {
 constexpr size_t kViewBytes = 32, kSegmentBytes = 8;
+constexpr size_t kByteViewBytes = 24, kByteSegmentBytes = 24;
 }

@@ -14,6 +14,9 @@
 #else
 #define ISA portable
 #endif
+#ifndef ISA_AVX512
+#define ISA_AVX512 0
+#endif
 #ifndef ISA_NEON
 #define ISA_NEON 0
 #endif

@@ -1,0 +1,92 @@
+"""Quantised ONNX models as onnxruntime.quantization writes them, with zeros: QuantizeLinear and DequantizeLinear around each layer."""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from models import sparse
+
+TYPES = {"uint8": np.uint8, "int8": np.int8}
+
+
+class Graph:
+    """A model that grows node by node; every method returns the name of what it adds."""
+
+    def __init__(self):
+        self.nodes, self.constants, self.count = [], [], 0
+
+    def node(self, operation, inputs, **attributes):
+        self.count += 1
+        out = f"v{self.count}"
+        self.nodes.append(helper.make_node(operation, inputs, [out], name=f"n{self.count}", **attributes))
+        return out
+
+    def constant(self, value):
+        self.count += 1
+        self.constants.append(numpy_helper.from_array(np.asarray(value), f"c{self.count}"))
+        return f"c{self.count}"
+
+    def pair(self, scale, zero):
+        return [self.constant(np.asarray(scale, np.float32)), self.constant(zero)]
+
+    def finish(self, inputs, output):
+        """The bytes of the model; inputs are {name: (dtype, shape)}."""
+        types = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.int8): TensorProto.INT8}
+        graph = helper.make_graph(
+            self.nodes,
+            "g",
+            [
+                helper.make_tensor_value_info(name, types.get(np.dtype(dtype), TensorProto.FLOAT), shape)
+                for name, (dtype, shape) in inputs.items()
+            ],
+            [helper.make_empty_tensor_value_info(output)],
+            self.constants,
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+        return model.SerializeToString()
+
+
+def to_int8(w, per_channel=True, axis=0):
+    """Symmetric int8 weights and their scales."""
+    rest = tuple(i for i in range(w.ndim) if i != axis)
+    most = np.abs(w).max(rest) if per_channel else np.abs(w).max()
+    scale = np.where(most > 0, most / 127, 1).astype(np.float32)
+    shape = [-1 if i == axis else 1 for i in range(w.ndim)] if per_channel else ()
+    return np.rint(w / scale.reshape(shape)).astype(np.int8), scale
+
+
+def layer(
+    shape, weights, density, *, random=None, pattern=1, x="uint8", y="uint8", zero=None, y_zero=None, y_scale=0.02, x_scale=0.03,
+    per_channel=True, bias=True, behind=(), operation="Conv", **attributes,
+):  # fmt: skip
+    """A model of one quantised layer, whose input is bytes already, and bytes to try it on.
+
+    `y` is the type of its output, "float32" where nothing is quantised behind; `behind` are activations: "Relu", or the two
+    bounds of a Clip.
+    """
+    random = random or np.random.default_rng(0)
+    g = Graph()
+    axis = 0 if operation == "Conv" or attributes.get("transB") else 1
+    w = sparse(weights if axis == 0 else weights[::-1], density, random, pattern)
+    w = w if axis == 0 else w.T
+    q, scale = to_int8(w, per_channel, axis)
+    zero = (128 if x == "uint8" else 0) if zero is None else zero
+    y_zero = (128 if y == "uint8" else 0) if y_zero is None else y_zero
+    ends = g.node("DequantizeLinear", ["x", *g.pair(x_scale, TYPES[x](zero))])
+    options = {"axis": axis} if per_channel else {}
+    zeros = np.zeros_like(scale, np.int8)
+    inputs = [ends, g.node("DequantizeLinear", [g.constant(q), *g.pair(scale, zeros)], **options)]
+    if bias:
+        outputs = w.shape[axis]
+        b = random.integers(-9000, 9000, outputs).astype(np.int32)
+        b_scale = (np.float32(x_scale) * scale).astype(np.float32)
+        pair = g.pair(b_scale, np.zeros(b_scale.shape, np.int32))
+        inputs.append(g.node("DequantizeLinear", [g.constant(b), *pair], **({"axis": 0} if per_channel else {})))
+    end = g.node(operation, inputs, **attributes)
+    for step in behind:
+        bounds = [] if step == "Relu" else [g.constant(np.float32(bound)) for bound in step]
+        end = g.node("Relu" if step == "Relu" else "Clip", [end, *bounds])
+    if y != "float32":
+        end = g.node("QuantizeLinear", [end, *g.pair(y_scale, TYPES[y](y_zero))])
+    known = np.iinfo(TYPES[x])
+    feeds = {"x": random.integers(known.min, known.max, shape, endpoint=True).astype(TYPES[x])}
+    return g.finish({"x": (TYPES[x], shape)}, end), feeds
