@@ -37,6 +37,16 @@ def measure(run, seconds=3.0, least=7):
     return float(np.quantile(every, 0.25)) / 1e6, 0
 
 
+TYPES = {"tensor(float)": np.float32, "tensor(uint8)": np.uint8, "tensor(int8)": np.int8}
+
+
+def numbers(random, shape, dtype):
+    """Normal numbers, or any bytes."""
+    if np.dtype(dtype) == np.float32:
+        return random.standard_normal(shape).astype(np.float32)
+    return random.integers(0, 256, shape).astype(dtype)
+
+
 def engine(name, path, threads):
     """A function that runs the model on normal numbers."""
     random = np.random.default_rng(1)
@@ -52,7 +62,7 @@ def engine(name, path, threads):
                 "PERFORMANCE_HINT": "LATENCY",
             },
         )
-        feeds = [random.standard_normal(tuple(i.shape)).astype(np.float32) for i in model.inputs]
+        feeds = [numbers(random, tuple(i.shape), i.element_type.to_dtype()) for i in model.inputs]
         request = model.create_infer_request()
         return lambda: request.infer(feeds)
     import onnxruntime
@@ -72,9 +82,9 @@ def engine(name, path, threads):
         if os.environ.get("REPORT"):
             session.run(
                 None,
-                {i.name: random.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()},
+                {i.name: numbers(random, i.shape, TYPES[i.type]) for i in session.get_inputs()},
             )
-    feeds = {i.name: random.standard_normal(i.shape).astype(np.float32) for i in session.get_inputs()}
+    feeds = {i.name: numbers(random, i.shape, TYPES[i.type]) for i in session.get_inputs()}
     return lambda: session.run(None, feeds)
 
 
