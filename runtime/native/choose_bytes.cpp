@@ -42,6 +42,7 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   choice->share = 1 << best;
   int64_t block = session.cache * 6 / 5 / kByteRow;
   choice->block = int(block < 64 ? 64 : block > 1000 ? 1000 : block);
+  choice->direct = !matrix && rows <= choice->block && !layer.cut(0) && !layer.cut(1);
   const double pixels = double(size[0]) * double(size[1]) * double(in.batch);
   // A tile is computed as a whole, however few of its pixels there are.
   double tiles = at_least(double(size[0]) * double(size[1]) / kByteRow, 1);
@@ -59,7 +60,7 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   double blocks = at_least(double(rows) / choice->block, 1);
   double ours = entries[best] * tiles * kByteRow * computed / rate / k.reach[best];
   ours += double(census.live_rows) * tiles * (matrix ? 8 : 3) * cycle * double(panels);
-  ours += double(layer.outputs) * tiles * (8 * blocks + 16) * cycle;
+  ours += double(layer.outputs) * tiles * ((choice->direct ? 0 : 12 * blocks) + 20) * cycle;
   if (layer.taps() > 1) ours += tiles * double(layer.taps()) * 60 * cycle;
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);
   if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle / 4;

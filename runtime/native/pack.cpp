@@ -39,7 +39,8 @@ class Packer {
       for (int64_t r = 0; r < rows; r++) work_.live[size_t(r)] |= weight(o, r) != 0;
     }
     // Rows of a matrix are packed by transposing neighbours, and direct rows are not packed: all stay.
-    if (choice_.direct || choice_.tiny || layer_.kind == Kind::matrix) memset(work_.live.data(), 1, size_t(rows));
+    if ((choice_.direct && !choice_.bytes) || choice_.tiny || layer_.kind == Kind::matrix) memset(work_.live.data(), 1, size_t(rows));
+    if (choice_.direct) work_.live[0] = 1;  // one block that writes every output, of nothing too
     return true;
   }
 
@@ -222,6 +223,7 @@ static bool requantisation(const Layer& layer, Packed* out) {
     out->scales[size_t(o)] = bytes ? scale / q.out_scale : scale;
     out->start[size_t(o)] = q.bias ? q.bias[o] : 0;
     if (bytes) out->bias[size_t(o)] /= q.out_scale;
+    out->offsets |= out->bias[size_t(o)] != 0;
   }
   out->low = q.low, out->high = q.high;
   if (!bytes) return true;

@@ -18,7 +18,7 @@ struct Choice {
   int together = 1;            // visits take this many outputs at a time
   int share = 1;               // outputs that share the places of their zeros: 1, 2 or 4
   int block = 128;             // rows that lie in the first cache at a time
-  bool direct = false;         // a small 1x1 layer: rows are read where they lie
+  bool direct = false;         // a small 1x1 layer: rows are read where they lie; of bytes: one block, sums stay in registers
   bool tiny = false;           // a matrix for at most kTinyRows rows of input
   bool bytes = false;          // quantised: rows of bytes, sums of int32
   bool depthwise = false;      // one channel each, dense
@@ -58,6 +58,7 @@ struct Packed {
   // Of a quantised layer, an output each: where sums start, what a number of the sums is worth. `dead`: see zero_sums.
   Array<int32_t> start, dead;
   Array<float> scales;
+  bool offsets = false;     // a float bias, in `bias`
   float low = 0, high = 0;  // in units of the output, before its zero point is added
   int64_t nonzeros = 0, stored = 0;  // of the weights, and with the zeros that sharing stores
   int64_t sums = 0;                  // rows of sums that a panel needs at most

@@ -85,7 +85,7 @@ bool plan(const Layer& layer, const Packed& packed, int64_t batch, int64_t heigh
       if (place < 0) place = int8_t(job->phases++);
     }
   }
-  if (packed.choice.direct && job->plane < most * lanes) job->plane = (job->plane + lanes - 1) / lanes * lanes;
+  if (packed.choice.direct && !packed.choice.bytes && job->plane < most * lanes) job->plane = (job->plane + lanes - 1) / lanes * lanes;
   job->image = channels * job->phases * job->plane;
   int32_t rows[kCuts + 2], columns[kCuts + 2];
   int row_ranges = ranges(layer, 0, job->before[0], job->plane_height, size[0], rows);
@@ -108,7 +108,7 @@ bool plan(const Layer& layer, const Packed& packed, int64_t batch, int64_t heigh
 }
 
 size_t scratch_bytes(const Layer& layer, const Packed& packed) {
-  if (packed.choice.direct || packed.choice.tiny) return 0;
+  if ((packed.choice.direct && !packed.choice.bytes) || packed.choice.tiny) return 0;
   if (packed.choice.bytes)
     return (size_t(packed.sums) * 4 + size_t(packed.choice.block) + 8) * kByteRow + size_t(layer.taps()) * (kByteViewBytes + kByteRow * kByteSegmentBytes);
   if (packed.choice.depthwise) return size_t(layer.taps()) * 24;

@@ -11,27 +11,41 @@ typedef int32_t ints16 __attribute__((vector_size(64)));
 
 // How sums become numbers of the output.
 struct Ending {
+  bool offsets;
   float low, high;
   int32_t zero;  // added to the rounded number; the result is 0 .. 255 and `flip` makes it signed
-  uint8_t flip;
+  uint8_t flip, least, most;  // least and most: low and high as such results
 };
+INLINE int32_t rounded(float f) {
+  const float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
+  f += kRound;
+  return int32_t(load<uint32_t>(&f) - 0x4b400000u);
+}
 Ending ending(const Job& job) {
   const Quantised& q = job.layer->quantised;
+  const Packed& p = *job.packed;
   bool is_signed = q.out == Type::int8;
-  return {job.packed->low, job.packed->high, q.out_zero + (is_signed ? 128 : 0), uint8_t(is_signed ? 128 : 0)};
+  Ending e{p.offsets, p.low, p.high, q.out_zero + (is_signed ? 128 : 0), uint8_t(is_signed ? 128 : 0), 0, 255};
+  if (q.out != Type::float32) e.least = uint8_t(rounded(e.low) + e.zero), e.most = uint8_t(rounded(e.high) + e.zero);
+  return e;
 }
 
 // Rounded half to even, as in ONNX Runtime.
 INLINE void to_bytes(const int32_t* sums, float scale, float offset, const Ending& e, uint8_t* out) {
 #if ISA_AVX512
-  const __m512 by = _mm512_set1_ps(scale), plus = _mm512_set1_ps(offset), low = _mm512_set1_ps(e.low), high = _mm512_set1_ps(e.high);
-  const __m512i zero = _mm512_set1_epi32(e.zero);
-  __m512i r[4];
-  for (int k = 0; k < 4; k++) {
-    __m512 f = _mm512_add_ps(_mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 16 * k)), by), plus);
-    r[k] = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(f, low), high)), zero);
+  // Packing saturates, but what is too large for int32 would turn negative. Bounds of bytes come last, and cost least there.
+  const __m512 by = _mm512_set1_ps(scale), most = _mm512_set1_ps(1e9f);
+  const __m512i zero = _mm512_set1_epi16(short(e.zero));
+  __m512 f[4];
+  for (int k = 0; k < 4; k++) f[k] = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_loadu_si512(sums + 16 * k)), by);
+  if (e.offsets) {
+    for (int k = 0; k < 4; k++) f[k] = _mm512_add_ps(f[k], _mm512_set1_ps(offset));
   }
-  __m512i bytes = _mm512_packus_epi16(_mm512_packs_epi32(r[0], r[1]), _mm512_packs_epi32(r[2], r[3]));
+  __m512i r[4];
+  for (int k = 0; k < 4; k++) r[k] = _mm512_cvtps_epi32(_mm512_min_ps(f[k], most));
+  __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(r[0], r[1]), zero), high = _mm512_adds_epi16(_mm512_packs_epi32(r[2], r[3]), zero);
+  __m512i bytes = _mm512_max_epu8(_mm512_packus_epi16(low, high), _mm512_set1_epi8(char(e.least)));
+  bytes = _mm512_min_epu8(bytes, _mm512_set1_epi8(char(e.most)));
   _mm512_storeu_si512(out, _mm512_xor_si512(bytes, _mm512_set1_epi8(char(e.flip))));
 #else
   int32_t n[kByteRow];

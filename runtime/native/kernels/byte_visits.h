@@ -29,6 +29,11 @@ constexpr int kPart = 64;
 template <int SHARE>
 struct Sums {
   __m512i c[SHARE][4];
+  MEMBER void set(const int32_t* start) {
+    for (int p = 0; p < SHARE; p++) {
+      for (int k = 0; k < 4; k++) c[p][k] = _mm512_set1_epi32(start[p]);
+    }
+  }
   MEMBER void get(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) {
       for (int k = 0; k < 4; k++) c[p][k] = _mm512_loadu_si512(sums + p * kByteRow + 16 * k);
@@ -58,6 +63,9 @@ constexpr int kPart = 16;
 template <int SHARE>
 struct Sums {
   __m256i c[SHARE][2];
+  MEMBER void set(const int32_t* start) {
+    for (int p = 0; p < SHARE; p++) c[p][0] = c[p][1] = _mm256_set1_epi32(start[p]);
+  }
   MEMBER void get(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) {
       for (int k = 0; k < 2; k++) c[p][k] = load<__m256i>(sums + p * kByteRow + 8 * k);
@@ -86,6 +94,11 @@ constexpr int kPart = 16;
 template <int SHARE>
 struct Sums {
   int32x4_t c[SHARE][4];
+  MEMBER void set(const int32_t* start) {
+    for (int p = 0; p < SHARE; p++) {
+      for (int k = 0; k < 4; k++) c[p][k] = vdupq_n_s32(start[p]);
+    }
+  }
   MEMBER void get(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) {
       for (int k = 0; k < 4; k++) c[p][k] = vld1q_s32(sums + p * kByteRow + 4 * k);
@@ -115,6 +128,9 @@ constexpr int kPart = 16;
 template <int SHARE>
 struct Sums {
   words16 c[SHARE];  // unsigned: they may wrap
+  MEMBER void set(const int32_t* start) {
+    for (int p = 0; p < SHARE; p++) c[p] = uint32_t(start[p]) - words16{};
+  }
   MEMBER void get(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) c[p] = load<words16>(sums + p * kByteRow);
   }
@@ -130,18 +146,25 @@ struct Sums {
 };
 #endif
 
+// One visit; begin and end get the sums of a part of its pixels. Returns the next.
+template <int SHARE, class Begin, class End>
+INLINE const uint8_t* byte_visit(const uint8_t* s, uint32_t entries, const uint8_t* rows, Begin begin, End end) {
+  const uint8_t *offsets = s + 4, *weights = offsets + 2 * size_t(entries);
+  for (int at = 0; at < kByteRow; at += kPart) {
+    Sums<SHARE> c;
+    begin(c, at);
+    for (uint32_t e = 0; e < entries; e += 4) c.add(four_rows(rows, offsets + 2 * size_t(e), weights + size_t(e) * SHARE), at);
+    end(c, at);
+  }
+  return weights + size_t(entries) * SHARE;
+}
+
 template <int SHARE>
 __attribute__((noinline)) void byte_visits(const uint8_t* s, uint32_t visits, uint32_t entries, const uint8_t* rows, int32_t* all_sums) {
   for (uint32_t i = 0; i < visits; i++) {
     int32_t* sums = all_sums + size_t(load<uint16_t>(s)) * kByteRow;
-    const uint8_t *offsets = s + 4, *weights = offsets + 2 * size_t(entries);
-    for (int at = 0; at < kByteRow; at += kPart) {
-      Sums<SHARE> c;
-      c.get(sums + at);
-      for (uint32_t e = 0; e < entries; e += 4) c.add(four_rows(rows, offsets + 2 * size_t(e), weights + size_t(e) * SHARE), at);
-      c.put(sums + at);
-    }
-    s = weights + size_t(entries) * SHARE;
+    s = byte_visit<SHARE>(s, entries, rows, [&](Sums<SHARE>& c, int at) { c.get(sums + at); },
+                          [&](Sums<SHARE>& c, int at) { c.put(sums + at); });
   }
 }
 

@@ -38,6 +38,30 @@ void look(const Job& job, const ByteTile& tile, Scratch* s) {
   }
 }
 
+void start_sums(const Packed& p, const Panel& panel, int32_t* sums) {
+  for (int64_t o = 0; o < panel.outputs; o++) {
+    const ints16 start = p.start[size_t(panel.output + o)] - ints16{};
+    for (int k = 0; k < kByteRow; k += 16) store(sums + o * kByteRow + k, start);
+  }
+  memset(sums + panel.outputs * kByteRow, 0, size_t((p.sums - panel.outputs) * kByteRow) * 4);  // of no output
+}
+
+// Visits of the only block of a panel: each begins and ends its sums, which lie in `held` meanwhile.
+template <int SHARE>
+__attribute__((noinline)) void alone(const Job& job, const Panel& panel, const ByteTile& tile, const Group& group, const uint8_t* rows,
+                                     int32_t* held, const Ending& e) {
+  const Packed& p = *job.packed;
+  const uint8_t* s = p.stream.data() + group.stream;
+  for (uint32_t i = 0; i < group.visits; i++) {
+    const int64_t unit = load<uint16_t>(s), left = panel.outputs - unit, n = left < SHARE ? left : SHARE;
+    int32_t start[SHARE] = {};
+    for (int64_t k = 0; k < n; k++) start[k] = p.start[size_t(panel.output + unit + k)];
+    s = byte_visit<SHARE>(s, group.entries, rows, [&](Sums<SHARE>& c, int) { c.set(start); },
+                          [&](Sums<SHARE>& c, int at) { c.put(held + at); });
+    for (int64_t k = 0; k < n; k++) finish(job, tile, panel.output + unit + k, held + k * kByteRow, e);
+  }
+}
+
 void unit(const Job& job, int64_t index, void* memory) {
   ByteTile tile;
   const Packed& p = *job.packed;
@@ -51,11 +75,8 @@ void unit(const Job& job, int64_t index, void* memory) {
   Scratch s = divide(p, layer.taps(), memory);
   bool matrix = layer.kind == Kind::matrix, is_signed = layer.quantised.in == Type::int8;
   if (!matrix) look(job, tile, &s);
-  for (int64_t o = 0; o < panel.outputs; o++) {
-    const ints16 start = p.start[size_t(panel.output + o)] - ints16{};
-    for (int k = 0; k < kByteRow; k += 16) store(s.sums + o * kByteRow + k, start);
-  }
-  memset(s.sums + panel.outputs * kByteRow, 0, size_t((p.sums - panel.outputs) * kByteRow) * 4);  // of no output
+  if (!p.choice.direct) start_sums(p, panel, s.sums);
+  const Ending e = ending(job);
   const Packing how{uint8_t(layer.quantised.in_zero), uint8_t(is_signed ? 128 : 0)};
   const int64_t columns = layer.inputs, size = job.phases * job.plane;
   const uint8_t* base = job.byte_planes + (tile.image * layer.groups * layer.inputs + panel.channel) * size;
@@ -64,7 +85,7 @@ void unit(const Job& job, int64_t index, void* memory) {
     uint8_t* to = s.rows;
     bool dead = !matrix;
     for (uint32_t i = block.rows; i < block.rows + block.row_count && dead; i++) dead = s.views[p.rows[i].tap].count == 0;
-    if (dead) {
+    if (dead && !p.choice.direct) {
       for (int64_t o = 0; o < panel.outputs; o++) {
         const words16 back = uint32_t(p.dead[block.dead + size_t(o)]) - words16{};
         for (int k = 0; k < kByteRow; k += 16) store(s.sums + o * kByteRow + k, load<words16>(s.sums + o * kByteRow + k) + back);
@@ -80,6 +101,14 @@ void unit(const Job& job, int64_t index, void* memory) {
     for (uint32_t g = block.groups; g < block.groups + block.group_count; g++) {
       const Group& group = p.groups[g];
       const uint8_t* stream = p.stream.data() + group.stream;
+      if (p.choice.direct) {
+        switch (p.choice.share) {
+          case 1: alone<1>(job, panel, tile, group, s.rows, s.sums, e); break;
+          case 2: alone<2>(job, panel, tile, group, s.rows, s.sums, e); break;
+          case 4: alone<4>(job, panel, tile, group, s.rows, s.sums, e); break;
+        }
+        continue;
+      }
       switch (p.choice.share) {
         case 1: byte_visits<1>(stream, group.visits, group.entries, s.rows, s.sums); break;
         case 2: byte_visits<2>(stream, group.visits, group.entries, s.rows, s.sums); break;
@@ -87,7 +116,7 @@ void unit(const Job& job, int64_t index, void* memory) {
       }
     }
   }
-  const Ending e = ending(job);
+  if (p.choice.direct) return;
   if (matrix) return finish_tokens(job, panel, tile.first_pixel, tile.pixels, s.sums, e);
   for (int64_t o = 0; o < panel.outputs; o++) finish(job, tile, panel.output + o, s.sums + o * kByteRow, e);
 }
