@@ -8,12 +8,12 @@ namespace {
 double at_least(double a, double b) { return a > b ? a : b; }
 
 double peak(const ByteKernels* kernels) {
-  static double measured;
-  double rate;
-  __atomic_load(&measured, &rate, __ATOMIC_RELAXED);
+  static double measured[4];  // a process may have sessions of several instruction sets
+  double rate, *kept = measured + (kernels->name[0] & 3);
+  __atomic_load(kept, &rate, __ATOMIC_RELAXED);
   if (rate == 0) {
     rate = kernels->rate();
-    __atomic_store(&measured, &rate, __ATOMIC_RELAXED);
+    __atomic_store(kept, &rate, __ATOMIC_RELAXED);
   }
   return rate;
 }
@@ -60,16 +60,20 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   double blocks = at_least(double(rows) / choice->block, 1);
   double ours = entries[best] * tiles * kByteRow * computed / rate / k.reach[best];
   ours += double(census.live_rows) * tiles * (matrix ? 8 : 3) * cycle * double(panels);
-  ours += double(layer.outputs) * tiles * ((choice->direct ? 0 : 12 * blocks) + 20) * cycle;
-  if (layer.taps() > 1) ours += tiles * double(layer.taps()) * 60 * cycle;
+  ours += double(layer.outputs) * tiles * ((choice->direct ? 0 : 12 * blocks) + 34) * cycle;
+  if (layer.cut(1)) ours *= 1.2;  // tiles of small regions are not full
+  if (layer.taps() > 1) ours += tiles * double(layer.groups * panels) * double(layer.taps()) * 90 * cycle;
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);
-  if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle / 4;
+  if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle / 2;
   cost->ours = (ours + 3000) * 1e-6;
-  // A layer whose output stays float is computed in float32 by ONNX Runtime.
-  double theirs = layer.quantised.out == Type::float32 ? floats : fast_bytes() ? at_least(rate, 3.5 * floats) : 1.3 * floats;
+  // ONNX Runtime has no such convolution whose output stays float, or is of another type than its input, and takes int8 inputs where
+  // it is told to: it computes in float32 then.
+  const Quantised& q = layer.quantised;
+  bool bytes = matrix || (q.in == q.out && (q.in == Type::uint8 || session.int8));
+  double theirs = !bytes ? floats : fast_bytes() ? at_least(rate, 3.5 * floats) : 1.3 * floats;
   double macs = double(census.weights) * pixels;
-  cost->dense = (macs / (theirs * (layer.groups > 1 && per_group < 8 ? 0.2 : 0.8)) + 3000) * 1e-6;
-  cost->border = matrix ? 0 : (inputs + pixels * double(layer.outputs)) / 16 * 1e-6 / 2;
+  cost->dense = (macs / (theirs * (layer.groups > 1 && per_group < 8 ? 0.2 : 0.9)) + 3000) * 1e-6;
+  cost->border = matrix ? 0 : (inputs + pixels * double(layer.outputs)) * 0.1e-6;
   return true;
 }
 

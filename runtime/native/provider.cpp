@@ -61,6 +61,13 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
   entry(api, options, "isa", o.isa, sizeof o.isa);
   o.force = force;
   s->kernels = kernels(o.isa);
+#if defined(__aarch64__)
+  s->int8 = true;
+#endif
+  int has = 0;
+  size_t size = sizeof text;
+  constexpr char kInt8[] = "session.qdqisint8allowed";
+  if (api.ok(api.has_entry(options, kInt8, &has)) && has && api.ok(api.entry(options, kInt8, text, &size))) s->int8 = text[0] == '1';
   s->bytes = byte_kernels(o.isa);
   if (!s->kernels) return "secateur: `isa` names instructions that this processor has not: avx512, avx2, neon or portable";
   long processors = 1;

@@ -43,6 +43,7 @@ struct Session {
   Options options;
   const Kernels* kernels = nullptr;
   const ByteKernels* bytes = nullptr;  // of quantised layers
+  bool int8 = false;  // ONNX Runtime computes layers of int8 inputs in bytes too
   int threads = 1;
   int64_t cache = 32 << 10;
   Buffers buffers;

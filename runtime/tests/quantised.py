@@ -61,13 +61,13 @@ def layer(
     """A model of one quantised layer, whose input is bytes already, and bytes to try it on.
 
     `y` is the type of its output, "float32" where nothing is quantised behind; `behind` are activations: "Relu", or the two
-    bounds of a Clip.
+    bounds of a Clip. `weights` is their shape, outputs first whatever the operation wants.
     """
     random = random or np.random.default_rng(0)
     g = Graph()
     axis = 0 if operation == "Conv" or attributes.get("transB") else 1
-    w = sparse(weights if axis == 0 else weights[::-1], density, random, pattern)
-    w = w if axis == 0 else w.T
+    w = sparse(weights, density, random, pattern)
+    w = w if axis == 0 else np.ascontiguousarray(w.T)
     q, scale = to_int8(w, per_channel, axis)
     zero = (128 if x == "uint8" else 0) if zero is None else zero
     y_zero = (128 if y == "uint8" else 0) if y_zero is None else y_zero
@@ -88,5 +88,6 @@ def layer(
     if y != "float32":
         end = g.node("QuantizeLinear", [end, *g.pair(y_scale, TYPES[y](y_zero))])
     known = np.iinfo(TYPES[x])
-    feeds = {"x": random.integers(known.min, known.max, shape, endpoint=True).astype(TYPES[x])}
+    tried = [size or 1 for size in shape]
+    feeds = {"x": random.integers(known.min, known.max, tried, endpoint=True).astype(TYPES[x])}
     return g.finish({"x": (TYPES[x], shape)}, end), feeds

@@ -25,9 +25,9 @@ INLINE Four four_rows(const uint8_t* rows, const uint8_t* offsets, const uint8_t
 
 #if ISA_AVX512
 // Bytes of four rows are interleaved within lanes of 16 bytes: vector k of the sums holds pixels 16 l + 4 k + 0 .. 3 in lane l.
-constexpr int kPart = 64;
 template <int SHARE>
 struct Sums {
+  static constexpr int kPart = 64;  // pixels at a time
   __m512i c[SHARE][4];
   MEMBER void set(const int32_t* start) {
     for (int p = 0; p < SHARE; p++) {
@@ -58,41 +58,48 @@ struct Sums {
   }
 };
 #elif ISA_AVX2
-// Words of two rows are interleaved within lanes: of each 16 pixels, vector 0 holds 0 .. 3 and 8 .. 11.
-constexpr int kPart = 16;
+// Words of two rows are interleaved within lanes: of each 16 pixels, the first vector holds 0 .. 3 and 8 .. 11.
 template <int SHARE>
 struct Sums {
-  __m256i c[SHARE][2];
+  static constexpr int kPart = SHARE == 4 ? 16 : 32, N = kPart / 8;
+  __m256i c[SHARE][N];
   MEMBER void set(const int32_t* start) {
-    for (int p = 0; p < SHARE; p++) c[p][0] = c[p][1] = _mm256_set1_epi32(start[p]);
+    for (int p = 0; p < SHARE; p++) {
+      for (int k = 0; k < N; k++) c[p][k] = _mm256_set1_epi32(start[p]);
+    }
   }
   MEMBER void get(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) {
-      for (int k = 0; k < 2; k++) c[p][k] = load<__m256i>(sums + p * kByteRow + 8 * k);
+      for (int k = 0; k < N; k++) c[p][k] = load<__m256i>(sums + p * kByteRow + 8 * k);
     }
   }
   MEMBER void put(int32_t* sums) {
     for (int p = 0; p < SHARE; p++) {
-      for (int k = 0; k < 2; k++) store(sums + p * kByteRow + 8 * k, c[p][k]);
+      for (int k = 0; k < N; k++) store(sums + p * kByteRow + 8 * k, c[p][k]);
     }
   }
   MEMBER void add(const Four& f, int at) {
-    __m256i r[4];
-    for (int k = 0; k < 4; k++) r[k] = _mm256_cvtepu8_epi16(load<__m128i>(f.row[k] + at));
-    __m256i l0 = _mm256_unpacklo_epi16(r[0], r[1]), h0 = _mm256_unpackhi_epi16(r[0], r[1]);
-    __m256i l1 = _mm256_unpacklo_epi16(r[2], r[3]), h1 = _mm256_unpackhi_epi16(r[2], r[3]);
+    __m256i w0[SHARE], w1[SHARE];
     for (int p = 0; p < SHARE; p++) {
       __m256i w = _mm256_cvtepi8_epi16(_mm_set1_epi32(load<int32_t>(f.weights + 4 * p)));
-      __m256i w0 = _mm256_shuffle_epi32(w, 0xa0), w1 = _mm256_shuffle_epi32(w, 0xf5);
-      c[p][0] = _mm256_add_epi32(c[p][0], _mm256_add_epi32(_mm256_madd_epi16(l0, w0), _mm256_madd_epi16(l1, w1)));
-      c[p][1] = _mm256_add_epi32(c[p][1], _mm256_add_epi32(_mm256_madd_epi16(h0, w0), _mm256_madd_epi16(h1, w1)));
+      w0[p] = _mm256_shuffle_epi32(w, 0xa0), w1[p] = _mm256_shuffle_epi32(w, 0xf5);
+    }
+    for (int k = 0; k < N; k += 2) {
+      __m256i r[4];
+      for (int i = 0; i < 4; i++) r[i] = _mm256_cvtepu8_epi16(load<__m128i>(f.row[i] + at + 8 * k));
+      __m256i l0 = _mm256_unpacklo_epi16(r[0], r[1]), h0 = _mm256_unpackhi_epi16(r[0], r[1]);
+      __m256i l1 = _mm256_unpacklo_epi16(r[2], r[3]), h1 = _mm256_unpackhi_epi16(r[2], r[3]);
+      for (int p = 0; p < SHARE; p++) {
+        c[p][k] = _mm256_add_epi32(c[p][k], _mm256_add_epi32(_mm256_madd_epi16(l0, w0[p]), _mm256_madd_epi16(l1, w1[p])));
+        c[p][k + 1] = _mm256_add_epi32(c[p][k + 1], _mm256_add_epi32(_mm256_madd_epi16(h0, w0[p]), _mm256_madd_epi16(h1, w1[p])));
+      }
     }
   }
 };
 #elif ISA_NEON
-constexpr int kPart = 16;
 template <int SHARE>
 struct Sums {
+  static constexpr int kPart = 16;
   int32x4_t c[SHARE][4];
   MEMBER void set(const int32_t* start) {
     for (int p = 0; p < SHARE; p++) {
@@ -124,9 +131,9 @@ struct Sums {
   }
 };
 #else
-constexpr int kPart = 16;
 template <int SHARE>
 struct Sums {
+  static constexpr int kPart = 16;
   words16 c[SHARE];  // unsigned: they may wrap
   MEMBER void set(const int32_t* start) {
     for (int p = 0; p < SHARE; p++) c[p] = uint32_t(start[p]) - words16{};
@@ -150,7 +157,7 @@ struct Sums {
 template <int SHARE, class Begin, class End>
 INLINE const uint8_t* byte_visit(const uint8_t* s, uint32_t entries, const uint8_t* rows, Begin begin, End end) {
   const uint8_t *offsets = s + 4, *weights = offsets + 2 * size_t(entries);
-  for (int at = 0; at < kByteRow; at += kPart) {
+  for (int at = 0; at < kByteRow; at += Sums<SHARE>::kPart) {
     Sums<SHARE> c;
     begin(c, at);
     for (uint32_t e = 0; e < entries; e += 4) c.add(four_rows(rows, offsets + 2 * size_t(e), weights + size_t(e) * SHARE), at);
