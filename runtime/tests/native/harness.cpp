@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "choose.h"
-#include "plan.h"
+#include "bytes.h"
 
 using namespace secateur;
 
@@ -126,7 +125,14 @@ int main(int n, char** v) {
   if (n < 2 || v[1][0] != 't') {
     const char* names[] = {"portable", "avx2", "avx512", "neon"};
     for (const char* name : names) {
-      if (const Kernels* k = kernels(name)) check(*k, n > 1 ? atoi(v[1]) : 200);
+      const Kernels* k = kernels(name);
+      if (!k) continue;
+      int times = n > 1 ? atoi(v[1]) : 200;
+      check(*k, times);
+      for (int i = 0; i < times; i++) {
+        if (!check_bytes(*k, *byte_kernels(name), next)) return 1;
+      }
+      printf("%s bytes: %d layers are right\n", byte_kernels(name)->name, times);
     }
     return 0;
   }
