@@ -1,7 +1,7 @@
 """A whole network with zeros in ONNX Runtime with the provider, against OpenVINO and ONNX Runtime on the dense one.
 
-`python runtime/benchmarks/network.py [--densities 0.2 0.1 0.05] [--patterns 1 2 4] [--threads 1 2]`: Deeplab-ResNet34 with
-three heads, 1x3x240x320, random zeros (the stem and the last layers stay dense); ms, ratio to OpenVINO fp32, clean samples.
+`python runtime/benchmarks/network.py [--densities 0.2 0.1 0.05] [--patterns 1 2 4] [--threads 1 2] [--int8]`: Deeplab-ResNet34 with
+three heads, 1x3x240x320, random zeros (the stem and the last layers stay dense); ms, ratio to OpenVINO (fp32, or int8 with --int8), clean samples.
 Every engine runs in a process of its own. Needs secateur with its extra onnx, and openvino.
 """
 
@@ -9,6 +9,8 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import numpy as np
+import onnx
 import torch
 from torch import nn
 
@@ -42,11 +44,30 @@ def build(density: float, pattern: int, path: Path) -> None:
     torch.onnx.export(Heads(), (example,), path, dynamo=True, verbose=False, external_data=False)
 
 
+def quantise(source: Path, path: Path) -> None:
+    """Write the network in int8 as onnxruntime quantises it: QDQ, weights an output channel each."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    random = np.random.default_rng(0)
+    images = iter([{"x": random.standard_normal((1, 3, 240, 320)).astype(np.float32)} for _ in range(2)])
+
+    class Images(CalibrationDataReader):
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            image = next(images, None)
+            return image and {onnx.load(source).graph.input[0].name: image["x"]}
+
+    ready = source.with_suffix(".ready.onnx")
+    quant_pre_process(source, ready)
+    quantize_static(ready, path, Images(), per_channel=True, weight_type=QuantType.QInt8)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--densities", type=float, nargs="*", default=[0.2, 0.1, 0.05])
     parser.add_argument("--patterns", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--threads", type=int, nargs="*", default=[1])
+    parser.add_argument("--int8", action="store_true", help="everything in int8, by onnxruntime.quantization")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "secateur-network")
     arguments = parser.parse_args()
@@ -56,7 +77,10 @@ def main() -> None:
         path = arguments.folder / f"{density}-{pattern}.onnx"
         if not path.exists():
             build(density, pattern, path)
-        return path
+        small = path.with_suffix(".int8.onnx")
+        if arguments.int8 and not small.exists():
+            quantise(path, small)
+        return small if arguments.int8 else path
 
     for threads in arguments.threads:
         dense = apart("openvino", file(1.0, 1), threads, arguments.seconds)
