@@ -89,7 +89,7 @@ def compile_library(target: str, where: Path) -> Path:
         jobs = [job for job in jobs if job[0].parent.name != "kernels"]
         for isa, own in KERNELS[machine].items():
             for source in sorted((NATIVE / "kernels").glob("*.cpp")):
-                extra = BYTES.get(isa, []) + ["-ffp-contract=off"] if source.stem == "bytes" else []
+                extra = [*BYTES.get(isa, []), "-ffp-contract=off"] if source.stem == "bytes" else []
                 jobs.insert(0, (source, Path(temporary) / f"{source.stem}_{isa}.o", [*own, *extra]))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> str:

@@ -1,7 +1,8 @@
 """Time of single layers, ours against dense ONNX Runtime and OpenVINO, by density and pattern.
 
-`python runtime/benchmarks/layers.py [--densities 0.2 0.1 0.05] [--patterns 1 2 4] [--layers WORD]`: one thread, ms and ratio to
-the best dense engine; the last column is the share of the multiply-adds that the processor could do.
+`python runtime/benchmarks/layers.py [--densities 0.2 0.1 0.05] [--patterns 1 2 4] [--layers WORD] [--int8]`: one thread, ms,
+the ratio to the best dense engine (of int8 with --int8: input, weights and output), multiply-adds by nonzeros a second, and how
+many samples were clean.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from models import conv, sparse
+from quantised import layer
 from timing import apart
 
 # name: inputs, outputs, kernel, stride, dilation, height, width
@@ -38,6 +40,7 @@ def main():
     parser.add_argument("--densities", type=float, nargs="*", default=[0.2, 0.1, 0.05])
     parser.add_argument("--patterns", type=int, nargs="*", default=[1])
     parser.add_argument("--layers", default="")
+    parser.add_argument("--int8", action="store_true")
     parser.add_argument("--engines", nargs="*", default=["onnxruntime", "openvino"])
     parser.add_argument("--seconds", type=float, default=1.0)
     arguments = parser.parse_args()
@@ -49,10 +52,20 @@ def main():
 
             def write(density, pattern, c=c, o=o, k=k, s=s, d=d, height=height, width=width):
                 weights = sparse((o, c, k, k), density, np.random.default_rng(0), pattern)
-                pads = [d * (k // 2)] * 4
-                path.write_bytes(
-                    conv([1, c, height, width], weights, strides=[s, s], pads=pads, dilations=[d, d])
-                )
+                attributes = {"strides": [s, s], "pads": [d * (k // 2)] * 4, "dilations": [d, d]}
+                if arguments.int8:
+                    scale = 0.05 * k * (c * density) ** 0.5  # most outputs are within the range of bytes
+                    model, _ = layer(
+                        (1, c, height, width),
+                        (o, c, k, k),
+                        density,
+                        pattern=pattern,
+                        y_scale=scale,
+                        **attributes,
+                    )
+                else:
+                    model = conv([1, c, height, width], weights, **attributes)
+                path.write_bytes(model)
                 return np.count_nonzero(weights)
 
             write(1, 1)

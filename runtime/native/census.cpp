@@ -1,3 +1,4 @@
+// What is read off a layer's weights and scales before they are packed.
 #include "pack.h"
 
 namespace secateur {
@@ -54,6 +55,25 @@ bool upright(Layer* layer, Array<float>* copy) {
   layer->weights = copy->data();
   layer->output_stride = rows;
   layer->row_stride = 1;
+  return true;
+}
+
+bool requantisation(const Layer& layer, Packed* out) {
+  const Quantised& q = layer.quantised;
+  bool bytes = q.out != Type::float32;
+  if (!out->start.resize(size_t(layer.outputs)) || !out->scales.resize(size_t(layer.outputs))) return false;
+  for (int64_t o = 0; o < layer.outputs; o++) {
+    float scale = q.in_scale * q.scales[q.scale_count == 1 ? 0 : o];  // in the order in which ONNX Runtime multiplies
+    out->scales[size_t(o)] = bytes ? scale / q.out_scale : scale;
+    out->start[size_t(o)] = q.bias ? q.bias[o] : 0;
+    if (bytes) out->bias[size_t(o)] /= q.out_scale;
+    out->offsets |= out->bias[size_t(o)] != 0;
+  }
+  out->low = q.low, out->high = q.high;
+  if (!bytes) return true;
+  float least = float((q.out == Type::int8 ? -128 : 0) - q.out_zero), most = least + 255;
+  auto within = [&](float x) { return x < least ? least : x > most ? most : x; };
+  out->low = within(q.low / q.out_scale), out->high = within(q.high / q.out_scale);
   return true;
 }
 

@@ -213,26 +213,6 @@ class Packer {
 
 }  // namespace
 
-// What turns sums of a quantised layer into numbers of its output.
-static bool requantisation(const Layer& layer, Packed* out) {
-  const Quantised& q = layer.quantised;
-  bool bytes = q.out != Type::float32;
-  if (!out->start.resize(size_t(layer.outputs)) || !out->scales.resize(size_t(layer.outputs))) return false;
-  for (int64_t o = 0; o < layer.outputs; o++) {
-    float scale = q.in_scale * q.scales[q.scale_count == 1 ? 0 : o];  // in the order in which ONNX Runtime multiplies
-    out->scales[size_t(o)] = bytes ? scale / q.out_scale : scale;
-    out->start[size_t(o)] = q.bias ? q.bias[o] : 0;
-    if (bytes) out->bias[size_t(o)] /= q.out_scale;
-    out->offsets |= out->bias[size_t(o)] != 0;
-  }
-  out->low = q.low, out->high = q.high;
-  if (!bytes) return true;
-  float least = float((q.out == Type::int8 ? -128 : 0) - q.out_zero), most = least + 255;
-  auto within = [&](float x) { return x < least ? least : x > most ? most : x; };
-  out->low = within(q.low / q.out_scale), out->high = within(q.high / q.out_scale);
-  return true;
-}
-
 bool pack(const Layer& layer, const Choice& choice, Packed* out) {
   out->choice = choice;
   if (!out->bias.resize(size_t(layer.outputs) + 64)) return false;

@@ -15,6 +15,8 @@ bool count(const Layer& layer, Census* out);
 // Weights whose outputs lie beside each other are copied, so that those of one output do.
 bool upright(Layer* layer, Array<float>* copy);
 
+// What turns sums of a quantised layer into numbers of its output. False where memory ran out.
+bool requantisation(const Layer& layer, Packed* out);
 // Packs for a choice. False where memory ran out.
 bool pack(const Layer& layer, const Choice& choice, Packed* out);
 

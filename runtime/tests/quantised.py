@@ -1,10 +1,15 @@
 """Quantised ONNX models as onnxruntime.quantization writes them, with zeros: QuantizeLinear and DequantizeLinear around each layer."""
 
 import numpy as np
+import onnx
+import onnxruntime
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models import sparse
+import secateur_runtime
+from models import ours, sparse
 
+ISAS = ["", "avx2", "portable"]
 TYPES = {"uint8": np.uint8, "int8": np.int8}
 
 
@@ -80,7 +85,9 @@ def layer(
         b = random.integers(-9000, 9000, outputs).astype(np.int32)
         b_scale = (np.float32(x_scale) * scale).astype(np.float32)
         pair = g.pair(b_scale, np.zeros(b_scale.shape, np.int32))
-        inputs.append(g.node("DequantizeLinear", [g.constant(b), *pair], **({"axis": 0} if per_channel else {})))
+        inputs.append(
+            g.node("DequantizeLinear", [g.constant(b), *pair], **({"axis": 0} if per_channel else {}))
+        )
     end = g.node(operation, inputs, **attributes)
     for step in behind:
         bounds = [] if step == "Relu" else [g.constant(np.float32(bound)) for bound in step]
@@ -91,3 +98,58 @@ def layer(
     tried = [size or 1 for size in shape]
     feeds = {"x": random.integers(known.min, known.max, tried, endpoint=True).astype(TYPES[x])}
     return g.finish({"x": (TYPES[x], shape)}, end), feeds
+
+
+def open_ours(data, claimed=1, **options):
+    try:
+        session = ours(data, **options)
+    except ValueError:  # instructions that this processor has not
+        pytest.skip(str(options))
+    report = secateur_runtime.report(session)
+    assert sum("int8" in one.note for one in report.layers if one.ours) == claimed, str(report)
+    return session
+
+
+def reference(data):
+    """ONNX Runtime's CPU provider, with its int8 convolutions (it takes those of uint8 only by itself)."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def wide():
+    """Does ONNX Runtime multiply bytes exactly here? Without VNNI its sums of two products saturate."""
+    return "vnni" in str(secateur_runtime.report(ours(layer((1, 4, 4, 4), (4, 4, 1, 1), 0.5)[0])))
+
+
+EXACT = wide()
+
+
+def agree(data, feeds, exact=True, claimed=1, **options):
+    """The same integers as ONNX Runtime; where it computes in float32 itself, one in a thousand may be its neighbour."""
+    found = open_ours(data, claimed, **options).run(None, feeds)[0]
+    expected = reference(data).run(None, feeds)[0]
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    apart = np.abs(found.astype(np.int32) - expected.astype(np.int32))
+    if EXACT or not exact:
+        assert not apart.size or apart.max() <= (not exact)
+        assert np.count_nonzero(apart) <= 1e-3 * apart.size + 1
+    return found
+
+
+def changed(data, what):
+    """The model after `what` has been done to its graph."""
+    model = onnx.load_from_string(data)
+    what(model.graph)
+    return model.SerializeToString()
+
+
+def constant(graph, node, place, value):
+    """Give the input of a node at this place another value."""
+    name = graph.node[node].input[place]
+    for one in graph.initializer:
+        if one.name == name:
+            one.CopyFrom(numpy_helper.from_array(value, name))

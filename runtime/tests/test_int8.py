@@ -1,18 +1,11 @@
 """Quantised layers with zeros: the very integers of ONNX Runtime's CPU provider, in every instruction set."""
 
-import warnings
-
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
-from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 
-import secateur_runtime
-from models import close, helper, model, ours, sparse
-from quantised import layer
+from models import close
+from quantised import EXACT, ISAS, agree, changed, constant, layer, open_ours, reference
 
-ISAS = ["", "avx2", "portable"]
 # inputs, outputs, kernel, stride, dilation, pad, height, width, groups
 GRID = [
     (16, 32, 3, 1, 1, 1, 10, 12, 1),
@@ -33,46 +26,6 @@ GRID = [
 ]
 
 
-def open_ours(data, claimed=1, **options):
-    try:
-        session = ours(data, **options)
-    except ValueError:  # instructions that this processor has not
-        pytest.skip(str(options))
-    report = secateur_runtime.report(session)
-    assert sum("int8" in one.note for one in report.layers if one.ours) == claimed, str(report)
-    return session
-
-
-def reference(data):
-    """ONNX Runtime's CPU provider, with its int8 convolutions (it takes those of uint8 only by itself)."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.qdqisint8allowed", "1")
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-
-def wide():
-    """Does ONNX Runtime multiply bytes exactly here? Without VNNI its sums of two products saturate."""
-    return "vnni" in str(secateur_runtime.report(ours(layer([1, 4, 4, 4], (4, 4, 1, 1), 0.5)[0])))
-
-
-EXACT = wide()
-
-
-def agree(data, feeds, exact=True, claimed=1, **options):
-    """The same integers as ONNX Runtime; where it computes in float32 itself, one in a thousand may be its neighbour."""
-    found = open_ours(data, claimed, **options).run(None, feeds)[0]
-    expected = reference(data).run(None, feeds)[0]
-    assert found.dtype == expected.dtype
-    assert found.shape == expected.shape
-    apart = np.abs(found.astype(np.int32) - expected.astype(np.int32))
-    if EXACT or not exact:
-        assert not apart.size or apart.max() <= (not exact)
-        assert np.count_nonzero(apart) <= 1e-3 * apart.size + 1
-    return found
-
-
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("case", GRID, ids=str)
 def test_grid(case, isa):
@@ -87,7 +40,9 @@ def test_grid(case, isa):
             y_scale=0.02 * k * np.sqrt(c), strides=[s, s], dilations=[d, d], pads=[p] * 4, group=groups,
         )  # fmt: skip
         found = agree(data, feeds, x == y, share=share, isa=isa)
-        assert c * k < 30 or found.size < 100 or len(np.unique(found)) > 20, "the scale makes everything one number"
+        assert c * k < 30 or found.size < 100 or len(np.unique(found)) > 20, (
+            "the scale makes everything one number"
+        )
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -95,16 +50,26 @@ def test_grid(case, isa):
 def test_densities_and_scales_for_all(density, isa):
     for per_channel in (True, False):
         data, feeds = layer(
-            (1, 33, 9, 20), (37, 33, 3, 3), density, per_channel=per_channel, zero=200, pads=[1] * 4, y_scale=0.3
+            (1, 33, 9, 20),
+            (37, 33, 3, 3),
+            density,
+            per_channel=per_channel,
+            zero=200,
+            pads=[1] * 4,
+            y_scale=0.3,
         )
         agree(data, feeds, isa=isa)
 
 
 @pytest.mark.parametrize("isa", ISAS)
-@pytest.mark.parametrize("behind", [["Relu"], [(0.0, 6.0)], [(-1.0, 2.5)], ["Relu", (-9.0, 3.0)], [(5.0, 6.0)]], ids=str)
+@pytest.mark.parametrize(
+    "behind", [["Relu"], [(0.0, 6.0)], [(-1.0, 2.5)], ["Relu", (-9.0, 3.0)], [(5.0, 6.0)]], ids=str
+)
 def test_activations(behind, isa):
     for y, y_zero in [("uint8", 0), ("uint8", 77), ("int8", -128), ("int8", 3)]:
-        data, feeds = layer((1, 24, 10, 13), (20, 24, 1, 1), 0.2, behind=behind, y=y, y_zero=y_zero, y_scale=0.03)
+        data, feeds = layer(
+            (1, 24, 10, 13), (20, 24, 1, 1), 0.2, behind=behind, y=y, y_zero=y_zero, y_scale=0.03
+        )
         agree(data, feeds, exact=False, isa=isa)
 
 
@@ -116,7 +81,10 @@ def test_an_activation_beyond_what_the_output_can_say():
 @pytest.mark.parametrize("isa", ISAS)
 def test_an_output_that_stays_float(isa):
     for x, behind in [("uint8", []), ("int8", ["Relu"]), ("uint8", [(-2.0, 3.0)])]:
-        for weights, attributes in [((30, 20, 3, 3), {"pads": [2] * 4, "dilations": [2, 2]}), ((10, 20, 1, 1), {})]:
+        for weights, attributes in [
+            ((30, 20, 3, 3), {"pads": [2] * 4, "dilations": [2, 2]}),
+            ((10, 20, 1, 1), {}),
+        ]:
             data, feeds = layer((2, 20, 9, 11), weights, 0.2, x=x, y="float32", behind=behind, **attributes)
             close(open_ours(data, isa=isa).run(None, feeds)[0], reference(data).run(None, feeds)[0])
 
@@ -156,105 +124,23 @@ def test_sums_that_wrap():
     """Extreme weights and inputs: int32 wraps as it does in ONNX Runtime, and huge sums saturate on their own side."""
     for x, zero in [("uint8", 0), ("uint8", 255), ("int8", -128), ("int8", 127)]:
         for sign in (1, -1):
-            data, feeds = layer((1, 64, 4, 5), (4, 64, 5, 5), 1, x=x, y=x, zero=zero, y_scale=1e-9, pads=[2] * 4, per_channel=False)
-            data = rebuilt(data, lambda w, sign=sign: np.full_like(w, 127 * sign))
+            data, feeds = layer(
+                (1, 64, 4, 5),
+                (4, 64, 5, 5),
+                1,
+                x=x,
+                y=x,
+                zero=zero,
+                y_scale=1e-9,
+                pads=[2] * 4,
+                per_channel=False,
+            )
+            data = changed(
+                data,
+                lambda graph, sign=sign: constant(graph, 1, 0, np.full((4, 64, 5, 5), 127 * sign, np.int8)),
+            )
             feeds["x"][...] = np.iinfo(feeds["x"].dtype).max
             agree(data, feeds)
-
-
-def rebuilt(data, change):
-    """The model with other weights."""
-    model = onnx.load_from_string(data)
-    for one in model.graph.initializer:
-        array = onnx.numpy_helper.to_array(one)
-        if array.ndim > 1 and array.dtype == np.int8:
-            one.CopyFrom(onnx.numpy_helper.from_array(change(array), one.name))
-    return model.SerializeToString()
-
-
-def test_a_chain_as_it_is_quantised(tmp_path):
-    """By onnxruntime.quantization, with a residual: all three are ours, and bytes go from one to the next."""
-    random = np.random.default_rng(0)
-    w1, w2 = sparse((32, 16, 3, 3), 0.2, random), sparse((32, 32, 1, 1), 0.2, random)
-    nodes = [
-        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[1] * 4),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w2"], ["c"]),
-        helper.make_node("Add", ["c", "b"], ["d"]),
-        helper.make_node("Relu", ["d"], ["e"]),
-        helper.make_node("Conv", ["e", "w2"], ["y"]),
-    ]
-    constants = {"w1": w1, "w2": w2, "b1": random.standard_normal(32).astype(np.float32)}
-    source, path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
-    source.write_bytes(model(nodes, {"x": [1, 16, 12, 14]}, constants))
-    image = lambda: {"x": random.standard_normal((1, 16, 12, 14)).astype(np.float32)}  # noqa: E731
-    images = iter([image() for _ in range(3)])
-
-    class Images(CalibrationDataReader):
-        def get_next(self):
-            return next(images, None)
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        quantize_static(source, path, Images(), per_channel=True, weight_type=QuantType.QInt8)
-    feeds = image()
-    found = open_ours(path.read_bytes(), 3).run(None, feeds)[0]
-    assert np.array_equal(found, reference(path.read_bytes()).run(None, feeds)[0]) or not EXACT
-
-
-def left(data, why):
-    (one,) = secateur_runtime.report(ours(data)).layers
-    assert not one.ours
-    assert why in one.note, one.note
-
-
-def changed(data, what):
-    """The model after `what` has been done to its graph."""
-    loaded = onnx.load_from_string(data)
-    what(loaded.graph)
-    return loaded.SerializeToString()
-
-
-def test_what_is_left_says_why():
-    data, _ = layer((1, 8, 6, 6), (8, 8, 3, 3), 0.2)
-
-    def constant(graph, node, place, value):
-        name = graph.node[node].input[place]
-        for one in graph.initializer:
-            if one.name == name:
-                one.CopyFrom(onnx.numpy_helper.from_array(value, name))
-
-    def unsigned(graph):
-        constant(graph, 1, 0, np.full((8, 8, 3, 3), 7, np.uint8))
-        constant(graph, 1, 2, np.full(8, 128, np.uint8))
-
-    left(changed(data, unsigned), "not as int8")
-    left(changed(data, lambda g: constant(g, 1, 2, np.full(8, 1, np.int8))), "zero point")
-    left(changed(data, lambda g: constant(g, 2, 1, np.full(8, 0.5, np.float32))), "bias")
-    for value in (np.nan, np.inf, -1.0):
-        left(changed(data, lambda g, value=value: constant(g, 0, 1, np.float32(value))), "scale")
-        left(changed(data, lambda g, value=value: constant(g, 1, 1, np.full(8, value, np.float32))), "scale")
-    left(changed(data, lambda g: constant(g, 4, 1, np.float32(0))), "scale")
-
-    def scale_as_input(graph):
-        name = graph.node[0].input[1]
-        kept = [one for one in graph.initializer if one.name != name]
-        del graph.initializer[:]
-        graph.initializer.extend(kept)
-        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []))
-
-    left(changed(data, scale_as_input), "not constant")
-
-
-def test_it_is_claimed_where_it_pays():
-    for density, pattern, expected in [(0.1, 1, True), (0.1, 4, True), (0.9, 1, False), (1, 1, False)]:
-        data, feeds = layer((1, 256, 31, 41), (256, 256, 3, 3), density, pattern=pattern, pads=[1] * 4)
-        session = secateur_runtime.session(data, threads=1, strict=True)
-        (one,) = secateur_runtime.report(session).layers
-        assert one.ours == expected, one
-        assert f"int8 {pattern}x1" in one.note or not expected
-    data, feeds = layer((1, 64, 30, 30), (64, 1, 3, 3), 1, group=64, pads=[1] * 4)  # depthwise
-    assert not secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers[0].ours
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -1,0 +1,111 @@
+"""Quantised layers in their graphs: as onnxruntime.quantization writes them, what is claimed, and what is left and why."""
+
+import re
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+
+import secateur_runtime
+from models import conv, helper, model, ours, sparse
+from quantised import EXACT, changed, constant, layer, open_ours, reference
+
+
+def test_a_chain_as_it_is_quantised(tmp_path):
+    """By onnxruntime.quantization, with a residual: all three are ours, and bytes go from one to the next."""
+    random = np.random.default_rng(0)
+    w1, w2 = sparse((32, 16, 3, 3), 0.2, random), sparse((32, 32, 1, 1), 0.2, random)
+    nodes = [
+        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], pads=[1] * 4),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("Conv", ["b", "w2"], ["c"]),
+        helper.make_node("Add", ["c", "b"], ["d"]),
+        helper.make_node("Relu", ["d"], ["e"]),
+        helper.make_node("Conv", ["e", "w2"], ["y"]),
+    ]
+    constants = {"w1": w1, "w2": w2, "b1": random.standard_normal(32).astype(np.float32)}
+    source, path = tmp_path / "float.onnx", tmp_path / "int8.onnx"
+    source.write_bytes(model(nodes, {"x": [1, 16, 12, 14]}, constants))
+    image = lambda: {"x": random.standard_normal((1, 16, 12, 14)).astype(np.float32)}  # noqa: E731
+    images = iter([image() for _ in range(3)])
+
+    class Images(CalibrationDataReader):
+        def get_next(self):
+            return next(images, None)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        quantize_static(source, path, Images(), per_channel=True, weight_type=QuantType.QInt8)
+    feeds = image()
+    found = open_ours(path.read_bytes(), 3).run(None, feeds)[0]
+    assert np.array_equal(found, reference(path.read_bytes()).run(None, feeds)[0]) or not EXACT
+
+
+def left(data, why):
+    (one,) = secateur_runtime.report(ours(data)).layers
+    assert not one.ours
+    assert why in one.note, one.note
+
+
+def test_what_is_left_says_why():
+    data, _ = layer((1, 8, 6, 6), (8, 8, 3, 3), 0.2)
+
+    def unsigned(graph):
+        constant(graph, 1, 0, np.full((8, 8, 3, 3), 7, np.uint8))
+        constant(graph, 1, 2, np.full(8, 128, np.uint8))
+
+    left(changed(data, unsigned), "not as int8")
+    left(changed(data, lambda g: constant(g, 1, 2, np.full(8, 1, np.int8))), "zero point")
+    left(changed(data, lambda g: constant(g, 2, 1, np.full(8, 0.5, np.float32))), "bias")
+    for value in (np.nan, np.inf, -1.0):
+        left(changed(data, lambda g, value=value: constant(g, 0, 1, np.float32(value))), "scale")
+        left(changed(data, lambda g, value=value: constant(g, 1, 1, np.full(8, value, np.float32))), "scale")
+    left(changed(data, lambda g: constant(g, 4, 1, np.float32(0))), "scale")
+
+    def scale_as_input(graph):
+        name = graph.node[0].input[1]
+        kept = [one for one in graph.initializer if one.name != name]
+        del graph.initializer[:]
+        graph.initializer.extend(kept)
+        graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []))
+
+    left(changed(data, scale_as_input), "not constant")
+
+
+def test_it_is_claimed_where_it_pays():
+    for density, pattern, expected in [(0.1, 1, True), (0.1, 4, True), (0.9, 1, False), (1, 1, False)]:
+        data, _ = layer((1, 256, 31, 41), (256, 256, 3, 3), density, pattern=pattern, pads=[1] * 4)
+        session = secateur_runtime.session(data, threads=1, strict=True)
+        (one,) = secateur_runtime.report(session).layers
+        assert one.ours == expected, one
+        assert f"int8 {pattern}x1" in one.note or not expected
+    data, _ = layer((1, 64, 30, 30), (64, 1, 3, 3), 1, group=64, pads=[1] * 4)  # depthwise
+    assert not secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers[0].ours
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_a_layer_that_is_left_says_what_would_pay(quantised):
+    """And with that share of its weights it is ours, with a tenth more it is not."""
+    shape, weights = (1, 64, 31, 41), (64, 64, 3, 3)
+
+    def session(density, pattern):
+        if quantised:
+            data, _ = layer(shape, weights, density, pattern=pattern, pads=[1] * 4)
+        else:
+            data = conv(shape, sparse(weights, density, np.random.default_rng(0), pattern), pads=[1] * 4)
+        return secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers[0]
+
+    found = re.search(r"would pay with (\d+) % of the weights kept, in 4x1 with (\d+) %", session(1, 1).note)
+    one, four = int(found[1]) / 100, int(found[2]) / 100
+    assert 0.1 < one < four < 1
+    for density, pattern in ((one, 1), (four, 4)):
+        assert session(density - 0.05, pattern).ours
+        assert not session(min(density + 0.1, 1), pattern).ours
+
+
+def test_a_layer_too_small_to_gain_says_so():
+    data, _ = layer((1, 4, 3, 3), (4, 4, 1, 1), 0.2)
+    (one,) = secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers
+    assert "however few" in one.note
