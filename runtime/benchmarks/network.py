@@ -59,7 +59,15 @@ def quantise(source: Path, path: Path) -> None:
 
     ready = source.with_suffix(".ready.onnx")
     quant_pre_process(source, ready)
-    quantize_static(ready, path, Images(), per_channel=True, weight_type=QuantType.QInt8)
+    quantize_static(
+        ready,
+        path,
+        Images(),
+        per_channel=True,
+        activation_type=QuantType.QUInt8,  # int8 inputs ONNX Runtime computes in float32
+        weight_type=QuantType.QInt8,
+    )
+    ready.unlink()
 
 
 def main() -> None:

@@ -1,12 +1,15 @@
 """Quantised layers in their graphs: as onnxruntime.quantization writes them, what is claimed, and what is left and why."""
 
+import contextlib
 import re
 import warnings
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from packaging.version import Version
 
 import secateur_runtime
 from models import conv, helper, model, ours, sparse
@@ -72,6 +75,50 @@ def test_what_is_left_says_why():
         graph.input.append(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, []))
 
     left(changed(data, scale_as_input), "not constant")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"strides": [0, 1]}, {"strides": [100, 100]}, {"dilations": [2**62, 1]}, {"pads": [-1] * 4}, {"pads": [2**31] * 4},
+        {"group": 0}, {"group": 3}, {"kernel_shape": [5, 5]}, {"auto_pad": "SAME_LOWER"}, {"auto_pad": "WRONG"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_attributes_that_nobody_should_write(attributes):
+    if Version(onnxruntime.__version__) < Version("1.32") and (
+        0 in attributes.get("strides", ()) or -1 in attributes.get("pads", ())
+    ):
+        pytest.skip("ONNX Runtime 1.24.3 dies of it by itself")
+    for shape in [(1, 8, 6, 6), (1, 8, 1, 1), (0, 8, 6, 6), (1, 8, 0, 0), (None,) * 4]:
+        data, feeds = layer(shape, (8, 8, 3, 3), 0.3, **attributes)
+        with contextlib.suppress(Exception):  # whatever ONNX Runtime or we refuse is fine, a crash is not
+            ours(data).run(None, feeds)
+
+
+def test_numbers_in_other_places():
+    """Zero points that are not given, scales in a list of one and a constant input."""
+    data, feeds = layer((1, 8, 6, 6), (8, 8, 3, 3), 0.3, zero=0)
+
+    def without(graph):
+        for place in (0, 1, 2):
+            del graph.node[place].input[2]
+
+    expected = reference(data).run(None, feeds)[0]
+    assert np.array_equal(open_ours(changed(data, without)).run(None, feeds)[0], expected) or not EXACT
+
+    def listed(graph):
+        constant(graph, 0, 1, np.array([0.03], np.float32))
+        constant(graph, 0, 2, np.array([0], np.uint8))
+
+    assert np.array_equal(open_ours(changed(data, listed)).run(None, feeds)[0], expected) or not EXACT
+
+    def fixed(graph):
+        graph.node[0].input[0] = "fixed"
+        graph.initializer.append(onnx.numpy_helper.from_array(feeds["x"], "fixed"))
+
+    session = ours(changed(data, fixed))
+    assert np.array_equal(session.run(None, feeds)[0], expected) or not EXACT
 
 
 def test_it_is_claimed_where_it_pays():

@@ -97,7 +97,7 @@ const char* bias(const Reader& r, const ValueInfo* value, int64_t outputs, Match
 const char* dequantise(const Reader& r, const ValueInfo* const* in, int n, int output_axis, Match* out) {
   Quantised& q = out->layer.quantised;
   Quantizer w, x;
-  Raw weights;
+  Raw weights, input;
   Shape shape;
   const char* why = nullptr;
   int element = 0;
@@ -109,6 +109,7 @@ const char* dequantise(const Reader& r, const ValueInfo* const* in, int n, int o
   if (!dequantizer(r, in[0], &x, &why)) return "weights are quantised, the input is not";
   if (why) return why;
   if (!r.shape(x.from, &shape, &element) || !byte(element)) return "the input is quantised, but not as uint8 or int8";
+  if (r.raw(x.from, &input)) return "the input is constant";
   if (!one_zero(x, element, &q.in_zero)) return "an input with several scales";
   int rank = weights.shape.rank;
   if (rank < 2) return "weights are not a matrix";
