@@ -15,6 +15,7 @@ Sizes sizes(const Layer& layer);
 struct Cost {
   double ours = 0, dense = 0;
   bool depthwise = false;
+  bool bytes = false;  // ONNX Runtime would compute it in bytes, channels last
   double border = 0;  // of turning the input and the output from and to the blocked layout of ONNX Runtime's convolutions
 };
 

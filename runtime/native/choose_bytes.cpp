@@ -70,6 +70,7 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   // it is told to: it computes in float32 then.
   const Quantised& q = layer.quantised;
   bool bytes = matrix || (q.in == q.out && (q.in == Type::uint8 || session.int8));
+  cost->bytes = bytes && !matrix;
   double theirs = !bytes ? floats : fast_bytes() ? at_least(rate, 3.5 * floats) : 1.3 * floats;
   double macs = double(census.weights) * pixels;
   cost->dense = (macs / (theirs * (layer.groups > 1 && per_group < 8 ? 0.2 : 0.9)) + 3000) * 1e-6;

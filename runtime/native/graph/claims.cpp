@@ -49,6 +49,14 @@ bool same(const Reader& reader, const ValueInfo* a, const ValueInfo* b) {
   return a && b && reader.api.ok(reader.api.name(a, &x)) && reader.api.ok(reader.api.name(b, &y)) && x && y && !strcmp(x, y);
 }
 
+// What is behind a dequantisation of the value, where it is read by one: else its reader itself.
+const Node* beyond(const Reader& reader, const Node* user) {
+  const ValueInfo* out[kEnds] = {};
+  const Node* next[kEnds] = {};
+  bool through = reader.is(user, "DequantizeLinear") && reader.outputs(user, out) == 1 && reader.consumers(out[0], next) == 1;
+  return through ? next[0] : user;
+}
+
 // Of the two sides of a piece, the share that touches convolutions of ONNX Runtime (`ours` false), or pieces of ours.
 double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& all, bool ours) {
   const Node* users[kEnds] = {};
@@ -56,10 +64,7 @@ double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& 
   int n = c.match.end ? reader.consumers(c.match.end, users) : 0;
   bool behind = false;
   for (int i = 0; i < n; i++) {
-    const ValueInfo* out[kEnds] = {};
-    const Node* next[kEnds] = {};
-    if (reader.is(users[i], "DequantizeLinear") && reader.outputs(users[i], out) == 1 && reader.consumers(out[0], next) == 1)
-      users[i] = next[0];
+    users[i] = beyond(reader, users[i]);
     if (!reader.is(users[i], "Conv")) continue;
     bool is_ours = false;
     for (const Candidate* other : all) is_ours |= other->claimed && other->match.nodes[0] == users[i];
@@ -75,10 +80,36 @@ double sides(const Reader& reader, const Candidate& c, const Array<Candidate*>& 
   return share;
 }
 
+// Milliseconds that ONNX Runtime loses in a MaxPool of bytes behind the layer where channels come first: its kernel for that takes
+// 4 ns a tap, that for channels last next to nothing.
+double pooling(const Reader& reader, const Candidate& c) {
+  const Node* users[kEnds] = {};
+  int n = c.cost.bytes && c.match.end ? reader.consumers(c.match.end, users) : 0;
+  double lost = 0;
+  for (int i = 0; i < n; i++) {
+    const Node* pool = beyond(reader, users[i]);
+    const ValueInfo* out[kEnds] = {};
+    Shape shape;
+    int element = 0;
+    int64_t kernel[2] = {1, 1};
+    if (!reader.is(pool, "MaxPool") || reader.outputs(pool, out) < 1 || !reader.shape(out[0], &shape, &element)) continue;
+    if (reader.integers(pool, "kernel_shape", kernel, 2) < 0) continue;
+    double taps = double(kernel[0]) * double(kernel[1]);
+    for (int k = 0; k < shape.rank; k++) taps *= shape.dims[k] > 0 ? double(shape.dims[k]) : k ? 28 : 1;
+    lost += taps * 4e-6;
+  }
+  return lost;
+}
+
+// Milliseconds that claiming a piece costs its neighbours.
+double neighbours(const Reader& reader, const Candidate& c, const Array<Candidate*>& all) {
+  return sides(reader, c, all, false) * c.cost.border + pooling(reader, c);
+}
+
 // Does it pay? A depthwise layer does where it spares turning the layout between two of ours.
 bool pays(const Reader& reader, const Candidate& c, const Array<Candidate*>& all) {
   if (c.cost.depthwise) return sides(reader, c, all, true) == 1 && c.cost.ours <= kMargin * (c.cost.dense + 2 * c.cost.border);
-  return c.cost.ours + sides(reader, c, all, false) * c.cost.border <= kMargin * c.cost.dense;
+  return c.cost.ours + neighbours(reader, c, all) <= kMargin * c.cost.dense;
 }
 
 // The counts of weights of which a share is kept at random, by each output for itself or by `together` of them at once.
@@ -112,7 +143,8 @@ int worth(const Session& session, const Candidate& c, double border, int togethe
 void explain(const Reader& reader, const Session& session, const Candidate& c, const Array<Candidate*>& all, char* text, size_t size) {
   int n = c.census.density() > 0.5 ? snprintf(text, size, "dense weights: nothing to gain")
                                    : snprintf(text, size, "expected to be slower here (%.3f ms against %.3f ms)", c.cost.ours, c.cost.dense);
-  double border = sides(reader, c, all, false) * c.cost.border;
+  if (pooling(reader, c) > 0) n = snprintf(text, size, "a MaxPool of bytes behind it would be slower (%.3f ms)", pooling(reader, c));
+  double border = neighbours(reader, c, all);
   int one = worth(session, c, border, 1), four = worth(session, c, border, 4);
   if (n < 0 || size_t(n) >= size) return;
   if (four < 1) {
