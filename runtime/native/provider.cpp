@@ -116,12 +116,16 @@ Status* compile_one(OurEp& ep, const Graph* graph, const Node* fused, Piece* pie
   layer.quantised.weights = nullptr;
   layer.quantised.scales = nullptr;
   layer.quantised.bias = nullptr;
-  const char* kernel = choice.bytes ? "int8 " : choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ";
+  const char* kernel = choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ";
   Guard guard(ep.session.lock);
   if (Record* r = ep.session.record(reader.name(nodes[first]))) {
     piece->record = size_t(r - ep.session.records.data());
-    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", kernel, choice.share,
-             choice.bytes ? ep.session.bytes->name : ep.session.kernels->name, choice.vectors, choice.lanes, found.node_count - 1);
+    if (choice.bytes) {
+      snprintf(r->note, sizeof r->note, "int8 %dx1 %s, %d pixels, %d fused", choice.share, ep.session.bytes->name, choice.lanes, found.node_count - 1);
+    } else {
+      snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", kernel, choice.share, ep.session.kernels->name,
+               choice.vectors, choice.lanes, found.node_count - 1);
+    }
     r->bytes = piece->packed.bytes();
   }
   return nullptr;
