@@ -60,7 +60,7 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   double blocks = at_least(double(rows) / choice->block, 1);
   double ours = entries[best] * tiles * kByteRow * computed / rate / k.reach[best];
   ours += double(census.live_rows) * tiles * (matrix ? 8 : 3) * cycle * double(panels);
-  ours += double(layer.outputs) * tiles * ((choice->direct ? 0 : 12 * blocks) + 34) * cycle;
+  ours += double(layer.outputs) * tiles * ((choice->direct ? 0 : 12 * blocks) + (layer.quantised.out == Type::float32 ? 66 : 34)) * cycle;
   if (layer.cut(1)) ours *= 1.2;  // tiles of small regions are not full
   if (layer.taps() > 1) ours += tiles * double(layer.groups * panels) * double(layer.taps()) * 90 * cycle;
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);

@@ -97,6 +97,17 @@ void finish(const Job& job, const ByteTile& tile, int64_t output, const int32_t*
   }
 }
 
+// Four lines of four floats change places with columns.
+INLINE void turn_floats(const float* from, int64_t from_pitch, float* to, int64_t to_pitch) {
+  vec4 r0 = load<vec4>(from), r1 = load<vec4>(from + from_pitch), r2 = load<vec4>(from + 2 * from_pitch), r3 = load<vec4>(from + 3 * from_pitch);
+  vec4 l0 = __builtin_shufflevector(r0, r1, 0, 4, 1, 5), h0 = __builtin_shufflevector(r0, r1, 2, 6, 3, 7);
+  vec4 l1 = __builtin_shufflevector(r2, r3, 0, 4, 1, 5), h1 = __builtin_shufflevector(r2, r3, 2, 6, 3, 7);
+  store(to, __builtin_shufflevector(l0, l1, 0, 1, 4, 5));
+  store(to + to_pitch, __builtin_shufflevector(l0, l1, 2, 3, 6, 7));
+  store(to + 2 * to_pitch, __builtin_shufflevector(h0, h1, 0, 1, 4, 5));
+  store(to + 3 * to_pitch, __builtin_shufflevector(h0, h1, 2, 3, 6, 7));
+}
+
 // Sums of a matrix: sixteen outputs at a time are turned.
 void finish_tokens(const Job& job, const Panel& panel, int64_t first, int64_t tokens, const int32_t* sums, const Ending& e) {
   const int64_t outputs = job.layer->outputs;
@@ -104,10 +115,18 @@ void finish_tokens(const Job& job, const Panel& panel, int64_t first, int64_t to
   for (int64_t o = 0; o < panel.outputs; o += 16) {
     int64_t n = panel.outputs - o < 16 ? panel.outputs - o : 16, at = panel.output + o;
     if (job.layer->quantised.out == Type::float32) {
-      float made[kByteRow];
-      for (int64_t i = 0; i < n; i++) {
-        to_floats(sums + (o + i) * kByteRow, p.scales[size_t(at + i)], p.bias[size_t(at + i)], e, made);
-        for (int64_t m = 0; m < tokens; m++) static_cast<float*>(job.out)[(first + m) * outputs + at + i] = made[m];
+      float made[16][kByteRow], *to = static_cast<float*>(job.out) + first * outputs + at;
+      for (int64_t i = 0; i < n; i++) to_floats(sums + (o + i) * kByteRow, p.scales[size_t(at + i)], p.bias[size_t(at + i)], e, made[i]);
+      for (int64_t m = 0; m < tokens; m += 4) {
+        for (int64_t i = 0; i < n; i += 4) {
+          if (i + 4 <= n && m + 4 <= tokens) {
+            turn_floats(made[i] + m, kByteRow, to + m * outputs + i, outputs);
+            continue;
+          }
+          for (int64_t k = m; k < m + 4 && k < tokens; k++) {
+            for (int64_t j = i; j < i + 4 && j < n; j++) to[k * outputs + j] = made[j][k];
+          }
+        }
       }
       continue;
     }
