@@ -1,3 +1,4 @@
+from . import budget as budget
 from . import cli as cli
 from . import data as data
 from . import deployment as deployment
@@ -12,6 +13,8 @@ from . import storage as storage
 from . import training as training
 from . import weighting as weighting
 from . import zoo as zoo
+from .budget import Budget as Budget
+from .budget import prune as prune
 from .deployment.bench import bench as bench
 from .deployment.export import export as export
 from .deployment.sparse import pack as pack

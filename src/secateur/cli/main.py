@@ -20,6 +20,7 @@ VERBS = {
     "compare": "compare",
     "overlap": "overlap",
     "compact": "compact",
+    "prune": "prune",
     "export": "export",
     "pack": "pack",
     "bench": "bench",
@@ -31,7 +32,7 @@ VERBS = {
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _RESUMED = ("train", "compare")  # what goes on where it was stopped
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,export,pack,bench,doctor,completion} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,prune,export,pack,bench,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
@@ -39,6 +40,7 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,expor
   secateur compare RECIPE [RECIPE ...]     several recipes, seeds, densities or combinations of tasks in one table
   secateur overlap RUN                     where the tasks of a run disagree about the weights that they share
   secateur compact RUN                     a smaller network with the same outputs
+  secateur prune RUN --budget '30 ms'      a trained network made to fit milliseconds, megabytes, operations or parameters
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur pack FILE.onnx                  the zeros of an ONNX file, whoever pruned it, taken out of the file
   secateur bench RUN --against DENSE       how fast it is, in which engine

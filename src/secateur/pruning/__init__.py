@@ -26,7 +26,7 @@ from secateur.pruning.groups import (
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
 from secateur.pruning.masks import AfterStep, Guard, Masks, before_step, revived, shortfall, top_masks
-from secateur.pruning.passes import check_slopes
+from secateur.pruning.passes import check_slopes, losses
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
 from secateur.pruning.regrowth import drop_share, dropped, top
@@ -94,6 +94,7 @@ __all__ = [
     "input_groups",
     "is_effective",
     "l1_prox",
+    "losses",
     "magnitudes",
     "marginal_cost",
     "open_values",

@@ -4,6 +4,7 @@ from .arguments import STORED as STORED
 from .arguments import TRUST as TRUST
 from .arguments import spelt_out as spelt_out
 from .arguments import trusted as trusted
+from .config import Config as Config
 from .config import digest as digest
 from .config import parse as parse
 from .config import parse_size as parse_size
@@ -24,6 +25,12 @@ from .parser import complaint as complaint
 from .parser import missing as missing
 from .parser import nearest as nearest
 from .parser import spelt as spelt
+from .problems import make_problem as make_problem
+from .problems import read_problem as read_problem
+from .references import compared as compared
+from .result import finite as finite
+from .result import keep as keep
+from .result import result as result
 from .run import evaluate_run as evaluate_run
 from .run import overlap_run as overlap_run
 from .run import train as train

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
-import platform
-from collections.abc import Mapping
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import torch
 from lightning_fabric import Fabric
 
-from secateur.data import Data, legend
-from secateur.measures import Overlap, cost, evaluate, higher_is_better, overlap
-from secateur.problem import Problem, apart, components, one, sample_shape, to_device
+from secateur.data import Data
+from secateur.measures import Overlap, evaluate, overlap
+from secateur.problem import Problem
 from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
 from secateur.runs import references
 from secateur.runs.config import Config, build
 from secateur.runs.folder import RunFolder
-from secateur.runs.hardware import hardware, on_device, torch_device
+from secateur.runs.hardware import on_device, torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
-from secateur.runs.samples import save_samples
-from secateur.storage import load, save, write_text
+from secateur.runs.result import Report, finite, keep, result
+from secateur.storage import load, write_text
 from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
 from secateur.weighting import Weighting
 
-Report = dict[str, Any]
 _DECAYS: dict[str, Schedule] = {"cosine": cosine, "staircase": staircase(), "constant": constant}
 
 
@@ -86,7 +81,7 @@ def train(
     folder.claim(config)
 
     def record(rows: list[Row]) -> None:
-        write_text(folder.metrics, "".join(json.dumps(_finite(row)) + "\n" for row in rows))
+        write_text(folder.metrics, "".join(json.dumps(finite(row)) + "\n" for row in rows))
 
     with folder.held():
         if folder.finished and (done := folder.read_report()) is not None:
@@ -112,15 +107,13 @@ def train(
                 on_log=record,
                 progress=progress,
             )
-        about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
-        save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
-        save_samples(problem, data, folder.samples)
-        report = _report(config, problem, data, history.seconds, command)
+        keep(folder, config, problem, data)
+        report = result(config, problem, data, history.seconds, command)
         report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         report["name"] = name or report["method"].rpartition(".")[2]
         report["delta_t"] = references.found(report, reference, folder, config)
-        write_text(folder.report, json.dumps(_finite(report), indent=1))
+        write_text(folder.report, json.dumps(finite(report), indent=1))
         return report
 
 
@@ -182,39 +175,3 @@ def overlap_run(
     found = overlap(problem, density, batches=batches)
     write_text(folder.overlap, json.dumps(found.to_dict(), indent=1))
     return found
-
-
-def _report(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
-    x, _ = next(iter(data.test))
-    example = to_device(one(x), device := next(problem.model.parameters()).device)
-    found = cost(problem.model, example, components(problem)).to_dict()
-    inputs = list(example.values()) if apart(example, problem.tasks) else [example]
-    found["macs"] |= {"input": sample_shape(inputs[0]), "images": len(inputs)}
-    packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
-    return {
-        "name": "",
-        "dense": found["density"]["overall"] == 1.0,
-        "method": config["method"]["name"],
-        "weighting": config["weighting"]["name"],
-        "tasks": evaluate(problem, "test"),
-        "higher_is_better": higher_is_better(problem.tasks),
-        **found,
-        "legends": {
-            name: legend(task.picture, data.classes.get(name, ())) for name, task in problem.tasks.items()
-        },
-        "seed": config["seed"],
-        "steps": config["steps"],
-        "command": command,
-        "hardware": hardware(device),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
-        "train_seconds": round(seconds, 1),
-    }
-
-
-def _finite(value: Any) -> Any:
-    """``value`` with NaN and infinities as None, which JSON can hold."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,23 +3,28 @@
 from secateur.training.aggregators import aggregator, of_torchjd
 from secateur.training.distillation import Distillation
 from secateur.training.fit import fit
-from secateur.training.floors import check_floors
+from secateur.training.floors import check_allowed, check_floors, shares_lost
 from secateur.training.guests import Guests, check_whole
 from secateur.training.history import History
 from secateur.training.ledger import Row
-from secateur.training.optimizer import adam
+from secateur.training.optimizer import MakeOptimizer, adam
 from secateur.training.pruning import Pruning
+from secateur.training.recalibration import recalibrate
 
 __all__ = [
     "Distillation",
     "Guests",
     "History",
+    "MakeOptimizer",
     "Pruning",
     "Row",
     "adam",
     "aggregator",
+    "check_allowed",
     "check_floors",
     "check_whole",
     "fit",
     "of_torchjd",
+    "recalibrate",
+    "shares_lost",
 ]

@@ -149,6 +149,18 @@ def shares_lost(results: Results, reference: Results, problem: Problem) -> dict[
 
 def check_floors(problem: Problem, method: Sparsifier, floors: Mapping[str, float], tries: int) -> None:
     """Raises ValueError if there is no such task, no validation data, no metric, or nothing to back off from."""
+    check_allowed(problem, floors)
+    if tries < 1:
+        raise ValueError(f"tries is {tries}; at least 1 training is needed.")
+    density = getattr(method, "density", None)
+    if not isinstance(density, float) or check_density(density) == 1.0:
+        raise ValueError(
+            f"floors need a method with a density below 1 to back off from; {type(method).__name__} has {density}."
+        )
+
+
+def check_allowed(problem: Problem, floors: Mapping[str, float]) -> None:
+    """Raises ValueError if there is no such task, no validation data, or no metric to judge by."""
     unknown = sorted(set(floors) - set(problem.tasks))
     if unknown or not floors:
         raise ValueError(
@@ -164,13 +176,6 @@ def check_floors(problem: Problem, method: Sparsifier, floors: Mapping[str, floa
     if problem.val is None:
         raise ValueError(
             "floors are checked on validation data, and the problem has none; give Problem(..., val=...)."
-        )
-    if tries < 1:
-        raise ValueError(f"tries is {tries}; at least 1 training is needed.")
-    density = getattr(method, "density", None)
-    if not isinstance(density, float) or check_density(density) == 1.0:
-        raise ValueError(
-            f"floors need a method with a density below 1 to back off from; {type(method).__name__} has {density}."
         )
 
 

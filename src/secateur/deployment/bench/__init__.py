@@ -1,14 +1,21 @@
-"""Benchmark: how fast networks really are in the engines that will run them, and why."""
+"""Benchmark: how fast networks really are in the engines that will run them, and why; and how fast single layers are."""
 
 from secateur.deployment.bench.bench import EngineName, bench
+from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.record import Bench, Facts, Measure
+from secateur.deployment.bench.single import LayerEngine, Single, layer_ms
 from secateur.deployment.bench.table import table
 
 __all__ = [
     "Bench",
     "EngineName",
     "Facts",
+    "LayerEngine",
     "Measure",
+    "Single",
     "bench",
+    "layer_ms",
+    "machine",
     "table",
+    "versions",
 ]

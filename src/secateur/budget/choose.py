@@ -1,0 +1,96 @@
+"""Which groups of channels go: those of least worth for what their death saves, until every cost is within its limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from secateur.budget.costs import Costs
+from secateur.budget.layers import families
+from secateur.budget.limits import Kind
+from secateur.pruning import Groups
+
+_SWEEP = 0.01  # share of what is over, taken with the same savings before they are counted anew
+_LEAST = 1e-12
+
+
+class OutOfReachError(ValueError):
+    """A budget that no network of this shape can meet."""
+
+
+def choose(
+    groups: Groups, alive: Tensor, worth: Tensor, costs: Costs, limits: Mapping[Kind, float]
+) -> Tensor:
+    """The groups that are left, (count,) bool: a greedy knapsack of worth against cost (HALP, arXiv 2110.10811, §3.3).
+
+    Like is taken with like: groups that lie in the same layers go in steps of the channel count that the engine likes, the
+    least worth first, so that what is left is a multiple of it. Each layer keeps a channel, or a step of them.
+
+    Args:
+        groups: The partition.
+        alive: (count,) bool, what is left before; what is dead stays dead.
+        worth: (count,).
+        costs: Predicted.
+        limits: Kind to the most that it may be.
+
+    Raises:
+        OutOfReachError: If a cost stays above its limit when all that can go is gone; it says how near it comes.
+    """
+    alive, unit = alive.clone(), _units(groups, alive, worth, costs.step)
+    count = int(unit.max()) + 1
+    strongest = groups.strongest(torch.where(alive, worth, -torch.ones_like(worth)))
+    held = torch.zeros(count, dtype=torch.bool)
+    held[unit[strongest & alive]] = True
+    held_group = held[unit] & alive
+    value = torch.zeros(count, dtype=torch.float64).index_add_(0, unit[alive], worth[alive])
+    while True:
+        now = costs(alive)
+        kind = max(limits, key=lambda one: now[one] / limits[one])
+        over = now[kind] - limits[kind]
+        if over <= 0:
+            return alive
+        mortal = alive & ~held_group
+        saving = torch.zeros(count, dtype=torch.float64)
+        saving.index_add_(0, unit[mortal], costs.savings(alive, kind)[mortal])
+        useful = saving > _LEAST * now[kind]
+        if not bool(useful.any()):
+            raise OutOfReachError(
+                f"the smallest network that is left has {now[kind]:.4g} {kind}, and {limits[kind]:.4g} are asked: "
+                + _why(groups)
+            )
+        rate = torch.where(useful, value / saving.clamp(min=_LEAST), torch.inf)
+        order = rate.argsort(stable=True)[: int(useful.sum())]
+        sweep = max(_SWEEP * now[kind], 0.25 * over)
+        taken = int((saving[order].cumsum(0) < min(sweep, over)).sum()) + 1
+        going = torch.zeros(count, dtype=torch.bool)
+        going[order[:taken]] = True
+        alive &= ~(going[unit] & mortal)
+
+
+def _units(groups: Groups, alive: Tensor, worth: Tensor, step: int) -> Tensor:
+    """The unit that each group goes with, (count,): ``step`` living groups of a family, successive in worth."""
+    if step <= 1:
+        return torch.arange(groups.count)
+    family = families(groups)
+    unit, number = torch.zeros(groups.count, dtype=torch.int64), 0
+    for one in range(int(family.max()) + 1):
+        members = torch.nonzero((family == one) & alive).flatten()
+        if not len(members):
+            continue
+        size = step if len(members) >= 2 * step else 1  # narrow layers go one by one
+        order = members[worth[members].argsort(stable=True)]
+        first = len(members) % size
+        place = (torch.arange(len(members)) - first).div(size, rounding_mode="floor")
+        unit[order] = place - int(place.min()) + number
+        number = int(unit[order].max()) + 1
+    unit[~alive] = number  # of no meaning: they are gone
+    return unit
+
+
+def _why(groups: Groups) -> str:
+    if not groups.pins:
+        return "every layer keeps a channel."
+    said = "; ".join(f"{reason} ({count} channels)" for reason, count in list(groups.pins.items())[:3])
+    return f"every layer keeps a channel, and some stay: {said}."

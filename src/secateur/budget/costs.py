@@ -1,0 +1,92 @@
+"""What a network will cost when some groups of channels are gone, before it is made; and what each death saves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+import torch
+from torch import Tensor, nn
+
+from secateur.budget.latency import Latency
+from secateur.budget.layers import Layer, Widths, layers_of
+from secateur.budget.limits import Budget, Kind
+from secateur.deployment.bench import LayerEngine
+from secateur.problem import Call, Input
+from secateur.pruning import Groups
+
+
+class Costs:
+    """Predicted costs of one network under the kinds that a budget limits.
+
+    A cost is a sum over the layers, ``a + b·inputs + c·outputs + d·inputs·outputs``, times a factor that makes it that of the dense
+    network, as measured: what is not a convolution or matrix (resizing, activations) is taken to shrink alike.
+
+    Args:
+        model: Dense, plain.
+        example: What it takes.
+        groups: Its coupled groups.
+        budget: What is limited.
+        dense: What the dense network costs, as measured.
+        latency: The table; where None, or for an engine without one, time is taken to follow multiply-accumulates.
+        call: How the model is called, as in a :class:`secateur.Problem`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Input,
+        groups: Groups,
+        budget: Budget,
+        dense: Mapping[Kind, float],
+        latency: Latency | None = None,
+        call: Call | None = None,
+    ) -> None:
+        self.layers = layers_of(model, example, call)
+        self.widths = Widths(self.layers, groups)
+        self.step = latency.step() if latency is not None and "ms" in budget.kinds else 1
+        weights = {layer.weight: model.get_parameter(layer.weight).numel() for layer in self.layers}
+        bilinear = {
+            "macs": _products(self.layers, [layer.macs for layer in self.layers]),
+            "params": _products(self.layers, [float(weights[layer.weight]) for layer in self.layers]),
+        }
+        self._terms: dict[Kind, Tensor] = {}
+        for kind in budget.kinds:
+            if kind == "ms":
+                self._terms[kind] = bilinear["macs"] if latency is None else latency.coefficients(self.layers)
+            else:
+                self._terms[kind] = bilinear["macs" if kind == "macs" else "params"]
+        everything = torch.ones(groups.count, dtype=torch.bool)
+        self.factor: dict[Kind, float] = dict.fromkeys(budget.kinds, 1.0)
+        for kind, cost in self(everything).items():
+            self.factor[kind] = dense[kind] / cost
+
+    def __call__(self, alive: Tensor) -> dict[Kind, float]:
+        """Each cost when ``alive``, (count,) bool, groups are left."""
+        inputs, outputs = self.widths(alive)
+        parts = torch.stack([torch.ones_like(inputs), inputs, outputs, inputs * outputs], 1)
+        parts *= ((inputs > 0) & (outputs > 0))[:, None]
+        return {kind: float((terms * parts).sum()) * self.factor[kind] for kind, terms in self._terms.items()}
+
+    def savings(self, alive: Tensor, kind: Kind) -> Tensor:
+        """What the death of each group saves of one cost, (count,), at the present widths."""
+        inputs, outputs = self.widths(alive)
+        a, b, c, d = (self._terms[kind] * self.factor[kind]).unbind(1)
+        del a
+        return self.widths.savings(b + d * outputs, c + d * inputs)
+
+
+def has_table(engine: str) -> bool:
+    """Whether single layers can be timed in this engine."""
+    return engine in get_args(LayerEngine)
+
+
+def _products(layers: list[Layer], costs: list[float]) -> Tensor:
+    """A cost that is proportional to inputs times outputs; of a depthwise layer to its outputs."""
+    rows = [
+        [0.0, 0.0, cost / layer.outputs, 0.0]
+        if layer.groups > 1
+        else [0.0, 0.0, 0.0, cost / (layer.inputs * layer.outputs)]
+        for layer, cost in zip(layers, costs, strict=True)
+    ]
+    return torch.tensor(rows, dtype=torch.float64).reshape(len(layers), 4)

@@ -1,0 +1,121 @@
+"""A table of latency: what each layer takes at which channel counts in an engine, measured once per machine and kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secateur.budget.layers import Layer
+from secateur.deployment.bench import LayerEngine, Single, layer_ms, machine, versions
+from secateur.storage import write_text
+
+_PARTS = (1.0, 0.5, 0.125)  # of input and output channels: nine points for four numbers
+_STEPS = (16, 8, 4, 2)
+_COUNTED = 64  # channels of the layer that the engine's step is looked for in
+
+
+class Latency:
+    """Milliseconds of layers: ``a + b·inputs + c·outputs + d·inputs·outputs``, fitted to what the engine took (as the table of HALP, arXiv 2110.10811, §3.2).
+
+    Args:
+        engine: Which engine.
+        threads: Of a forward pass.
+        cache: The folder that keeps tables; None is ``secateur/latency`` in the user's cache.
+    """
+
+    def __init__(self, engine: LayerEngine, threads: int = 1, cache: Path | None = None) -> None:
+        self.engine: LayerEngine = engine
+        self.threads = threads
+        known = versions()
+        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')}"
+        folder = (
+            cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur" / "latency"
+        )
+        self.file = folder / f"{engine}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        self._known: dict[str, list[float]] = _read(self.file)
+        self._fresh = False
+
+    def coefficients(self, layers: Sequence[Layer]) -> Tensor:
+        """a, b, c, d of each layer, all its calls together, (layers, 4); what is not in the table yet is measured."""
+        found = [sum(np.array(self._fitted(layer, call)) for call in layer.calls) for layer in layers]
+        self._keep()
+        return torch.tensor(np.array(found), dtype=torch.float64).reshape(len(layers), 4)
+
+    def step(self) -> int:
+        """The channel count that this engine likes multiples of: the largest of 16, 8, 4 and 2 below which fewer channels gain nothing."""
+        if "step" not in self._known:
+            single = Single(_COUNTED, _COUNTED, (1, 32, 32), 1, (3, 3), (1, 1), (1, 1), (1, 1))
+            whole = layer_ms(single, self.engine, self.threads)
+            gains = [
+                1 - layer_ms(replace(single, outputs=_COUNTED - step // 2), self.engine, self.threads) / whole
+                for step in _STEPS
+            ]  # half a step fewer: less than half of its share means that a whole step is computed anyway
+            liked = [s for s, gain in zip(_STEPS, gains, strict=True) if gain < 0.5 * (s / 2) / _COUNTED]
+            self._known["step"], self._fresh = [float(liked[0] if liked else 1)], True
+            self._keep()
+        return int(self._known["step"][0])
+
+    def _fitted(self, layer: Layer, call: tuple[int, ...]) -> list[float]:
+        depthwise = layer.groups > 1
+        single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
+        key = json.dumps(asdict(single))
+        if key not in self._known:
+            self._known[key], self._fresh = self._measured(single, depthwise), True
+        return self._known[key]
+
+    def _measured(self, single: Single, grouped: bool) -> list[float]:
+        points = [(p, p) for p in (*_PARTS, 0.25)] if grouped else [(p, q) for p in _PARTS for q in _PARTS]
+        rows: list[list[float]] = []
+        taken: list[float] = []
+        for first, second in points:
+            groups = max(1, round(single.groups * first)) if grouped else 1
+            ins = (
+                groups * (single.inputs // single.groups) if grouped else max(1, round(single.inputs * first))
+            )
+            outs = (
+                groups * (single.outputs // single.groups)
+                if grouped
+                else max(1, round(single.outputs * second))
+            )
+            sized = replace(single, inputs=ins, outputs=outs, groups=groups)
+            taken.append(layer_ms(sized, self.engine, self.threads))
+            rows.append([1.0, 0.0, outs, 0.0] if grouped else [1.0, ins, outs, ins * outs])
+        return _nonnegative(np.array(rows), np.array(taken))
+
+    def _keep(self) -> None:
+        if self._fresh:
+            write_text(self.file, json.dumps(self._known))
+            self._fresh = False
+
+
+def _nonnegative(rows: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]) -> list[float]:
+    """Least squares of relative errors with no negative number: those that would be are left out, the most negative first."""
+    weighted, ones = rows / taken[:, None], np.ones(len(taken))
+    used = [place for place in range(rows.shape[1]) if rows[:, place].any()]
+    made = np.zeros(rows.shape[1])
+    while used:
+        scale = np.abs(weighted[:, used]).max(0)
+        found = np.linalg.lstsq(weighted[:, used] / scale, ones, rcond=None)[0]
+        if (found >= 0).all():
+            made[used] = found / scale
+            break
+        used.pop(int(found.argmin()))
+    return [float(value) for value in made]
+
+
+def _read(file: Path) -> dict[str, list[float]]:
+    """What is kept; a file that is damaged is measured anew."""
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        return {str(key): [float(number) for number in value] for key, value in held.items()}
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return {}

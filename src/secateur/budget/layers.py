@@ -1,0 +1,143 @@
+"""The layers of a network that cost something, and how wide each is when some groups of channels are dead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
+
+from secateur.measures import count_macs
+from secateur.problem import Call, Input, called, preserved_rng
+from secateur.pruning import Groups
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution or linear layer as it is called.
+
+    Args:
+        weight: Name of its weight.
+        inputs: Input channels (of all groups).
+        outputs: Output channels.
+        groups: Of a convolution.
+        macs: Multiply-accumulates, all its calls.
+        calls: The shapes of its inputs, without channels where it is a convolution: (N, H, W); else rows.
+        settings: ``kernel``, ``stride``, ``padding``, ``dilation`` of a convolution; empty for a linear layer.
+        transposed: Whether it is a transposed convolution.
+    """
+
+    weight: str
+    inputs: int
+    outputs: int
+    groups: int
+    macs: float
+    calls: tuple[tuple[int, ...], ...]
+    settings: Mapping[str, tuple[int, ...]]
+    transposed: bool = False
+
+
+@torch.no_grad()
+def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> list[Layer]:
+    """Every convolution and linear layer that a forward pass of ``example`` runs, in its order; the model stays as it was."""
+    names = {module: name for name, module in model.named_modules()}
+    seen: dict[nn.Module, list[tuple[int, ...]]] = {}
+
+    def look(module: nn.Module, given: tuple[Any, ...]) -> None:
+        x = cast(Tensor, given[0])
+        shape = (x.shape[0], *x.shape[2:]) if isinstance(module, _ConvNd) else (x.numel() // x.shape[-1],)
+        seen.setdefault(module, []).append(tuple(map(int, shape)))
+
+    hooked = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
+    handles = [module.register_forward_pre_hook(look) for module in hooked]
+    modes = {module: module.training for module in model.modules()}
+    try:
+        with preserved_rng():
+            called(model.eval(), call)(example)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes.items():
+            module.training = training
+    macs = count_macs(called(model, call), example)
+    return [_layer(module, names[module], calls, macs) for module, calls in seen.items()]
+
+
+def _layer(module: nn.Module, name: str, calls: Sequence[tuple[int, ...]], macs: Mapping[str, int]) -> Layer:
+    weight = f"{name}.weight" if name else "weight"
+    count = next((float(n) for key, n in macs.items() if key == weight or key.endswith(f".{weight}")), 0.0)
+    if isinstance(module, _ConvNd):
+        padding = (
+            module.padding
+            if not isinstance(module.padding, str)
+            else tuple(module._reversed_padding_repeated_twice[::2][::-1])  # pyright: ignore[reportPrivateUsage]
+        )
+        settings = {
+            "kernel": tuple(module.kernel_size),
+            "stride": tuple(module.stride),
+            "padding": tuple(padding),
+            "dilation": tuple(module.dilation),
+        }
+        return Layer(
+            weight, module.in_channels, module.out_channels, module.groups, count, tuple(calls), settings,
+            isinstance(module, _ConvTransposeNd),
+        )  # fmt: skip
+    assert isinstance(module, nn.Linear)
+    return Layer(weight, module.in_features, module.out_features, 1, count, tuple(calls), {})
+
+
+class Widths:
+    """How many input and output channels each layer has left when some groups are dead.
+
+    Args:
+        layers: Of the network.
+        groups: Its coupled groups; one that a layer does not know leaves it as it is.
+    """
+
+    def __init__(self, layers: Sequence[Layer], groups: Groups) -> None:
+        self.layers, self.groups = list(layers), groups
+        self._inputs = [groups.index.get(layer.weight) for layer in layers]
+        self._outputs = [groups.rows.get(layer.weight) for layer in layers]
+        for place, layer in enumerate(self.layers):
+            if (
+                layer.groups > 1 and self._inputs[place] is not None
+            ):  # grouped: its index is along the outputs
+                self._outputs[place] = self._inputs[place]
+
+    def __call__(self, alive: Tensor) -> tuple[Tensor, Tensor]:
+        """Input and output channels of each layer, (layers,) each, when ``alive``, (count,) bool, groups are left."""
+        held = torch.cat([alive, alive.new_ones(1)])
+
+        def left(ids: Tensor | None, size: int) -> int:
+            return size if ids is None else int(held[ids].sum()) * size // len(ids)
+
+        inputs = [left(ids, layer.inputs) for ids, layer in zip(self._inputs, self.layers, strict=True)]
+        outputs = [left(ids, layer.outputs) for ids, layer in zip(self._outputs, self.layers, strict=True)]
+        return torch.tensor(inputs, dtype=torch.float64), torch.tensor(outputs, dtype=torch.float64)
+
+    def savings(self, by_input: Tensor, by_output: Tensor) -> Tensor:
+        """What each group's death saves, (count,), where one input or output channel of each layer is worth so much."""
+        found = torch.zeros(self.groups.count + 1, dtype=torch.float64)
+        for values, places in ((by_input, self._inputs), (by_output, self._outputs)):
+            for value, ids, layer in zip(values, places, self.layers, strict=True):
+                if ids is not None:
+                    size = layer.inputs if places is self._inputs else layer.outputs
+                    weight = value * size / len(ids)
+                    found.index_add_(0, torch.where(ids < 0, self.groups.count, ids), weight.expand(len(ids)))
+        return found[:-1]
+
+
+def families(groups: Groups) -> Tensor:
+    """A number for each group, (count,): the same for those that lie in the same weights, along the same axes."""
+    places = [*groups.index.values(), *groups.rows.values()]
+    signature = torch.zeros(groups.count + 1, dtype=torch.int64)
+    draw = torch.Generator().manual_seed(0)
+    for ids in places:
+        mark = torch.randint(1, 2**62, (1,), generator=draw)
+        present = torch.zeros(groups.count + 1, dtype=torch.bool)
+        present[ids] = True  # -1 is the last place
+        signature[present] += mark
+    return torch.unique(signature[:-1], return_inverse=True)[1]

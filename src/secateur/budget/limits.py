@@ -1,0 +1,123 @@
+"""What a network may cost: milliseconds, megabytes, multiply-accumulates, parameters; in one line or as numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from secateur.deployment.bench import EngineName
+
+Kind = Literal["ms", "mb", "macs", "params"]
+KINDS: tuple[Kind, ...] = ("ms", "mb", "macs", "params")
+NEAR = 0.05  # by which measured time may exceed what was asked: the spread of a quiet machine
+_WORDS = {"megabytes": "mb", "milliseconds": "ms", "parameters": "params"}
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
+_NAMES = "|".join((*KINDS, *_WORDS))
+_LIMIT = re.compile(rf"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kmg]?)\s*(%|x)?\s*(?:of\s+)?({_NAMES})", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits that a network is pruned to; several hold at once.
+
+    Args:
+        ms: Milliseconds of a forward pass in ``engine``, batch and size as the example's; ``"0.5x"`` is half of the dense time.
+        mb: Megabytes (10^6 bytes) of the exported file; ``"0.5x"`` a share.
+        macs: Multiply-accumulates of the example; below 1, or as ``"0.5x"``, a share of the dense ones.
+        params: Parameters; a share in the same way.
+        engine: In which time is measured: ``onnxruntime``, ``openvino``, ``torch`` or ``executorch``.
+        threads: Of a forward pass.
+
+    Raises:
+        ValueError: If no limit is given, or one is not positive, or a share is above 1.
+    """
+
+    ms: float | str | None = None
+    mb: float | str | None = None
+    macs: float | str | None = None
+    params: float | str | None = None
+    engine: EngineName = "onnxruntime"
+    threads: int = 1
+    limits: Mapping[Kind, float] = field(init=False, repr=False, compare=False)
+    shares: Mapping[Kind, float] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        limits: dict[Kind, float] = {}
+        shares: dict[Kind, float] = {}
+        for kind in KINDS:
+            given = getattr(self, kind)
+            if given is None:
+                continue
+            value, relative = _value(kind, given)
+            (shares if relative else limits)[kind] = value
+        if not limits and not shares:
+            raise ValueError(
+                f"Budget: no limit is given; give one of {', '.join(KINDS)}, such as Budget(ms=30) or Budget(macs=0.5)."
+            )
+        if self.threads < 1:
+            raise ValueError(f"Budget: threads is {self.threads}; give at least 1.")
+        object.__setattr__(self, "limits", limits)
+        object.__setattr__(self, "shares", shares)
+
+    @classmethod
+    def parse(cls, text: str, engine: EngineName = "onnxruntime", threads: int = 1) -> Budget:
+        """``"30 ms"``, ``"0.5x ms"``, ``"0.3 macs"``, ``"8 MB and 2 M params"``.
+
+        Raises:
+            ValueError: If it cannot be read so.
+        """
+        found: dict[str, float | str] = {}
+        for part in re.split(r"\s+and\s+|\s*\+\s*", text.strip()):
+            match = _LIMIT.fullmatch(part.strip())
+            kind = match and _WORDS.get(match[4].lower(), match[4].lower())
+            if not match or not kind or kind in found:
+                raise ValueError(
+                    f"budget: {part!r} is no limit; write a number and ms, MB, macs or params, such as '30 ms', '0.5x ms', "
+                    "'0.3 macs', '8 MB and 2 M params'; commas part several networks."
+                )
+            number = float(match[1]) * _SCALES[match[2].lower()]
+            share = {"%": number / 100, "x": number, None: None}[match[3]]
+            found[kind] = number if share is None else f"{share}x"
+        return cls(engine=engine, threads=threads, **found)  # pyright: ignore[reportArgumentType]
+
+    def absolute(self, dense: Mapping[Kind, float]) -> dict[Kind, float]:
+        """Every limit as a number of its kind, shares by what the dense network costs."""
+        return {**self.limits, **{kind: share * dense[kind] for kind, share in self.shares.items()}}
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What is limited."""
+        return tuple(kind for kind in KINDS if kind in self.limits or kind in self.shares)
+
+    def __str__(self) -> str:
+        said = [f"{value:g} {kind}" for kind, value in self.limits.items()]
+        said += [f"{value:g}x {kind}" for kind, value in self.shares.items()]
+        return " and ".join(said) + (f" in {self.engine}" if "ms" in self.kinds else "")
+
+
+def over(limits: Mapping[Kind, float], costs: Mapping[Kind, float]) -> dict[Kind, float]:
+    """What exceeds its limit, by which factor; time may be 5 % above."""
+    return {
+        kind: costs[kind] / limit
+        for kind, limit in limits.items()
+        if costs[kind] > limit * (1 + NEAR if kind == "ms" else 1)
+    }
+
+
+def _value(kind: Kind, given: float | str) -> tuple[float, bool]:
+    text = given.strip().lower() if isinstance(given, str) else None
+    relative = text is not None and text.endswith(("x", "%"))
+    try:
+        value = float(given if text is None else text.rstrip("x%"))
+    except (TypeError, ValueError):
+        raise ValueError(f"Budget: {kind} is {given!r}; give a number, or a share such as '0.5x'.") from None
+    value = value / 100 if text is not None and text.endswith("%") else value
+    relative = relative or (kind in ("macs", "params") and value < 1)
+    if not math.isfinite(value) or value <= 0 or (relative and value > 1):
+        raise ValueError(
+            f"Budget: {kind} is {given!r}; give a positive number{', a share at most 1' if relative else ''}."
+        )
+    return value, relative

@@ -1,0 +1,87 @@
+"""From a trained network and a budget to the network that keeps it, measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypedDict, Unpack
+
+from torch import nn
+
+from secateur.budget.limits import Budget
+from secateur.budget.rounds import Rounds, check
+from secateur.budget.worth import Score
+from secateur.problem import Input, Problem
+from secateur.training import MakeOptimizer
+from secateur.weighting import Weighting
+
+
+class Options(TypedDict, total=False):
+    """How :func:`prune` works.
+
+    Args:
+        floors: Task to the share of its metrics that it may lose on the validation split: 0.02 is 2 %. A round that breaks one is
+            taken back and chosen anew with that task's worth doubled.
+        steps: Optimizer steps of each network, 2000 by default; 0 prunes in one shot and repairs on a few batches, whose labels
+            are used for scores only.
+        rounds: Over which the channels go, 4 by default.
+        score: ``"taylor"`` (default), ``"magnitude"`` or ``"random"``; see :func:`secateur.budget.worth.task_worth`.
+        batches: Training batches that a score looks at, 16 by default.
+        repair: Training batches that :func:`secateur.budget.repair.repair` looks at with ``steps=0``, 8 by default; 0 leaves it out.
+        weighting: Of the tasks' losses; equal weights by default.
+        optimizer: As of :func:`secateur.fit`.
+        seed: Of training, 0 by default.
+        on: What costs are measured on, (N, C, ...); a single sample of the first training batch by default.
+        progress: Say on standard error how far training is; by default it is said.
+    """
+
+    floors: Mapping[str, float] | None
+    steps: int
+    rounds: int
+    score: Score
+    batches: int
+    repair: int
+    weighting: Weighting | None
+    optimizer: MakeOptimizer | None
+    seed: int
+    on: Input | None
+    progress: bool
+
+
+def prune(problem: Problem, budget: Budget, **options: Unpack[Options]) -> nn.Module:
+    """A smaller copy of the trained ``problem.model`` that keeps ``budget``, as measured; the model itself stays as it was.
+
+    In rounds: every group of channels that lives and dies together is scored on each task's loss; those go that are worth least for
+    what they save, under costs predicted by a table of what each layer takes; what is left is trained on. In the last round
+    the network is measured before it is trained, and chosen anew until every cost is met: time within 5 %, the rest exactly.
+
+    Args:
+        problem: A trained model, its tasks and data; with ``val`` where there are floors.
+        budget: What it may cost.
+        options: See :class:`Options`.
+
+    Returns:
+        A plain module of the same class with fewer channels; :func:`record_of` says what was asked, predicted and measured.
+
+    Raises:
+        BudgetError: If no network of this shape can meet the budget, or none was found that breaks no floor.
+        ValueError: If an argument is unusable, or the model cannot be traced or exported.
+        EngineMissingError: If the budget's engine is not installed.
+    """
+    (small,) = prune_family(problem, [budget], **options)
+    return small
+
+
+def prune_family(problem: Problem, budgets: Sequence[Budget], **options: Unpack[Options]) -> list[nn.Module]:
+    """A network for each of ``budgets``, in one run: each goes on from the one before, so give the largest first (ZipLM, arXiv 2302.04089).
+
+    Args:
+        problem: As of :func:`prune`.
+        budgets: From the loosest to the tightest.
+        options: See :class:`Options`.
+
+    Raises:
+        BudgetError: As :func:`prune`; also where a budget is looser than the one before it.
+    """
+    check(problem, budgets, options.get("floors"), options.get("steps", 2000), options.get("rounds", 4))
+    run = Rounds(problem, budgets[0], **options)
+    return [run.to(budget) for budget in budgets]

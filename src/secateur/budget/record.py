@@ -1,0 +1,51 @@
+"""How a budget was met."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+from torch import nn
+
+from secateur.budget.limits import Kind
+
+_RECORD = "_secateur_budget"
+
+
+class BudgetError(ValueError):
+    """A budget that could not be met; says how near it came and what stood in the way."""
+
+
+@dataclass
+class Record:
+    """How a budget was met.
+
+    Args:
+        asked: The limits in words.
+        limits: Kind to the most that it may be.
+        dense: What the dense network costs, measured.
+        predicted: What was predicted of the network that was chosen first, and ``first`` what it then cost.
+        costs: What the network costs, measured.
+        lost: Task to the share of its metrics that it lost on the validation split, below zero where it gained; empty without
+            floors.
+        left: Groups of channels after each round.
+    """
+
+    asked: str
+    limits: dict[Kind, float]
+    dense: dict[Kind, float]
+    predicted: dict[Kind, float] = field(default_factory=dict[Kind, float])
+    first: dict[Kind, float] = field(default_factory=dict[Kind, float])
+    costs: dict[Kind, float] = field(default_factory=dict[Kind, float])
+    lost: dict[str, float] = field(default_factory=dict[str, float])
+    left: list[int] = field(default_factory=list[int])
+
+
+def record_of(small: nn.Module) -> Record | None:
+    """How the budget of a network that :func:`secateur.prune` made was met; None of any other."""
+    return cast("Record | None", getattr(small, _RECORD, None))
+
+
+def attach_record(small: nn.Module, record: Record) -> None:
+    """Lets the network carry its record."""
+    setattr(small, _RECORD, record)

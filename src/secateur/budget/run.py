@@ -1,0 +1,152 @@
+"""Runs pruned to budgets: from a run folder, or a configuration and weights, to a folder for each network."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Unpack
+
+import torch
+from torch import nn
+
+from secateur.budget.limits import Budget
+from secateur.budget.prune import Options, prune_family
+from secateur.budget.record import record_of
+from secateur.problem import Input, Problem, example, one
+from secateur.runs import (
+    Config,
+    RunFolder,
+    Trust,
+    compared,
+    finite,
+    keep,
+    make_problem,
+    parse_size,
+    read_problem,
+    result,
+)
+from secateur.storage import load, write_text
+
+
+def prune_run(
+    source: Path | Config,
+    budgets: Sequence[Budget],
+    out: Path,
+    *,
+    weights: Path | None = None,
+    size: str | None = None,
+    command: str = "",
+    trust: Trust | None = None,
+    **options: Unpack[Options],
+) -> list[Path]:
+    """Prunes a trained network to each budget and writes a run folder for each.
+
+    Args:
+        source: A run folder, or the configuration of a network and data.
+        budgets: From the loosest to the tightest; of several each gets a folder in ``out``.
+        out: The folder.
+        weights: Of the network that ``source`` configures: a state dict (``.pt``, ``.pth``) or a file of :func:`secateur.save`.
+        size: ``HEIGHTxWIDTH`` of the input that costs are measured on; that of the data if None.
+        command: For the record.
+        trust: Whose parts may be imported; ours alone if None.
+        options: As of :func:`secateur.prune`.
+
+    Returns:
+        The folders.
+
+    Raises:
+        FileNotFoundError: If there are no weights.
+        BudgetError: If a budget cannot be met; networks before it are written.
+        ValueError: If ``out`` holds something else, weights are of another network, or an argument is unusable.
+    """
+    folders = [out if len(budgets) == 1 else out / _named(budget) for budget in budgets]
+    for folder in folders:
+        if folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"prune: {folder} exists and is not empty; choose another --out.")
+    if isinstance(source, Path):
+        problem, data = read_problem(RunFolder(source), trust)
+        config = RunFolder(source).read_config()
+        load(problem.model, RunFolder(source).weights)
+    else:
+        problem, data = make_problem(source, trust=trust)
+        config = source
+    if weights is not None:
+        load_weights(problem.model, weights)
+    options.setdefault("on", _sized(one(example(problem)), size))
+    began = time.perf_counter()
+    dense = result(config, problem, data, 0.0, "") | {"dense": True}
+    reference = dense | {"folder": str(source) if isinstance(source, Path) else "the network as it was"}
+    networks = prune_family(problem, budgets, **options)
+    for folder, budget, small in zip(folders, budgets, networks, strict=True):
+        pruned = Problem(small, data.tasks, data.train, data.val, data.test)
+        report = result(config, pruned, data, time.perf_counter() - began, command)
+        report |= {
+            "name": folder.name,
+            "dense": False,
+            "method": "prune",
+            "steps": options.get("steps", 2000),
+        }
+        report["delta_t"] = compared(report, reference) | {"differs": ""}
+        record = record_of(small)
+        run = RunFolder(folder)
+        run.claim(config)
+        keep(run, config, pruned, data)
+        write_text(
+            folder / "budget.json",
+            json.dumps({"budget": str(budget), **asdict(record)}, indent=1) if record else "{}",
+        )
+        write_text(run.metrics, "")  # nothing is logged on the way
+        write_text(run.report, json.dumps(finite(report), indent=1))
+    return folders
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Puts a state dict into ``model``, all of it; reading runs no code.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or of another network; the model is as it was then.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"--init: no file at {path}; check the path.")
+    if path.suffix == ".safetensors":
+        load(model, path)
+        return
+    try:
+        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a torn or hostile file raises of every kind
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"--init: {path} is no file of weights ({said:.200}); save model.state_dict() with torch.save, or use secateur.save."
+        ) from error
+    for key in ("state_dict", "model", "model_state_dict"):
+        held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
+    own = model.state_dict()
+    if not isinstance(held, dict):
+        raise ValueError(f"--init: {path} holds {type(held).__name__}; save model.state_dict().")
+    missing, more = sorted(own.keys() - held.keys()), sorted(held.keys() - own.keys())
+    other = [n for n in own.keys() & held.keys() if getattr(held[n], "shape", None) != own[n].shape]
+    if missing or more or other:
+        told = [
+            f"{what} {names[:3]}"
+            for what, names in (("lacks", missing), ("has also", more), ("has another shape of", other))
+            if names
+        ]
+        raise ValueError(f"--init: {path} is of another network: it {'; '.join(told)}.")
+    model.load_state_dict(held)
+
+
+def _named(budget: Budget) -> str:
+    return str(budget).split(" in ")[0].replace(" and ", "+").replace(" ", "-")
+
+
+def _sized(x: Input, size: str | None) -> Input:
+    shape = parse_size(size)
+    if shape is None:
+        return x
+    if not isinstance(x, torch.Tensor) or x.dim() != 4:
+        raise ValueError("prune: a size is given, but the input is no image; leave it out.")
+    return torch.nn.functional.interpolate(x, shape, mode="bilinear")

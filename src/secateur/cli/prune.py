@@ -1,0 +1,146 @@
+"""``secateur prune``: a trained network made to fit a budget."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from secateur.cli.console import output
+from secateur.runs import ENGINES, TRUST, Parser, check_processor, trusted
+
+
+def prune(argv: list[str]) -> None:
+    """``secateur prune RUN|MODEL``."""
+    made, rest = parser(), _parts(argv)
+    arguments = made.read([word for word in argv if word not in rest] if rest else argv)
+    check_processor(arguments.device, "prune")
+    from secateur.budget import Budget
+    from secateur.budget.run import prune_run
+    from secateur.runs import parse, resolved
+    from secateur.training import adam
+
+    budgets = [
+        Budget.parse(part, arguments.engine, arguments.threads) for part in str(arguments.budget).split(",")
+    ]
+    source: Path | dict[str, Any] = Path(arguments.network)
+    words = ["dense", "--model", arguments.network, *rest]
+    if not source.is_dir():
+        if not arguments.init:
+            made.error(
+                f"{arguments.network!r} is no run folder; of a model of your own say its weights too: --init FILE."
+            )
+        source = resolved(parse(words))
+    folders = prune_run(
+        source,
+        budgets,
+        Path(arguments.out),
+        weights=Path(arguments.init) if arguments.init else None,
+        size=arguments.size,
+        command=shlex.join(["secateur", "prune", *argv]),
+        trust=trusted(argv if isinstance(source, Path) else [*argv, *words]),
+        floors=arguments.floors,
+        steps=arguments.steps,
+        rounds=arguments.rounds,
+        score=arguments.score,
+        batches=arguments.batches,
+        repair=arguments.repair,
+        optimizer=adam(arguments.lr),
+        seed=arguments.seed,
+        progress=not arguments.quiet,
+    )
+    _tell(folders)
+
+
+def _tell(folders: list[Path]) -> None:
+    """What was asked, predicted and measured, and where it lies."""
+    import json
+
+    from secateur.runs.report import read_run, results_table
+
+    console = output()
+    for folder in folders:
+        record = json.loads((folder / "budget.json").read_text(encoding="utf-8"))
+        for kind, limit in record["limits"].items():
+            console.print(
+                f"{kind:6} {record['costs'][kind]:.4g} measured, {limit:.4g} asked, {record['dense'][kind]:.4g} dense "
+                f"(predicted {record['predicted'][kind]:.4g} where {record['first'][kind]:.4g} was measured first)",
+                soft_wrap=True,
+            )
+        for task, lost in record["lost"].items():
+            console.print(f"{task}: {-lost:+.1%} on the validation split", markup=False)
+    console.print(results_table([read_run(folder) for folder in folders]))
+    for folder in folders:
+        console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
+
+
+def _parts(argv: list[str]) -> list[str]:
+    """The options that are not of this verb but of the data and the model, as of ``secateur train``."""
+    found: list[str] = []
+    for place, word in enumerate(argv):
+        name = word.removeprefix("--").partition("=")[0]
+        if word.startswith("--") and name.split(".")[0] in ("data", "model", "batch"):
+            after = [] if "=" in word else argv[place + 1 : place + 2]
+            found += [word, *after]
+    return found
+
+
+def parser() -> Parser:
+    """The options of ``secateur prune``."""
+    made = Parser(prog="secateur prune", description="Makes a trained network fit a budget, as measured.")
+    made.add_argument(
+        "network",
+        type=str,
+        help="run folder, or the import path of a model whose weights --init names (with --data and --batch)",
+    )
+    made.add_argument(
+        "--budget",
+        type=str,
+        required=True,
+        help="such as '30 ms', '0.5x ms', '8 MB and 0.3 macs'; commas part several networks",
+    )
+    made.add_argument(
+        "--engine",
+        type=Literal["onnxruntime", "openvino", "torch", "executorch"],
+        default="onnxruntime",
+        help="in which time is measured",
+    )
+    made.add_argument("--threads", type=int, default=1, help="threads of a forward pass")
+    made.add_argument(
+        "--floors",
+        type=Mapping[str, float] | None,
+        default=None,
+        help="share that each task may lose: {seg: 0.01, depth: 0.02}",
+    )
+    made.add_argument(
+        "--steps", type=int, default=2000, help="of training; 0 repairs on a few batches instead"
+    )
+    made.add_argument("--rounds", type=int, default=4, help="over which the channels go")
+    made.add_argument(
+        "--score",
+        type=Literal["taylor", "magnitude", "random"],
+        default="taylor",
+        help="what a channel is worth by",
+    )
+    made.add_argument("--batches", type=int, default=16, help="training batches that a score looks at")
+    made.add_argument(
+        "--repair", type=int, default=8, help="batches of the repair, with --steps 0; 0 leaves it out"
+    )
+    made.add_argument(
+        "--lr", type=float, default=3e-4, help="learning rate of the training between and after"
+    )
+    made.add_argument("--seed", type=int, default=0, help="of the training")
+    made.add_argument(
+        "--size", type=str | None, default=None, help="height x width that costs are measured on"
+    )
+    made.add_argument(
+        "--init", type=str | None, default=None, help="weights of a model of your own: a state dict"
+    )
+    made.add_argument(
+        "--out", type=str, required=True, help="run folder to write; of several networks a folder of them"
+    )
+    made.add_argument("--quiet", action="store_true", help="say nothing while it trains")
+    made.add_argument("--device", type=str, default="cpu", help=ENGINES)
+    made.add_argument("--trust", type=str | None, default=None, help=TRUST)
+    return made

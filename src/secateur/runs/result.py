@@ -1,0 +1,64 @@
+"""What a finished run leaves: weights, pictures and figures."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from secateur.data import Data, legend
+from secateur.measures import cost, evaluate, higher_is_better
+from secateur.problem import Problem, apart, components, one, sample_shape, to_device
+from secateur.runs.config import Config
+from secateur.runs.folder import RunFolder
+from secateur.runs.hardware import hardware
+from secateur.runs.samples import save_samples
+from secateur.storage import save
+
+Report = dict[str, Any]
+
+
+def keep(folder: RunFolder, config: Config, problem: Problem, data: Data) -> None:
+    """Writes the weights, with what a deployer needs to know of them, and pictures of test images."""
+    about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
+    save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
+    save_samples(problem, data, folder.samples)
+
+
+def result(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
+    """The figures of a network on the test split, and where they come from; what is named after the run is left to the caller."""
+    x, _ = next(iter(data.test))
+    example = to_device(one(x), device := next(problem.model.parameters()).device)
+    found = cost(problem.model, example, components(problem)).to_dict()
+    inputs = list(example.values()) if apart(example, problem.tasks) else [example]
+    found["macs"] |= {"input": sample_shape(inputs[0]), "images": len(inputs)}
+    packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
+    return {
+        "name": "",
+        "dense": found["density"]["overall"] == 1.0,
+        "method": config["method"]["name"],
+        "weighting": config["weighting"]["name"],
+        "tasks": evaluate(problem, "test"),
+        "higher_is_better": higher_is_better(problem.tasks),
+        **found,
+        "legends": {
+            name: legend(task.picture, data.classes.get(name, ())) for name, task in problem.tasks.items()
+        },
+        "seed": config["seed"],
+        "steps": config["steps"],
+        "command": command,
+        "hardware": hardware(device),
+        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "train_seconds": round(seconds, 1),
+    }
+
+
+def finite(value: Any) -> Any:
+    """``value`` with NaN and infinities as None, which JSON can hold."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
