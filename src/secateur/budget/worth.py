@@ -46,13 +46,11 @@ def task_worth(
     level, looked = dict.fromkeys(problem.tasks, 0.0), dict.fromkeys(problem.tasks, 0)
     for own, _ in losses(problem, batches):
         for task, loss in own.items():
-            slopes: tuple[Tensor | None, ...] = torch.autograd.grad(
-                loss, list(weights.values()), retain_graph=True, allow_unused=True
+            slopes = torch.autograd.grad(
+                loss, list(weights.values()), retain_graph=True, allow_unused=True, materialize_grads=True
             )
             change = groups.gather(
-                groups.along(
-                    name, torch.zeros_like(weight) if slope is None else (weight * slope).detach()
-                ).double()
+                groups.along(name, (weight * slope).detach()).double()
                 for (name, weight), slope in zip(weights.items(), slopes, strict=True)
             )
             total[task] += change.cpu().square()

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secateur.cli.console import output
-from secateur.runs import ENGINES, TRUST, Parser, check_processor, trusted
+from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 
 def prune(argv: list[str]) -> None:
     """``secateur prune RUN|MODEL``."""
     made, rest = parser(), _parts(argv)
     arguments = made.read([word for word in argv if word not in rest] if rest else argv)
+    from secateur.runs import check_processor
+
     check_processor(arguments.device, "prune")
     from secateur.budget import Budget
     from secateur.budget.run import prune_run
