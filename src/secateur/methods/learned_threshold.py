@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import By
-from secateur.pruning import Effect, Thresholded, cubic_density, soft_threshold
+from secateur.pruning import Effect, Pattern, Thresholded, cubic_density, soft_threshold
 from secateur.pruning import density as density_of
 
 Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
@@ -38,6 +38,8 @@ class LearnedThreshold(Thresholded):
         ramp: For the controller: shares of the steps between which the density falls.
         deadline: Share of the steps at which the target is enforced.
         at_least: Weights that every layer keeps when the mask is frozen, so that none is dead for good; 0 is as published.
+        pattern: What shape survives: ``"unstructured"``, or a block such as ``"4x1"``, four output channels by one input channel,
+            which a threshold shrinks as a whole by the root mean square of its weights (Yuan and Lin 2006).
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -53,8 +55,10 @@ class LearnedThreshold(Thresholded):
         ramp: tuple[float, float] = (0.1, 0.6),
         deadline: float = 0.8,
         at_least: int = 1,
+        *,
+        pattern: str = "unstructured",
     ) -> None:
-        super().__init__(density, components, ramp, at_least)
+        super().__init__(density, components, ramp, at_least, pattern)
         if not 0 < deadline <= 1:
             raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
         self.initial, self.pressure = initial, pressure
@@ -72,7 +76,10 @@ class LearnedThreshold(Thresholded):
         return [group]
 
     def penalty(self) -> Tensor | float:
-        """The expected density under ``l1_density``: ρ·Σ_c N_c/N·mean_i σ((|w_i| − α_c)/τ), τ a tenth of rms(w)."""
+        """The expected density under ``l1_density``: ρ·Σ_c N_c/N·mean_i σ((|w_i| − α_c)/τ), τ a tenth of rms(w).
+
+        In blocks |w_i| is the root mean square of the block of w_i.
+        """
         if self.pressure != "l1_density" or self.density == 1.0 or self.masks is not None:
             return 0.0
         total = sum(p.numel() for p in self.weights.values())
@@ -82,7 +89,8 @@ class LearnedThreshold(Thresholded):
             for name in names:
                 weight = self.weights[name]
                 tau = 0.1 * weight.detach().square().mean().sqrt().clamp(min=1e-8)
-                terms.append(((weight.abs() - alpha) / tau).sigmoid().sum())
+                gates = ((self.pattern.magnitude(weight) - alpha) / tau).sigmoid()
+                terms.append(self.pattern.spread(gates, weight.shape).sum())
         return self.strength * torch.stack(terms).sum() / total
 
     def thresholds(self) -> dict[str, Tensor]:
@@ -98,7 +106,11 @@ class LearnedThreshold(Thresholded):
         self._resistance = torch.zeros((), device=like.device)  # EMA of the squared gradient, over components
 
     def _effects(self) -> dict[str, Effect]:
-        return {n: partial(_shrunk, self._theta[c]) for c, names in self.partition.items() for n in names}
+        return {
+            n: partial(_shrunk, self._theta[c], self.pattern)
+            for c, own in self.partition.items()
+            for n in own
+        }
 
     def _memory(self) -> dict[str, Tensor | dict[str, Tensor]]:
         return {"theta": {c: t.detach() for c, t in self._theta.items()}, "resistance": self._resistance}
@@ -155,9 +167,9 @@ class LearnedThreshold(Thresholded):
         return {name: self._theta[c].sigmoid() for c, names in self.partition.items() for name in names}
 
 
-def _shrunk(theta: Tensor, weight: Tensor) -> Tensor:
+def _shrunk(theta: Tensor, pattern: Pattern, weight: Tensor) -> Tensor:
     """S(weight, σ(θ))."""
-    return soft_threshold(weight, theta.sigmoid())
+    return soft_threshold(weight, theta.sigmoid(), pattern=pattern)
 
 
 def _log_sigmoid(theta: float) -> float:

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from secateur.problem import By
 from secateur.pruning import (
+    BlockThreshold,
     Effect,
     ExactThreshold,
     Form,
@@ -49,6 +50,8 @@ class SoftThreshold(Thresholded):
             (ST-3, arXiv 2212.01076). Otherwise AdapMTL's Eq. 4, no gradient below the threshold; soft only.
         at_least: Weights that every layer keeps, so that none dies; one that would has a threshold of its own, the largest of
             what it does not keep. 0 is as published.
+        pattern: What shape survives: ``"unstructured"``, or a block such as ``"4x1"``, four output channels by one input channel,
+            which a threshold shrinks as a whole by the root mean square of its weights (Yuan and Lin 2006).
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -65,8 +68,10 @@ class SoftThreshold(Thresholded):
         bound: float = 1.0,
         straight_through: bool = True,
         at_least: int = 1,
+        *,
+        pattern: str = "unstructured",
     ) -> None:
-        super().__init__(density, components, ramp, at_least)
+        super().__init__(density, components, ramp, at_least, pattern)
         if shrinkage != "soft" and not straight_through:
             raise ValueError(
                 f"shrinkage {shrinkage!r} needs straight_through; choose shrinkage 'soft' for the published gradient."
@@ -102,10 +107,14 @@ class SoftThreshold(Thresholded):
         self._cost = {c: torch.full_like(zero, torch.nan) for c in self.partition}
         self._due: list[str] = []
         self._level = {n: zero.clone() for n in self.weights}
-        self._find = ExactThreshold(sum(p.numel() for p in self.weights.values()))
+        count = sum(p.numel() for p in self.weights.values())
+        self._find = BlockThreshold(self.pattern) if self.pattern.blocks else ExactThreshold(count)
 
     def _effects(self) -> dict[str, Effect]:
-        return {n: Shrinkage(a, self.straight_through, self.shrinkage) for n, a in self._level.items()}
+        return {
+            n: Shrinkage(a, self.straight_through, self.shrinkage, self.pattern)
+            for n, a in self._level.items()
+        }
 
     def _memory(self) -> dict[str, dict[str, Tensor]]:
         return {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
@@ -145,7 +154,9 @@ class SoftThreshold(Thresholded):
     def _look(self, reached: Mapping[str, list[nn.Parameter]]) -> None:
         """Costs and offsets of components with gradients; what a batch without its task has left out stays due."""
         for component, weights in reached.items():
-            cost = marginal_cost(weights, [w.grad for w in weights], self._alpha[component], _BAND)
+            cost = marginal_cost(
+                weights, [w.grad for w in weights], self._alpha[component], _BAND, self.pattern
+            )
             old = self._cost[component]
             cost = torch.where(cost.isfinite(), cost, old)  # nothing in the band: what was known stands
             old.copy_(torch.where(old.isfinite(), _MEMORY * old + (1 - _MEMORY) * cost, cost))

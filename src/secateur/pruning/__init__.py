@@ -23,7 +23,7 @@ from secateur.pruning.groups import (
     survivors,
     wide,
 )
-from secateur.pruning.levels import ExactThreshold, check_guard, strongest
+from secateur.pruning.levels import BlockThreshold, ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
 from secateur.pruning.masks import AfterStep, Guard, Masks, before_step, revived, shortfall, top_masks
 from secateur.pruning.passes import check_slopes, losses
@@ -49,6 +49,7 @@ from secateur.pruning.ties import check_worth
 __all__ = [
     "AfterStep",
     "AtOnce",
+    "BlockThreshold",
     "Density",
     "DensityError",
     "Distribution",

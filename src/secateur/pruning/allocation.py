@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from secateur.pruning.pattern import Pattern
+
+_SINGLE = Pattern()
+
 
 def scale_offset(weights: Sequence[Tensor], power: float) -> Tensor:
     """``power``·log rms(w) over the tensors of a component: a large weight counts relative to its component's.
@@ -20,7 +24,11 @@ def scale_offset(weights: Sequence[Tensor], power: float) -> Tensor:
 
 
 def marginal_cost(
-    weights: Sequence[Tensor], gradients: Sequence[Tensor | None], threshold: Tensor, band: float
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    threshold: Tensor,
+    band: float,
+    pattern: Pattern = _SINGLE,
 ) -> Tensor:
     """Log of the loss, to second order, that a weight at the threshold is worth: ½·log mean((g·α)²) over the band.
 
@@ -32,13 +40,14 @@ def marginal_cost(
         gradients: Of the same shapes; None counts as zero.
         threshold: α_c, a scalar tensor.
         band: Half the width of the band, relative.
+        pattern: Blocks are in the band, with all their weights, by their root mean square; single weights by default.
 
     Returns:
         A scalar; NaN if no weight lies in the band.
     """
     total, count = threshold.new_zeros(()), threshold.new_zeros(())
     for weight, gradient in zip(weights, gradients, strict=True):
-        near = ((weight.abs() / threshold) - 1.0).abs() < band
+        near = pattern.spread(((pattern.magnitude(weight) / threshold) - 1.0).abs() < band, weight.shape)
         count += near.sum()
         if gradient is not None:
             total += (gradient * near).float().square().sum()

@@ -10,9 +10,12 @@ from torch import Tensor
 
 from secateur.pruning.density import DensityError
 from secateur.pruning.masks import top_masks
+from secateur.pruning.pattern import Pattern, first_blocks
 
 
-def check_guard(density: float, keep: int, sizes: Iterable[int], at_least: int) -> None:
+def check_guard(
+    density: float, keep: int, sizes: Iterable[int], at_least: int, blocks: Iterable[int] | None = None
+) -> None:
     """Raises DensityError if ``at_least`` weights of each layer are more than ``keep``, ValueError if it is negative.
 
     Args:
@@ -20,14 +23,17 @@ def check_guard(density: float, keep: int, sizes: Iterable[int], at_least: int) 
         keep: Weights that it keeps.
         sizes: Weights of each layer.
         at_least: Weights that every layer keeps.
+        blocks: Weights of each layer's largest block, where they go in blocks: the last one is kept whole.
     """
     if at_least < 0:
         raise ValueError(f"at_least is {at_least}; give the weights that every layer keeps, 0 for none.")
     sizes = list(sizes)
-    least = sum(min(at_least, size) for size in sizes)
+    units = [1] * len(sizes) if blocks is None else list(blocks)
+    least = sum(min(at_least + unit - 1, size) for size, unit in zip(sizes, units, strict=True) if at_least)
     if least > keep:
+        such = " and this pattern" if max(units) > 1 else ""
         raise DensityError(
-            f"density is {density}; with at least {at_least} weights a layer it can be from {least / sum(sizes):.6f}. Ask for "
+            f"density is {density}; with at least {at_least} weights a layer{such} it can be from {least / sum(sizes):.6f}. Ask for "
             "that, or give a smaller at_least."
         )
 
@@ -158,18 +164,82 @@ class ExactThreshold:
         return None
 
 
+class BlockThreshold:
+    """Finds the α that blocks of ``keep`` weights exceed by their root mean square, as :class:`ExactThreshold` does of weights.
+
+    Args:
+        pattern: What a block is.
+    """
+
+    def __init__(self, pattern: Pattern) -> None:
+        self._pattern = pattern
+        self._sizes: list[Tensor] = []
+        self._last = 0.0
+
+    @torch.no_grad()
+    def levels(
+        self, weights: Sequence[Tensor], scales: Sequence[Tensor | float], keep: int, at_least: int
+    ) -> tuple[Tensor, list[Tensor]]:
+        """α and the level of each tensor: α, or where the blocks above that hold fewer than ``at_least``, what just enough exceed.
+
+        The blocks that exceed the levels hold ``keep`` weights, or less than one block fewer.
+
+        Args:
+            weights: Tensors of shapes (out, in, ...), the same at every call.
+            scales: One positive factor per tensor.
+            keep: Number of weights to keep, at most their count and at least what every tensor must have.
+            at_least: Weights that each tensor keeps, or all where it has no more.
+        """
+        if not self._sizes:
+            self._sizes = [self._pattern.sizes(w).flatten().to(torch.int32) for w in weights]
+        parts = [
+            self._pattern.magnitude(w.detach()).flatten() / s for w, s in zip(weights, scales, strict=True)
+        ]
+        if keep >= sum(w.numel() for w in weights):
+            zero = parts[0].new_zeros(())
+            return zero, [zero] * len(parts)
+        if not at_least:
+            alpha = self._search(torch.cat(parts), keep)
+            return alpha, [alpha] * len(parts)
+        first = [first_blocks(p, s, at_least) for p, s in zip(parts, self._sizes, strict=True)]
+        own = [p.masked_fill(f, 0.0).max() for p, f in zip(parts, first, strict=True)]
+        least = [p.masked_fill(~f, torch.inf).min() for p, f in zip(parts, first, strict=True)]
+        forced = [p.masked_fill(f, torch.inf) for p, f in zip(parts, first, strict=True)]
+        alpha = self._search(torch.cat(forced), keep)
+        return alpha, [torch.where(w > alpha, alpha, o) for w, o in zip(least, own, strict=True)]
+
+    def _search(self, flat: Tensor, keep: int) -> Tensor:
+        """The largest value that blocks of more than ``keep`` weights reach."""
+        size = torch.cat(self._sizes)
+        if not flat.is_cpu:
+            return _bisect(flat, keep, size)
+        values, sizes = flat.numpy(), size.numpy()
+        for width in (1.01, 1.1, None):  # near the last answer, else anywhere
+            low, high = (self._last / width, self._last * width) if width else (-np.inf, np.inf)
+            above = values > high
+            held = int(sizes[above].sum())
+            band = (values > low) & ~above
+            order = np.argsort(-values[band])
+            filled = held + sizes[band][order].cumsum()
+            if held <= keep < (filled[-1] if filled.size else 0):
+                self._last = float(values[band][order][np.searchsorted(filled, keep, side="right")])
+                break
+        return flat.new_tensor(self._last)
+
+
 def _starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
     """Whether a tensor on the CPU has fewer than ``at_least`` values above α; NumPy counts fastest."""
     level = alpha.item()
     return any(np.count_nonzero(p.numpy() > level) < min(at_least, p.numel()) for p in parts)
 
 
-def _bisect(flat: Tensor, keep: int) -> Tensor:
-    """The (keep + 1)-th largest of non-negative floats: their order is that of their bits read as integers."""
+def _bisect(flat: Tensor, keep: int, sizes: Tensor | None = None) -> Tensor:
+    """The (keep + 1)-th largest of non-negative floats, each there ``sizes`` times: their order is that of their bits as integers."""
     bits = flat.float().view(torch.int32)
     answer = torch.zeros((), dtype=torch.int32, device=flat.device)
     for bit in range(30, -1, -1):
         trial = answer | (1 << bit)
         # more than `keep` values are >= trial  <=>  the (keep + 1)-th largest is >= trial
-        answer = torch.where((bits >= trial).sum() > keep, trial, answer)
+        reach = bits >= trial if sizes is None else sizes * (bits >= trial)
+        answer = torch.where(reach.sum() > keep, trial, answer)
     return answer.view(torch.float32).to(flat.dtype)

@@ -60,8 +60,9 @@ class Masked(Sparsifier):
     def missed(self) -> str:
         """Whether the density is there, and every pruned weight zero."""
         pattern = getattr(self, "pattern", None)
-        unit = pattern.rows * pattern.columns if isinstance(pattern, Pattern) else 1
-        return shortfall(self.masks, self.weights, self.density, unit)
+        return shortfall(
+            self.masks, self.weights, self.density, pattern.unit if isinstance(pattern, Pattern) else 1
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """The masks."""

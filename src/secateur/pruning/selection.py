@@ -11,7 +11,7 @@ from secateur.problem import Components
 from secateur.pruning.density import DensityError
 from secateur.pruning.distribution import Distribution, Quotas, counts, erk, quotas
 from secateur.pruning.masks import top_masks
-from secateur.pruning.pattern import Pattern
+from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
 
 _LOWEST = torch.finfo(torch.float32).min
 
@@ -125,16 +125,9 @@ def _ranked(score: Tensor, shape: Pattern, at_least: int) -> Tensor:
     ranked = torch.nan_to_num(wide, nan=_LOWEST, posinf=-_LOWEST, neginf=_LOWEST)
     ranked = ranked.masked_fill(~shape.allowed(ranked), -torch.inf)
     pooled = shape.pooled(ranked)
-    worth, first = pooled.flatten().topk(min(at_least, pooled.numel()))
-    if shape.blocks:  # as few of the best blocks as hold that many weights
-        size = shape.sizes(ranked).flatten()[first]
-        first = first[size.cumsum(0) - size < at_least]
-    else:
-        first = first[worth > -torch.inf]  # never what the pattern forbids
-    forced = torch.zeros_like(pooled, dtype=torch.bool).flatten()
-    forced[first] = True
-    forced = forced.view_as(pooled)
-    return ranked.masked_fill(shape.spread(forced, ranked.shape) if shape.blocks else forced, torch.inf)
+    forced = first_blocks(pooled, shape.sizes(ranked), at_least)
+    forced &= pooled > -torch.inf  # never what the pattern forbids
+    return ranked.masked_fill(shape.spread(forced, ranked.shape), torch.inf)
 
 
 def _best(ranked: Mapping[str, Tensor], keep: int, shape: Pattern) -> dict[str, Tensor]:
@@ -142,16 +135,7 @@ def _best(ranked: Mapping[str, Tensor], keep: int, shape: Pattern) -> dict[str, 
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in ranked.items()}
     if not shape.blocks:
         return dict(zip(ranked, top_masks(list(ranked.values()), keep), strict=True))
-    pooled = {name: shape.pooled(score) for name, score in ranked.items()}
-    worth = torch.cat([p.flatten() for p in pooled.values()])
-    size = torch.cat([shape.sizes(score).flatten() for score in ranked.values()])
-    order = worth.argsort(descending=True, stable=True)
-    filled = size[order].cumsum(0)
-    mask = torch.zeros_like(worth, dtype=torch.bool)
-    mask[order[: max(1, int((filled - size[order] / 2 < keep).sum()))]] = True  # the last block by its half
-    mask |= worth == torch.inf  # what must survive does
-    parts = mask.split([p.numel() for p in pooled.values()])
-    return {
-        name: shape.spread(part.view_as(pooled[name]), ranked[name].shape)
-        for name, part in zip(pooled, parts, strict=True)
-    }
+    found = best_blocks(
+        [shape.pooled(s) for s in ranked.values()], [shape.sizes(s) for s in ranked.values()], keep
+    )
+    return {name: shape.spread(mask, ranked[name].shape) for name, mask in zip(ranked, found, strict=True)}

@@ -14,6 +14,7 @@ from secateur.problem import By, Problem, components, prunable
 from secateur.pruning.effective import Effect, attach, detach
 from secateur.pruning.levels import check_guard
 from secateur.pruning.masks import Guard, Masks, shortfall
+from secateur.pruning.pattern import Pattern
 from secateur.pruning.schedules import check_density, check_ramp
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.pruning.threshold import Form, bake
@@ -33,6 +34,7 @@ class Thresholded(Sparsifier):
         by: Partition of the weights that share a threshold.
         ramp: Shares of the steps between which the density falls.
         at_least: Weights that every layer keeps.
+        pattern: ``"unstructured"``, or a block such as ``"4x1"`` that the thresholds act on as a whole.
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -41,11 +43,19 @@ class Thresholded(Sparsifier):
     shrinkage: Form = "soft"
     straight_through: bool = False  # whether weights below their threshold have a gradient
 
-    def __init__(self, density: float, by: By, ramp: tuple[float, float], at_least: int) -> None:
+    def __init__(
+        self, density: float, by: By, ramp: tuple[float, float], at_least: int, pattern: str = "unstructured"
+    ) -> None:
         self.density = check_density(density)
         check_ramp(*ramp)
         self.by: By = by
         self.ramp, self.at_least = ramp, at_least
+        self.pattern = Pattern.parse(pattern)
+        if self.pattern.of:
+            raise ValueError(
+                f"{type(self).__name__}: pattern is {pattern!r}; a threshold acts on single weights or on blocks. Give "
+                "'unstructured' or a block such as '4x1', or choose a method with masks for N:M, such as GradualMagnitude."
+            )
         self.masks: Masks | None = None
         self._guard = Guard()
 
@@ -58,7 +68,8 @@ class Thresholded(Sparsifier):
         self._begin(next(iter(self.weights.values())))
         if self.density < 1.0:
             sizes = [p.numel() for p in self.weights.values()]
-            check_guard(self.density, self._keep(self.density), sizes, self.at_least)
+            blocks = [self.pattern.largest(p.shape) for p in self.weights.values()]
+            check_guard(self.density, self._keep(self.density), sizes, self.at_least, blocks)
             if not self.straight_through:
                 check_moving(type(self).__name__, self.weights, problem.owners)
             attach(self.model, self._effects())
@@ -89,7 +100,7 @@ class Thresholded(Sparsifier):
 
     def missed(self) -> str:
         """Whether the density is there, and every pruned weight zero."""
-        return shortfall(self.masks, self.weights, self.density)
+        return shortfall(self.masks, self.weights, self.density, self.pattern.unit)
 
     def state_dict(self) -> dict[str, Any]:
         """What the thresholds remember and, after the freeze, the mask."""
@@ -112,7 +123,14 @@ class Thresholded(Sparsifier):
     def _freeze(self, optimizer: Optimizer | None) -> None:
         keep = self._keep(self.density)
         self.masks = bake(
-            self.model, self.weights, self._scales(), keep, self.shrinkage, self.at_least, self._in_force()
+            self.model,
+            self.weights,
+            self._scales(),
+            keep,
+            self.shrinkage,
+            self.at_least,
+            self._in_force(),
+            self.pattern,
         )
         if optimizer is not None:
             self.masks.zero_state_(optimizer)

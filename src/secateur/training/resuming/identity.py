@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,9 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def identity(part: object, kind: str) -> dict[str, Any]:
-    """The class of a method or weighting, and those of its settings that are plain values.
+    """The class of a method or weighting, and those of its settings that are plain values, or made of them by a dataclass.
+
+    Of a dataclass (a pattern) the fields that are not at their defaults, so that one at its defaults is as if there was none.
 
     Args:
         part: As it was made, before ``start``.
@@ -29,7 +32,12 @@ def identity(part: object, kind: str) -> dict[str, Any]:
     asked = inspect.signature(
         type(part)
     ).parameters  # not what `start` finds: an object that was used is as good as new
-    settings = {n: v for n, v in getattr(part, "__dict__", {}).items() if n in asked and _is_plain(v)}
+    given = {n: v for n, v in getattr(part, "__dict__", {}).items() if n in asked}
+    settings = {n: v for n, v in given.items() if _is_plain(v)}
+    for name, made in given.items():
+        if is_dataclass(made) and not isinstance(made, type):
+            own = {f.name: getattr(made, f.name) for f in fields(made) if getattr(made, f.name) != f.default}
+            settings |= {f"{name}.{n}": v for n, v in own.items() if _is_plain(v)}
     return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
 
 
