@@ -65,6 +65,7 @@ VARIATIONS: dict[str, Make] = {
     "soft_threshold_published_gradient": lambda d: SoftThreshold(d, shrinkage="soft", straight_through=False),
     "soft_threshold_soft": lambda d: SoftThreshold(d, shrinkage="soft", allocation="common"),
     "soft_threshold_scale": lambda d: SoftThreshold(d, allocation="scale"),
+    "soft_threshold_4x1": lambda d: SoftThreshold(d, pattern="4x1"),
     "gradual_magnitude_erk": lambda d: GradualMagnitude(d, distribution="erk", at_least=1),
     "gradual_magnitude_own": lambda d: GradualMagnitude(d, distribution={"shade": 0.15}),
     "one_shot_snip": lambda d: OneShot(d, "snip", batches=2),
@@ -80,6 +81,7 @@ VARIATIONS: dict[str, Make] = {
     "learned_controller": lambda d: LearnedThreshold(d, pressure="controller"),
     "learned_decay": lambda d: LearnedThreshold(d, pressure="decoupled_decay", initial=-6.0),
     "learned_density": lambda d: LearnedThreshold(d, pressure="l1_density", initial=-6.0),
+    "learned_4x1": lambda d: LearnedThreshold(d, pressure="controller", pattern="4x1"),
     "l1_euclidean": lambda d: GroupLasso(density=d, norm="l1", metric="euclidean"),
 }
 METHODS: dict[str, Make] = {
@@ -117,4 +119,4 @@ def kept(problem: Problem, method: Sparsifier) -> float:
 def half(method: Sparsifier) -> float:
     """Half a weight, or half a block where blocks survive."""
     pattern = getattr(method, "pattern", None)
-    return 0.5 * pattern.rows * pattern.columns if pattern else 0.5
+    return 0.5 * pattern.unit if pattern else 0.5

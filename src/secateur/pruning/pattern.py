@@ -145,7 +145,7 @@ def first_blocks(worth: Tensor, sizes: Tensor, at_least: int) -> Tensor:
     return chosen.view_as(worth)
 
 
-def best_blocks(worth: Sequence[Tensor], sizes: Sequence[Tensor], keep: int) -> list[Tensor]:
+def best_blocks(worth: Sequence[Tensor], sizes: Sequence[Tensor], keep: float) -> list[Tensor]:
     """True for the best blocks over all layers together, which hold ``keep`` weights to within half a block; at least one.
 
     Args:

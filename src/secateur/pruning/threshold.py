@@ -175,7 +175,7 @@ def bake(
     model: nn.Module,
     weights: Mapping[str, nn.Parameter],
     scales: Mapping[str, Tensor | float],
-    keep: int,
+    keep: float,
     form: Form = "soft",
     at_least: int = 0,
     highest: Mapping[str, Tensor] | None = None,
@@ -187,7 +187,7 @@ def bake(
         model: Holds the weights; it computes with them as they are from here on.
         weights: Name to the latent weight.
         scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
-        keep: Number of weights to keep, in all; of blocks to within half a block.
+        keep: Number of weights to keep, in all: a whole number of single weights; of blocks to within half a block.
         form: How the survivors are shrunk.
         at_least: Weights that every layer keeps. A layer that would have fewer is shrunk by the largest of the rest of it.
         highest: Name to the threshold in force; none is raised above it. What a cut to ``keep`` takes beside is taken from the
@@ -229,11 +229,11 @@ def bake(
 
 
 def _chosen(
-    weights: Sequence[Tensor], ratios: Sequence[Tensor], keep: int, at_least: int, pattern: Pattern
+    weights: Sequence[Tensor], ratios: Sequence[Tensor], keep: float, at_least: int, pattern: Pattern
 ) -> list[Tensor]:
     """True where a weight, or a block, is among those that stay."""
     if not pattern.blocks:
-        return top_masks(guarded(ratios, at_least), keep)
+        return top_masks(guarded(ratios, at_least), round(keep))
     sizes = [pattern.sizes(w) for w in weights]
     worth = [
         r.masked_fill(first_blocks(r, s, at_least), torch.inf) for r, s in zip(ratios, sizes, strict=True)

@@ -121,7 +121,8 @@ class Thresholded(Sparsifier):
         return max(1, round(density * sum(p.numel() for p in self.weights.values())))
 
     def _freeze(self, optimizer: Optimizer | None) -> None:
-        keep = self._keep(self.density)
+        size = sum(p.numel() for p in self.weights.values())
+        keep = self.density * size if self.pattern.blocks else self._keep(self.density)
         self.masks = bake(
             self.model,
             self.weights,
