@@ -14,6 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,21 +44,25 @@ ARMS = {
 SEEDS = (0, 1, 2)
 
 
-def train(root: str, out: Path, arm: str, arguments: list[str], seed: int) -> None:
+def train(
+    root: str, out: Path, arm: str, arguments: list[str], seed: int, setting: Sequence[str] = SMALL
+) -> None:
     """One run, on one thread; returns at once if it is finished."""
     recipe, *options = arguments
-    command = ["train", recipe, "--data", "nyuv2", "--data.root", root, *SMALL]
+    command = ["train", recipe, "--data", "nyuv2", "--data.root", root, *setting]
     command += ["--out", str(out / f"{arm}-{seed}"), *options, "--seed", str(seed)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-m", "secateur", *command], env=environment, check=True)
 
 
-def train_all(arms: dict[str, list[str]], root: str, out: Path, workers: int) -> None:
+def train_all(
+    arms: dict[str, list[str]], root: str, out: Path, workers: int, setting: Sequence[str] = SMALL
+) -> None:
     """All arms with all seeds, some side by side, the dense references first."""
     with ThreadPoolExecutor(workers) as pool:
         for chosen in (["dense"], [arm for arm in arms if arm != "dense"]):
             jobs = [(arm, seed) for seed in SEEDS for arm in chosen]
-            list(pool.map(lambda job: train(root, out, job[0], arms[job[0]], job[1]), jobs))
+            list(pool.map(lambda job: train(root, out, job[0], arms[job[0]], job[1], setting), jobs))
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def test_bake_keeps_the_function_of_the_thresholded_model() -> None:
     problem, pattern = two_heads(width=32), Pattern(4, 1)
     model, weights = problem.model, prunable(problem.model)
     total = sum(w.numel() for w in weights.values())
-    alpha, own = BlockThreshold(pattern).levels(list(weights.values()), [1.0] * len(weights), total // 5, 1)
+    _, own = BlockThreshold(pattern).levels(list(weights.values()), [1.0] * len(weights), total // 5, 1)
     for name, level in zip(weights, own, strict=True):
         attach(model, {name: Shrinkage(level, True, "garrote", pattern)})
     model.eval()
