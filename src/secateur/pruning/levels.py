@@ -198,9 +198,10 @@ class BlockThreshold:
         if keep >= sum(w.numel() for w in weights):
             zero = parts[0].new_zeros(())
             return zero, [zero] * len(parts)
-        if not at_least:
+        if not at_least or parts[0].is_cpu:
             alpha = self._search(torch.cat(parts), keep)
-            return alpha, [alpha] * len(parts)
+            if not at_least or not _starved(parts, alpha, at_least):  # a block is a weight at least
+                return alpha, [alpha] * len(parts)
         first = [first_blocks(p, s, at_least) for p, s in zip(parts, self._sizes, strict=True)]
         own = [p.masked_fill(f, 0.0).max() for p, f in zip(parts, first, strict=True)]
         least = [p.masked_fill(~f, torch.inf).min() for p, f in zip(parts, first, strict=True)]
@@ -216,13 +217,12 @@ class BlockThreshold:
         values, sizes = flat.numpy(), size.numpy()
         for width in (1.01, 1.1, None):  # near the last answer, else anywhere
             low, high = (self._last / width, self._last * width) if width else (-np.inf, np.inf)
-            above = values > high
-            held = int(sizes[above].sum())
-            band = (values > low) & ~above
-            order = np.argsort(-values[band])
-            filled = held + sizes[band][order].cumsum()
+            held = int(sizes.sum(where=values > high))
+            band = np.flatnonzero((values > low) & (values <= high))
+            band = band[np.argsort(-values[band])]
+            filled = held + sizes[band].cumsum()
             if held <= keep < (filled[-1] if filled.size else 0):
-                self._last = float(values[band][order][np.searchsorted(filled, keep, side="right")])
+                self._last = float(values[band[np.searchsorted(filled, keep, side="right")]])
                 break
         return flat.new_tensor(self._last)
 
