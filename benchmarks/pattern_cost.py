@@ -10,6 +10,7 @@ trained again. ``--steps 4`` tries it, in a folder of its own, and writes nothin
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,12 @@ def read(folder: Path) -> dict[str, Any]:
     return found
 
 
+def delta(run: dict[str, Any], task: str | None = None) -> float:
+    """ΔT of a run, or of one of its tasks; NaN where a metric of the dense run is zero, as after a few steps."""
+    found = run["delta_t"]["tasks"].get(task) if task else run["delta_t"]["mean"]
+    return math.nan if found is None else found
+
+
 def said(values: list[float], signed: bool = True) -> str:
     """Mean and half the 95 % confidence interval."""
     found = stat(values)
@@ -74,10 +81,10 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> str:
     heads.append(f"sparsity {', '.join(parts)} (%)")
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     for density in DENSITIES:
-        single = [run["delta_t"]["mean"] for run in runs[arm(SINGLE, density)]]
+        single = [delta(run) for run in runs[arm(SINGLE, density)]]
         for pattern, name in PATTERNS.items():
             found = runs[arm(pattern, density)]
-            deltas = [run["delta_t"]["mean"] for run in found]
+            deltas = [delta(run) for run in found]
             gaps = [d - s for d, s in zip(deltas, single, strict=True)]
             cells = [
                 name,
@@ -85,7 +92,7 @@ def table(runs: dict[str, list[dict[str, Any]]]) -> str:
                 said(deltas),
                 "" if pattern == SINGLE else said(gaps),
             ]
-            cells += [said([run["delta_t"]["tasks"][task] for run in found]) for task in tasks]
+            cells += [said([delta(run, task) for run in found]) for task in tasks]
             kept = [stat(run["density"]["components"][part] for run in found).mean for part in parts]
             cells.append(", ".join(f"{100 * (1 - share):.1f}" for share in kept))
             lines.append("| " + " | ".join(cells) + " |")
