@@ -109,3 +109,21 @@ def test_frozen_layers_are_left_out_without_a_word() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert len(prunable(model)) == 4
+
+
+class Recurrent(nn.Module):
+    """Half of its weights are of layers that nothing here prunes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 16)
+        self.gru = nn.GRU(16, 16, batch_first=True)
+        self.own = nn.Module()
+        self.own.matrix = nn.Parameter(torch.randn(16, 16))
+        self.table = nn.Embedding(100, 16)
+        self.norm = nn.LayerNorm(16)
+
+
+def test_layers_of_another_kind_are_named() -> None:
+    with pytest.warns(UserWarning, match=r"not pruned: \['gru', 'own'\]; they stay dense"):
+        assert list(prunable(Recurrent())) == ["first.weight"]

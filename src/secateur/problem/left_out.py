@@ -11,6 +11,9 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 _KINDS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
+_NEVER = (nn.Embedding, nn.EmbeddingBag)  # by design, as biases and normalisations are
+_MUCH = 0.02  # share of a model's parameters above which a weight of an unknown kind is worth a word
+_UNKNOWN = "because layers of their kind are not pruned: {}; they stay dense, and the density is a share of the others."
 _HOOKS = {
     "WeightNorm": "torch.nn.utils.remove_weight_norm(layer)",
     "SpectralNorm": "torch.nn.utils.remove_spectral_norm(layer)",
@@ -24,14 +27,23 @@ def left_out(model: nn.Module) -> list[str]:
         ValueError: If the weights of a layer are not made yet.
     """
     found: dict[str, list[str]] = {}
+    much = _MUCH * sum(p.numel() for p in model.parameters() if not is_lazy(p))
     for name, module in model.named_modules():
         if any(is_lazy(p) for p in module.parameters(recurse=False)):
             raise ValueError(
                 f"Layer {name!r} has no weights yet; call the model once, then make the Problem."
             )
-        if (reason := _reason(module)) is not None:
+        if (reason := _reason(module) or (_UNKNOWN if _matrices(module) > much else None)) is not None:
             found.setdefault(reason, []).append(name or "the model")
     return [reason.format(sorted(names)) for reason, names in found.items()]
+
+
+def _matrices(module: nn.Module) -> int:
+    """Trainable elements of its own weights of two axes or more, where it is of no kind that is pruned: recurrent layers, a Conv1D."""
+    if isinstance(module, (*_KINDS, *_NEVER)):
+        return 0
+    own = [p for p in module.parameters(recurse=False) if p.requires_grad and not is_lazy(p)]
+    return sum(p.numel() for p in own if sum(size > 1 for size in p.shape) >= 2)
 
 
 def _reason(module: Any) -> str | None:
