@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()  # until everything is collected: what is made until then stays to the end
 
 import pytest
 import torch
+from lightning_fabric.utilities import registry
 
 torch.set_num_threads(1)
+# Of Lightning: it reads what is installed for every Fabric, and has torch look for a driver in every step of an optimizer.
+registry.entry_points = cache(registry.entry_points)
+os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -24,6 +31,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="slow; run with --slow"))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
