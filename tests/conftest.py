@@ -7,17 +7,10 @@ import os
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 gc.disable()  # until everything is collected: what is made until then stays to the end
-
-import pytest
-import torch
-from lightning_fabric.utilities import registry
-
-torch.set_num_threads(1)
-# Of Lightning: it reads what is installed for every Fabric, and has torch look for a driver in every step of an optimizer.
-registry.entry_points = cache(registry.entry_points)
-os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -34,12 +27,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
+    """In the processes that run tests alone: pytest-xdist's own needs no torch."""
+    import torch
+    from lightning_fabric.utilities import registry
+
+    torch.set_num_threads(1)
+    # Of Lightning: it reads what is installed for every Fabric, and has torch look for a driver in every step of an optimizer.
+    setattr(registry, "entry_points", cache(registry.entry_points))  # noqa: B010
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
     gc.enable()
 
 
 @pytest.fixture(autouse=True)
 def _seed() -> None:
+    import torch
+
     torch.manual_seed(0)
 
 

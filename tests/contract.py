@@ -7,11 +7,14 @@ your own joins by a line in ``VARIATIONS``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import pytest
+from torch import nn
 
+from problems import two_heads
 from secateur.methods import (
     DiSparse,
     DiSparseDynamic,
@@ -29,6 +32,7 @@ from secateur.problem.problem import Problem
 from secateur.pruning.density import density
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.runs.config import build, parse, recipes, resolved
+from secateur.training.fit import fit
 
 Make = Callable[[float], Sparsifier]
 STEPS = 40
@@ -97,6 +101,24 @@ ALL = {**METHODS, **GROUPED}
 
 every_exact_method = pytest.mark.parametrize("make", METHODS.values(), ids=METHODS.keys())
 every_method = pytest.mark.parametrize("make", ALL.values(), ids=ALL.keys())
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A problem as ``fit`` left it, its parameters as they were before, and the method that pruned it."""
+
+    problem: Problem
+    parameters: dict[str, nn.Parameter]
+    method: Sparsifier
+
+
+@cache
+def trained(make: Make) -> Trained:
+    """For several tests, which look at it and no more."""
+    problem, method = two_heads(), make(0.2)
+    parameters = dict(problem.model.named_parameters())
+    fit(problem, method, steps=STEPS)
+    return Trained(problem, parameters, method)
 
 
 def overall(problem: Problem) -> float:

@@ -20,6 +20,7 @@ from contract import (
     kept,
     method_of,
     overall,
+    trained,
 )
 from problems import equal, two_heads, weights
 from secateur.problem.components import prunable
@@ -97,14 +98,13 @@ def test_identity_at_density_one(make: Make) -> None:
 
 @every_method
 def test_leaves_the_users_plain_module(make: Make) -> None:
-    problem = two_heads()
-    fresh, parameters = two_heads().model, dict(problem.model.named_parameters())
-    fit(problem, make(0.2), steps=STEPS)
-    assert type(problem.model) is type(fresh)
-    assert all(type(a) is type(b) for a, b in zip(problem.model.modules(), fresh.modules(), strict=True))
-    assert problem.model.state_dict().keys() == fresh.state_dict().keys()
-    assert all(parameters[name] is p for name, p in problem.model.named_parameters())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in problem.model.modules())
+    found = trained(make)
+    model, fresh = found.problem.model, two_heads().model
+    assert type(model) is type(fresh)
+    assert all(type(a) is type(b) for a, b in zip(model.modules(), fresh.modules(), strict=True))
+    assert model.state_dict().keys() == fresh.state_dict().keys()
+    assert all(found.parameters[name] is p for name, p in model.named_parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
 @every_method

@@ -29,6 +29,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path, capsys: pytest.CaptureFix
     assert "checkpoint.pt is truncated or damaged" in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_equals_never_stopped(tmp_path: Path) -> None:
     """``kill -9``, the same command again, and the weights and metrics are those of a run never stopped, bit for bit.
 

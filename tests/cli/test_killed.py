@@ -13,7 +13,7 @@ import pytest
 from processes.commands import FORMATS, commands
 from processes.killing import Command
 
-SAMPLED = {"train": 5, "compact": 2, "overlap": 2, "report": 2, "compare": 2, "export pt2": 1}
+SAMPLED = {"train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "export pt2": 1}
 SLOW = [*SAMPLED, "bench", *(f"export {f}" for f in FORMATS if f != "pt2")]
 
 

@@ -8,8 +8,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from processes.forked import FORKS
 from processes.killing import Command
 from secateur.cli import main
+from secateur.runs.study import running
 from tiny_runs import TINY
 
 SMALL = [
@@ -71,6 +73,7 @@ def _made(root: Path, *lines: list[str]) -> Path:
     root.mkdir(parents=True)
 
     def run() -> int:
+        setattr(running, "subprocess", FORKS)  # noqa: B010
         return max(main(line) for line in lines)
 
     made = Command("made", lambda folder: None, run, root)

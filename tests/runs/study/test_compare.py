@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from processes.forked import FORKS
 from run_folders import write_cell
 from secateur.cli import main
-from secateur.runs.study import collect
+from secateur.runs.study import collect, running
 from secateur.runs.study.compare import _write
 
 SMALL = [
@@ -24,10 +25,17 @@ SMALL = [
 ]  # fmt: skip
 
 
+def compare(*words: str) -> int:
+    """Its runs are forks: that each is a process begun anew is tested where they end with the comparison."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(running, "subprocess", FORKS)
+        return main(["compare", *words])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study") / "out"
-    assert main(["compare", "magnitude", "--density", "0.5", "--jobs", "2", "--out", str(out), *SMALL]) == 0
+    assert compare("magnitude", "--density", "0.5", "--jobs", "2", "--out", str(out), *SMALL) == 0
     return out
 
 
@@ -46,8 +54,7 @@ def test_one_table_in_every_form(folder: Path, capsys: pytest.CaptureFixture[str
 def test_finished_runs_are_not_trained_again_and_new_ones_join(folder: Path) -> None:
     weights = folder / "dense-depth+edge-s0" / "model.safetensors"
     before = weights.stat().st_mtime_ns
-    again = ["compare", "magnitude", "--density", "0.5", "0.25", "--out", str(folder), *SMALL]
-    assert main(again) == 0
+    assert compare("magnitude", "--density", "0.5", "0.25", "--out", str(folder), *SMALL) == 0
     assert weights.stat().st_mtime_ns == before
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert [(a["recipe"], a["density"]) for a in record["arms"]] == [
@@ -74,7 +81,7 @@ def test_a_failed_run_is_named_and_the_others_are_kept(
     bad = tmp_path / "bad.yaml"
     bad.write_text("method: {name: GradualMagnitude, every: 0}\n", encoding="utf-8")
     out = tmp_path / "out"
-    assert main(["compare", str(bad), "--density", "0.5", "--out", str(out), *SMALL]) == 1
+    assert compare(str(bad), "--density", "0.5", "--out", str(out), *SMALL) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "1 of 2 runs failed (bad-d0.5-depth+edge-s0: error: every is 0" in said
     assert "logs" in said
@@ -104,7 +111,7 @@ def alive(session: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
 def test_runs_end_with_the_comparison(how: signal.Signals, tmp_path: Path) -> None:
     endless = [*SMALL[:3], "100000", *SMALL[4:]]
     command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]

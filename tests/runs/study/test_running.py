@@ -129,6 +129,7 @@ def figures(folder: Path) -> list[Any]:
     return arms
 
 
+@pytest.mark.slow
 def test_a_stopped_comparison_goes_on_in_the_middle_of_a_run(tmp_path: Path) -> None:
     """Stopped when a run has a checkpoint and no end; the same command gives the figures of one never stopped.
 
