@@ -7,19 +7,18 @@ import torch
 import torchvision
 from torch import nn
 
-CLASSIFIERS = [
-    "resnet18", "mobilenet_v2", "efficientnet_b0", "densenet121", "regnet_y_400mf", "convnext_tiny", "shufflenet_v2_x0_5",
-    "swin_t", "squeezenet1_0", "googlenet",
-]  # fmt: skip
+NETWORKS = ["resnet18", "densenet121", "regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t", "squeezenet1_0"]
 
-
-SEGMENTERS = ["deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large", "fcn_resnet50"]
-
-# Made of blocks that another of these has: resnet18's, regnet's groups, mobilenet_v2's, and those under deeplabv3.
+# Made of what another of these has: resnet18's residuals, regnet's groups and squeezes, shufflenet's channels one by one,
+# swin's norms, densenet's concatenations; and the dense heads of mobilenetv2_aspp (test_coupled).
 LIKE_OTHERS = [
     pytest.param(name, marks=pytest.mark.slow)
-    for name in ("resnext50_32x4d", "mnasnet0_5", "mobilenet_v3_small", "densenet121_whole", "swin_t_whole")
-]
+    for name in (
+        "resnext50_32x4d", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny",
+        "googlenet", "densenet121_whole", "swin_t_whole", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
+        "fcn_resnet50",
+    )
+]  # fmt: skip
 
 
 SHALLOWER = {  # the same network with fewer of the same blocks
@@ -32,7 +31,7 @@ def build(name: str) -> nn.Module:
     torch.manual_seed(0)
     if name in SHALLOWER:
         return SHALLOWER[name]().eval()
-    if name in SEGMENTERS:
+    if hasattr(torchvision.models.segmentation, name):
         return getattr(torchvision.models.segmentation, name)(weights=None, weights_backbone=None).eval()
     extra = {"init_weights": False} if name == "googlenet" else {}
     return getattr(torchvision.models, name.removesuffix("_whole"))(weights=None, **extra).eval()

@@ -7,14 +7,14 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from dead_channels import CLASSIFIERS, LIKE_OTHERS, SEGMENTERS, build, kill, same, size
+from dead_channels import LIKE_OTHERS, NETWORKS, build, kill, same, size
 from problems import TwoHeads
 from secateur import compact, compaction
 from secateur.shrinking.channels import find_channels
 
 
 @pytest.mark.filterwarnings("ignore:compact. of the network:UserWarning")
-@pytest.mark.parametrize("name", [*CLASSIFIERS, *SEGMENTERS, *LIKE_OTHERS])
+@pytest.mark.parametrize("name", [*NETWORKS, *LIKE_OTHERS])
 def test_networks_of_torchvision_with_random_dead_channels(name: str) -> None:
     model, x = build(name), torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     kill(model)

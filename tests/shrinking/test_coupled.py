@@ -127,7 +127,7 @@ def left(problem: Problem, density: float) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("kind", [Block, Size, Part, Table, Flat, Transposed, Zero, Seen])
-@pytest.mark.parametrize("density", [0.7, 0.5])
+@pytest.mark.parametrize("density", [pytest.param(0.7, marks=pytest.mark.slow), 0.5])
 def test_what_is_asked_is_what_compact_leaves(kind: type[Block], density: float) -> None:
     torch.manual_seed(0)
     found, said, most = left(problem_of(kind(), X), density)

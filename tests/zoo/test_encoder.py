@@ -38,7 +38,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "vit": {"image_size": 16, "patch_size": 8, **SMALL},
 }
 TASKS = {"topic": 3, "mood": 2}
-each = pytest.mark.parametrize("kind", CONFIGS)
 
 
 def build(kind: str, attention: str = "sdpa", pool: Any = "first") -> TransformerEncoder:
@@ -69,22 +68,23 @@ def linears(module: nn.Module) -> list[nn.Linear]:
     return [m for m in module.modules() if isinstance(m, nn.Linear)]
 
 
-@each
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_heads_and_hidden_units_are_channels_and_nothing_unknown_is_met(kind: str, attention: str) -> None:
-    channels = find_channels(build(kind, attention), inputs(kind))
-    assert channels.count == 2 * (4 + 48)
-    assert not any("not followed" in reason for reason in channels.pins)
-
-
-@each
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize(
+    ("kind", "attention"),
+    [
+        *((kind, "sdpa") for kind in CONFIGS),
+        *((kind, "eager") for kind in ("bert", "distilbert")),
+        *(pytest.param(kind, "eager", marks=pytest.mark.slow) for kind in ("roberta", "vit")),  # as bert's
+    ],
+)
 @torch.no_grad()
-def test_dead_heads_and_units_are_removed_and_the_attributes_say_so(
+def test_heads_and_hidden_units_are_channels_and_dead_ones_are_removed_and_the_attributes_say_so(
     kind: str, attention: str, tmp_path: Path
 ) -> None:
     model = build(kind, attention)
-    axes = find_channels(model, inputs(kind)).axes
+    channels = find_channels(model, inputs(kind))
+    assert channels.count == 2 * (4 + 48)
+    assert not any("not followed" in reason for reason in channels.pins)
+    axes = channels.axes
     parameters = dict(model.named_parameters())
     readers = [n for (n, axis), ids in axes.items() if axis == 1 and (ids >= 0).any()]
     assert len(readers) == 4
@@ -109,7 +109,9 @@ def test_dead_heads_and_units_are_removed_and_the_attributes_say_so(
     assert all(torch.equal(small(x)[t], fresh(x)[t]) for t in TASKS)
 
 
-@each
+@pytest.mark.parametrize(
+    "kind", ["bert", "distilbert", "vit", pytest.param("roberta", marks=pytest.mark.slow)]
+)
 def test_group_lasso_over_coupled_groups(kind: str) -> None:
     draw = torch.Generator().manual_seed(2)
     x = inputs(kind, 8)

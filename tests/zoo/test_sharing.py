@@ -137,12 +137,11 @@ def test_methods_need_nothing_new(method: type, norm: str) -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        *(
-            partial(p, split="layer3", norm=n)
-            for p in (separate_bottom, shared_bottom)
-            for n in ("shared", "separate")
-        ),
-        independent,
+        partial(separate_bottom, split="layer3", norm="shared"),
+        partial(separate_bottom, split="layer3", norm="separate"),
+        partial(shared_bottom, split="layer3", norm="separate"),
+        pytest.param(partial(shared_bottom, split="layer3", norm="shared"), marks=pytest.mark.slow),
+        pytest.param(independent, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.filterwarnings("ignore:compact. of the network's outputs")  # some die with their channels

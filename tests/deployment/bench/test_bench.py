@@ -29,7 +29,7 @@ def installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) for module in modules)
 
 
-def check(found: Bench, engine: str) -> None:
+def check(found: Bench, engine: str, processes: int = 2) -> None:
     assert found.against == "dense"
     assert list(found.measures) == [engine]
     reference, small = found.measures[engine]["dense"], found.measures[engine]["small"]
@@ -40,21 +40,25 @@ def check(found: Bench, engine: str) -> None:
     assert 0 < small.file < reference.file
     assert found.networks["small"].macs < found.networks["dense"].macs
     assert found.inputs == [[1, 3, 16, 16]]
-    assert json.loads(json.dumps(found.to_dict()))["settings"]["processes"] == 2
+    assert json.loads(json.dumps(found.to_dict()))["settings"]["processes"] == processes
     output = StringIO()
     Console(file=output, width=200).print(table(found))
     assert all(word in output.getvalue() for word in ("reference", engine, "small", "1x3x16x16"))
 
 
 @pytest.mark.parametrize(
-    ("engine", "needs"),
-    [("torch", ()), ("onnxruntime", ("onnx", "onnxscript", "onnxruntime")), ("openvino", ("openvino",))],
+    ("engine", "processes", "needs"),
+    [
+        ("torch", 1, ()),
+        ("onnxruntime", 2, ("onnx", "onnxscript", "onnxruntime")),
+        ("openvino", 1, ("openvino",)),
+    ],
 )
-def test_two_networks(engine: str, needs: tuple[str, ...]) -> None:
+def test_two_networks(engine: str, processes: int, needs: tuple[str, ...]) -> None:
     if not installed(*needs):
         pytest.skip(f"{needs} not installed")
     models = {"dense": TwoHeads(16), "small": TwoHeads(4)}
-    check(bench(models, X, [engine], repeats=3, processes=2), engine)
+    check(bench(models, X, [engine], repeats=3, processes=processes), engine, processes)
     assert all(model.training for model in models.values())
 
 

@@ -20,6 +20,12 @@ NEEDS = {"pt2": ("torch",), "onnx": ("onnx", "onnxscript", "onnxruntime"), "open
 SUFFIX = {"pt2": ".pt2", "onnx": ".onnx", "openvino": ".xml", "executorch": ".pte"}
 
 
+def every_format_slow_but(*quick: str) -> pytest.MarkDecorator:
+    """Of what is done before a format writes."""
+    given = [n if n in quick else pytest.param(n, marks=pytest.mark.slow) for n in NEEDS]
+    return pytest.mark.parametrize("suffix", given, indirect=True)
+
+
 @pytest.fixture(params=NEEDS)
 def suffix(request: pytest.FixtureRequest) -> str:
     missing = [m for m in NEEDS[request.param] if importlib.util.find_spec(m) is None]
@@ -109,6 +115,7 @@ def test_predicts_the_same_at_every_size(tmp_path: Path, suffix: str) -> None:
     assert {file.name for file in tmp_path.iterdir()} == written
 
 
+@every_format_slow_but("pt2")
 def test_a_subset_leaves_the_other_heads_out(tmp_path: Path, suffix: str) -> None:
     model, example = lively(Mixed()), torch.randn(1, 3, 16, 24)
     engine = load_engine(export(model, example, tmp_path / f"net{suffix}", tasks=["depth"], dynamic=False))
@@ -129,6 +136,11 @@ def test_an_input_for_each_task(tmp_path: Path, suffix: str) -> None:
         engine({"a": example["a"].numpy()})
     with pytest.raises(ValueError, match="one array"):
         engine(example["a"].numpy())
+
+
+@every_format_slow_but("onnx")
+def test_a_subset_takes_its_own_inputs_alone(tmp_path: Path, suffix: str) -> None:
+    model, example = Own(), {"a": torch.randn(2, 3, 16, 16), "b": torch.randn(2, 3, 12, 20)}
     only = load_engine(export(model, example, tmp_path / f"b{suffix}", tasks=["b"]))
     assert list(only({"b": example["b"].numpy()})) == ["b"]
 

@@ -69,6 +69,10 @@ def theirs(
 
 
 LIKE_OTHERS = {
+    "vgg11_bn",
+    "efficientnet_b0",
+    "fcn_resnet50",
+    "deeplabv3_mobilenet_v3_large",
     "resnet50",
     "mobilenet_v3_small",
     "mnasnet0_5",
