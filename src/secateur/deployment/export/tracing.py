@@ -12,6 +12,7 @@ from torch.export import Dim, ExportedProgram
 
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.folding import fold_batch_norm
+from secateur.deployment.export.functional import functional
 from secateur.deployment.export.network import Network
 from secateur.problem import preserved_rng, untraceable
 
@@ -61,9 +62,8 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
     try:
         with torch.no_grad(), preserved_rng(), quiet():
             program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
-            module = program.run_decompositions({}).module()
-            assert isinstance(module, fx.GraphModule)
-            folded = fold_batch_norm(_without_guards(module))
+            module = functional(_operations(program)) or _operations(program.run_decompositions({}))
+            folded = fold_batch_norm(module)
             program = torch.export.export(folded, example, dynamic_shapes=varying).run_decompositions({})
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(f"export: {untraceable(error)}") from error
@@ -95,8 +95,10 @@ def _varying(index: int, x: Tensor, axes: Axes, limits: Sequence[Sequence[Tensor
     return found
 
 
-def _without_guards(module: fx.GraphModule) -> fx.GraphModule:
-    """Checks of the input's shape that ``module()`` put in are calls without a result."""
+def _operations(program: ExportedProgram) -> fx.GraphModule:
+    """Without the checks of the input's shape that ``module()`` puts in, which are calls without a result."""
+    module = program.module()
+    assert isinstance(module, fx.GraphModule)
     for node in [n for n in module.graph.nodes if n.op == "call_module" and not n.users]:
         module.graph.erase_node(node)
     return module

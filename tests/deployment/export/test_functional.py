@@ -1,0 +1,118 @@
+"""Operations in place are replaced where nobody else sees what they change; the trace is then that of run_decompositions."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+
+from secateur.deployment.export.functional import functional
+from secateur.deployment.export.network import network
+from secateur.deployment.export.tracing import trace
+
+X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def operations(model: nn.Module) -> fx.GraphModule:
+    with torch.no_grad():
+        module = torch.export.export(model.eval(), (X,)).module()
+    for node in [n for n in module.graph.nodes if n.op == "call_module" and not n.users]:
+        module.graph.erase_node(node)
+    return module
+
+
+class Residual(nn.Module):
+    """As torchvision writes one, with dropout before a BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 1)
+        self.norm, self.last = nn.BatchNorm2d(4), nn.BatchNorm2d(4)
+        self.act = nn.Hardswish(inplace=True)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.act(self.norm(self.a(x)))
+        y = self.last(nn.functional.dropout(self.b(y), 0.5, self.training))
+        y += x
+        return {"seg": torch.relu_(y), "sums": y.mul(2).clamp_(0, 1)}
+
+
+class ReadAfter(nn.Module):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = x * 2
+        z = torch.relu_(y)
+        return {"seg": y + z}
+
+
+class Input(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu_(x)
+
+
+class View(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        y[:, :2].add_(1)
+        return y
+
+
+class ReadBefore(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        z = y.flatten(1)
+        y.relu_()
+        return z
+
+
+class Buffer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.add_(1)
+        return x + self.seen
+
+
+class Halves(nn.Module):
+    """In place the sum stays in half precision."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.half() * 2).add_(x)
+
+
+class Within(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda y: y + 1, lambda y: y - 1, (x,))
+
+
+@pytest.mark.parametrize("kind", [Residual, ReadAfter])
+def test_nothing_is_changed_in_place_and_the_same_is_computed(kind: type[nn.Module]) -> None:
+    model = kind().eval()
+    made = functional(operations(model))
+    assert made is not None
+    found = [n.target for n in made.graph.nodes if isinstance(n.target, torch._ops.OpOverload)]
+    assert found
+    assert not [str(target) for target in found if target._schema.is_mutable]
+    assert not {torch.ops.aten.dropout.default, torch.ops.aten.batch_norm.default} & set(found)
+    with torch.no_grad():
+        torch.testing.assert_close(made(X), model(X))
+
+
+@pytest.mark.parametrize("kind", [Input, View, ReadBefore, Buffer, Halves, Within])
+def test_what_others_may_see_is_left_to_torch(kind: type[nn.Module]) -> None:
+    assert functional(operations(kind())) is None
+
+
+def test_a_trace_is_that_of_run_decompositions(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network(Residual().eval(), X, None)
+    axes = frozenset({"batch", "size"})
+    fast = trace(made, axes)
+    monkeypatch.setattr(import_module("secateur.deployment.export.tracing"), "functional", lambda _: None)
+    slow = trace(made, axes)
+    assert fast.program.graph_module.code == slow.program.graph_module.code
+    assert fast.shapes == slow.shapes
+    assert fast.program.state_dict.keys() == slow.program.state_dict.keys()
+    assert all(torch.equal(v, slow.program.state_dict[n]) for n, v in fast.program.state_dict.items())
