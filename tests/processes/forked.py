@@ -11,11 +11,15 @@ import warnings
 from types import SimpleNamespace
 from typing import Any, TextIO
 
+import torch
+
 from secateur.cli import main
 
 
 class Forked:
     """Runs ``secateur`` with the words that follow its name on the command line.
+
+    Where this process has had threads of autograd's, which a fork has not, it is the command itself that runs.
 
     Args:
         command: As of ``subprocess.Popen``.
@@ -25,28 +29,21 @@ class Forked:
 
     def __init__(self, command: list[str], *, stdout: TextIO, env: dict[str, str], **_: Any) -> None:
         self.returncode: int | None = None
-        words = command[command.index("secateur") + 1 :]
+        reads, self._input = os.pipe()
         with warnings.catch_warnings(action="ignore"):  # that other threads are not in the fork
             self._number = os.fork()
-        if self._number:
-            return
-        code = 1
-        try:
-            os.environ.clear()
-            os.environ.update(env)
-            for number in (1, 2):
-                os.dup2(stdout.fileno(), number)
-            with open(1, "w", closefd=False) as said:
-                sys.stdout = sys.stderr = said
-                code = main(words)
-        except BaseException:
-            os.write(2, traceback.format_exc().encode())
-        os._exit(code)
+        if not self._number:
+            os.close(self._input)
+            for given, number in ((reads, 0), (stdout.fileno(), 1), (stdout.fileno(), 2)):
+                os.dup2(given, number)
+            _child(command, env)
+        os.close(reads)
 
     def __enter__(self) -> Forked:
         return self
 
     def __exit__(self, *_: object) -> None:
+        os.close(self._input)
         self.wait()
 
     def poll(self) -> int | None:
@@ -63,6 +60,30 @@ class Forked:
         if done:
             self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode
+
+
+def _child(command: list[str], env: dict[str, str]) -> None:
+    """Never returns."""
+    code = 1
+    try:
+        if not _can_train():
+            os.execve(command[0], command, env)
+        os.environ.clear()
+        os.environ.update(env)
+        with open(1, "w", closefd=False) as said:
+            sys.stdout = sys.stderr = said
+            code = main(command[command.index("secateur") + 1 :])
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    os._exit(code)
+
+
+def _can_train() -> bool:
+    try:
+        torch.ones(1, requires_grad=True).sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 FORKS = SimpleNamespace(Popen=Forked, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
