@@ -19,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # Before anything has autograd start threads, which a fork has not (networks traced and then trained do).
+    items.sort(key=lambda item: "forks" not in item.keywords)
     if config.getoption("--slow"):
         return
     for item in items:

@@ -13,6 +13,7 @@ import pytest
 from processes.commands import FORMATS, commands
 from processes.killing import Command
 
+pytestmark = pytest.mark.forks
 SAMPLED = {"train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "export pt2": 1}
 SLOW = [*SAMPLED, "bench", *(f"export {f}" for f in FORMATS if f != "pt2")]
 

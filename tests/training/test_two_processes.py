@@ -22,6 +22,7 @@ from secateur.pruning import Sparsifier
 from secateur.training import fit
 from secateur.weighting import AdaptiveWeighting, UncertaintyWeighting
 
+pytestmark = pytest.mark.forks
 STRATEGIES = ["ddp", "ddp_find_unused_parameters_true"]
 
 

@@ -19,6 +19,7 @@ from secateur.cli import main
 from secateur.runs.study import collect, running
 from secateur.runs.study.compare import _write
 
+pytestmark = pytest.mark.forks
 SMALL = [
     "--model.width", "0.0625", "--steps", "3", "--batch", "2", "--size", "16x16", "--device", "cpu",
     "--data.train_count", "4", "--data.val_count", "2", "--data.test_count", "2", "--data.tasks=[depth, edge]",
