@@ -24,6 +24,7 @@ VERBS = {
     "export": "export",
     "pack": "pack",
     "bench": "bench",
+    "predict": "predict",
     "doctor": "doctor",
     "completion": "completion",
 }
@@ -32,7 +33,7 @@ VERBS = {
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _RESUMED = ("train", "compare")  # what goes on where it was stopped
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,prune,export,pack,bench,doctor,completion} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,prune,export,pack,bench,predict,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
@@ -44,6 +45,7 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,prune
   secateur export RUN --format onnx        a file for an engine: onnx, openvino, executorch, pt2
   secateur pack FILE.onnx                  the zeros of an ONNX file, whoever pruned it, taken out of the file
   secateur bench RUN --against DENSE       how fast it is, in which engine
+  secateur predict RUN photos/ --out seen  pictures with predictions drawn, of a run or an exported file
   secateur doctor --data NAME              is a copy of a data set complete and sane
   secateur completion bash                 completion of verbs, recipes and options for bash, zsh and fish
   secateur --version                       which secateur this is

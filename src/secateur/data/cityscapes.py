@@ -18,7 +18,7 @@ from secateur.data.fields import IGNORE, Array, depth_field, label_table, metre_
 from secateur.data.frames import Frames, readers
 from secateur.data.lists import numbered_frames
 from secateur.data.making import Loading
-from secateur.data.pictures import map_picture
+from secateur.data.pictures import inverse_depth_picture
 from secateur.data.splitting import check_size, with_val
 from secateur.measures import metrics
 from secateur.problem import Task
@@ -78,7 +78,7 @@ def cityscapes(
         root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
     )
     measured = {"abs": metrics.DepthError(statistic="abs"), "rel": metrics.DepthError(statistic="rel")}
-    depth = Task(partial(masked_l1, above=0.0), measured, picture=_picture)
+    depth = Task(partial(masked_l1, above=0.0), measured, picture=inverse_depth_picture)
     return dense_data(
         splits,
         tasks,
@@ -181,8 +181,3 @@ def _disparity(array: Array, place: str) -> Tensor:
 
 def _inverse_depth(array: Array, place: str) -> Tensor:
     return inverse(metre_field(array, place))
-
-
-def _picture(x: Tensor) -> Tensor:
-    """Inverse depth, float (1, h, w), to grey: 5 m and nearer is white, invalid black."""
-    return map_picture((5.0 * x).clamp(0.0, 1.0))

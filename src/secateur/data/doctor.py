@@ -18,8 +18,14 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
 from secateur.data.fields import IGNORE
-from secateur.data.labels import NONE, label_picture
-from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
+from secateur.data.labels import NONE
+from secateur.data.pictures import (
+    depth_picture,
+    label_picture,
+    map_picture,
+    normal_picture,
+    segmentation_picture,
+)
 
 _SHOWN = 4  # samples of a split in the picture
 _ALIKE = 0.002  # standard deviation of an image below which it shows nothing

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-import numpy as np
 import torch
-from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional as F
 
 from secateur.data.making import TaskOf
-from secateur.data.pictures import DARK
+from secateur.data.pictures import class_picture, yes_or_no_picture
 from secateur.measures import metrics
 from secateur.problem import Task
 
@@ -21,28 +20,13 @@ NONE = -1
 
 def binary() -> TaskOf:
     """Yes or no: a logit (N, 1), labels int64 (N,), 0 or 1, -1 = none."""
-
-    def picture(x: Tensor) -> Tensor:
-        return label_picture("yes" if float(x) > 0 else "no")
-
-    return Task(binary_loss, {"accuracy": metrics.Accuracy()}, picture=picture), 1
+    return Task(binary_loss, {"accuracy": metrics.Accuracy()}, picture=yes_or_no_picture), 1
 
 
 def classification(names: Sequence[str]) -> TaskOf:
     """One class of several, by name: logits (N, classes), labels int64 (N,), -1 = none."""
-
-    def picture(x: Tensor) -> Tensor:
-        label = int(x.argmax() if x.is_floating_point() else x)
-        return label_picture("" if label == NONE else names[label])
-
+    picture = partial(class_picture, names=tuple(names))
     return Task(classification_loss, {"accuracy": metrics.Accuracy()}, picture=picture), len(names)
-
-
-def label_picture(text: str) -> Tensor:
-    """``text`` in white on dark, (64, 96, 3) uint8."""
-    image = Image.new("RGB", (96, 64), DARK)
-    ImageDraw.Draw(image).text((4, 26), text, fill=(255, 255, 255))
-    return torch.from_numpy(np.asarray(image).copy())
 
 
 def binary_loss(prediction: Tensor, target: Tensor) -> Tensor:

@@ -1,12 +1,15 @@
-"""Predictions and targets of one image as RGB pictures, for reports."""
+"""Predictions and targets of one image as RGB pictures, for reports and for ``secateur predict``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 DARK = (40, 40, 40)
@@ -62,6 +65,58 @@ def depth_picture(x: Tensor) -> Tensor:
 def map_picture(x: Tensor) -> Tensor:
     """An edge or keypoint map, float (1, h, w) in [0, 1], to grey (h, w, 3) uint8; what is invalid (-1) is black."""
     return _on_dark(x.detach().float().expand(3, -1, -1) * 255.0, x > -1.0, (0, 0, 0))
+
+
+def inverse_depth_picture(x: Tensor) -> Tensor:
+    """Inverse depth, float (1, h, w) in 1/m, to grey (h, w, 3) uint8: 5 m and nearer is white, invalid black."""
+    return map_picture((5.0 * x).clamp(0.0, 1.0))
+
+
+def label_picture(text: str) -> Tensor:
+    """``text`` in white on dark, (64, 96, 3) uint8."""
+    image = Image.new("RGB", (96, 64), DARK)
+    ImageDraw.Draw(image).text((4, 26), text, fill=(255, 255, 255))
+    return torch.from_numpy(np.asarray(image).copy())
+
+
+def yes_or_no_picture(x: Tensor) -> Tensor:
+    """A logit, or a label of 0 or 1, of one image to the word, (64, 96, 3) uint8."""
+    return label_picture("yes" if float(x) > 0 else "no")
+
+
+def class_picture(x: Tensor, names: Sequence[str] = ()) -> Tensor:
+    """Logits (classes,), or a label int64 (-1 = none), to the name of the class, or its number, (64, 96, 3) uint8."""
+    label = int(x.argmax() if x.is_floating_point() else x)
+    return label_picture("" if label < 0 else names[label] if names else str(label))
+
+
+PICTURES: dict[str, Callable[..., Tensor]] = {
+    "segmentation": segmentation_picture,
+    "normal": normal_picture,
+    "depth": depth_picture,
+    "inverse_depth": inverse_depth_picture,
+    "map": map_picture,
+    "yes_or_no": yes_or_no_picture,
+    "class": class_picture,
+}
+"""Our pictures by the word that a file names them with."""
+
+
+def picture_kind(picture: object) -> str | None:
+    """The word of one of our pictures; None for one of somebody else's, and where there is none."""
+    drawn = picture.func if isinstance(picture, partial) else picture
+    return next((kind for kind, known in PICTURES.items() if known is drawn), None)
+
+
+def picture_of(kind: str, classes: Sequence[str] = ()) -> Callable[[Tensor], Tensor]:
+    """The function that draws ``kind``, with the names of classes where it writes them.
+
+    Raises:
+        ValueError: If there is no such kind.
+    """
+    if kind not in PICTURES:
+        raise ValueError(f"no picture is called {kind!r}; choose from {', '.join(PICTURES)}.")
+    return partial(class_picture, names=tuple(classes)) if kind == "class" else PICTURES[kind]
 
 
 def legend(picture: object, classes: Sequence[str] = ()) -> dict[str, Any]:

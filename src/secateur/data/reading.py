@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from secateur.data.fields import Array
 
 _EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
+# Nothing else is tried: of an EPS, whatever its name, Pillow would make a program for Ghostscript.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "TGA")
 # NumPy parses a file's header as Python code, and two threads that do so at once make CPython before 3.13 raise
 # "AST constructor recursion depth mismatch" now and then: a whole file would be called corrupt.
 _ONE_AT_A_TIME = threading.Lock()
@@ -36,7 +38,7 @@ def load(path: Path) -> Array:
     try:
         if path.suffix == ".npy":
             return load_npy(path)
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             return np.asarray(image)
     except Exception as error:  # a flipped bit makes decoders raise what they like
         if not holds_something(path):
@@ -73,19 +75,21 @@ def load_npz(path: Path, names: Sequence[str]) -> dict[str, Array]:
         raise ValueError(f"{path} cannot be read as an .npz archive ({error}); copy it again.") from error
 
 
-def rgb(source: Path | io.BytesIO, place: str) -> Array:
+def rgb(source: Path | io.BytesIO, place: str, upright: bool = False) -> Array:
     """A picture as 8-bit RGB (H, W, 3); one of grey, of a palette or with transparency is converted.
 
     Args:
         source: Path or content of an image file.
         place: What errors call it.
+        upright: Turn it as the camera was held, where it says so (EXIF).
 
     Raises:
         ValueError: If it is corrupt, or its pixels have more than 8 bits, which converting would cut off.
     """
     try:
-        with Image.open(source) as image:
+        with Image.open(source, formats=_FORMATS) as image:
             mode = image.mode
+            image = ImageOps.exif_transpose(image) if upright else image
             pixels = np.asarray(image.convert("RGB")) if mode in _EIGHT_BITS else None
     except Exception as error:  # as above
         raise ValueError(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
-from secateur.data import Data, legend
+from secateur.data import Data, legend, picture_kind
 from secateur.measures import cost, evaluate, higher_is_better
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.runs.config import Config
@@ -23,8 +23,22 @@ Report = dict[str, Any]
 def keep(folder: RunFolder, config: Config, problem: Problem, data: Data) -> None:
     """Writes the weights, with what a deployer needs to know of them, and pictures of test images."""
     about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
-    save(problem.model, folder.weights, {**about, "mean": list(data.mean), "std": list(data.std)})
+    about |= {"mean": list(data.mean), "std": list(data.std), **drawing(data)}
+    save(problem.model, folder.weights, about)
     save_samples(problem, data, folder.samples)
+
+
+def drawing(data: Data) -> dict[str, Any]:
+    """How the predictions of each task are drawn, as plain values: the kind of picture, and the names of its classes."""
+    kinds = {name: picture_kind(task.picture) for name, task in data.tasks.items()}
+    names = {
+        name: data.classes.get(name) or getattr(task.picture, "keywords", {}).get("names", ())
+        for name, task in data.tasks.items()
+    }
+    return {
+        "pictures": {name: kind for name, kind in kinds.items() if kind},
+        "classes": {name: list(found) for name, found in names.items() if found},
+    }
 
 
 def result(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
