@@ -19,6 +19,7 @@ from tiny_runs import train
 READ = ("data", "model")  # what is built of a finished run
 VERBS: dict[str, tuple[str, ...]] = {
     "evaluate": ("evaluate", "FOLDER"),
+    "predict": ("predict", "FOLDER", "GOOD", "--out", "seen"),
     "overlap": ("overlap", "FOLDER", "--batches", "1"),
     "compact": ("compact", "FOLDER"),
     "export": ("export", "FOLDER", "--format", "pt2"),

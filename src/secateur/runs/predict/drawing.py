@@ -54,8 +54,8 @@ def facts_of(
     Raises:
         ValueError: If something is missing, and which option gives it, or is not what it must be.
     """
-    found = {"mean": about.get("mean") if mean is None else list(mean)}
-    found["std"] = about.get("std") if std is None else list(std)
+    found: dict[str, Any] = {name: about.get(name) for name in ("mean", "std")}
+    found |= {name: list(value) for name, value in (("mean", mean), ("std", std)) if value is not None}
     if missing := [name for name, value in found.items() if not value]:
         options = " and ".join(f"--{name} 0.5,0.5,0.5" for name in missing)
         raise ValueError(

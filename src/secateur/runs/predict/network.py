@@ -70,7 +70,7 @@ def network_of(
         ValueError: If the file is not as ``export`` wrote it, takes no pictures or not of this size, or does not say what
             is needed; it says which option gives it.
     """
-    given = {"mean": mean, "std": std, "pictures": pictures}
+    given: dict[str, Any] = {"mean": mean, "std": std, "pictures": pictures}
     if source.is_dir():
         if engine is not None:
             raise ValueError(
