@@ -36,7 +36,7 @@ _RESUMED = ("train", "compare")  # what goes on where it was stopped
 _USAGE = """usage: secateur {train,evaluate,report,compare,overlap,compact,prune,export,pack,bench,predict,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
-  secateur evaluate RUN [--split val]      the metrics of a finished run, computed anew
+  secateur evaluate RUN [--split val]      the metrics of a finished run, or of an exported file, computed anew
   secateur report RUN [RUN ...]            one page about several runs, dense first
   secateur compare RECIPE [RECIPE ...]     several recipes, seeds, densities or combinations of tasks in one table
   secateur overlap RUN                     where the tasks of a run disagree about the weights that they share

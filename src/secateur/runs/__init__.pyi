@@ -2,6 +2,7 @@ from .arguments import DEVICE as DEVICE
 from .arguments import ENGINES as ENGINES
 from .arguments import STORED as STORED
 from .arguments import TRUST as TRUST
+from .arguments import given as given
 from .arguments import spelt_out as spelt_out
 from .arguments import trusted as trusted
 from .config import Config as Config
@@ -15,6 +16,7 @@ from .deploy import compact_run as compact_run
 from .deploy import export_run as export_run
 from .folder import RunFolder as RunFolder
 from .hardware import check_processor as check_processor
+from .judged import evaluate_file as evaluate_file
 from .names import ROOMS as ROOMS
 from .names import Trust as Trust
 from .names import find as find
