@@ -11,6 +11,7 @@ import torch
 from secateur import export
 from secateur.cli import main
 from secateur.runs import evaluate_file, evaluate_run
+from secateur.runs.report.deployed import deployed
 from secateur.storage import manifest
 from tiny_runs import TINY, train
 
@@ -105,3 +106,15 @@ def test_a_file_of_other_tasks_or_channels_is_refused(tmp_path: Path) -> None:
 def test_what_a_run_keeps_says_how_it_is_drawn(run: Path) -> None:
     about = manifest(run / "model.safetensors")["about"]
     assert about["pictures"] == {"seg": "segmentation", "normal": "normal", "depth": "depth"}
+
+
+def test_a_run_in_int8_says_what_it_costs(run: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["export", str(run), "--quantize", "int8"]) == 0
+    assert "not exact" in capsys.readouterr().out
+    found, wanted = evaluate_file(run / "model-int8.onnx"), evaluate_run(run, device="cpu")
+    assert found["depth"]["abs"] == pytest.approx(wanted["depth"]["abs"], rel=0.1)
+    assert found != wanted
+    said = dict.fromkeys(text for _, text in deployed(run) if text.startswith("model-int8.onnx"))
+    assert "in int8, off by at most seg" in next(iter(said))
+    assert main(["export", str(run), "--quantize", "int8", "--format", "openvino"]) == 1
+    assert "for ONNX alone" in capsys.readouterr().err

@@ -75,6 +75,7 @@ def _values() -> dict[str, list[str]]:
         **{f"--{kind}": list(ours(kind)) for kind in ROOMS},
         "--format": ["onnx", "openvino", "executorch", "pt2"],
         "--engines": ["torch", "onnxruntime", "openvino", "executorch"],
+        "--quantize": ["int8"],
         "--device": ["cpu", "cuda", "auto"],
         "--split": ["val", "test"],
     }

@@ -19,9 +19,21 @@ def export(argv: list[str]) -> None:
     out = Path(arguments.out) if arguments.out else None
     run, tasks = Path(arguments.run), arguments.tasks or None
     path = export_run(
-        run, arguments.format, tasks=tasks, out=out, weights=arguments.weights, trust=trusted(argv)
+        run,
+        arguments.format,
+        tasks=tasks,
+        out=out,
+        weights=arguments.weights,
+        quantize=arguments.quantize,
+        trust=trusted(argv),
     )
     output().print(f"model  {path}", soft_wrap=True)
+    if arguments.quantize:
+        from secateur.deployment.export import describe
+
+        errors = describe(path)["quantized"]["errors"]
+        told = ", ".join(f"{task} {error:.2%}" for task, error in errors.items())
+        output().print(f"int8 is not exact; off by at most, of the largest value: {told}", soft_wrap=True)
 
 
 def parser() -> Parser:
@@ -37,6 +49,12 @@ def parser() -> Parser:
     made.add_argument("--tasks", type=Sequence[str] | None, default=None, help="a subset, such as seg,depth")
     made.add_argument(
         "--weights", type=Literal["sparse", "sparse_float16", "dense"], default="sparse", help=STORED
+    )
+    made.add_argument(
+        "--quantize",
+        type=Literal["int8"] | None,
+        default=None,
+        help="int8: weights and activations of an ONNX file as bytes, calibrated on the run's training batches; not exact",
     )
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     made.add_argument("--device", type=str, default="cpu", help=ENGINES)

@@ -11,10 +11,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from secateur.deployment.bench import Bench, EngineName, bench
-from secateur.deployment.export import Format, export
+from secateur.deployment.export import Format, Quantize, describe, export
 from secateur.deployment.sparse import Weights
 from secateur.measures import count_macs
-from secateur.problem import Input, one, sample_shape, to_device
+from secateur.problem import Input, Problem, one, sample_shape, to_device
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
@@ -65,9 +65,12 @@ def export_run(
     tasks: Sequence[str] | None = None,
     out: Path | None = None,
     weights: Weights = "sparse",
+    quantize: Quantize | None = None,
     trust: Trust | None = None,
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
+
+    With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
@@ -76,14 +79,26 @@ def export_run(
         ImportError: If the engine is not installed; it says what to install.
     """
     folder = RunFolder(path)
-    model, example = _smallest(path, trust)
-    name = "-".join(["model", *(tasks or ())])
+    problem, example = _smallest_problem(path, trust)
+    name = "-".join(["model", *(tasks or ()), *([quantize] if quantize else ())])
     about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
     file = out or path / f"{name}{_SUFFIX[format]}"
-    made = export(model, example, file, format, tasks=tasks, about=about, weights=weights)
+    made = export(
+        problem.model,
+        example,
+        file,
+        format,
+        tasks=tasks,
+        about=about,
+        weights=weights,
+        quantize=quantize,
+        calibrate=problem if quantize else None,
+    )
     size = sum(part.stat().st_size for part in (made, made.with_suffix(".bin")) if part.exists())
     known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
     known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
+    if quantize:
+        known[made.name]["errors"] = describe(made)["quantized"]["errors"]
     write_text(folder.exports, json.dumps(known, indent=1))
     return made
 
@@ -144,19 +159,24 @@ def _resized(x: Input, shape: tuple[int, int], run: Path) -> Input:
 
 
 def _trained(path: Path, trust: Trust | None) -> tuple[nn.Module, Input]:
-    folder = RunFolder(path)
-    problem, data = read_problem(folder, trust)
-    load(problem.model, folder.weights)
-    x, _ = next(iter(data.test))
-    return problem.model.eval(), one(x)
+    problem, example = _problem(path, trust, RunFolder(path).weights)
+    return problem.model, example
 
 
 def _smallest(path: Path, trust: Trust | None) -> tuple[nn.Module, Input]:
     """The compacted network of a run, or where there is none yet, the trained one."""
+    problem, example = _smallest_problem(path, trust)
+    return problem.model, example
+
+
+def _smallest_problem(path: Path, trust: Trust | None) -> tuple[Problem, Input]:
     folder = RunFolder(path)
-    if not folder.compact.exists():
-        return _trained(path, trust)
-    problem, data = read_problem(folder, trust)
-    load(problem.model, folder.compact)
+    return _problem(path, trust, folder.compact if folder.compact.exists() else folder.weights)
+
+
+def _problem(path: Path, trust: Trust | None, weights: Path) -> tuple[Problem, Input]:
+    problem, data = read_problem(RunFolder(path), trust)
+    load(problem.model, weights)
+    problem.model.eval()
     x, _ = next(iter(data.test))
-    return problem.model.eval(), one(x)
+    return problem, one(x)

@@ -1,9 +1,11 @@
 """Export: one file that an engine runs, checked against the model before it is called done."""
 
 from secateur.deployment.export.export import Format, describe, export, require
+from secateur.deployment.export.quantizing import Quantize
 
 __all__ = [
     "Format",
+    "Quantize",
     "describe",
     "export",
     "require",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -12,11 +12,20 @@ from torch import Tensor, nn
 
 from secateur.deployment.engines import load_engine, seal
 from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
+from secateur.deployment.export.facts import check_sizes, facts, plain
 from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
-from secateur.deployment.export.tracing import Axes, Traced, trace
+from secateur.deployment.export.quantizing import (
+    LossyError,
+    Quantize,
+    Tensors,
+    calibration,
+    check_quantize,
+    quantise,
+)
+from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
-from secateur.problem import Call, Input
+from secateur.problem import Call, Input, Problem
 from secateur.storage import folder_aside, write_aside
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
@@ -33,7 +42,6 @@ _LEVELS: tuple[Axes, ...] = (
     frozenset({"size"}),
     frozenset[Literal["batch", "size"]](),
 )
-_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights")
 
 
 def export(
@@ -48,6 +56,8 @@ def export(
     dynamic: bool = True,
     weights: Weights = "sparse",
     call: Call | None = None,
+    quantize: Quantize | None = None,
+    calibrate: Problem | Iterable[Any] | None = None,
 ) -> Path:
     """Writes ``model`` to ``path`` for ONNX Runtime, OpenVINO, ExecuTorch or torch itself.
 
@@ -73,6 +83,9 @@ def export(
         weights: How ONNX stores weights with zeros, where that is smaller: ``sparse`` as gaps and values that the engine
             rebuilds when it loads the file, exactly; ``sparse_float16`` with the values rounded, which is not exact and
             checked to 1e-2 only; ``dense`` as they are. The other formats know dense weights alone.
+        quantize: ``int8`` rounds weights and activations of an ONNX file to bytes, by ONNX Runtime's tool: 4 times smaller, not
+            exact. Zeros stay zeros. Each task may be off by a quarter of its largest value; by how much it is, the metadata say.
+        calibrate: What ranges are measured on, needed to quantise: a problem, for its training batches, or inputs. 16 at most.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Returns:
@@ -91,8 +104,10 @@ def export(
         raise ValueError(
             f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
         )
+    check_quantize(quantize, calibrate, kind, weights)
     made = network(model, example, tasks, call)
-    metadata = _plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
+    batches = None if calibrate is None else calibration(made, calibrate)
+    metadata = plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}
     with folder_aside(path) as folder:
@@ -100,9 +115,10 @@ def export(
             aside = folder / str(number) / path.name
             aside.parent.mkdir()
             try:
-                _attempt(kind, made, given, axes, aside, metadata | ({"fixed": fixed} if fixed else {}))
+                told = metadata | ({"fixed": fixed} if fixed else {})
+                _attempt(kind, made, given, axes, aside, told, batches)
             except ValueError as why:
-                if not axes:
+                if not axes or isinstance(why, LossyError):
                     raise
                 fixed[" and ".join(sorted(axes))] = _reason(why)
             else:
@@ -138,32 +154,36 @@ def _attempt(
     axes: Axes,
     aside: Path,
     metadata: dict[str, Any],
+    batches: list[Tensors] | None,
 ) -> None:
-    """One file with ``axes`` free, written and checked.
+    """One file with ``axes`` free, written and checked, and then quantised where there are ``batches``.
 
     Raises:
         ValueError: If it cannot be had so.
     """
     if not axes:
-        _same_sizes(given, metadata)
+        check_sizes(given, metadata)
     traced = trace(made, axes, given if kind == "executorch" else None)
-    facts = _facts(traced)
+    said = facts(traced)
     if kind == "executorch":
-        for name, sizes in zip(facts["inputs"], zip(*given, strict=True), strict=True):
-            facts["inputs"][name]["largest"] = [
+        for name, sizes in zip(said["inputs"], zip(*given, strict=True), strict=True):
+            said["inputs"][name]["largest"] = [
                 max(size) for size in zip(*(x.shape for x in sizes), strict=True)
             ]
-    text = json.dumps(metadata | facts)
+    text = json.dumps(metadata | said)
     try:
-        stored = {"weights": metadata["weights"]} if kind == "onnx" else {}
+        stored = {"weights": metadata["weights"] if batches is None else "dense"} if kind == "onnx" else {}
         _WRITERS[kind].write(traced, aside, text, **stored)
         seal(aside)
         tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
         engine = load_engine(aside)
         for tensors in given:
             check(made, engine, tensors, tolerance)
-        for tensors in () if kind == "executorch" else other_sizes(traced):
+        others = [] if kind == "executorch" else list(other_sizes(traced))
+        for tensors in others:
             check(made, engine, tensors, tolerance)
+        if batches is not None:
+            quantise(aside, made, batches, [*given, *others], metadata | said)
     except (OSError, ValueError):
         raise
     except Exception as error:  # every engine raises its own kinds
@@ -171,21 +191,6 @@ def _attempt(
             f"export: {kind} does not take the model ({type(error).__name__}: {_line(error)}); no file was written. "
             "Replace the operation it names, or try another format."
         ) from error
-
-
-def _facts(traced: Traced) -> dict[str, Any]:
-    made = traced.network
-    shapes = zip(made.inputs.items(), traced.shapes.values(), made.example, strict=True)
-    predictions = made.predict(made.example)
-    return {
-        "version": 1,
-        "tasks": {task: {"channels": p.shape[1] if p.ndim > 1 else 1} for task, p in predictions.items()},
-        "inputs": {
-            name: {"task": task, "shape": shape, "example": list(x.shape)}
-            for (name, task), shape, x in shapes
-        },
-        "dynamic": sorted(traced.symbols),
-    }
 
 
 def _format(path: Path, given: Format | None) -> Format:
@@ -198,29 +203,6 @@ def _format(path: Path, given: Format | None) -> Format:
         suffix = next(s for s, k in _SUFFIXES.items() if k == kind)
         raise ValueError(f"export: path is {path.name!r}; let it end in {suffix} for the format {kind!r}.")
     return kind
-
-
-def _plain(about: Mapping[str, Any]) -> dict[str, Any]:
-    taken = sorted(set(about) & set(_OWN))
-    if taken:
-        raise ValueError(f"export: about has {taken}, which export writes itself; choose other names.")
-    try:
-        return json.loads(json.dumps(dict(about)))
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"export: about must hold plain values such as numbers, text and lists ({error})."
-        ) from error
-
-
-def _same_sizes(given: list[tuple[Tensor, ...]], metadata: dict[str, Any]) -> None:
-    expected = [x.shape for x in given[0]]
-    for index, tensors in enumerate(given[1:]):
-        if [x.shape for x in tensors] != expected:
-            why = "; ".join(metadata.get("fixed", {}).values()) or "dynamic is False"
-            raise ValueError(
-                f"export: inputs[{index}] is {[list(x.shape) for x in tensors]}, but the file can be had only for the "
-                f"example's {[list(shape) for shape in expected]}: {why}"
-            )
 
 
 def _reason(error: ValueError) -> str:

@@ -49,10 +49,11 @@ def _compacted(record: Any) -> Iterator[tuple[str, str]]:
 def _exported(record: Any) -> Iterator[tuple[str, str]]:
     for name, made in record.items():
         tasks = f", {listing(made['tasks'])} alone" if made["tasks"] else ""
-        yield (
-            "Exported",
-            f"{name} for {made['format']}, {made['bytes'] / 1e6:.2f} MB{tasks}; it predicts what the network does",
-        )
+        said = "it predicts what the network does"
+        if errors := made.get("errors"):
+            off = listing([f"{task} {percent(error)}" for task, error in errors.items()])
+            said = f"in int8, off by at most {off} of the largest value"
+        yield "Exported", f"{name} for {made['format']}, {made['bytes'] / 1e6:.2f} MB{tasks}; {said}"
 
 
 def _timed(record: Any) -> Iterator[tuple[str, str]]:
