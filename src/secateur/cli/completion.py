@@ -76,6 +76,7 @@ def _values() -> dict[str, list[str]]:
         "--format": ["onnx", "openvino", "executorch", "pt2"],
         "--engines": ["torch", "onnxruntime", "openvino", "executorch"],
         "--quantize": ["int8"],
+        "--engine": ["sparse"],
         "--device": ["cpu", "cuda", "auto"],
         "--split": ["val", "test"],
     }
