@@ -187,6 +187,8 @@ def test_every_data_set_of_files_is_known_to_the_doctor() -> None:
         "TooFewError",
         "dense_data",
         "legend",
+        "picture_kind",
+        "picture_of",
         "squared_errors",
     }
     assert set(secateur.data.__all__) - made_with == set(FRAMES)

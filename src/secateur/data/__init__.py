@@ -15,7 +15,7 @@ from secateur.data.domains.domains import domains, domains_frames
 from secateur.data.hf_images import hf_images, hf_images_frames
 from secateur.data.making import Loading
 from secateur.data.nyuv2.nyuv2 import nyuv2, nyuv2_frames
-from secateur.data.pictures import PICTURES, legend, picture_kind, picture_of
+from secateur.data.pictures import legend, picture_kind, picture_of
 from secateur.data.rooms.rooms import rooms, rooms_frames
 from secateur.data.splitting import TooFewError
 from secateur.data.taskonomy import taskonomy, taskonomy_frames
@@ -36,7 +36,6 @@ arguments of the function of that name that decide what is read."""
 
 __all__ = [
     "FRAMES",
-    "PICTURES",
     "Data",
     "Loading",
     "Sample",
