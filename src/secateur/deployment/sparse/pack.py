@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.deployment.engines import UnreadableError, check_seal, is_sealed, need, quiet, seal, unseal
-from secateur.deployment.sparse.check import check_rebuilt
+from secateur.deployment.sparse.check import check_loads, check_rebuilt
 from secateur.deployment.sparse.rewrite import OPSET, Rebuilt, Weights, graphs, rewrite
 from secateur.storage import folder_aside, short, write_aside
 
@@ -48,16 +48,27 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     Raises:
         FileNotFoundError: If there is no such file.
         EngineMissingError: If onnx or onnxruntime is not installed; it says what to install.
-        ValueError: If the file is no ONNX, is of an opset before 11, or would not become smaller; nothing is written.
+        ValueError: If the file is no ONNX, is of an opset before 11, lacks weights, or would not become smaller, or an argument is
+            unusable; nothing is written.
         OSError: If ``out`` cannot be written.
     """
     path = Path(path)
     out = path.with_name(f"{path.stem}.sparse{path.suffix}") if out is None else Path(out)
+    if weights not in ("sparse", "sparse_float16"):
+        raise ValueError(f"pack: weights is {weights!r}; give 'sparse' or 'sparse_float16'.")
+    if out.suffix != ".onnx" or out.is_dir():
+        raise ValueError(f"pack: out is {str(out)!r}; give a file that ends in .onnx.")
     need("onnx", "onnx", "onnx_ir", "onnxruntime")
     model, sealed = _read(path)
     before = sum(file.stat().st_size for file in {path, *_beside(model)})
     found = rewrite(model, weights)
     if not found:
+        given = {value.name for value in model.graph.inputs}
+        if both := [name for name in model.graph.initializers if name in given]:
+            raise ValueError(
+                f"pack: {path} lists its weights ({', '.join(both[:3])}) as inputs too, so that a caller may replace them, and those stay "
+                "as they are; take them out of the graph's inputs first, or export with keep_initializers_as_inputs=False."
+            )
         raise ValueError(
             f"pack: {path} has no weight that takes less room as gaps and values (float32 gains from 20 % zeros on); prune the "
             "network first, or leave the file as it is."
@@ -66,7 +77,8 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
         written = folder / out.name
         with quiet():
             _write(model, written)
-        check_rebuilt(_read(path)[0], written, found)
+        check_rebuilt(_read(path)[0], written)
+        check_loads(path, written)
         if sealed:
             seal(written)
         after = sum(file.stat().st_size for file in folder.iterdir())
@@ -95,7 +107,10 @@ def _read(path: Path) -> tuple[Any, bool]:
             _check_beside(model, path.parent)
             passes.LiftConstantsToInitializersPass(lift_all_constants=False)(model)
     except Exception as error:  # protobuf and onnx_ir raise of every kind
-        raise UnreadableError(f"pack: {path} is no ONNX file ({short(error)}); export it again.") from error
+        raise UnreadableError(
+            f"pack: {path} is no ONNX file that can be read ({short(_first(error))}); export it again."
+        ) from error
+    _check_defined(model, path)
     if not model.graph.outputs:
         raise UnreadableError(f"pack: {path} is no ONNX file, or one without outputs; export it again.")
     opset = model.opset_imports.get("", model.opset_imports.get("ai.onnx", 1))
@@ -119,10 +134,37 @@ def _beside(model: Any) -> set[Path]:
 
 
 def _check_beside(model: Any, folder: Path) -> None:
-    """Raises ValueError if a weight lies elsewhere than in or below ``folder``: a file may not make us read any other."""
+    """Raises ValueError if a weight lies elsewhere than in or below ``folder``, as a file may not make us read any other, or is not there."""
     for path in _beside(model):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise ValueError(f"it keeps weights in {path}, outside its folder")
+        if not path.is_file():
+            raise ValueError(f"it keeps weights in {path}, which is missing")
+    for tensor in _tensors(model):
+        if hasattr(tensor, "location"):
+            ends, there = (tensor.offset or 0) + tensor.nbytes, Path(tensor.path).stat().st_size
+            if ends > there:
+                raise ValueError(f"{tensor.path} has {there} bytes, and {tensor.name} ends at {ends}")
+
+
+def _check_defined(model: Any, path: Path) -> None:
+    """Raises ValueError if something reads a value that nothing gives, as where onnx_ir leaves out a ``sparse_initializer``."""
+    for node in model.graph.all_nodes():
+        for value in node.inputs:
+            if value is not None and not (
+                value.producer() or value.is_graph_input() or value.is_initializer()
+            ):
+                raise UnreadableError(
+                    f"pack: {path} has no weight {value.name!r} that can be read: it is a sparse_initializer, or missing; write it dense "
+                    "(numpy_helper.from_array) first."
+                )
+
+
+def _first(error: BaseException) -> BaseException:
+    """What an error began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _write(model: Any, path: Path) -> None:

@@ -23,6 +23,9 @@ _KINDS = (
     "UINT8",
 )  # of which weights are, quantised ones too
 _LARGEST_FLOAT16 = 65504.0
+_PARTS = (
+    "gaps", "values", "steps", "axis", "positions", "elements", "zeros", "rounded", "flat", "shape", "rebuilt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
         return []
     (ir,) = need("onnx", "onnx_ir")
     found: list[Rebuilt] = []
+    taken = _names(model)
     for graph in graphs(model):
         given = {id(value) for value in graph.inputs}  # may be replaced by the caller: no constants
         for value in list(graph.initializers.values()):
@@ -69,7 +73,7 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
                 continue
             half = weights == "sparse_float16" and _fits_float16(weight)
             if room(weight, 2 if half else None) + _WORTH < weight.nbytes:
-                found.append(_rebuild(ir, graph, value, weight, half))
+                found.append(_rebuild(ir, graph, value, weight, half, taken))
     return found
 
 
@@ -84,6 +88,26 @@ def graphs(model: Any) -> Iterator[Any]:
                 yield from attribute.value
 
 
+def _names(model: Any) -> set[str]:
+    """What every value and node of the file is called, branches included: a branch sees the names around it."""
+    found: set[str] = set()
+    for graph in graphs(model):
+        found.update(graph.initializers, (value.name for value in graph.inputs))
+        for node in graph:
+            found.update(name for name in (node.name, *(value.name for value in node.outputs)) if name)
+    return found
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """``name``, or it and a number, such that nothing in the file is called so, or so and a part after a dot."""
+    number, made = 0, name
+    while any(f"{made}.{part}" in taken for part in _PARTS):
+        number += 1
+        made = f"{name}.{number}"
+    taken.update(f"{made}.{part}" for part in _PARTS)
+    return made
+
+
 def _array(tensor: Any) -> Array | None:
     return tensor.numpy() if tensor.dtype.name in _KINDS and tensor.size else None
 
@@ -95,23 +119,24 @@ def _fits_float16(weight: Array) -> bool:
     return not finite.size or float(np.abs(finite).max()) <= _LARGEST_FLOAT16
 
 
-def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool) -> Rebuilt:
+def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool, taken: set[str]) -> Rebuilt:
     """Five operators and their constants in the place of one initializer."""
     name, dtype = value.name, value.const_value.dtype
+    own = _free(name, taken)
     gaps, values = encode(weight)
     values = values.astype(np.float16) + np.float16(0) if half else values  # what rounds to -0 becomes 0
     nodes: list[Any] = []
 
     def constant(part: str, tensor: Any) -> Any:
         made = ir.Value(
-            name=f"{name}.{part}", type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
+            name=f"{own}.{part}", type=ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
         )
         graph.initializers[made.name] = made
         return made
 
     def apply(operator: str, part: str, *inputs: Any, **attributes: Any) -> Any:
-        nodes.append(ir.node(operator, inputs, attributes, name=f"{name}.{part}"))
-        nodes[-1].outputs[0].name = f"{name}.{part}"
+        nodes.append(ir.node(operator, inputs, attributes, name=f"{own}.{part}"))
+        nodes[-1].outputs[0].name = f"{own}.{part}"
         return nodes[-1].outputs[0]
 
     gap = constant("gaps", ir.tensor(gaps))
