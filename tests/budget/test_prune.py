@@ -120,7 +120,7 @@ def test_a_floor_that_breaks_is_taken_back_and_said() -> None:
     ("options", "said"),
     [
         ({"steps": -1}, "steps is -1"),
-        ({"rounds": 0}, "rounds 0"),
+        ({"rounds": 0}, "rounds is 0"),
         ({"floors": {"smell": 0.1}}, "smell"),
         ({"batches": 0}, "batches is 0"),
     ],

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from secateur.deployment.bench import EngineName
 
@@ -16,7 +16,10 @@ NEAR = 0.05  # by which measured time may exceed what was asked: the spread of a
 _WORDS = {"megabytes": "mb", "milliseconds": "ms", "parameters": "params"}
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NAMES = "|".join((*KINDS, *_WORDS))
-_LIMIT = re.compile(rf"([0-9.]+(?:e[+-]?[0-9]+)?)\s*([kmg]?)\s*(%|x)?\s*(?:of\s+)?({_NAMES})", re.IGNORECASE)
+_LIMIT = re.compile(
+    rf"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*([kmg]?)\s*(%|x)?\s*(?:of\s+)?({_NAMES})",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,13 @@ class Budget:
     Args:
         ms: Milliseconds of a forward pass in ``engine``, batch and size as the example's; ``"0.5x"`` is half of the dense time.
         mb: Megabytes (10^6 bytes) of the exported file; ``"0.5x"`` a share.
-        macs: Multiply-accumulates of the example; below 1, or as ``"0.5x"``, a share of the dense ones.
+        macs: Multiply-accumulates of the example; up to 1, or as ``"0.5x"``, a share of the dense ones.
         params: Parameters; a share in the same way.
         engine: In which time is measured: ``onnxruntime``, ``openvino``, ``torch`` or ``executorch``.
         threads: Of a forward pass.
 
     Raises:
-        ValueError: If no limit is given, or one is not positive, or a share is above 1.
+        ValueError: If no limit is given, or one is not positive, a share is above 1, or there is no such engine.
     """
 
     ms: float | str | None = None
@@ -57,8 +60,12 @@ class Budget:
             raise ValueError(
                 f"Budget: no limit is given; give one of {', '.join(KINDS)}, such as Budget(ms=30) or Budget(macs=0.5)."
             )
-        if self.threads < 1:
-            raise ValueError(f"Budget: threads is {self.threads}; give at least 1.")
+        if not isinstance(self.threads, int) or self.threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError(f"Budget: threads is {self.threads!r}; give a whole number of at least 1.")
+        if self.engine not in get_args(EngineName):
+            raise ValueError(
+                f"Budget: there is no engine {self.engine!r}; give one of {', '.join(get_args(EngineName))}."
+            )
         object.__setattr__(self, "limits", limits)
         object.__setattr__(self, "shares", shares)
 
@@ -110,12 +117,14 @@ def over(limits: Mapping[Kind, float], costs: Mapping[Kind, float]) -> dict[Kind
 def _value(kind: Kind, given: float | str) -> tuple[float, bool]:
     text = given.strip().lower() if isinstance(given, str) else None
     relative = text is not None and text.endswith(("x", "%"))
+    if isinstance(given, bool):
+        raise ValueError(f"Budget: {kind} is {given}; give a number, or a share such as '0.5x'.")
     try:
         value = float(given if text is None else text.rstrip("x%"))
     except (TypeError, ValueError):
         raise ValueError(f"Budget: {kind} is {given!r}; give a number, or a share such as '0.5x'.") from None
     value = value / 100 if text is not None and text.endswith("%") else value
-    relative = relative or (kind in ("macs", "params") and value < 1)
+    relative = relative or (kind in ("macs", "params") and value <= 1)
     if not math.isfinite(value) or value <= 0 or (relative and value > 1):
         raise ValueError(
             f"Budget: {kind} is {given!r}; give a positive number{', a share at most 1' if relative else ''}."

@@ -7,8 +7,9 @@ from typing import TypedDict, Unpack
 
 from torch import nn
 
+from secateur.budget.checks import check
 from secateur.budget.limits import Budget
-from secateur.budget.rounds import Rounds, check
+from secateur.budget.rounds import Rounds
 from secateur.budget.worth import Score
 from secateur.problem import Input, Problem
 from secateur.training import MakeOptimizer
@@ -82,6 +83,6 @@ def prune_family(problem: Problem, budgets: Sequence[Budget], **options: Unpack[
     Raises:
         BudgetError: As :func:`prune`; also where a budget is looser than the one before it.
     """
-    check(problem, budgets, options.get("floors"), options.get("steps", 2000), options.get("rounds", 4))
+    check(problem, budgets, options)
     run = Rounds(problem, budgets[0], **options)
     return [run.to(budget) for budget in budgets]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from secateur.budget.checks import check_reference
 from secateur.budget.choose import OutOfReachError, choose
 from secateur.budget.costs import Costs, has_table
 from secateur.budget.latency import Latency
@@ -23,31 +24,12 @@ from secateur.deployment.bench import LayerEngine
 from secateur.measures import evaluate
 from secateur.methods import KeepZeros
 from secateur.problem import Input, Problem, example, one
-from secateur.pruning import check_done
 from secateur.shrinking import compact, problem_groups
-from secateur.training import MakeOptimizer, check_allowed, fit, shares_lost
+from secateur.training import MakeOptimizer, fit, shares_lost
 from secateur.weighting import Weighting
 
 _CORRECTIONS, _AGAIN = 8, 3  # of a predicted cost; times that a round which broke a floor is chosen anew
 _LAST = 0.5  # share of the steps that a network is trained for once it is small
-
-
-def check(
-    problem: Problem, budgets: Sequence[Budget], floors: Mapping[str, float] | None, steps: int, rounds: int
-) -> None:
-    """Raises ValueError for what can be refused before anything is measured."""
-    check_done(problem.model, "prune")
-    if not budgets:
-        raise ValueError("prune: budgets is empty; give at least one.")
-    if steps < 0 or rounds < 1:
-        raise ValueError(
-            f"prune: steps is {steps} and rounds {rounds}; give steps of 0 or more and rounds of at least 1."
-        )
-    for first, second in pairwise(budgets):
-        if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):
-            raise ValueError(f"prune: budgets limit {first} and {second}; limit the same in one run.")
-    if floors is not None:
-        check_allowed(problem, floors)
 
 
 class Rounds:
@@ -93,6 +75,7 @@ class Rounds:
             self.problem.model, self.example, self.groups, budget, self.dense, latency, problem.call
         )
         self.reference = None if floors is None else evaluate(problem, "val")
+        check_reference(problem, self.reference, floors or {})
         self.weight = dict.fromkeys(problem.tasks, 1.0)
 
     def to(self, budget: Budget) -> nn.Module:
@@ -218,9 +201,9 @@ class Rounds:
         if self.reference is None:
             return {}
         found = {task: metrics for task, metrics in evaluate(problem, "val").items() if metrics}
-        return {
-            task: lost for task, lost in shares_lost(found, self.reference, problem).items() if lost == lost
-        }
+        lost = shares_lost(found, self.reference, problem)
+        broken = {task: math.inf for task in self.floors or {} if math.isnan(lost.get(task, math.nan))}
+        return {task: share for task, share in lost.items() if not math.isnan(share)} | broken
 
     def _broken(self, broken: Mapping[str, float], stage: Mapping[Kind, float]) -> str:
         floors = self.floors or {}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from secateur.problem import Problem
-from secateur.pruning import Groups, losses
+from secateur.pruning import Groups, check_slopes, losses
 
 Score = Literal["taylor", "magnitude", "random"]
 
@@ -31,7 +31,7 @@ def task_worth(
         seed: Of ``"random"``.
 
     Raises:
-        ValueError: If a task has no label in these batches, or ``batches`` is below 1.
+        ValueError: If a task has no label in these batches, gives scores that are not finite or all zero, or ``batches`` is below 1.
     """
     parameters = dict(problem.model.named_parameters())
     weights = {name: parameters[name] for name in groups.axis}
@@ -60,6 +60,19 @@ def task_worth(
     if missing:
         raise ValueError(
             f"prune: {', '.join(map(repr, missing))} has no label in {batches} training batches; give more batches."
+        )
+    for task, found in total.items():
+        if not bool(found.isfinite().all()):
+            raise ValueError(
+                f"prune: the gradient of task {task!r} is not finite, so nothing can be scored by it; look at its loss (a square root or "
+                "logarithm of 0?), or give score='magnitude'."
+            )
+    if not all(bool(found.any()) for found in total.values()):
+        check_slopes(problem, batches)  # a task may well reach no group; one that moves nothing is a mistake
+    if not any(bool(found.any()) for found in total.values()):
+        raise ValueError(
+            f"prune: no channel is worth anything to any task in {batches} training batches, as where the heads are zero; train the "
+            "network first, or give score='magnitude'."
         )
     return {task: (total[task] / looked[task]).sqrt() / (level[task] / looked[task] or 1.0) for task in total}
 

@@ -167,12 +167,13 @@ def check_allowed(problem: Problem, floors: Mapping[str, float]) -> None:
             f"floors names {unknown or 'no task'}; the problem's tasks are {sorted(problem.tasks)}."
         )
     for task, share in floors.items():
-        if not 0.0 <= share < 1.0:
+        if isinstance(share, str) or not 0.0 <= share < 1.0:
             raise ValueError(
-                f"floors[{task!r}] is {share}; it is a share of the metrics and lies in [0, 1): 0.02 is 2 %."
+                f"floors[{task!r}] is {share!r}; it is a share of the metrics and lies in [0, 1): 0.02 is 2 %."
             )
         if not problem.tasks[task].metrics:
             raise ValueError(f"floors names {task!r}, which has no metric; give its Task one.")
+    higher_is_better({task: problem.tasks[task] for task in floors})
     if problem.val is None:
         raise ValueError(
             "floors are checked on validation data, and the problem has none; give Problem(..., val=...)."
