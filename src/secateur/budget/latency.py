@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from secateur.budget.layers import Layer
 from secateur.deployment.bench import LayerEngine, Single, layer_ms, machine, versions
-from secateur.storage import write_text
+from secateur.storage import short, write_text
 
 _PARTS = (1.0, 0.5, 0.125)  # of input and output channels: nine points for four numbers
 _STEPS = (16, 8, 4, 2)
@@ -93,8 +95,15 @@ class Latency:
 
     def _keep(self) -> None:
         if self._fresh:
-            write_text(self.file, json.dumps(self._known))
             self._fresh = False
+            try:
+                write_text(self.file, json.dumps(self._known))
+            except OSError as error:  # what was measured is known all the same
+                warnings.warn(
+                    f"the table of latency cannot be kept ({short(error)}) and is measured anew next time; set XDG_CACHE_HOME to a "
+                    "folder that can be written.",
+                    stacklevel=2,
+                )
 
 
 def _nonnegative(rows: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]) -> list[float]:
@@ -116,6 +125,13 @@ def _read(file: Path) -> dict[str, list[float]]:
     """What is kept; a file that is damaged is measured anew."""
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
-        return {str(key): [float(number) for number in value] for key, value in held.items()}
+        found = {str(key): [float(number) for number in value] for key, value in held.items()}
+        return {key: value for key, value in found.items() if _sound(key, value)}
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return {}
+
+
+def _sound(key: str, value: list[float]) -> bool:
+    if key == "step":
+        return len(value) == 1 and value[0] in (1, *_STEPS)
+    return len(value) == 4 and any(value) and all(math.isfinite(number) and number >= 0 for number in value)
