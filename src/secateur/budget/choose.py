@@ -64,8 +64,12 @@ def choose(
         order = rate.argsort(stable=True)[: int(useful.sum())]
         sweep = max(_SWEEP * now[kind], 0.25 * over)
         taken = int((saving[order].cumsum(0) < min(sweep, over)).sum()) + 1
+        last = order[:taken]
+        enough = order[saving[order] >= over]  # each of these alone would do
+        if len(enough) and float(value[last].sum()) > float(value[enough].min()):
+            last = enough[value[enough].argmin()]
         going = torch.zeros(count, dtype=torch.bool)
-        going[order[:taken]] = True
+        going[last] = True
         alive &= ~(going[unit] & mortal)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import get_args
 
@@ -15,12 +16,15 @@ from secateur.deployment.bench import LayerEngine
 from secateur.problem import Call, Input
 from secateur.pruning import Groups
 
+_LEAST = 1e-12
+
 
 class Costs:
     """Predicted costs of one network under the kinds that a budget limits.
 
     A cost is a sum over the layers, ``a + b·inputs + c·outputs + d·inputs·outputs``, times a factor that makes it that of the dense
-    network, as measured: what is not a convolution or matrix (resizing, activations) is taken to shrink alike.
+    network, as measured: what is not a convolution or matrix (resizing, activations) is taken to shrink alike, until a smaller network
+    is measured (:meth:`correct`).
 
     Args:
         model: Dense, plain.
@@ -45,10 +49,11 @@ class Costs:
         self.layers = layers_of(model, example, call)
         self.widths = Widths(self.layers, groups)
         self.step = latency.step() if latency is not None and "ms" in budget.kinds else 1
-        weights = {layer.weight: model.get_parameter(layer.weight).numel() for layer in self.layers}
+        places = Counter(layer.weight for layer in self.layers)  # of tied weights more than one
+        sizes = [model.get_parameter(one.weight).numel() / places[one.weight] for one in self.layers]
         bilinear = {
             "macs": _products(self.layers, [layer.macs for layer in self.layers]),
-            "params": _products(self.layers, [float(weights[layer.weight]) for layer in self.layers]),
+            "params": _products(self.layers, sizes),
         }
         self._terms: dict[Kind, Tensor] = {}
         for kind in budget.kinds:
@@ -58,7 +63,9 @@ class Costs:
                 self._terms[kind] = bilinear["macs" if kind == "macs" else "params"]
         everything = torch.ones(groups.count, dtype=torch.bool)
         self.factor: dict[Kind, float] = dict.fromkeys(budget.kinds, 1.0)
-        for kind, cost in self(everything).items():
+        self.offset: dict[Kind, float] = dict.fromkeys(budget.kinds, 0.0)
+        self.dense, self._whole = dense, self(everything)
+        for kind, cost in self._whole.items():
             self.factor[kind] = dense[kind] / cost
 
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
@@ -66,7 +73,21 @@ class Costs:
         inputs, outputs = self.widths(alive)
         parts = torch.stack([torch.ones_like(inputs), inputs, outputs, inputs * outputs], 1)
         parts *= ((inputs > 0) & (outputs > 0))[:, None]
-        return {kind: float((terms * parts).sum()) * self.factor[kind] for kind, terms in self._terms.items()}
+        return {
+            kind: float((terms * parts).sum()) * self.factor[kind] + self.offset[kind]
+            for kind, terms in self._terms.items()
+        }
+
+    def correct(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
+        """Learns what ``alive``, (count,) bool, cost as measured: a line through it and the dense network; through it and 0 if that falls."""
+        predicted = self(alive)
+        for kind, cost in found.items():
+            raw = (predicted[kind] - self.offset[kind]) / self.factor[kind]
+            less = self._whole[kind] - raw
+            slope = (self.dense[kind] - cost) / less if less > _LEAST * self._whole[kind] else 0.0
+            if slope <= 0 or slope * raw > cost:
+                slope = cost / max(raw, _LEAST)
+            self.factor[kind], self.offset[kind] = slope, cost - slope * raw
 
     def savings(self, alive: Tensor, kind: Kind) -> Tensor:
         """What the death of each group saves of one cost, (count,), at the present widths."""

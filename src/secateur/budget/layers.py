@@ -20,7 +20,7 @@ class Layer:
     """A convolution or linear layer as it is called.
 
     Args:
-        weight: Name of its weight.
+        weight: Name of its weight, the first where it is tied; several layers may have one.
         inputs: Input channels (of all groups).
         outputs: Output channels.
         groups: Of a convolution.
@@ -42,17 +42,20 @@ class Layer:
 
 @torch.no_grad()
 def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> list[Layer]:
-    """Every convolution and linear layer that a forward pass of ``example`` runs, in its order; the model stays as it was."""
+    """Every convolution and linear layer that a forward pass of ``example`` runs, in its order; the model stays as it was.
+
+    Those that are called by their weight (attention's projections, ``linear(x, self.qkv.weight)``) come last.
+    """
     names = {module: name for name, module in model.named_modules()}
     seen: dict[nn.Module, list[tuple[int, ...]]] = {}
 
-    def look(module: nn.Module, given: tuple[Any, ...]) -> None:
-        x = cast(Tensor, given[0])
+    def look(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        x = cast(Tensor, given[0] if given else named["input"])
         shape = (x.shape[0], *x.shape[2:]) if isinstance(module, _ConvNd) else (x.numel() // x.shape[-1],)
         seen.setdefault(module, []).append(tuple(map(int, shape)))
 
     hooked = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
-    handles = [module.register_forward_pre_hook(look) for module in hooked]
+    handles = [module.register_forward_pre_hook(look, with_kwargs=True) for module in hooked]
     modes = {module: module.training for module in model.modules()}
     try:
         with preserved_rng():
@@ -63,12 +66,40 @@ def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> lis
         for module, training in modes.items():
             module.training = training
     macs = count_macs(called(model, call), example)
-    return [_layer(module, names[module], calls, macs) for module, calls in seen.items()]
+    first = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = [_layer(module, names[module], first, calls, macs) for module, calls in seen.items()]
+    there = {id(module.weight) for module in seen}
+    return found + [
+        _by_weight(name, parameter, count)
+        for name, parameter in model.named_parameters()
+        if id(parameter) not in there and (count := _counted(macs, name))
+    ]
 
 
-def _layer(module: nn.Module, name: str, calls: Sequence[tuple[int, ...]], macs: Mapping[str, int]) -> Layer:
-    weight = f"{name}.weight" if name else "weight"
-    count = next((float(n) for key, n in macs.items() if key == weight or key.endswith(f".{weight}")), 0.0)
+def _counted(macs: Mapping[str, int], weight: str) -> float:
+    """Of ``weight``, whose name may stand behind that of the model in a ``call``: the shortest that ends so."""
+    ends = [key for key in macs if key == weight or key.endswith(f".{weight}")]
+    return float(macs[min(ends, key=len)]) if ends else 0.0
+
+
+def _by_weight(name: str, weight: Tensor, macs: float) -> Layer:
+    """A layer that no module runs; of a convolution only the number of its places is known, so its stride is taken as 1."""
+    rows, kernel = max(1, round(macs / weight.numel())), tuple(weight.shape[2:])
+    ones = (1,) * len(kernel)
+    settings = {"kernel": kernel, "stride": ones, "padding": tuple(k // 2 for k in kernel), "dilation": ones}
+    call = (1, rows, *ones[1:]) if kernel else (rows,)
+    return Layer(name, weight.shape[1], weight.shape[0], 1, macs, (call,), settings if kernel else {})
+
+
+def _layer(
+    module: Any,
+    name: str,
+    first: Mapping[int, str],
+    calls: Sequence[tuple[int, ...]],
+    macs: Mapping[str, int],
+) -> Layer:
+    count = _counted(macs, f"{name}.weight" if name else "weight")
+    weight = first[id(module.weight)]
     if isinstance(module, _ConvNd):
         padding = (
             module.padding

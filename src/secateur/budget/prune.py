@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, Unpack
 
 from torch import nn
 
 from secateur.budget.checks import check
 from secateur.budget.limits import Budget
+from secateur.budget.record import BudgetError
 from secateur.budget.rounds import Rounds
 from secateur.budget.worth import Score
 from secateur.problem import Input, Problem
@@ -81,8 +82,23 @@ def prune_family(problem: Problem, budgets: Sequence[Budget], **options: Unpack[
         options: See :class:`Options`.
 
     Raises:
-        BudgetError: As :func:`prune`; also where a budget is looser than the one before it.
+        BudgetError: As :func:`prune`; its ``networks`` are those that were finished before.
+        ValueError: As :func:`prune`; also where a budget is looser than the one before it.
     """
+    found: list[nn.Module] = []
+    try:
+        for small in networks(problem, budgets, **options):
+            found.append(small)
+    except BudgetError as error:
+        error.networks = found
+        raise
+    return found
+
+
+def networks(problem: Problem, budgets: Sequence[Budget], **options: Unpack[Options]) -> Iterator[nn.Module]:
+    """As :func:`prune_family`, each as soon as it is finished."""
     check(problem, budgets, options)
     run = Rounds(problem, budgets[0], **options)
-    return [run.to(budget) for budget in budgets]
+    run.check(budgets)
+    for budget in budgets:
+        yield run.to(budget)

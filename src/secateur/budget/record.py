@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,7 +14,12 @@ _RECORD = "_secateur_budget"
 
 
 class BudgetError(ValueError):
-    """A budget that could not be met; says how near it came and what stood in the way."""
+    """A budget that could not be met; says how near it came and what stood in the way.
+
+    ``networks`` are those of looser budgets that :func:`secateur.budget.prune_family` had finished before.
+    """
+
+    networks: Sequence[nn.Module] = ()
 
 
 @dataclass

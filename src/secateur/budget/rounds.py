@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -67,7 +68,8 @@ class Rounds:
         self.weighting = weighting
         self.example = one(example(problem)) if on is None else on
         self.groups = problem_groups(self.problem)
-        self.alive = torch.ones(self.groups.count, dtype=torch.bool)
+        weights = dict(self.problem.model.named_parameters())
+        self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
         self.dense = measured(problem.model, self.example, budget, problem.call)
         table = "ms" in budget.kinds and has_table(budget.engine)
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
@@ -77,6 +79,15 @@ class Rounds:
         self.reference = None if floors is None else evaluate(problem, "val")
         check_reference(problem, self.reference, floors or {})
         self.weight = dict.fromkeys(problem.tasks, 1.0)
+
+    def check(self, budgets: Sequence[Budget]) -> None:
+        """Raises before anything is trained: ValueError if a budget is looser than the one before, BudgetError if none can meet it."""
+        limits = [budget.absolute(self.dense) for budget in budgets]
+        for (first, above), (second, below) in pairwise(zip(budgets, limits, strict=True)):
+            if any(below[kind] > above[kind] for kind in below):
+                raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
+        for asked in limits:
+            self._chosen(torch.ones(self.groups.count, dtype=torch.float64), asked)
 
     def to(self, budget: Budget) -> nn.Module:
         """The network that keeps ``budget``; later ones go on from here.
@@ -150,6 +161,7 @@ class Rounds:
         state, alive = copy.deepcopy(self.problem.model.state_dict()), self.alive
         best: tuple[nn.Module, Tensor] | None = None
         found: dict[Kind, float] = {}
+        tried: list[Tensor] = []
         for number in range(_CORRECTIONS):
             self.problem.model.load_state_dict(state)
             self.alive = alive
@@ -165,8 +177,10 @@ class Rounds:
                     found[k] > limit * (1 - NEAR) for k, limit in limits.items()
                 ):
                     break
-            for kind in limits:
-                self.costs.factor[kind] *= found[kind] / predicted[kind]
+            if best is not None and any(torch.equal(self.alive, one) for one in tried):
+                break  # nothing is left to learn
+            tried.append(self.alive)
+            self.costs.correct(self.alive, found)
         if best is None:
             raise BudgetError(exceeded(limits, found))
         self.problem.model.load_state_dict(state)

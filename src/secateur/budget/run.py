@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from secateur.budget.limits import Budget
-from secateur.budget.prune import Options, prune_family
+from secateur.budget.prune import Options, networks
 from secateur.budget.record import record_of
 from secateur.problem import Input, Problem, example, one
 from secateur.runs import (
@@ -63,6 +63,8 @@ def prune_run(
         ValueError: If ``out`` holds something else, weights are of another network, or an argument is unusable.
     """
     folders = [out if len(budgets) == 1 else out / _named(budget) for budget in budgets]
+    if len(set(folders)) < len(folders):
+        raise ValueError(f"prune: two budgets are the same: {', '.join(map(str, budgets))}; leave one out.")
     for folder in folders:
         if folder.exists() and any(folder.iterdir()):
             raise ValueError(f"prune: {folder} exists and is not empty; choose another --out.")
@@ -79,8 +81,8 @@ def prune_run(
     began = time.perf_counter()
     dense = result(config, problem, data, 0.0, "") | {"dense": True}
     reference = dense | {"folder": str(source) if isinstance(source, Path) else "the network as it was"}
-    networks = prune_family(problem, budgets, **options)
-    for folder, budget, small in zip(folders, budgets, networks, strict=True):
+    made = networks(problem, budgets, **options)  # each is written before the next is begun
+    for folder, budget, small in zip(folders, budgets, made, strict=True):
         pruned = Problem(small, data.tasks, data.train, data.val, data.test)
         report = result(config, pruned, data, time.perf_counter() - began, command)
         report |= {

@@ -1,0 +1,130 @@
+"""What is predicted is what is measured, whatever the layers are; tables that are damaged or cannot be kept do not matter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from problems import two_heads
+from secateur import Budget, Problem, Task, prune
+from secateur.budget import BudgetError, latency, prune_family, record_of, rounds
+from secateur.budget.latency import Latency
+
+QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0, "repair": 0}
+
+
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(16, 2, 64, batch_first=True, dropout=0.0)
+        self.encoder, self.out = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False), nn.Linear(16, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.out(self.encoder(x).mean(1))}
+
+
+class Tied(nn.Module):
+    """Two convolutions with one weight, and groups that are coarse beside channels that are fine."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.one, self.two = (nn.Conv2d(i, 16, 3, padding=1) for i in (16, 16, 16))
+        self.two.weight = self.one.weight
+        self.norm, self.out = nn.GroupNorm(4, 16), nn.Conv2d(16, 1, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.out(self.two(self.one(self.first(x).relu()).relu()).relu())}
+
+
+class Coarse(Tied):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.out(self.one(self.norm(self.first(x)).relu()).relu())}
+
+
+@pytest.mark.parametrize(
+    ("made", "shape", "share"),
+    [(Encoder, (2, 5, 16), 0.7), (Tied, (2, 16, 4, 4), 0.5), (Coarse, (2, 16, 4, 4), 0.5)],
+)
+def test_multiply_accumulates_are_predicted_exactly(made: type[nn.Module], shape: Any, share: float) -> None:
+    torch.manual_seed(0)
+    xs = [torch.randn(shape) for _ in range(2)]
+    model = made()
+    problem = Problem(model, {"a": Task(mse_loss)}, [(x, {"a": model(x)["a"].detach() + 1}) for x in xs])
+    record = record_of(prune(problem, Budget(macs=share), **QUICK))
+    assert record is not None
+    assert record.predicted == record.first == record.costs
+    assert 0.9 * record.limits["macs"] < record.costs["macs"] <= record.limits["macs"]
+
+
+def test_channels_that_are_dead_already_are_known() -> None:
+    problem = two_heads()
+    with torch.no_grad():
+        problem.model.trunk[4].weight[:, :6] = 0
+    record = record_of(prune(problem, Budget(macs=0.5), **QUICK))
+    assert record is not None
+    assert record.predicted["macs"] == record.first["macs"]
+
+
+def test_what_cannot_be_had_is_said_before_anything_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError("it was trained")
+
+    monkeypatch.setattr(rounds, "fit", never)
+    long = {**QUICK, "steps": 8}
+    with pytest.raises(BudgetError, match="smallest network"):
+        prune(two_heads(), Budget(macs=10), **long)
+    with pytest.raises(BudgetError, match="smallest network"):
+        prune_family(two_heads(), [Budget(macs=0.5), Budget(macs=10)], **long)
+    with pytest.raises(ValueError, match=r"0.6x macs is looser than 0.3x macs"):
+        prune_family(two_heads(), [Budget(macs=0.3), Budget(macs=0.6)], **long)
+
+
+def test_networks_that_were_finished_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = rounds.compact
+    made: list[nn.Module] = []
+
+    def once(*given: Any, **named: Any) -> nn.Module:
+        if made:
+            raise BudgetError("the second cannot be had")
+        made.append(whole(*given, **named))
+        return made[0]
+
+    monkeypatch.setattr(rounds, "compact", once)
+    with pytest.raises(BudgetError) as caught:
+        prune_family(two_heads(), [Budget(macs=0.6), Budget(macs=0.4)], **QUICK)
+    assert list(caught.value.networks) == made
+
+
+@pytest.mark.parametrize(
+    "held", ["[]", '{"step": []}', '{"step": [5]}', '{"KEY": [1.0]}', '{"KEY": [NaN, 1, 1, 1]}']
+)
+def test_a_damaged_table_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+    monkeypatch.setattr(latency, "layer_ms", lambda single, *_: float(single.inputs * single.outputs))
+    layers = _layers()
+    fresh = Latency("onnxruntime", cache=tmp_path)
+    expected, step = fresh.coefficients(layers), fresh.step()
+    key = next(key for key in json.loads(fresh.file.read_text()) if key != "step")
+    fresh.file.write_text(held.replace('"KEY"', json.dumps(key)))
+    again = Latency("onnxruntime", cache=tmp_path)
+    assert torch.equal(again.coefficients(layers), expected)
+    assert again.step() == step
+
+
+def test_a_table_that_cannot_be_kept_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "layer_ms", lambda single, *_: float(single.inputs * single.outputs))
+    (tmp_path / "file").write_text("")
+    with pytest.warns(UserWarning, match="cannot be kept"):
+        found = Latency("onnxruntime", cache=tmp_path / "file").coefficients(_layers())
+    assert bool(found.any())
+
+
+def _layers() -> Any:
+    from secateur.budget.layers import layers_of
+
+    return layers_of(two_heads().model, torch.zeros(1, 3, 8, 8))
