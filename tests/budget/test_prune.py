@@ -31,10 +31,11 @@ def macs(model: nn.Module) -> int:
 )
 def test_the_rest_is_met_exactly_and_nearly(kind: str, count, steps: int) -> None:
     problem = two_heads()
-    before, dense = weights(problem), count(problem.model)
+    before, dense, state = weights(problem), count(problem.model), torch.get_rng_state()
     small = prune(problem, Budget(**{kind: 0.5}), steps=steps, **QUICK)
     assert 0.45 * dense < count(small) <= 0.5 * dense
     assert equal(before, weights(problem))
+    assert torch.equal(state, torch.get_rng_state())
     assert problem.model.training
     assert isinstance(small, TwoHeads)
     made = record_of(small)

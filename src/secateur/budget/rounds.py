@@ -24,7 +24,7 @@ from secateur.budget.worth import Score, joined, task_worth
 from secateur.deployment.bench import LayerEngine
 from secateur.measures import evaluate
 from secateur.methods import KeepZeros
-from secateur.problem import Input, Problem, example, one
+from secateur.problem import Input, Problem, example, one, preserved_rng
 from secateur.shrinking import compact, problem_groups
 from secateur.training import MakeOptimizer, fit, shares_lost
 from secateur.weighting import Weighting
@@ -203,7 +203,9 @@ class Rounds:
         self.alive = alive
 
     def _train(self, problem: Problem, steps: int) -> None:
-        if steps:
+        if not steps:
+            return
+        with preserved_rng():
             fit(problem, KeepZeros(), copy.deepcopy(self.weighting), steps=steps, **self.training)
 
     def _measured(self, small: nn.Module, limits: Mapping[Kind, float]) -> dict[Kind, float]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from secateur.budget.limits import Budget
 from secateur.budget.prune import Options, networks
@@ -28,7 +29,7 @@ from secateur.runs import (
     read_problem,
     result,
 )
-from secateur.storage import load, write_text
+from secateur.storage import load, short, write_text
 
 
 def prune_run(
@@ -118,11 +119,14 @@ def load_weights(model: nn.Module, path: Path) -> None:
         load(model, path)
         return
     try:
-        held: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+            held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or hostile file raises of every kind
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        said = short(error)
+        if "weights only" in str(error).lower():
+            said = "it is torn, or holds more than tensors, such as a whole module, which only code can read"
         raise ValueError(
-            f"--init: {path} is no file of weights ({said:.200}); save model.state_dict() with torch.save, or use secateur.save."
+            f"--init: {path} is no file of weights ({said}); save model.state_dict() with torch.save, or use secateur.save."
         ) from error
     for key in ("state_dict", "model", "model_state_dict"):
         held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
@@ -130,15 +134,33 @@ def load_weights(model: nn.Module, path: Path) -> None:
     if not isinstance(held, dict):
         raise ValueError(f"--init: {path} holds {type(held).__name__}; save model.state_dict().")
     missing, more = sorted(own.keys() - held.keys()), sorted(held.keys() - own.keys())
-    other = [n for n in own.keys() & held.keys() if getattr(held[n], "shape", None) != own[n].shape]
+    other = sorted(n for n in own.keys() & held.keys() if not _fits(held[n], own[n]))
     if missing or more or other:
         told = [
             f"{what} {names[:3]}"
-            for what, names in (("lacks", missing), ("has also", more), ("has another shape of", other))
+            for what, names in (
+                ("lacks", missing),
+                ("has also", more),
+                ("has another shape or kind of numbers of", other),
+            )
             if names
         ]
         raise ValueError(f"--init: {path} is of another network: it {'; '.join(told)}.")
+    wild = [n for n in own if not bool(held[n].isfinite().all())]
+    if wild:
+        raise ValueError(f"--init: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
     model.load_state_dict(held)
+
+
+def _fits(held: Any, own: Tensor) -> bool:
+    """Whether ``held`` can be copied into ``own`` and means the same: float into float, of whatever precision."""
+    return (
+        isinstance(held, Tensor)
+        and held.shape == own.shape
+        and held.layout == own.layout
+        and not held.is_quantized
+        and (held.dtype == own.dtype or (held.is_floating_point() and own.is_floating_point()))
+    )
 
 
 def _named(budget: Budget) -> str:

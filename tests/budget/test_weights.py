@@ -1,0 +1,66 @@
+"""Weights of somebody's own: all of them or none, as numbers of the same kind, and no code is run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from problems import equal, two_heads, weights
+from secateur.budget.run import load_weights
+
+NAME = "trunk.4.weight"
+
+
+class Hostile:
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.made),)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda held, value: held | {NAME: value.to_sparse()}, "another shape or kind of numbers"),
+        (lambda held, value: held | {NAME: value.to(torch.int32)}, "another shape or kind of numbers"),
+        (lambda held, value: held | {NAME: value.to(torch.complex64)}, "another shape or kind of numbers"),
+        (lambda held, value: held | {NAME: 3}, "another shape or kind of numbers"),
+        (lambda held, value: held | {NAME: value[:1]}, "another shape or kind of numbers"),
+        (lambda held, value: held | {NAME: value * torch.nan}, "NaN or infinity in .'trunk.4.weight'"),
+        (lambda held, value: {f"module.{name}": one for name, one in held.items()}, "it lacks"),
+    ],
+)
+def test_weights_that_do_not_fit_leave_the_network(tmp_path: Path, change: Any, said: str) -> None:
+    held = {name: value + 1 for name, value in two_heads().model.state_dict().items()}
+    torch.save(change(held, held[NAME]), tmp_path / "w.pt")
+    problem = two_heads()
+    before = weights(problem)
+    with pytest.raises(ValueError, match=said):
+        load_weights(problem.model, tmp_path / "w.pt")
+    assert equal(before, weights(problem))
+
+
+def test_a_whole_module_or_code_is_not_read(tmp_path: Path) -> None:
+    model = two_heads().model
+    torch.save(model, tmp_path / "module.pt")
+    torch.save({"state_dict": model.state_dict(), "x": Hostile(tmp_path / "ran")}, tmp_path / "code.pt")
+    for name in ("module.pt", "code.pt"):
+        with pytest.raises(ValueError, match="holds more than tensors, such as a whole module"):
+            load_weights(model, tmp_path / name)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_another_precision_is_taken(tmp_path: Path) -> None:
+    held = two_heads().model.state_dict()
+    torch.save(
+        {"state_dict": {n: v.half() if v.is_floating_point() else v for n, v in held.items()}},
+        tmp_path / "w.pt",
+    )
+    model = two_heads().model
+    load_weights(model, tmp_path / "w.pt")
+    assert torch.equal(model.state_dict()[NAME], held[NAME].half().float())
