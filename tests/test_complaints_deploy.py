@@ -67,13 +67,13 @@ def test_14_odd_channel_counts_make_inference_slower() -> None:
 
 
 def test_02_engines_ignore_zeros(tmp_path: Path) -> None:
-    """So none are left for them: the file that an engine gets holds next to no zeros, and computes the same."""
+    """So none are left for them: of a compacted network the weights hold next to no zeros, and it computes the same."""
     problem = two_heads(width=64)
     x = problem.train[0][0]
     fit(problem, GroupLasso(density=0.2, groups="coupled"), steps=60)
     model = problem.model.eval()
     files = {"zeros": model, "none": compact(model, x).eval()}
-    paths = {name: export(net, x, tmp_path / f"{name}.onnx", format="onnx") for name, net in files.items()}
+    paths = {name: export(net, x, tmp_path / f"{name}.onnx", weights="dense") for name, net in files.items()}
     held: dict[str, np.ndarray] = {}
     for name, path in paths.items():
         arrays = [onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer]
