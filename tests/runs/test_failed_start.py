@@ -84,12 +84,12 @@ def test_a_folder_of_the_users_stays_as_it_was(tmp_path: Path) -> None:
 
 
 def test_what_was_kept_is_not_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from secateur.runs import result
+    from importlib import import_module
 
     def fail(*_: object) -> None:
         raise OSError("no picture")
 
-    monkeypatch.setattr(result, "save_samples", fail)
+    monkeypatch.setattr(import_module("secateur.runs.result"), "save_samples", fail)
     assert train("dense", tmp_path / "run", steps=2) == 1
     assert (tmp_path / "run" / "config.yaml").exists()
     assert (tmp_path / "run" / "checkpoint.pt").exists()

@@ -22,12 +22,12 @@ from secateur.runs import (
     RunFolder,
     Trust,
     compared,
+    figures,
     finite,
     keep,
     make_problem,
     parse_size,
     read_problem,
-    result,
 )
 from secateur.storage import load, short, write_text
 
@@ -80,12 +80,12 @@ def prune_run(
         load_weights(problem.model, weights)
     options.setdefault("on", _sized(one(example(problem)), size))
     began = time.perf_counter()
-    dense = result(config, problem, data, 0.0, "") | {"dense": True}
+    dense = figures(config, problem, data, 0.0, "") | {"dense": True}
     reference = dense | {"folder": str(source) if isinstance(source, Path) else "the network as it was"}
     made = networks(problem, budgets, **options)  # each is written before the next is begun
     for folder, budget, small in zip(folders, budgets, made, strict=True):
         pruned = Problem(small, data.tasks, data.train, data.val, data.test)
-        report = result(config, pruned, data, time.perf_counter() - began, command)
+        report = figures(config, pruned, data, time.perf_counter() - began, command)
         report |= {
             "name": folder.name,
             "dense": False,

@@ -30,9 +30,9 @@ from .parser import spelt as spelt
 from .problems import make_problem as make_problem
 from .problems import read_problem as read_problem
 from .references import compared as compared
+from .result import figures as figures
 from .result import finite as finite
 from .result import keep as keep
-from .result import result as result
 from .run import evaluate_run as evaluate_run
 from .run import overlap_run as overlap_run
 from .run import train as train

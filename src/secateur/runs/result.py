@@ -41,7 +41,7 @@ def drawing(data: Data) -> dict[str, Any]:
     }
 
 
-def result(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
+def figures(config: Config, problem: Problem, data: Data, seconds: float, command: str) -> Report:
     """The figures of a network on the test split, and where they come from; what is named after the run is left to the caller."""
     x, _ = next(iter(data.test))
     example = to_device(one(x), device := next(problem.model.parameters()).device)

@@ -20,7 +20,7 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import on_device, torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
-from secateur.runs.result import Report, finite, keep, result
+from secateur.runs.result import Report, figures, finite, keep
 from secateur.storage import load, write_text
 from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
 from secateur.weighting import Weighting
@@ -108,7 +108,7 @@ def train(
                 progress=progress,
             )
         keep(folder, config, problem, data)
-        report = result(config, problem, data, history.seconds, command)
+        report = figures(config, problem, data, history.seconds, command)
         report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         report["name"] = name or report["method"].rpartition(".")[2]
