@@ -133,7 +133,10 @@ def measure(
         for label, ms in samples.items()
     }
     shapes = [list(t.shape) for t in ([example] if isinstance(example, torch.Tensor) else example.values())]
-    return {"network": name, "threads": threads, "rounds": rounds, "inputs": shapes, "figures": figures}
+    command = f"python benchmarks/sparse_speed.py --networks '{name}' --threads {threads} --rounds {rounds}"
+    command += f" --densities {' '.join(map(str, densities))} --patterns {' '.join(map(str, patterns))}"
+    found = {"network": name, "command": command, "threads": threads, "rounds": rounds}
+    return found | {"inputs": shapes, "figures": figures}
 
 
 def text(raw: dict[str, Any]) -> str:
@@ -169,7 +172,6 @@ def main() -> None:
     path = RESULTS / "sparse_speed.json"
     raw = json.loads(path.read_text()) if path.exists() else {"networks": {}}
     raw |= {
-        "command": "python benchmarks/sparse_speed.py",
         "seed": 0,
         "machine": machine(),
         "versions": versions(),

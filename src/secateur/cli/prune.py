@@ -13,8 +13,8 @@ from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 def prune(argv: list[str]) -> None:
     """``secateur prune RUN|MODEL``."""
-    made, rest = parser(), _parts(argv)
-    arguments = made.read([word for word in argv if word not in rest] if rest else argv)
+    made, (own, rest) = parser(), _apart(argv)
+    arguments = made.read(own)
     from secateur.runs import check_processor
 
     check_processor(arguments.device, "prune")
@@ -34,6 +34,8 @@ def prune(argv: list[str]) -> None:
                 f"{arguments.network!r} is no run folder; of a model of your own say its weights too: --init FILE."
             )
         source = resolved(parse(words))
+    elif rest:
+        made.error(f"{rest[0]}: data and model of {arguments.network} are those of the run; leave it out.")
     folders = prune_run(
         source,
         budgets,
@@ -77,15 +79,17 @@ def _tell(folders: list[Path]) -> None:
         console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
 
 
-def _parts(argv: list[str]) -> list[str]:
-    """The options that are not of this verb but of the data and the model, as of ``secateur train``."""
-    found: list[str] = []
-    for place, word in enumerate(argv):
-        name = word.removeprefix("--").partition("=")[0]
-        if word.startswith("--") and name.split(".")[0] in ("data", "model", "batch"):
-            after = [] if "=" in word else argv[place + 1 : place + 2]
-            found += [word, *after]
-    return found
+def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
+    """The words that are this verb's, and the options of the data and the model, as of ``secateur train``."""
+    own: list[str] = []
+    parts: list[str] = []
+    value = False  # whether the word before is an option of the data or the model, and this is what it is
+    for word in argv:
+        name = word.removeprefix("--").partition("=")[0].split(".")[0]
+        named = word.startswith("--") and name in ("data", "model", "batch")
+        (parts if named or value else own).append(word)
+        value = named and "=" not in word
+    return own, parts
 
 
 def parser() -> Parser:
