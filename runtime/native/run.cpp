@@ -30,37 +30,60 @@ bool read(const Api& api, const Context* context, int index, Type type, Tensor* 
   return fine && api.ok(api.data(value, &out->data));
 }
 
-// Work that threads share: each takes the next unit until none is left.
+// What a thread begins with: all units of some neighbouring tiles. Of two tiles side by side each channel has a line of memory
+// in common, which threads that write them at the same time take from each other; and what a thread has written of one layer
+// lies in its own cache when it reads that of the next.
+struct alignas(64) Range {
+  int64_t next, end, first, tiles;
+};
+constexpr int64_t kRanges = 64;
+
+// Work that threads share: each takes the units of its range, then what others have left of theirs.
 struct Shared {
   const Job* job;
   Session* session;
-  size_t scratch;
-  void* made;        // phases or widened planes
-  const float* rows; // of a tiny matrix
-  int64_t units, next = 0;
+  size_t scratch = 0;
+  void* made = nullptr;         // phases or widened planes
+  const float* rows = nullptr;  // of a tiny matrix
+  int64_t units = 0, tiles = 1;  // tiles follow each other within an image and panel
+  const void* caller = nullptr;
+  int64_t ranges = 1, others = 0;
+  Range range[kRanges];
   bool failed = false;
-  void (*work)(Shared&, int64_t unit, void* scratch);
+  void (*work)(Shared&, int64_t unit, void* scratch) = nullptr;
 };
 
 void worker(void* data, size_t) {
   Shared& s = *static_cast<Shared*>(data);
   void* scratch = nullptr;
-  for (;;) {
-    int64_t unit = __atomic_fetch_add(&s.next, 1, __ATOMIC_RELAXED);
-    if (unit >= s.units) break;
-    if (s.scratch && !scratch && !(scratch = s.session->buffers.borrow(s.scratch))) {
-      __atomic_store_n(&s.failed, true, __ATOMIC_RELAXED);
-      break;
+  const int64_t own = __builtin_thread_pointer() == s.caller ? 0 : 1 + __atomic_fetch_add(&s.others, 1, __ATOMIC_RELAXED);
+  for (int64_t k = 0; k < s.ranges; k++) {
+    Range& range = s.range[(own + k) % s.ranges];
+    for (;;) {
+      int64_t i = __atomic_fetch_add(&range.next, 1, __ATOMIC_RELAXED);
+      if (i >= range.end) break;
+      if (s.scratch && !scratch && !(scratch = s.session->buffers.borrow(s.scratch))) {
+        __atomic_store_n(&s.failed, true, __ATOMIC_RELAXED);
+        return;
+      }
+      s.work(s, i / range.tiles * s.tiles + range.first + i % range.tiles, scratch);
     }
-    s.work(s, unit, scratch);
   }
   if (scratch) s.session->buffers.give_back(scratch);
 }
 
 // False where memory ran out.
 bool share(const Api& api, const Context* context, Shared& s) {
+  if (s.units <= 0) return true;
   int64_t workers = s.units < s.session->threads ? s.units : s.session->threads;
-  s.next = 0;
+  s.ranges = workers < kRanges ? workers : kRanges;
+  if (s.tiles < s.ranges) s.tiles = s.units;  // too few tiles: any units
+  for (int64_t k = 0; k < s.ranges; k++) {
+    int64_t first = s.tiles * k / s.ranges, tiles = s.tiles * (k + 1) / s.ranges - first;
+    s.range[k] = {0, s.units / s.tiles * tiles, first, tiles};
+  }
+  s.caller = __builtin_thread_pointer();
+  s.others = 0;
   if (workers <= 1) {
     worker(&s, 0);
   } else if (!api.ok(api.parallel_for(context, worker, size_t(workers), size_t(workers), &s))) {
@@ -78,7 +101,7 @@ void turn(const Job& job, int width, float* out) {
 
 bool compute(Piece& piece, const Context* context, Job& job) {
   Session& session = *piece.session;
-  Shared s{};
+  Shared s;
   s.job = &job;
   s.session = &session;
   const bool bytes = piece.packed.choice.bytes;
@@ -92,7 +115,7 @@ bool compute(Piece& piece, const Context* context, Job& job) {
   if (piece.packed.choice.tiny) {
     s.rows = static_cast<float*>(made);
     turn(job, tiny_width(job.width), static_cast<float*>(made));
-    s.units = int64_t(piece.packed.panels.size());
+    s.units = s.tiles = int64_t(piece.packed.panels.size());
     s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.rows, unit); };
   } else {
     if (numbers) {
@@ -101,12 +124,14 @@ bool compute(Piece& piece, const Context* context, Job& job) {
       s.work = bytes     ? [](Shared& t, int64_t unit, void*) { t.session->bytes->phases(*t.job, unit, static_cast<uint8_t*>(t.made)); }
                : strided ? [](Shared& t, int64_t unit, void*) { t.session->kernels->phases(*t.job, unit, static_cast<float*>(t.made)); }
                          : [](Shared& t, int64_t unit, void*) { widen(*t.job, unit, static_cast<float*>(t.made)); };
+      s.tiles = s.units;
       fine = share(piece.api, context, s);
       job.source = static_cast<float*>(made);
       job.byte_planes = static_cast<uint8_t*>(made);
     }
     bool depthwise = piece.packed.choice.depthwise;
     s.units = depthwise ? job.batch * job.layer->groups : job.units;
+    s.tiles = depthwise ? s.units : job.tiles;
     s.scratch = scratch_bytes(*job.layer, piece.packed);
     s.work = bytes       ? [](Shared& t, int64_t unit, void* scratch) { t.session->bytes->unit(*t.job, unit, scratch); }
              : depthwise ? [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->depthwise(*t.job, unit, scratch); }

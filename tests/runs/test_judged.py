@@ -62,6 +62,14 @@ def test_elsewhere_it_wants_data_by_name(run: Path, tmp_path: Path, capsys: pyte
 def test_the_sparse_engine_counts_the_same(run: Path) -> None:
     pytest.importorskip("secateur_runtime")
     agree(evaluate_file(run / "model.onnx", engine="sparse"), evaluate_run(run, device="cpu"))
+
+
+def test_openvino_reads_onnx_and_its_metadata(run: Path) -> None:
+    pytest.importorskip("openvino")
+    agree(evaluate_file(run / "model.onnx", engine="openvino"), evaluate_run(run, device="cpu"))
+
+
+def test_an_engine_that_does_not_run_the_format_is_named(run: Path) -> None:
     with pytest.raises(ValueError, match="does not run"):
         evaluate_file(run / "model-depth-seg.pt2", engine="sparse")
 

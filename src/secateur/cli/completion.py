@@ -74,9 +74,9 @@ def _values() -> dict[str, list[str]]:
     return {
         **{f"--{kind}": list(ours(kind)) for kind in ROOMS},
         "--format": ["onnx", "openvino", "executorch", "pt2"],
-        "--engines": ["torch", "onnxruntime", "openvino", "executorch"],
+        "--engines": ["torch", "onnxruntime", "openvino", "executorch", "sparse"],
         "--quantize": ["int8"],
-        "--engine": ["sparse"],
+        "--engine": ["sparse", "openvino"],
         "--device": ["cpu", "cuda", "auto"],
         "--split": ["val", "test"],
     }

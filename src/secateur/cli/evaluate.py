@@ -75,9 +75,9 @@ def parser(chosen: str | None = None, argv: list[str] | None = None) -> Parser:
     )
     made.add_argument(
         "--engine",
-        type=Literal["sparse"] | None,
+        type=Literal["sparse", "openvino"] | None,
         default=None,
-        help="of a file: sparse runs .onnx by secateur-runtime (default: that of the file)",
+        help="of a file: sparse runs .onnx by secateur-runtime, openvino by OpenVINO (default: that of the file)",
     )
     made.add_argument("--device", type=str, default="auto", help=f"of a run folder: {DEVICE}")
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)

@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "f16"]
 KEY = "secateur"  # what the metadata are called inside every file
 _MODULES = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
-_ALSO = {".onnx": "sparse"}  # another engine that runs the format
+_ALSO = {".onnx": ("sparse", "openvino")}  # other engines that run the format
 _INSTALL = {"sparse": "pip install ./runtime (secateur-runtime, a folder of secateur's repository)"}
 
 
@@ -86,7 +86,8 @@ def load_engine(
         threads: Threads of one forward pass; None leaves it to the engine. In torch and ExecuTorch the
             number holds for the whole process.
         precision: What OpenVINO computes in; the others compute in float32.
-        engine: ``sparse`` runs an ``.onnx`` file by secateur-runtime, which skips zeros; None takes that of the suffix.
+        engine: ``sparse`` runs an ``.onnx`` file by secateur-runtime, which skips zeros, ``openvino`` by OpenVINO; None takes
+            that of the suffix.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -100,8 +101,9 @@ def load_engine(
         raise FileNotFoundError(f"No file at {path}; export the model first, or check the path.")
     check_seal(path)
     name = engine or _MODULES[path.suffix]
-    if name not in (_MODULES[path.suffix], _ALSO.get(path.suffix)):
-        raise ValueError(f"load_engine: {name!r} does not run {path.name}; leave engine out.")
+    known = (_MODULES[path.suffix], *_ALSO.get(path.suffix, ()))
+    if name not in known:
+        raise ValueError(f"load_engine: {name!r} does not run {path.name}; it is one of {list(known)}.")
     module = importlib.import_module(f"secateur.deployment.engines.run_{name}")
     try:
         return module.load(path, threads, precision)

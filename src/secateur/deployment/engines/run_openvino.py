@@ -1,4 +1,4 @@
-"""Runs an .xml file with OpenVINO on the CPU."""
+"""Runs an .xml or .onnx file with OpenVINO on the CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     with kept_signal_stack():
         core = openvino.Core()
         model = core.read_model(path)
-        about = parsed(path, model.get_rt_info(KEY).value if model.has_rt_info(KEY) else None)
+        place = ["framework", KEY] if path.suffix == ".onnx" else [KEY]
+        about = parsed(path, model.get_rt_info(place).value if model.has_rt_info(place) else None)
         ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
         check_ends(path, about, *ends)
         request = core.compile_model(model, "CPU", settings).create_infer_request()
