@@ -28,7 +28,11 @@ from sparse_networks import NETWORKS, Plain
 from sparse_speed import pruned, ratio, timed
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
-AGAINST = {"openvino": "openvino dense int8", "onnxruntime": "onnxruntime dense int8", "float": "openvino dense"}
+AGAINST = {
+    "openvino": "openvino dense int8",
+    "onnxruntime": "onnxruntime dense int8",
+    "float": "openvino dense",
+}
 
 
 class Inputs(tool.CalibrationDataReader):
