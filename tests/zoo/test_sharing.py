@@ -239,3 +239,11 @@ def test_bad_arguments() -> None:
         model({"foto": torch.zeros(1, 3, 32, 32)})
     with pytest.raises(ValueError, match="images of one size"):
         model({"photo": torch.zeros(2, 3, 32, 32), "sketch": torch.zeros(2, 3, 64, 64)})
+
+
+def test_heads_have_a_width_of_their_own() -> None:
+    narrow, wide = (mobilenetv2_aspp({"seg": 2}, width=0.25, head_width=own) for own in (0.0625, None))
+    assert max(p.shape[0] for p in wide.heads.parameters()) == 256
+    assert max(p.shape[0] for p in narrow.heads.parameters()) == 64
+    with pytest.raises(ValueError, match="head_width is 0; give"):
+        mobilenetv2_aspp({"seg": 2}, width=0.25, head_width=0)

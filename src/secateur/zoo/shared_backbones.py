@@ -23,6 +23,7 @@ def separate_bottom(
     width: float = 1.0,
     norm: Norm = "shared",
     head: Head = "classifier",
+    head_width: float | None = None,
     weights: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> HardSharing:
@@ -35,6 +36,7 @@ def separate_bottom(
         width: Multiplier of every channel count.
         norm: BatchNorm of the shared blocks: for each task, or shared.
         head: ``classifier``: pooling and one linear layer; ``aspp`` or ``deeplabv3`` for dense tasks.
+        head_width: Multiplier of the channels inside ``aspp`` (1024) and ``deeplabv3`` (256) heads; ``width`` if left out.
         weights: File with the backbone's pretrained state dict, for width 1 alone; random if left out.
         options: Of the backbone's function in torchvision.
 
@@ -43,7 +45,13 @@ def separate_bottom(
         FileNotFoundError: If ``weights`` is no file.
     """
     make, channels = _maker(backbone, width, weights, options)
-    return HardSharing(make, _heads(tasks, channels, width, head), split_at(make(), split), "bottom", norm)
+    return HardSharing(
+        make,
+        _heads(tasks, channels, _head_width(head, width, head_width), head),
+        split_at(make(), split),
+        "bottom",
+        norm,
+    )
 
 
 def shared_bottom(
@@ -55,6 +63,7 @@ def shared_bottom(
     width: float = 1.0,
     norm: Norm = "shared",
     head: Head = "classifier",
+    head_width: float | None = None,
     weights: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> HardSharing:
@@ -68,6 +77,7 @@ def shared_bottom(
         width: Multiplier of every channel count.
         norm: BatchNorm of the shared blocks: for each task, or shared.
         head: ``classifier``, ``aspp`` or ``deeplabv3``.
+        head_width: Multiplier of the channels inside ``aspp`` (1024) and ``deeplabv3`` (256) heads; ``width`` if left out.
         weights: File with the backbone's pretrained state dict, for width 1 alone.
         options: Of the backbone's function in torchvision.
 
@@ -83,7 +93,9 @@ def shared_bottom(
         below = match_budget(chain, budget_of, norm)
     else:
         below = len(chain) if split is None else split_at(chain, split)
-    return HardSharing(make, _heads(tasks, channels, width, head), below, "top", norm)
+    return HardSharing(
+        make, _heads(tasks, channels, _head_width(head, width, head_width), head), below, "top", norm
+    )
 
 
 def independent(
@@ -92,6 +104,7 @@ def independent(
     *,
     width: float = 1.0,
     head: Head = "classifier",
+    head_width: float | None = None,
     weights: str | None = None,
     options: dict[str, Any] | None = None,
 ) -> HardSharing:
@@ -102,6 +115,7 @@ def independent(
         backbone: A classification network of torchvision.
         width: Multiplier of every channel count.
         head: ``classifier``, ``aspp`` or ``deeplabv3``.
+        head_width: Multiplier of the channels inside ``aspp`` (1024) and ``deeplabv3`` (256) heads; ``width`` if left out.
         weights: File with the backbone's pretrained state dict, for width 1 alone.
         options: Of the backbone's function in torchvision.
 
@@ -110,10 +124,17 @@ def independent(
         FileNotFoundError: If ``weights`` is no file.
     """
     make, channels = _maker(backbone, width, weights, options)
-    return HardSharing(make, _heads(tasks, channels, width, head), len(make()), "bottom")
+    return HardSharing(
+        make, _heads(tasks, channels, _head_width(head, width, head_width), head), len(make()), "bottom"
+    )
 
 
-def mobilenetv2_aspp(tasks: Mapping[str, int], width: float = 1.0, weights: str | None = None) -> HardSharing:
+def mobilenetv2_aspp(
+    tasks: Mapping[str, int],
+    width: float = 1.0,
+    weights: str | None = None,
+    head_width: float | None = None,
+) -> HardSharing:
     """MobileNetV2 with ASPP heads as in AdapMTL; 156,569,520 parameters for ``{"seg": 40, "normal": 3, "depth": 1}``.
 
     The output stride is 32.
@@ -122,12 +143,16 @@ def mobilenetv2_aspp(tasks: Mapping[str, int], width: float = 1.0, weights: str 
         tasks: Task to the number of its output channels.
         width: Multiplier of every channel count.
         weights: File with torchvision's state dict of mobilenet_v2, for width 1 alone.
+        head_width: Multiplier of the 1024 channels inside each head; ``width`` if left out. The heads are 98 % of the network, so
+            this is what makes it small.
 
     Raises:
-        ValueError: If the width is out of range or the file is of another network.
+        ValueError: If a width is out of range or the file is of another network.
         FileNotFoundError: If ``weights`` is no file.
     """
-    return shared_bottom(tasks, "mobilenet_v2", width=width, head="aspp", weights=weights)
+    return shared_bottom(
+        tasks, "mobilenet_v2", width=width, head="aspp", head_width=head_width, weights=weights
+    )
 
 
 def _maker(
@@ -137,6 +162,16 @@ def _maker(
         return blocks(backbone, width, weights, **(options or {}))[0]
 
     return make, blocks(backbone, width, None, **(options or {}))[1]
+
+
+def _head_width(head: Head, width: float, own: float | None) -> float:
+    if own is None:
+        return width
+    if head == "classifier":
+        raise ValueError("head_width is given, but a classifier has no channels inside; leave it out.")
+    if not 0 < own <= 4:
+        raise ValueError(f"head_width is {own}; give a number above 0 and at most 4.")
+    return own
 
 
 def _heads(tasks: Mapping[str, int], channels: int, width: float, head: Head) -> dict[str, nn.Module]:
