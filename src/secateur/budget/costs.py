@@ -49,6 +49,7 @@ class Costs:
         self.layers = layers_of(model, example, call)
         self.widths = Widths(self.layers, groups)
         self.step = latency.step() if latency is not None and "ms" in budget.kinds else 1
+        self._blocked = torch.tensor([bool(layer.settings) for layer in self.layers])
         places = Counter(layer.weight for layer in self.layers)  # of tied weights more than one
         sizes = [model.get_parameter(one.weight).numel() / places[one.weight] for one in self.layers]
         bilinear = {
@@ -70,13 +71,17 @@ class Costs:
 
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
         """Each cost when ``alive``, (count,) bool, groups are left."""
-        inputs, outputs = self.widths(alive)
-        parts = torch.stack([torch.ones_like(inputs), inputs, outputs, inputs * outputs], 1)
-        parts *= ((inputs > 0) & (outputs > 0))[:, None]
+        widths = self.widths(alive)
+        exact, padded = _parts(*widths), _parts(*(self._padded(width) for width in widths))
         return {
-            kind: float((terms * parts).sum()) * self.factor[kind] + self.offset[kind]
+            kind: float((terms * (padded if kind == "ms" else exact)).sum()) * self.factor[kind]
+            + self.offset[kind]
             for kind, terms in self._terms.items()
         }
+
+    def _padded(self, width: Tensor) -> Tensor:
+        """Channels as the engine computes them, in multiples of its step; of a convolution alone."""
+        return torch.where(self._blocked, (width / self.step).ceil() * self.step, width)
 
     def correct(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
         """Learns what ``alive``, (count,) bool, cost as measured: a line through it and the dense network; through it and 0 if that falls."""
@@ -95,6 +100,12 @@ class Costs:
         a, b, c, d = (self._terms[kind] * self.factor[kind]).unbind(1)
         del a
         return self.widths.savings(b + d * outputs, c + d * inputs)
+
+
+def _parts(inputs: Tensor, outputs: Tensor) -> Tensor:
+    """1, inputs, outputs and their product, (layers, 4); nothing where a layer is gone."""
+    parts = torch.stack([torch.ones_like(inputs), inputs, outputs, inputs * outputs], 1)
+    return parts * ((inputs > 0) & (outputs > 0))[:, None]
 
 
 def has_table(engine: str) -> bool:

@@ -20,13 +20,15 @@ from secateur.budget.layers import Layer
 from secateur.deployment.bench import LayerEngine, Single, layer_ms, machine, versions
 from secateur.storage import short, write_text
 
-_PARTS = (1.0, 0.5, 0.125)  # of input and output channels: nine points for four numbers
+_PARTS = (1.0, 0.5, 0.25)  # of input and output channels: nine points for four numbers
 _STEPS = (16, 8, 4, 2)
 _COUNTED = 64  # channels of the layer that the engine's step is looked for in
 
 
 class Latency:
     """Milliseconds of layers: ``a + b·inputs + c·outputs + d·inputs·outputs``, fitted to what the engine took (as the table of HALP, arXiv 2110.10811, §3.2).
+
+    Channels of convolutions are counted as the engine pads them, in multiples of :meth:`step` (:func:`padded`).
 
     Args:
         engine: Which engine.
@@ -38,7 +40,7 @@ class Latency:
         self.engine: LayerEngine = engine
         self.threads = threads
         known = versions()
-        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')}"
+        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} within networks"
         folder = (
             cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur" / "latency"
         )
@@ -75,21 +77,12 @@ class Latency:
         return self._known[key]
 
     def _measured(self, single: Single, grouped: bool) -> list[float]:
-        points = [(p, p) for p in (*_PARTS, 0.25)] if grouped else [(p, q) for p in _PARTS for q in _PARTS]
+        step = self.step() if single.kernel else 1
         rows: list[list[float]] = []
         taken: list[float] = []
-        for first, second in points:
-            groups = max(1, round(single.groups * first)) if grouped else 1
-            ins = (
-                groups * (single.inputs // single.groups) if grouped else max(1, round(single.inputs * first))
-            )
-            outs = (
-                groups * (single.outputs // single.groups)
-                if grouped
-                else max(1, round(single.outputs * second))
-            )
-            sized = replace(single, inputs=ins, outputs=outs, groups=groups)
+        for sized in _depthwise(single, step) if grouped else _sizes(single, step):
             taken.append(layer_ms(sized, self.engine, self.threads))
+            ins, outs = float(padded(sized.inputs, step)), float(padded(sized.outputs, step))
             rows.append([1.0, 0.0, outs, 0.0] if grouped else [1.0, ins, outs, ins * outs])
         return _nonnegative(np.array(rows), np.array(taken))
 
@@ -104,6 +97,35 @@ class Latency:
                     "folder that can be written.",
                     stacklevel=2,
                 )
+
+
+def padded(channels: int, step: int) -> int:
+    """The next multiple of ``step``: what is computed where channels are fewer."""
+    return -(-channels // step) * step
+
+
+def _sizes(single: Single, step: int) -> list[Single]:
+    """The layer at some numbers of channels, multiples of ``step`` but for its own."""
+
+    def counts(whole: int) -> list[int]:
+        return sorted({min(whole, padded(max(1, round(whole * part)), step)) for part in _PARTS})
+
+    return [
+        replace(single, inputs=ins, outputs=outs)
+        for ins in counts(single.inputs)
+        for outs in counts(single.outputs)
+    ]
+
+
+def _depthwise(single: Single, step: int) -> list[Single]:
+    """A grouped convolution with fewer groups."""
+    found: list[Single] = []
+    ins, outs = single.inputs // single.groups, single.outputs // single.groups
+    for groups in sorted(
+        {min(single.groups, padded(max(1, round(single.groups * part)), step)) for part in _PARTS}
+    ):
+        found.append(replace(single, inputs=groups * ins, outputs=groups * outs, groups=groups))
+    return found
 
 
 def _nonnegative(rows: np.ndarray[Any, Any], taken: np.ndarray[Any, Any]) -> list[float]:

@@ -13,6 +13,7 @@ from secateur.deployment.engines import kept_signal_stack, need, quiet
 
 LayerEngine = Literal["onnxruntime", "openvino"]
 _LEAST, _SECONDS = 5, 0.03  # passes, and seconds that are spent on them
+_SMALLEST = 0.1  # of what a layer takes by itself: less is noise
 _IR, _OPSET = 8, 17
 
 
@@ -42,24 +43,36 @@ class Single:
 
 
 def layer_ms(layer: Single, engine: LayerEngine, threads: int = 1) -> float:
-    """The lower quartile of some passes; a layer of a network takes about as long as by itself.
+    """What a layer takes within a network: of two side by side, which are added up, the second.
+
+    By itself a convolution pays for turning its input into the engine's layout and its output back, which in a network none does whose
+    neighbours are convolutions. Lower quartiles of some passes.
 
     Raises:
         EngineMissingError: If the engine is not installed; it says what to install.
     """
-    run = _runner(layer, engine, threads)
-    run()
-    taken: list[float] = []
-    end = time.perf_counter() + _SECONDS
-    while len(taken) < _LEAST or time.perf_counter() < end:
-        start = time.perf_counter()
+    if not layer.kernel:
+        return _quartile([_runner(layer, engine, threads, 1)])[0]
+    one, two = _quartile([_runner(layer, engine, threads, count) for count in (1, 2)])
+    return max(two - one, _SMALLEST * one)
+
+
+def _quartile(runs: Sequence[Callable[[], object]]) -> list[float]:
+    """Of each, in turn, in milliseconds."""
+    for run in runs:
         run()
-        taken.append(time.perf_counter() - start)
-    return float(np.quantile(taken, 0.25)) * 1e3
+    taken: list[list[float]] = [[] for _ in runs]
+    end = time.perf_counter() + _SECONDS * len(runs)
+    while len(taken[0]) < _LEAST or time.perf_counter() < end:
+        for run, times in zip(runs, taken, strict=True):
+            start = time.perf_counter()
+            run()
+            times.append(time.perf_counter() - start)
+    return [float(np.quantile(times, 0.25)) * 1e3 for times in taken]
 
 
-def _runner(layer: Single, engine: LayerEngine, threads: int) -> Callable[[], object]:
-    model, x = _model(layer)
+def _runner(layer: Single, engine: LayerEngine, threads: int, count: int) -> Callable[[], object]:
+    model, x = _model(layer, count)
     if engine == "openvino":
         (openvino,) = need("openvino", "openvino")
         options = {
@@ -79,8 +92,8 @@ def _runner(layer: Single, engine: LayerEngine, threads: int) -> Callable[[], ob
     return lambda: session.run(None, {"x": x})
 
 
-def _model(layer: Single) -> tuple[bytes, np.ndarray[Any, Any]]:
-    """The layer with a ReLU behind it as an ONNX file, and an input."""
+def _model(layer: Single, count: int) -> tuple[bytes, np.ndarray[Any, Any]]:
+    """The layer, or the sum of two such layers of one input, with a ReLU behind it as an ONNX file, and an input."""
     onnx, helper, numpy_helper = need("onnx", "onnx", "onnx.helper", "onnx.numpy_helper")
     rng = np.random.default_rng(0)
     convolution = bool(layer.kernel)
@@ -92,23 +105,26 @@ def _model(layer: Single) -> tuple[bytes, np.ndarray[Any, Any]]:
         if convolution
         else (layer.inputs, layer.outputs)
     )
-    weight = (rng.standard_normal(size) * 0.05).astype(np.float32)
+    attributes: dict[str, Any] = {}
     if convolution:
         attributes = {"group": layer.groups, "kernel_shape": layer.kernel, "strides": layer.stride}
         attributes |= {"pads": [*layer.padding, *layer.padding], "dilations": layer.dilation}
-        nodes = [helper.make_node("Conv", ["x", "w", "b"], ["h"], **attributes)]
-    else:
-        nodes = [helper.make_node("Gemm", ["x", "w", "b"], ["h"])]
-    nodes.append(helper.make_node("Relu", ["h"], ["y"]))
+    nodes, constants = [], []
+    for one in range(count):  # each with weights of its own: equal layers would be computed once
+        weight = (rng.standard_normal(size) * 0.05).astype(np.float32)
+        bias = rng.standard_normal(layer.outputs).astype(np.float32)
+        constants += [numpy_helper.from_array(weight, f"w{one}"), numpy_helper.from_array(bias, f"b{one}")]
+        kind, given = "Conv" if convolution else "Gemm", ["x", f"w{one}", f"b{one}"]
+        nodes.append(helper.make_node(kind, given, [f"h{one}"], **attributes))
+    if count > 1:
+        nodes.append(helper.make_node("Add", ["h0", "h1"], ["h"]))
+    nodes.append(helper.make_node("Relu", ["h" if count > 1 else "h0"], ["y"]))
     graph = helper.make_graph(
         nodes,
         "layer",
         [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
-        [
-            numpy_helper.from_array(weight, "w"),
-            numpy_helper.from_array(np.zeros(layer.outputs, np.float32), "b"),
-        ],
+        constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
     return model.SerializeToString(), rng.standard_normal(shape).astype(np.float32)

@@ -1,0 +1,155 @@
+"""How well time is predicted from a table of layers: whole networks cut at random to shares of their time, predicted and measured.
+
+    python benchmarks/latency_model.py [--networks ...] [--engines onnxruntime openvino] [--shares 0.5 0.25]
+
+Each prediction is the first one of ``prune``, before anything but the dense network was measured; channels are drawn at random and nothing is
+trained. Nothing else may run. Adds to docs/results/latency_model.json and writes docs/results/latency_model.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import VisionTransformer
+
+from secateur import Budget, Problem, Task, prune
+from secateur.budget import BudgetError, record_of
+from secateur.deployment.bench.machine import machine, versions
+from secateur.zoo import deeplab_resnet34, mobilenetv2_aspp
+from sparse_networks import Plain
+
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+HEADS = {"seg": 13, "depth": 1}
+
+
+def pair(inputs: int, outputs: int) -> nn.Sequential:
+    """Two convolutions."""
+    first, second = nn.Conv2d(inputs, outputs, 3, padding=1), nn.Conv2d(outputs, outputs, 3, padding=1)
+    return nn.Sequential(
+        first, nn.BatchNorm2d(outputs), nn.ReLU(), second, nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+class UNet(nn.Module):
+    """Four levels, concatenated across, two heads."""
+
+    def __init__(self, width: int = 32) -> None:
+        super().__init__()
+        sizes = [width * 2**level for level in range(4)]
+        self.down = nn.ModuleList(pair(i, o) for i, o in zip([3, *sizes], sizes, strict=False))
+        self.up = nn.ModuleList(
+            pair(below + beside, beside) for below, beside in zip(sizes[:0:-1], sizes[-2::-1], strict=True)
+        )
+        self.heads = nn.ModuleDict({task: nn.Conv2d(width, count, 1) for task, count in HEADS.items()})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        """``{task: map}`` at the size of the input, (N, 3, H, W)."""
+        across = []
+        for level, block in enumerate(self.down):
+            x = block(F.max_pool2d(x, 2) if level else x)
+            across.append(x)
+        x = across.pop()
+        for block in self.up:
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0), across.pop()], 1))
+        return {task: head(x) for task, head in self.heads.items()}
+
+
+def vit() -> nn.Module:
+    """Eight blocks of 384."""
+    return Plain(VisionTransformer(160, 16, 8, 8, 384, 1536, num_classes=13))
+
+
+NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, int]]]] = {
+    "deeplab_resnet34, width 0.5": lambda: (deeplab_resnet34(HEADS, 0.5), (120, 160)),
+    "mobilenetv2_aspp, heads 0.0625": lambda: (mobilenetv2_aspp(HEADS, head_width=0.0625), (120, 160)),
+    "vit, 8 blocks of 384": lambda: (vit(), (160, 160)),
+    "u-net, width 32": lambda: (UNet(), (128, 160)),
+}
+
+
+def problem_of(model: nn.Module, size: tuple[int, int]) -> Problem:
+    """The network on random inputs; its losses are of no meaning."""
+    x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = model.eval()(x)
+    tasks = {task: Task(lambda y, t: F.mse_loss(y, t)) for task in found}
+    return Problem(model, tasks, [(x, {task: torch.zeros_like(y) for task, y in found.items()})])
+
+
+def measure(name: str, engine: str, share: float) -> dict[str, Any]:
+    """One network, engine and share of its time."""
+    torch.manual_seed(0)
+    model, size = NETWORKS[name]()
+    began = time.perf_counter()
+    row: dict[str, Any] = {"network": name, "engine": engine, "share": share, "size": list(size)}
+    try:
+        small = prune(
+            problem_of(model, size), Budget(ms=f"{share}x", engine=engine), steps=0, repair=0, batches=1, score="random"
+        )  # fmt: skip
+    except BudgetError as error:
+        return row | {"error": str(error)}
+    record = record_of(small)
+    assert record is not None
+    row |= {"dense_ms": record.dense["ms"], "asked_ms": record.limits["ms"], "costs_ms": record.costs["ms"]}
+    row |= {"predicted_ms": record.predicted["ms"], "first_ms": record.first["ms"]}
+    row["error"] = record.predicted["ms"] / record.first["ms"] - 1
+    return row | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+def text(rows: list[dict[str, Any]]) -> str:
+    """A row for each."""
+    lines = [
+        "| network | engine | dense | asked | predicted | then measured | error | kept, measured |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in rows:
+        if isinstance(row["error"], str):
+            lines.append(
+                f"| {row['network']} | {row['engine']} | | {row['share']:g}x | | | {row['error']} | |"
+            )
+            continue
+        lines.append(
+            f"| {row['network']} | {row['engine']} | {row['dense_ms']:.2f} ms | {row['asked_ms']:.2f} ms | {row['predicted_ms']:.2f} ms | "
+            f"{row['first_ms']:.2f} ms | {row['error']:+.0%} | {row['costs_ms']:.2f} ms |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures what is asked for and keeps what was measured before."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--engines", nargs="*", default=["onnxruntime", "openvino"])
+    parser.add_argument("--shares", type=float, nargs="*", default=[0.5, 0.25])
+    options = parser.parse_args()
+    path = RESULTS / "latency_model.json"
+    raw = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    raw |= {
+        "command": "python benchmarks/latency_model.py",
+        "seed": 0,
+        "machine": machine(),
+        "versions": versions(),
+    }
+    for name in options.networks:
+        for engine in options.engines:
+            for share in options.shares:
+                made = measure(name, engine, share)
+                same = ("network", "engine", "share")
+                raw["rows"] = [r for r in raw["rows"] if any(r[k] != made[k] for k in same)] + [made]
+                path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
+                (RESULTS / "latency_model.md").write_text(text(raw["rows"]) + "\n", encoding="utf-8")
+    print(text(raw["rows"]))
+
+
+if __name__ == "__main__":
+    main()
