@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # Before anything has autograd start threads, which a fork has not (networks traced and then trained do).
+    # With a GPU autograd has threads once anything has trained, which a fork has not.
     items.sort(key=lambda item: "forks" not in item.keywords)
     if config.getoption("--slow"):
         return
@@ -34,6 +34,9 @@ def pytest_collection_finish() -> None:
     from lightning_fabric.utilities import registry
 
     torch.set_num_threads(1)
+    if not torch.cuda.is_available():
+        # A trace makes torch count a GPU that is not there, and the first backward pass of all starts a thread for each.
+        torch.ones(1, requires_grad=True).sum().backward()
     # Of Lightning: it reads what is installed for every Fabric, and has torch look for a driver in every step of an optimizer.
     setattr(registry, "entry_points", cache(registry.entry_points))  # noqa: B010
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)

@@ -7,11 +7,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from processes.forked import Forked
 from secateur.cli import main
 from tiny_runs import TINY, train
 
@@ -66,25 +69,32 @@ def children(process: int) -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
-@pytest.mark.parametrize("group", [False, True], ids=["the process", "its group"])
-def test_a_terminated_run_keeps_its_checkpoint_and_no_child(group: bool, tmp_path: Path) -> None:
-    out = tmp_path / "run"
+@pytest.mark.forks
+@pytest.mark.parametrize(
+    ("start", "group"), [(subprocess.Popen, False), (Forked, True)], ids=["the process", "its group"]
+)
+def test_a_terminated_run_keeps_its_checkpoint_and_no_child(
+    start: Callable[..., Any], group: bool, tmp_path: Path
+) -> None:
+    """A process begun anew, and one that is quick to begin."""
+    out, log = tmp_path / "run", tmp_path / "said.txt"
     options = [*TINY, "--steps", "200", "--workers", "1", "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "secateur", "train", "dense", *options],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    with log.open("w") as file:
+        process = start(
+            [sys.executable, "-m", "secateur", "train", "dense", *options],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     while process.poll() is None and not (out / "checkpoint.pt").exists():
         time.sleep(0.05)
     own = children(process.pid)
     assert own, "a loader works"
     (os.killpg if group else os.kill)(process.pid, signal.SIGTERM)
-    said = process.communicate()[1]
-    assert process.returncode == 143, said
+    code, said = process.wait(), log.read_text()
+    assert code == 143, said
     assert GOES_ON in said.splitlines()  # a worker of torch that was sending may complain beside it
     assert (out / "checkpoint.pt").exists()
     for _ in range(100):

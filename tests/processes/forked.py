@@ -19,21 +19,32 @@ from secateur.cli import main
 class Forked:
     """Runs ``secateur`` with the words that follow its name on the command line.
 
-    Where this process has had threads of autograd's, which a fork has not, it is the command itself that runs.
+    Where autograd has threads of its own, which a fork has not (there is a GPU), it is the command itself that runs.
 
     Args:
         command: As of ``subprocess.Popen``.
         stdout: Where it says what it says.
         env: Its environment.
+        start_new_session: Whether it leads a group of processes of its own.
     """
 
-    def __init__(self, command: list[str], *, stdout: TextIO, env: dict[str, str], **_: Any) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        *,
+        stdout: TextIO,
+        env: dict[str, str],
+        start_new_session: bool = False,
+        **_: Any,
+    ) -> None:
         self.returncode: int | None = None
         reads, self._input = os.pipe()
         with warnings.catch_warnings(action="ignore"):  # that other threads are not in the fork
-            self._number = os.fork()
-        if not self._number:
+            self.pid = os.fork()
+        if not self.pid:
             os.close(self._input)
+            if start_new_session:
+                os.setsid()
             for given, number in ((reads, 0), (stdout.fileno(), 1), (stdout.fileno(), 2)):
                 os.dup2(given, number)
             _child(command, env)
@@ -53,10 +64,10 @@ class Forked:
         return self.returncode if self.returncode is not None else self._ended(0)
 
     def terminate(self) -> None:
-        os.kill(self._number, signal.SIGTERM)
+        os.kill(self.pid, signal.SIGTERM)
 
     def _ended(self, how: int) -> int | None:
-        done, status = os.waitpid(self._number, how)
+        done, status = os.waitpid(self.pid, how)
         if done:
             self.returncode = os.waitstatus_to_exitcode(status)
         return self.returncode

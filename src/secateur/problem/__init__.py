@@ -4,6 +4,7 @@ from secateur.problem.called import Call, called, uncalled
 from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import lies_in, untraceable
 from secateur.problem.forms import described, fed, selected
+from secateur.problem.functional import functional
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
 from secateur.problem.problem import (
@@ -42,6 +43,7 @@ __all__ = [
     "distributed_samplers",
     "example",
     "fed",
+    "functional",
     "holders",
     "length",
     "lies_in",

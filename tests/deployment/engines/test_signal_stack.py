@@ -26,10 +26,11 @@ class TwoInputs(nn.Module):
 def test_a_child_may_end_after_openvino_ran(tmp_path: Path) -> None:
     ended: list[int] = []
     before = signal.signal(signal.SIGCHLD, lambda number, _: ended.append(number))
+    x = {"a": torch.randn(1, 3, 8, 8), "b": torch.randn(1, 3, 8, 8)}
     try:
-        for number in range(3):
-            x = {"a": torch.randn(1, 3, 8, 8), "b": torch.randn(1, 3, 8, 8)}
-            engine = load_engine(export(TwoInputs(), x, tmp_path / f"{number}.xml"))
+        path = export(TwoInputs(), x, tmp_path / "net.xml")
+        for _ in range(3):
+            engine = load_engine(path)
             engine({task: np.asarray(value) for task, value in x.items()})
             subprocess.run(["sleep", "0.05"], check=True)
     finally:

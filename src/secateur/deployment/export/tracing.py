@@ -12,9 +12,8 @@ from torch.export import Dim, ExportedProgram
 
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.folding import fold_batch_norm
-from secateur.deployment.export.functional import functional
 from secateur.deployment.export.network import Network
-from secateur.problem import preserved_rng, untraceable
+from secateur.problem import functional, preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
 Shape = list[int | str]
@@ -62,9 +61,13 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
     try:
         with torch.no_grad(), preserved_rng(), quiet():
             program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
-            module = functional(_operations(program)) or _operations(program.run_decompositions({}))
-            folded = fold_batch_norm(module)
-            program = torch.export.export(folded, example, dynamic_shapes=varying).run_decompositions({})
+            module = _operations(program)
+            if (graph := functional(module.graph)) is None:
+                module = _operations(program.run_decompositions({}))
+            else:
+                module.graph = graph
+            program = torch.export.export(fold_batch_norm(module), example, dynamic_shapes=varying)
+            program = program if graph is not None else program.run_decompositions({})
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(f"export: {untraceable(error)}") from error
     for node in program.graph.nodes:

@@ -69,4 +69,9 @@ CHECKS = frozenset({
 BATCH_NORMS = frozenset({
     "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
 })
+# What a trace may hold as it is: the rest, most of all what may or may not be a view, is decomposed by torch.
+PLAIN = (
+    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS
+    | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "prelu", "scaled_dot_product_attention"}
+) - {"expand_as", "instance_norm", "movedim", "narrow", "to", "type_as"}
 # fmt: on

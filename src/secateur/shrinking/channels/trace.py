@@ -15,7 +15,7 @@ from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from secateur.problem import Input, lies_in, preserved_rng, untraceable
+from secateur.problem import Input, functional, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.copying import copied
@@ -102,10 +102,14 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
         module.training = not type(module).__module__.startswith("torch.nn.")
     try:
         with torch.no_grad(), preserved_rng(), _quiet():
-            program = torch.export.export(_Inside(inner), (example,)).run_decompositions({})
+            program = torch.export.export(_Inside(inner), (example,))
+            graph = functional(program.graph)
+            if graph is None or not _plain(graph):
+                program = program.run_decompositions({})
+                graph = program.graph
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(untraceable(error)) from error
-    return unflipped(list(_read(program, inner)))
+    return unflipped(list(_read(program, graph, inner)))
 
 
 @contextmanager
@@ -125,6 +129,11 @@ class _Inside(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return self.inner(x)
+
+
+def _plain(graph: fx.Graph) -> bool:
+    """Whether nothing in it needs torch to decompose it, which takes longer than the trace."""
+    return all(_op(node.target) in ops.PLAIN for node in graph.nodes if node.op == "call_function")
 
 
 def _own(path: str) -> str:
@@ -157,12 +166,12 @@ def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
     return node.run(value)
 
 
-def _read(program: ExportedProgram, model: nn.Module) -> Iterator[Node]:
+def _read(program: ExportedProgram, graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
     names, owners = first_names(model), first_paths(model)
     made: dict[fx.Node, Node] = {}
     ends: dict[str, Node] = {}  # a tensor of the model's with several names is one node
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
-    for node in program.graph.nodes:
+    for node in graph.nodes:
         owner, source = _origin(node)
         owner = owners.get(owner, owner)
         if node.op == "placeholder":

@@ -46,8 +46,8 @@ def _grouped(flow: Labelling, layer: Layer, channels: Tensor) -> Tensor:
         out = first.view(layer.groups, -1)[:, :1].expand(-1, layer.weight.shape[1]).flatten()
     else:
         out = first
-    for inside, outside in zip(channels.view(layer.groups, -1), out.view(layer.groups, -1), strict=True):
-        flow.union.join_all(torch.cat([inside, outside]))
+    together = torch.cat([channels.view(layer.groups, -1), out.view(layer.groups, -1)], 1)  # (groups, of one)
+    flow.union.join(together, _first(together))
     return out
 
 
@@ -124,6 +124,11 @@ def _per_head(flow: Labelling, parts: list[Tensor], heads: list[int], shape: tup
 def _pinned(channels: Tensor) -> Tensor:
     """Channels without a label, such as constants, are there to stay."""
     return torch.where(channels < 0, PINNED, channels)
+
+
+def _first(groups: Tensor) -> Tensor:
+    """A label of each row, (rows, 1)."""
+    return groups.amax(1, keepdim=True)
 
 
 def _last(x: Tensor) -> Tensor:

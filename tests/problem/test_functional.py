@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from secateur.deployment.export.functional import functional
 from secateur.deployment.export.network import network
 from secateur.deployment.export.tracing import trace
+from secateur.problem import functional
 
 X = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
 

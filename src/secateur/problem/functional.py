@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, fx
 from torch._ops import HigherOrderOperator, OpOverload
 
 _aten = torch.ops.aten
+_DROPOUTS = (_aten.dropout.default, _aten.dropout_.default)
 _NORM = _aten._native_batch_norm_legit_no_training.default
 # Of what is sure to be a tensor of its own: neither an argument nor a view of one.
 _FRESH = {
@@ -19,31 +21,37 @@ _FRESH = {
 }  # fmt: skip
 
 
-def functional(module: fx.GraphModule) -> fx.GraphModule | None:
-    """The same, each operation in place made one that is not, and BatchNorm and dropout as they are in inference.
+def functional(graph: fx.Graph) -> fx.Graph | None:
+    """A copy, each operation in place made one that is not, and BatchNorm and dropout as they are in inference.
 
     Args:
-        module: ATen operations of a model in eval mode, as ``torch.export.export(...).module()`` gives them; changed.
+        graph: ATen operations of a model in eval mode, as ``torch.export.export`` gives them.
 
     Returns:
-        ``module``; None where something is changed in place that others may see, or where graphs are within the graph.
+        The copy; None where something is changed in place that others may see, or where graphs are within the graph.
     """
-    for node in list(module.graph.nodes):
+    graph = copy.deepcopy(graph)
+    for node in list(graph.nodes):
         target = node.target
         if node.op == "call_module" or isinstance(target, HigherOrderOperator):
             return None
-        if target is _aten.dropout.default and node.args[2] is False:
+        if target in _DROPOUTS and node.args[2] is False:
             _replace(node, node.args[0])
-        elif target is _aten.batch_norm.default and node.args[5] is False:
-            with module.graph.inserting_before(node):
-                made = module.graph.call_function(_NORM, (*node.args[:5], *node.args[6:8]))
-                _replace(node, module.graph.call_function(operator.getitem, (made, 0)))
+        elif target is _aten.batch_norm.default:
+            if node.args[5] is not False:
+                return None  # it changes its buffers, though it does not say so
+            with graph.inserting_before(node):
+                made = graph.call_function(_NORM, (*node.args[:5], *node.args[6:8]))
+                made.meta = dict(node.meta)
+                if (value := node.meta.get("val")) is not None:
+                    made.meta["val"] = (value, value.new_empty(0), value.new_empty(0))
+                _replace(node, graph.call_function(operator.getitem, (made, 0)))
         elif isinstance(target, OpOverload) and _schema(target).is_mutable:
             if (of_its_own := _of_its_own(node, target)) is None:
                 return None
-            with module.graph.inserting_before(node):
-                _replace(node, module.graph.call_function(of_its_own, node.args, node.kwargs))
-    return module
+            with graph.inserting_before(node):
+                _replace(node, graph.call_function(of_its_own, node.args, node.kwargs))
+    return graph
 
 
 def _replace(node: fx.Node, by: Any) -> None:
