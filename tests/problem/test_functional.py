@@ -114,9 +114,11 @@ def test_nothing_is_changed_in_place_and_the_same_is_computed(kind: type[nn.Modu
     found = [n.target for n in made.graph.nodes if isinstance(n.target, torch._ops.OpOverload)]
     assert found
     assert not [str(target) for target in found if target._schema.is_mutable]
-    assert not {torch.ops.aten.dropout.default, torch.ops.aten.dropout_.default, torch.ops.aten.batch_norm.default} & set(
-        found
-    )
+    assert not {
+        torch.ops.aten.dropout.default,
+        torch.ops.aten.dropout_.default,
+        torch.ops.aten.batch_norm.default,
+    } & set(found)
     with torch.no_grad():
         torch.testing.assert_close(made(X), model(X))
 
