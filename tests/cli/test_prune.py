@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from secateur.cli import main
 from secateur.cli.prune import _apart
+from secateur.deployment.export import describe
+from secateur.runs.report.deployed import deployed
+from tiny_runs import small
 
 
 def test_words_are_told_apart_by_where_they_stand() -> None:
@@ -49,3 +54,35 @@ def test_a_run_has_its_data_and_model_already(tmp_path: Path, capsys: pytest.Cap
     assert end.value.code == 2
     assert "--data: data and model of" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+TRUST = ["--trust", "tiny_runs"]
+
+
+def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    pytest.importorskip("onnxscript", reason="needs onnx: pip install 'secateur[onnx]'")
+    torch.manual_seed(0)
+    torch.save(small({"seg": 13, "normal": 3, "depth": 1}).state_dict(), tmp_path / "weights.pth")
+    budget = ["--budget", "0.9 macs and 0.9x MB", "--steps", "0", "--batches", "2", "--quantize", "int8"]
+    network = ["tiny_runs.small", "--init", str(tmp_path / "weights.pth"), "--data", "rooms", "--batch", "4"]
+    data = ["--data.train_count", "8", "--data.val_count", "4", "--data.test_count", "4"]
+    out = ["--out", str(tmp_path / "small"), "--size", "24x32"]
+    assert main(["prune", *network, *data, *budget, *out]) == 0
+    said = capsys.readouterr().out
+    assert "model-int8.onnx" in said
+    record = json.loads((tmp_path / "small" / "budget.json").read_text())
+    assert record["quantize"] == "int8"
+    assert record["costs"]["mb"] <= record["limits"]["mb"] <= 0.9 * record["dense"]["mb"] + 1e-12
+    written = tmp_path / "small" / "model-int8.onnx"
+    assert describe(written)["quantized"]["float"] == record["keep_float"]
+    assert main(["evaluate", str(written), *TRUST]) == 0
+    (tmp_path / "small" / "budget.json").write_text(json.dumps(record | {"keep_float": ["depth"]}))
+    assert main(["export", str(tmp_path / "small"), "--quantize", "int8", *TRUST]) == 0
+    assert "in float: depth" in capsys.readouterr().out
+    assert describe(written)["quantized"]["float"] == ["depth"]
+    named = ["--keep-float", "seg,body", "--out", str(tmp_path / "named.onnx")]
+    assert main(["export", str(tmp_path / "small"), "--quantize", "int8", *named, *TRUST]) == 0
+    assert describe(tmp_path / "named.onnx")["quantized"]["float"] == ["seg", "body"]
+    told = dict(deployed(tmp_path / "small"))
+    assert "in int8, with the heads of depth in float" in told["Pruned to a budget"]
+    assert "with seg and body in float" in told["Exported"]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, get_args
+from typing import Any, cast, get_args
+
+import torch
+from torch import Tensor, nn
 
 from secateur.budget.limits import Budget
 from secateur.budget.worth import Score
-from secateur.problem import Problem
+from secateur.deployment.bench import require_engine
+from secateur.deployment.export import Quantize, require
+from secateur.problem import Input, Problem, called, described, example, one, preserved_rng, to_device
 from secateur.pruning import check_done
 from secateur.training import check_allowed, shares_lost
 
@@ -16,13 +22,18 @@ _COUNTS = {"steps": 0, "rounds": 1, "batches": 1, "repair": 0}  # and the least 
 
 
 def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any]) -> None:
-    """Raises ValueError for what is unusable whatever the network costs.
+    """Raises ValueError for what is unusable whatever the network costs, EngineMissingError for an engine that is not installed.
 
     Args:
         problem: To prune.
         budgets: Of the run.
         options: As of :class:`secateur.budget.prune.Options`.
     """
+    if not isinstance(cast(Any, problem), Problem):
+        raise ValueError(
+            f"prune: problem is {type(problem).__name__}; give a Problem(model, tasks, train, val), whose model is trained."
+        )
+    _check_whole(problem.model)
     check_done(problem.model, "prune")
     if isinstance(budgets, Budget) or not all(isinstance(budget, Budget) for budget in budgets):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(
@@ -38,11 +49,24 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
         raise ValueError(
             f"prune: there is no score {options['score']!r}; give one of {', '.join(get_args(Score))}."
         )
+    if not isinstance(options.get("seed", 0), int):
+        raise ValueError(f"prune: seed is {options['seed']!r}; give a whole number.")
     for first, second in pairwise(budgets):
         if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):
             raise ValueError(f"prune: budgets limit {first} and {second}; limit the same in one run.")
     if options.get("floors") is not None:
         check_allowed(problem, options["floors"])
+    _check_files(budgets[0], options.get("quantize"))
+    if options.get("on") is not None:
+        _check_on(problem, options["on"])
+
+
+def check_names(given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raises TypeError, naming the nearest, for an option that there is not."""
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1) or [*known]
+            raise TypeError(f"prune: there is no option {name!r}; there is {', '.join(near)}.")
 
 
 def check_reference(
@@ -57,3 +81,45 @@ def check_reference(
                 f"prune: floors names {task!r}, and the trained network has {found or 'no value'} on the validation split, of which no "
                 "share can be lost; look at its labels and metrics, or leave its floor out."
             )
+
+
+def _check_whole(model: nn.Module) -> None:
+    """A compiled network computes what it was compiled to, whatever its weights are cut to."""
+    for name, module in model.named_modules():
+        if "_orig_mod" in module._modules:
+            what = f"model.{name}" if name else "model"
+            raise ValueError(
+                f"prune: {what} is compiled, which hides what it computes; give the network as it was before torch.compile "
+                f"({what}._orig_mod), and compile what comes back."
+            )
+
+
+def _check_files(budget: Budget, quantize: Quantize | None) -> None:
+    """Whether what is measured can be written and run here."""
+    if quantize not in (None, *get_args(Quantize)):
+        raise ValueError(f"prune: quantize is {quantize!r}; it is 'int8', or None.")
+    if {"ms", "mb"} & set(budget.kinds):
+        require_engine(budget.engine, quantize)
+    if quantize is not None:
+        require("onnx")
+
+
+def _check_on(problem: Problem, on: Input) -> None:
+    """Whether the model takes what costs are to be measured on."""
+    wanted = f"give what it takes, such as {described(one(example(problem)))}"
+    tensors: list[Any] = list(on.values()) if isinstance(cast(Any, on), Mapping) else [on]
+    if not tensors or not all(isinstance(x, Tensor) and x.numel() for x in tensors):
+        raise ValueError(f"prune: on is {described(on)}; {wanted}.")
+    modes = {module: module.training for module in problem.model.modules()}
+    device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad(), preserved_rng():
+            called(problem.model.eval(), problem.call)(to_device(on, device))
+    except Exception as error:  # whatever the user's code raises
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"prune: the model does not take on, which is {described(on)} ({type(error).__name__}: {said:.200}); {wanted}."
+        ) from error
+    finally:
+        for module, training in modes.items():
+            module.training = training

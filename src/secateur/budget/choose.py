@@ -14,6 +14,7 @@ from secateur.pruning import Groups
 
 _SWEEP = 0.01  # share of what is over, taken with the same savings before they are counted anew
 _LEAST = 1e-12
+_BACK = 32  # units that went last, and may come back where there is room
 
 
 class OutOfReachError(ValueError):
@@ -26,7 +27,8 @@ def choose(
     """The groups that are left, (count,) bool: a greedy knapsack of worth against cost (HALP, arXiv 2110.10811, §3.3).
 
     Like is taken with like: groups that lie in the same layers go in steps of the channel count that the engine likes, the
-    least worth first, so that what is left is a multiple of it. Each layer keeps a channel, or a step of them.
+    least worth first, so that what is left is a multiple of it. Each layer keeps a channel, or a step of them. What went last comes
+    back where there is room for it, most worth first.
 
     Args:
         groups: The partition.
@@ -38,19 +40,20 @@ def choose(
     Raises:
         OutOfReachError: If a cost stays above its limit when all that can go is gone; it says how near it comes.
     """
-    alive, unit = alive.clone(), _units(groups, alive, worth, costs.step)
+    present, alive, unit = alive, alive.clone(), _units(groups, alive, worth, costs.step)
     count = int(unit.max()) + 1
     strongest = groups.strongest(torch.where(alive, worth, -torch.ones_like(worth)))
     held = torch.zeros(count, dtype=torch.bool)
     held[unit[strongest & alive]] = True
     held_group = held[unit] & alive
     value = torch.zeros(count, dtype=torch.float64).index_add_(0, unit[alive], worth[alive])
+    gone: list[int] = []
     while True:
         now = costs(alive)
         kind = max(limits, key=lambda one: now[one] / limits[one])
         over = now[kind] - limits[kind]
         if over <= 0:
-            return alive
+            return _filled(alive, present, unit, value, gone[-_BACK:], costs, limits)
         mortal = alive & ~held_group
         saving = torch.zeros(count, dtype=torch.float64)
         saving.index_add_(0, unit[mortal], costs.savings(alive, kind)[mortal])
@@ -70,7 +73,25 @@ def choose(
             last = enough[value[enough].argmin()]
         going = torch.zeros(count, dtype=torch.bool)
         going[last] = True
+        gone += last.reshape(-1).tolist()
         alive &= ~(going[unit] & mortal)
+
+
+def _filled(
+    alive: Tensor,
+    present: Tensor,
+    unit: Tensor,
+    value: Tensor,
+    gone: list[int],
+    costs: Costs,
+    limits: Mapping[Kind, float],
+) -> Tensor:
+    """With those units of ``gone`` that fit."""
+    for one in sorted(gone, key=lambda number: -float(value[number])):
+        tried = alive | ((unit == one) & present)
+        if all(cost <= limits[kind] for kind, cost in costs(tried).items()):
+            alive = tried
+    return alive
 
 
 def _units(groups: Groups, alive: Tensor, worth: Tensor, step: int) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -9,8 +12,8 @@ from torch import nn
 
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import bench
-from secateur.deployment.export import export
-from secateur.measures import count_macs
+from secateur.deployment.export import Quantize, export
+from secateur.measures import DeadTaskWarning, count_macs
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
 
@@ -24,8 +27,24 @@ _SUFFIX = {
 }
 
 
-def measured(model: nn.Module, example: Input, budget: Budget, call: Call | None = None) -> dict[Kind, float]:
+def measured(
+    model: nn.Module,
+    example: Input,
+    budget: Budget,
+    call: Call | None = None,
+    *,
+    quantize: Quantize | None = None,
+    keep_float: Sequence[str] = (),
+) -> dict[Kind, float]:
     """Every cost that ``budget`` limits; the model is left as it was.
+
+    Args:
+        model: Whose.
+        example: What it takes.
+        budget: What is limited, and in which engine.
+        call: How the model is called, as in a :class:`secateur.Problem`.
+        quantize: Time and megabytes are those of the file in int8.
+        keep_float: What of it stays in float.
 
     Raises:
         ValueError: If it cannot be exported.
@@ -45,12 +64,27 @@ def measured(model: nn.Module, example: Input, budget: Budget, call: Call | None
             repeats=_ROUNDS,
             processes=_PROCESSES,
             call=call,
+            quantize=quantize,
+            keep_float=keep_float,
         )
         measure = made.measures[budget.engine]["network"]
         found["ms"], found["mb"] = measure.p50, measure.file / 1e6
     elif "mb" in budget.kinds:
         with folder_aside(Path(gettempdir()) / "secateur-budget") as folder:
-            path = export(model, example, folder / f"net{_SUFFIX[budget.engine]}", dynamic=False, call=call)
+            suffix = ".onnx" if quantize else _SUFFIX[budget.engine]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeadTaskWarning)  # it is judged when it is trained
+                path = export(
+                    model,
+                    example,
+                    folder / f"net{suffix}",
+                    dynamic=False,
+                    call=call,
+                    largest_error=math.inf,  # floors judge it
+                    quantize=quantize,
+                    calibrate=[example] if quantize else None,
+                    keep_float=keep_float if quantize else (),
+                )
             found["mb"] = (
                 sum(file.stat().st_size for file in folder.iterdir() if file.stem == path.stem) / 1e6
             )

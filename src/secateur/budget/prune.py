@@ -7,11 +7,12 @@ from typing import TypedDict, Unpack
 
 from torch import nn
 
-from secateur.budget.checks import check
+from secateur.budget.checks import check, check_names
 from secateur.budget.limits import Budget
 from secateur.budget.record import BudgetError
 from secateur.budget.rounds import Rounds
 from secateur.budget.worth import Score
+from secateur.deployment.export import Quantize
 from secateur.problem import Input, Problem
 from secateur.training import MakeOptimizer
 from secateur.weighting import Weighting
@@ -32,6 +33,8 @@ class Options(TypedDict, total=False):
         weighting: Of the tasks' losses; equal weights by default.
         optimizer: As of :func:`secateur.fit`.
         seed: Of training, 0 by default.
+        quantize: ``"int8"``: the file is to be in int8, and time, megabytes and floors are those of that file; a head that breaks
+            its floor there stays in float. Shares are still of the dense network in float. None by default.
         on: What costs are measured on, (N, C, ...); a single sample of the first training batch by default.
         progress: Say on standard error how far training is; by default it is said.
     """
@@ -45,6 +48,7 @@ class Options(TypedDict, total=False):
     weighting: Weighting | None
     optimizer: MakeOptimizer | None
     seed: int
+    quantize: Quantize | None
     on: Input | None
     progress: bool
 
@@ -97,6 +101,7 @@ def prune_family(problem: Problem, budgets: Sequence[Budget], **options: Unpack[
 
 def networks(problem: Problem, budgets: Sequence[Budget], **options: Unpack[Options]) -> Iterator[nn.Module]:
     """As :func:`prune_family`, each as soon as it is finished."""
+    check_names(options, list(Options.__annotations__))
     check(problem, budgets, options)
     run = Rounds(problem, budgets[0], **options)
     run.check(budgets)

@@ -9,6 +9,7 @@ from typing import cast
 from torch import nn
 
 from secateur.budget.limits import Kind
+from secateur.deployment.export import Quantize
 
 _RECORD = "_secateur_budget"
 
@@ -33,8 +34,13 @@ class Record:
         predicted: What was predicted of the network that was chosen first, and ``first`` what it then cost.
         costs: What the network costs, measured.
         lost: Task to the share of its metrics that it lost on the validation split, below zero where it gained; empty without
-            floors.
+            floors. Of a network in int8 as its file is judged.
         left: Groups of channels after each round.
+        short: Why the network is more than 5 % below its budget; empty where it is not.
+        noise: Task with a floor to the most that the dense network itself lost when it was trained on for a little.
+        quantize: ``int8``, or None.
+        keep_float: Tasks whose heads stay in float in the file: ``export(small, ..., keep_float=record.keep_float)``.
+        errors: Task to the largest error that int8 makes, of its largest value.
     """
 
     asked: str
@@ -45,6 +51,11 @@ class Record:
     costs: dict[Kind, float] = field(default_factory=dict[Kind, float])
     lost: dict[str, float] = field(default_factory=dict[str, float])
     left: list[int] = field(default_factory=list[int])
+    short: str = ""
+    noise: dict[str, float] = field(default_factory=dict[str, float])
+    quantize: Quantize | None = None
+    keep_float: list[str] = field(default_factory=list[str])
+    errors: dict[str, float] = field(default_factory=dict[str, float])
 
 
 def record_of(small: nn.Module) -> Record | None:

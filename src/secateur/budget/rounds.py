@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -12,24 +12,26 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.checks import check_reference
 from secateur.budget.choose import OutOfReachError, choose
 from secateur.budget.costs import Costs, has_table
+from secateur.budget.judge import Judge
 from secateur.budget.latency import Latency
-from secateur.budget.limits import NEAR, Budget, Kind, over
+from secateur.budget.limits import Budget, Kind, over
 from secateur.budget.measured import measured
+from secateur.budget.nearest import nearest
+from secateur.budget.noise import check_noise
 from secateur.budget.record import BudgetError, Record, attach_record
 from secateur.budget.repair import repair as repaired
 from secateur.budget.worth import Score, joined, task_worth
 from secateur.deployment.bench import LayerEngine
-from secateur.measures import evaluate
+from secateur.deployment.export import Quantize
 from secateur.methods import KeepZeros
 from secateur.problem import Input, Problem, example, one, preserved_rng
 from secateur.shrinking import compact, problem_groups
-from secateur.training import MakeOptimizer, fit, shares_lost
+from secateur.training import MakeOptimizer, fit
 from secateur.weighting import Weighting
 
-_CORRECTIONS, _AGAIN = 8, 3  # of a predicted cost; times that a round which broke a floor is chosen anew
+_AGAIN = 3  # times that a round which broke a floor is chosen anew
 _LAST = 0.5  # share of the steps that a network is trained for once it is small
 
 
@@ -56,38 +58,53 @@ class Rounds:
         weighting: Weighting | None = None,
         optimizer: MakeOptimizer | None = None,
         seed: int = 0,
+        quantize: Quantize | None = None,
         on: Input | None = None,
         progress: bool = True,
     ) -> None:
         self.original, self.budget = problem, budget
         self.problem = replace(problem, model=copy.deepcopy(problem.model))
-        self.floors, self.steps, self.rounds = floors, steps, rounds if steps else 1
+        self.steps, self.rounds = steps, rounds if steps else 1
         self.score: Score = score
         self.batches, self.repair = batches, repair
-        self.training: dict[str, Any] = {"optimizer": optimizer, "seed": seed, "progress": progress}
-        self.weighting = weighting
+        self.training: dict[str, Any] = {"optimizer": optimizer, "progress": progress}
+        self.seed, self.weighting = seed, weighting
+        self.quantize: Quantize | None = quantize
         self.example = one(example(problem)) if on is None else on
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
         self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
         self.dense = measured(problem.model, self.example, budget, problem.call)
+        self.judge = Judge(problem, floors, quantize, one(example(problem)))
+        whole = self.dense if quantize is None else self._measured(problem.model)
         table = "ms" in budget.kinds and has_table(budget.engine)
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
         self.costs = Costs(
-            self.problem.model, self.example, self.groups, budget, self.dense, latency, problem.call
+            self.problem.model, self.example, self.groups, budget, whole, latency, problem.call
         )
-        self.reference = None if floors is None else evaluate(problem, "val")
-        check_reference(problem, self.reference, floors or {})
         self.weight = dict.fromkeys(problem.tasks, 1.0)
+        self.noise: dict[str, float] = {}
 
     def check(self, budgets: Sequence[Budget]) -> None:
-        """Raises before anything is trained: ValueError if a budget is looser than the one before, BudgetError if none can meet it."""
+        """Before anything is pruned: whether the budgets can be met and the floors mean something.
+
+        Raises:
+            ValueError: If a budget is looser than the one before.
+            BudgetError: If none can meet one.
+        """
         limits = [budget.absolute(self.dense) for budget in budgets]
         for (first, above), (second, below) in pairwise(zip(budgets, limits, strict=True)):
             if any(below[kind] > above[kind] for kind in below):
                 raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
         for asked in limits:
             self._chosen(torch.ones(self.groups.count, dtype=torch.float64), asked)
+        self.noise = check_noise(
+            self.original,
+            self.judge.floors,
+            self.steps,
+            self._train,
+            lambda trained: self.judge.lost(trained.model),
+        )
 
     def to(self, budget: Budget) -> nn.Module:
         """The network that keeps ``budget``; later ones go on from here.
@@ -96,7 +113,7 @@ class Rounds:
             BudgetError: If it cannot be had.
         """
         limits = budget.absolute(self.dense)
-        record = Record(str(budget), limits, self.dense)
+        record = Record(str(budget), limits, self.dense, noise=self.noise)
         now = self.costs(self.alive)
         small: nn.Module | None = None
         for number in range(1, self.rounds + 1):
@@ -107,6 +124,8 @@ class Rounds:
             small = self._kept_floors(stage, limits if number == self.rounds else None, record)
             record.left.append(int(self.alive.sum()))
         assert small is not None
+        if record.short and "ms" in limits:
+            warnings.warn(f"prune: more than 5 % below the budget: {record.short}", stacklevel=2)
         attach_record(small, record)
         return small
 
@@ -114,84 +133,90 @@ class Rounds:
         self, stage: dict[Kind, float], limits: Mapping[Kind, float] | None, record: Record
     ) -> nn.Module | None:
         """A round; where it breaks a floor it is chosen anew with the worth of that task doubled."""
+        said = ""
         for _ in range(_AGAIN + 1):
-            small, record.lost = self._round(stage, limits, record)
-            floors = self.floors or {}
-            broken = {task: lost for task, lost in record.lost.items() if lost > floors.get(task, torch.inf)}
-            if not broken:
+            before = (copy.deepcopy(self.problem.model.state_dict()), self.alive)
+            small, broken = self._round(stage, limits, record)
+            above = (
+                {} if limits is None else over(limits, record.costs)
+            )  # heads that are in float now cost time
+            if not broken and not above:
                 return small
+            said = self.judge.said(record.lost, record.errors, broken) or ", ".join(
+                f"the heads of {', '.join(self.judge.keep)} stay in float and take {record.costs[kind]:.4g} {kind}"
+                for kind in above
+            )
+            self.problem.model.load_state_dict(before[0])
+            self.alive = before[1]
             for task in broken:
                 self.weight[task] *= 2.0
-        raise BudgetError(self._broken(broken, stage))  # pyright: ignore[reportPossiblyUnboundVariable]
+        near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in self.costs(self.alive).items())
+        asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
+        raise BudgetError(
+            f"prune: on the way to the budget {said} at {asked}, however the channels were chosen; the floors held at about {near}. "
+            "Give more steps, a looser budget or lower floors."
+        )
 
     def _round(
         self, stage: Mapping[Kind, float], limits: Mapping[Kind, float] | None, record: Record
-    ) -> tuple[nn.Module | None, dict[str, float]]:
-        """Scores, chooses and trains on; where a floor is broken the model is as it was before.
+    ) -> tuple[nn.Module | None, tuple[str, ...]]:
+        """Scores, chooses and trains on; the small network, if it is the last round, and the tasks that lose too much.
 
         Args:
             stage: What costs may be after it.
             limits: In the last round, which is measured and made small.
+            record: Of what came of it.
         """
-        before = (copy.deepcopy(self.problem.model.state_dict()), self.alive)
-        scores = task_worth(self.problem, self.groups, self.score, self.batches, self.training["seed"])
-        worth = joined(scores, self.floors, self.weight)
-        small: nn.Module | None = None
+        scores = task_worth(self.problem, self.groups, self.score, self.batches, self.seed)
+        worth = joined(scores, self.judge.floors, self.weight)
         if limits is None:
             self._kill(self._chosen(worth, stage))
             self._train(self.problem, round(self.steps * (1 - _LAST) / max(1, self.rounds - 1)))
-            lost = self._lost(self.problem)
-        else:
-            small = self._met(worth, limits, record)
-            if self.steps:
-                self._train(
-                    replace(self.problem, model=small),
-                    round(self.steps * (_LAST if self.rounds > 1 else 1.0)),
-                )
-            elif self.repair:
-                repaired(self.original, small, self.repair)
-            lost = self._lost(replace(self.problem, model=small))
-        if any(lost.get(task, 0.0) > floor for task, floor in (self.floors or {}).items()):
-            self.problem.model.load_state_dict(before[0])
-            self.alive = before[1]
-        return small, lost
+            record.lost = self.judge.lost(self.problem.model)
+            return None, self.judge.broken(record.lost)
+        small, keep = self._met(worth, limits, record), self.judge.keep
+        if self.steps:
+            last = round(self.steps * (_LAST if self.rounds > 1 else 1.0))
+            self._train(replace(self.problem, model=small), last)
+        elif self.repair:
+            repaired(self.original, small, self.repair)
+        broken = self.judge.final(small, record)
+        if self.judge.keep != keep and not broken:
+            record.costs = self._measured(small)
+        return small, broken
 
     def _met(self, worth: Tensor, limits: Mapping[Kind, float], record: Record) -> nn.Module:
         """The small network whose measured costs keep the limits, one of them nearly; not trained yet."""
-        state, alive = copy.deepcopy(self.problem.model.state_dict()), self.alive
-        best: tuple[nn.Module, Tensor] | None = None
-        found: dict[Kind, float] = {}
-        tried: list[Tensor] = []
-        for number in range(_CORRECTIONS):
+        state, present = copy.deepcopy(self.problem.model.state_dict()), self.alive
+
+        def choose(aim: Mapping[Kind, float]) -> Tensor:
             self.problem.model.load_state_dict(state)
-            self.alive = alive
-            self._kill(self._chosen(worth, limits))
-            predicted = self.costs(self.alive)
+            self.alive = present
+            return self._pick(worth, aim)
+
+        def measure(alive: Tensor) -> tuple[nn.Module, dict[Kind, float]]:
+            self._kill(alive)
             small = compact(self.problem.model, self.example, call=self.original.call)
-            found = self._measured(small, limits)
-            if number == 0:
-                record.predicted, record.first = predicted, found
-            if not over(limits, found):
-                best, record.costs = (small, self.alive), found
-                if bool(self.alive.all()) or any(
-                    found[k] > limit * (1 - NEAR) for k, limit in limits.items()
-                ):
-                    break
-            if best is not None and any(torch.equal(self.alive, one) for one in tried):
-                break  # nothing is left to learn
-            tried.append(self.alive)
-            self.costs.correct(self.alive, found)
-        if best is None:
-            raise BudgetError(exceeded(limits, found))
+            return small, self._measured(small)
+
+        try:
+            found = nearest(choose, measure, self.costs, limits, present)
+        except OutOfReachError as error:
+            raise _out_of_reach(error) from error
+        record.predicted, record.first = found.predicted, found.first
+        record.costs, record.short = found.costs, found.why
         self.problem.model.load_state_dict(state)
-        self._kill(best[1])
-        return best[0]
+        self._kill(found.alive)
+        return found.made
+
+    def _pick(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
+        return choose(self.groups, self.alive, worth, self.costs, limits)
 
     def _chosen(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
         try:
-            return choose(self.groups, self.alive, worth, self.costs, limits)
+            return self._pick(worth, limits)
         except OutOfReachError as error:
-            raise BudgetError(f"prune: the budget cannot be met: {error}") from error
+            raise _out_of_reach(error) from error
 
     @torch.no_grad()
     def _kill(self, alive: Tensor) -> None:
@@ -202,42 +227,19 @@ class Rounds:
             weights[name].mul_(mask.to(weights[name]))
         self.alive = alive
 
-    def _train(self, problem: Problem, steps: int) -> None:
+    def _train(self, problem: Problem, steps: int, seed: int = 0) -> None:
         if not steps:
             return
         with preserved_rng():
-            fit(problem, KeepZeros(), copy.deepcopy(self.weighting), steps=steps, **self.training)
+            weighting = copy.deepcopy(self.weighting)
+            fit(problem, KeepZeros(), weighting, steps=steps, seed=self.seed + seed, **self.training)
 
-    def _measured(self, small: nn.Module, limits: Mapping[Kind, float]) -> dict[Kind, float]:
-        found = measured(small, self.example, self.budget, self.original.call)
-        return {kind: found[kind] for kind in limits}
-
-    def _lost(self, problem: Problem) -> dict[str, float]:
-        """Task to the share that it lost on the validation split."""
-        if self.reference is None:
-            return {}
-        found = {task: metrics for task, metrics in evaluate(problem, "val").items() if metrics}
-        lost = shares_lost(found, self.reference, problem)
-        broken = {task: math.inf for task in self.floors or {} if math.isnan(lost.get(task, math.nan))}
-        return {task: share for task, share in lost.items() if not math.isnan(share)} | broken
-
-    def _broken(self, broken: Mapping[str, float], stage: Mapping[Kind, float]) -> str:
-        floors = self.floors or {}
-        said = ", ".join(
-            f"{task} loses {lost:.1%} (at most {floors[task]:.1%})" for task, lost in broken.items()
+    def _measured(self, small: nn.Module) -> dict[Kind, float]:
+        how: dict[str, Any] = (
+            {} if self.quantize is None else {"quantize": self.quantize, "keep_float": self.judge.keep}
         )
-        near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in self.costs(self.alive).items())
-        asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
-        return (
-            f"prune: on the way to the budget {said} at {asked}, however the channels were chosen; the floors held at about {near}. "
-            "Give more steps, a looser budget or lower floors."
-        )
+        return measured(small, self.example, self.budget, self.original.call, **how)
 
 
-def exceeded(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> str:
-    """What was not met, and how near it came."""
-    said = ", ".join(f"{found[kind]:.4g} {kind} against {limits[kind]:.4g}" for kind in over(limits, found))
-    return (
-        f"prune: the budget is not met: {said}, measured. Where time is limited, other programs may have been running; otherwise ask "
-        "for a little less."
-    )
+def _out_of_reach(error: OutOfReachError) -> BudgetError:
+    return BudgetError(f"prune: the budget cannot be met: {error}")

@@ -22,6 +22,7 @@ from secateur.runs import (
     RunFolder,
     Trust,
     compared,
+    export_run,
     figures,
     finite,
     keep,
@@ -102,6 +103,8 @@ def prune_run(
             json.dumps({"budget": str(budget), **asdict(record)}, indent=1) if record else "{}",
         )
         write_text(run.metrics, "")  # nothing is logged on the way
+        if record is not None and record.quantize:
+            export_run(folder, quantize=record.quantize, trust=trust)
         write_text(run.report, json.dumps(finite(report), indent=1))
     return folders
 

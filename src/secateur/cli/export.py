@@ -25,15 +25,19 @@ def export(argv: list[str]) -> None:
         out=out,
         weights=arguments.weights,
         quantize=arguments.quantize,
+        keep_float=arguments.keep_float,
         trust=trusted(argv),
     )
     output().print(f"model  {path}", soft_wrap=True)
     if arguments.quantize:
         from secateur.deployment.export import describe
 
-        errors = describe(path)["quantized"]["errors"]
+        made = describe(path)["quantized"]
+        errors = made["errors"]
         told = ", ".join(f"{task} {error:.2%}" for task, error in errors.items())
         output().print(f"int8 is not exact; off by at most, of the largest value: {told}", soft_wrap=True)
+        if made["float"]:
+            output().print(f"in float: {', '.join(made['float'])}", markup=False, soft_wrap=True)
 
 
 def parser() -> Parser:
@@ -55,6 +59,12 @@ def parser() -> Parser:
         type=Literal["int8"] | None,
         default=None,
         help="int8: weights and activations of an ONNX file as bytes, calibrated on the run's training batches; not exact",
+    )
+    made.add_argument(
+        "--keep-float",
+        type=Sequence[str] | None,
+        default=None,
+        help="what int8 leaves in float: tasks, for their heads, or modules, such as depth,backbone.conv1 (default: what prune found)",
     )
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     made.add_argument("--device", type=str, default="cpu", help=ENGINES)

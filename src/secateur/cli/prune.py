@@ -52,6 +52,7 @@ def prune(argv: list[str]) -> None:
         repair=arguments.repair,
         optimizer=adam(arguments.lr),
         seed=arguments.seed,
+        quantize=arguments.quantize,
         progress=not arguments.quiet,
     )
     _tell(folders)
@@ -74,9 +75,15 @@ def _tell(folders: list[Path]) -> None:
             )
         for task, lost in record["lost"].items():
             console.print(f"{task}: {-lost:+.1%} on the validation split", markup=False)
+        if record["keep_float"]:
+            console.print(f"in float: the heads of {', '.join(record['keep_float'])}", markup=False)
+        if record["short"]:
+            console.print(f"not nearer to the budget: {record['short']}", markup=False, soft_wrap=True)
     console.print(results_table([read_run(folder) for folder in folders]))
     for folder in folders:
         console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
+        if (folder / "model-int8.onnx").exists():
+            console.print(f"int8   {folder / 'model-int8.onnx'}", soft_wrap=True)
 
 
 def _apart(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -135,6 +142,13 @@ def parser() -> Parser:
     )
     made.add_argument(
         "--lr", type=float, default=3e-4, help="learning rate of the training between and after"
+    )
+    made.add_argument(
+        "--quantize",
+        type=Literal["int8"] | None,
+        default=None,
+        help="int8: time, megabytes and floors are those of the file in int8, which is written too; a head that would break its floor "
+        "stays in float",
     )
     made.add_argument("--seed", type=int, default=0, help="of the training")
     made.add_argument(

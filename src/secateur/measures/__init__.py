@@ -6,14 +6,18 @@ from secateur.measures.delta import DeltaT, delta_t
 from secateur.measures.evaluate import evaluate, higher_is_better
 from secateur.measures.overlap import Overlap, overlap
 from secateur.measures.seeds import LEVEL, Stat, differs, stat
+from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said, unmoved, varied
 
 __all__ = [
     "LEVEL",
+    "DeadTaskWarning",
     "DeltaT",
     "Overlap",
     "Stat",
+    "Unmoved",
     "cost",
     "count_macs",
+    "dead_said",
     "delta_t",
     "differs",
     "evaluate",
@@ -22,4 +26,6 @@ __all__ = [
     "metrics",
     "overlap",
     "stat",
+    "unmoved",
+    "varied",
 ]

@@ -13,6 +13,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said
 from secateur.problem import Problem, Task, described, preserved_rng, to_device
 
 if TYPE_CHECKING:
@@ -22,18 +23,24 @@ Split = Literal["val", "test", "train"]
 
 
 def evaluate(
-    problem: Problem, split: Split = "test", *, limit: int | None = None
+    problem: Problem,
+    split: Split = "test",
+    *,
+    limit: int | None = None,
+    watch: Unmoved | None = None,
 ) -> dict[str, dict[str, float]]:
     """Every metric of every task over one split: ``{task: {metric: value}}``.
 
     The model runs in eval mode on the device it is on, a task with ``decode`` by means of that, and is left as it was: modes, BatchNorm statistics and the
     global random state do not change. Copies of the metrics do the counting. On several processes each evaluates
-    its own batches, torchmetrics adds them up, and all of them must call this function.
+    its own batches, torchmetrics adds them up, and all of them must call this function. A task whose prediction is the same
+    for every sample, where these are not, is named in a :class:`DeadTaskWarning`.
 
     Args:
         problem: Model, tasks and data. A batch may lack some tasks.
         split: Which data.
         limit: Use only so many batches; None uses all.
+        watch: Sees all predictions; afterwards ``watch.tasks`` are dead.
 
     Returns:
         Plain numbers; one that is not finite is nan, for instance when no pixel is valid.
@@ -54,7 +61,7 @@ def evaluate(
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     counting = torch.device("cpu") if device.type == "mps" else device  # Apple's GPU has no float64
     collections = {task: _collection(spec).to(counting) for task, spec in problem.tasks.items()}
-    updates = dict.fromkeys(problem.tasks, 0)
+    updates, watched = dict.fromkeys(problem.tasks, 0), watch or Unmoved()
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -62,6 +69,7 @@ def evaluate(
             for x, targets in islice(problem.batches(split, once=True), limit):
                 x = to_device(x, device)
                 predictions = problem.predict(x, targets) if targets else {}
+                watched.see(x, predictions)
                 for task, prediction in predictions.items():
                     decode = problem.tasks[task].decode
                     prediction = prediction if decode is None else decode(model, x)
@@ -73,6 +81,8 @@ def evaluate(
         for module, training in modes.items():
             module.training = training
     _check_counts(updates, split, device)
+    if said := dead_said(watched.tasks):
+        warnings.warn(f"evaluate: {said}", DeadTaskWarning, stacklevel=2)
     return {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
 
 

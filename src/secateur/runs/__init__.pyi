@@ -14,6 +14,7 @@ from .config import train_parser as train_parser
 from .deploy import bench_runs as bench_runs
 from .deploy import compact_run as compact_run
 from .deploy import export_run as export_run
+from .exported import Exported as Exported
 from .folder import RunFolder as RunFolder
 from .hardware import check_processor as check_processor
 from .judged import evaluate_file as evaluate_file

@@ -66,11 +66,13 @@ def export_run(
     out: Path | None = None,
     weights: Weights = "sparse",
     quantize: Quantize | None = None,
+    keep_float: Sequence[str] | None = None,
     trust: Trust | None = None,
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
 
-    With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``.
+    With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``; what ``keep_float`` names
+    stays in float, and of a network that was pruned for int8, if it is None, the heads that the pruning found to need it.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
@@ -93,14 +95,33 @@ def export_run(
         weights=weights,
         quantize=quantize,
         calibrate=problem if quantize else None,
+        keep_float=_kept(folder, tasks) if quantize and keep_float is None else keep_float or (),
     )
     size = sum(part.stat().st_size for part in (made, made.with_suffix(".bin")) if part.exists())
     known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
     known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
+    about = describe(made)
     if quantize:
-        known[made.name]["errors"] = describe(made)["quantized"]["errors"]
+        known[made.name] |= {"errors": about["quantized"]["errors"], "float": about["quantized"]["float"]}
+    if about.get("dead"):
+        known[made.name]["dead"] = about["dead"]
     write_text(folder.exports, json.dumps(known, indent=1))
     return made
+
+
+def _kept(folder: RunFolder, tasks: Sequence[str] | None) -> list[str]:
+    """The heads that ``secateur prune --quantize`` left in float."""
+    path = folder.path / "budget.json"
+    if not path.is_file():
+        return []
+    try:
+        said: Any = json.loads(path.read_text(encoding="utf-8"))
+        kept = [str(task) for task in said.get("keep_float", [])]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{path} cannot be understood ({error}); say what stays in float: --keep-float."
+        ) from error
+    return [task for task in kept if tasks is None or task in tasks]
 
 
 def bench_runs(

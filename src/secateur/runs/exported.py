@@ -83,4 +83,5 @@ class Exported(nn.Module):
 
 
 def _array(x: Tensor) -> Any:
-    return np.ascontiguousarray(x.detach().cpu().numpy())
+    x = x.detach().cpu()
+    return np.ascontiguousarray((x.float() if x.is_floating_point() else x).numpy())

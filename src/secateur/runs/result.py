@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from secateur.data import Data, legend, picture_kind
-from secateur.measures import cost, evaluate, higher_is_better
+from secateur.measures import Unmoved, cost, evaluate, higher_is_better
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.runs.config import Config
 from secateur.runs.folder import RunFolder
@@ -45,6 +45,7 @@ def figures(config: Config, problem: Problem, data: Data, seconds: float, comman
     """The figures of a network on the test split, and where they come from; what is named after the run is left to the caller."""
     x, _ = next(iter(data.test))
     example = to_device(one(x), device := next(problem.model.parameters()).device)
+    watch = Unmoved()
     found = cost(problem.model, example, components(problem)).to_dict()
     inputs = list(example.values()) if apart(example, problem.tasks) else [example]
     found["macs"] |= {"input": sample_shape(inputs[0]), "images": len(inputs)}
@@ -54,7 +55,8 @@ def figures(config: Config, problem: Problem, data: Data, seconds: float, comman
         "dense": found["density"]["overall"] == 1.0,
         "method": config["method"]["name"],
         "weighting": config["weighting"]["name"],
-        "tasks": evaluate(problem, "test"),
+        "tasks": evaluate(problem, "test", watch=watch),
+        "dead": watch.tasks,
         "higher_is_better": higher_is_better(problem.tasks),
         **found,
         "legends": {

@@ -9,7 +9,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from secateur.measures import evaluate
+from secateur.measures import DeadTaskWarning, evaluate
 from secateur.problem import Problem, fed, same_buffers, seed_all, to_device
 from secateur.pruning import Schedule, Sparsifier, cosine
 from secateur.storage import named_tensors
@@ -204,7 +204,10 @@ def _train(
             shown(step, lambda: (ledger.means(), pruning.density().overall), logs)
             if validate_every and (step % validate_every == 0 or last):
                 same_buffers(problem.model)
-                history.rows.append({"step": step, "val": evaluate(problem, "val")})
+                with warnings.catch_warnings():
+                    if not last:  # what is dead on the way may yet live
+                        warnings.simplefilter("ignore", DeadTaskWarning)
+                    history.rows.append({"step": step, "val": evaluate(problem, "val")})
             if asked.on_log and len(history.rows) > fresh:
                 asked.on_log(history.rows)
             if saves:

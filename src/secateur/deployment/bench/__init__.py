@@ -1,6 +1,7 @@
 """Benchmark: how fast networks really are in the engines that will run them, and why; and how fast single layers are."""
 
-from secateur.deployment.bench.bench import EngineName, bench
+from secateur.deployment.bench.bench import bench
+from secateur.deployment.bench.formats import EngineName, require_engine
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.record import Bench, Facts, Measure
 from secateur.deployment.bench.single import LayerEngine, Single, layer_ms
@@ -16,6 +17,7 @@ __all__ = [
     "bench",
     "layer_ms",
     "machine",
+    "require_engine",
     "table",
     "versions",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from secateur.deployment.bench.record import Facts, Measure
+from secateur.measures import dead_said
 
 _TINY = 1.0  # milliseconds
 _SKIPS = "The engine sparse (secateur-runtime) skips scattered zeros; channels that are pruned whole are skipped by every engine."
@@ -24,7 +25,7 @@ def advice(
     A network falls short when its speed-up is below half of the factor by which it does less work or, for factors below
     4, below the square root of that factor.
     """
-    found: list[str] = []
+    found = [f"{name}: {dead_said(own.dead)}" for name, own in networks.items() if own.dead]
     for engine, by_name in measures.items():
         for name, measure in by_name.items():
             if (measure.disturbed or 0.0) > _NOISY:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from secateur.deployment.bench.advice import advice
 from secateur.deployment.bench.facts import facts
+from secateur.deployment.bench.formats import FORMATS, EngineName, formats, options, require_engine
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
-from secateur.deployment.engines import Precision, need
-from secateur.deployment.export import Format, describe, export, require
+from secateur.deployment.engines import Precision
+from secateur.deployment.export import Quantize, describe, export
+from secateur.measures import DeadTaskWarning
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
 
-EngineName = Literal["torch", "onnxruntime", "openvino", "executorch", "sparse"]
-_FORMATS: dict[EngineName, tuple[Format, str]] = {
-    "torch": ("pt2", ".pt2"),
-    "onnxruntime": ("onnx", ".onnx"),
-    "openvino": ("openvino", ".xml"),
-    "executorch": ("executorch", ".pte"),
-    "sparse": ("onnx", ".onnx"),
-}
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
 _MOST = 200  # passes in a round
 _WARM = 3  # passes before
@@ -47,6 +42,8 @@ def bench(
     processes: int | None = None,
     precision: Precision = "f32",
     call: Call | None = None,
+    quantize: Quantize | None = None,
+    keep_float: Sequence[str] = (),
 ) -> Bench:
     """Times ``candidates`` in ``engines`` on this machine's CPU, against the first of them.
 
@@ -69,6 +66,9 @@ def bench(
         processes: How many processes each network gets, one after the other, with a share of the rounds each;
             if None four, or one for each round where there are fewer.
         precision: What OpenVINO computes in (by itself it may choose bfloat16); the others compute in float32.
+        quantize: ``int8`` times ONNX files in int8, in ``onnxruntime``, ``openvino`` and ``sparse``. Their ranges are those of
+            ``example``: no time depends on them, whatever is predicted.
+        keep_float: As of :func:`secateur.export`.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Raises:
@@ -78,17 +78,17 @@ def bench(
     """
     processes = max(1, min(4, repeats)) if processes is None else processes
     reference = _checked(candidates, engines, against, threads, repeats, processes)
+    kinds = formats(engines, quantize)
+    how = {"call": call, **options(example, quantize, keep_float)}
     for engine in engines:
-        require(_FORMATS[engine][0])
-        if engine == "sparse":
-            need("sparse", "secateur_runtime")
+        require_engine(engine, quantize)
     counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
     with folder_aside(Path(tempfile.gettempdir()) / "secateur-bench") as folder:
         made = {
-            kind: _exported(candidates, example, folder / kind, suffix, call)
-            for kind, suffix in dict.fromkeys(_FORMATS[engine] for engine in engines)
+            kind: _exported(candidates, example, folder / kind, suffix, how)
+            for kind, suffix in dict.fromkeys(kinds.values())
         }
-        files = {engine: made[_FORMATS[engine][0]] for engine in engines}
+        files = {engine: made[kinds[engine][0]] for engine in engines}
         x = folder / "input.npz"
         np.savez(x, *_arrays(example, next(iter(files[engines[0]].values()))))
 
@@ -109,7 +109,7 @@ def bench(
             "threads": threads,
             "repeats": repeats,
             "processes": processes,
-            "precision": precision,
+            "precision": quantize or precision,
             "heap": "kept between passes",
         },
         machine=machine(),
@@ -129,9 +129,9 @@ def _checked(
 ) -> str:
     if not candidates:
         raise ValueError("bench: candidates is empty; give {name: model}, the reference first.")
-    unknown = [engine for engine in engines if engine not in _FORMATS]
+    unknown = [engine for engine in engines if engine not in FORMATS]
     if unknown or not engines:
-        raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(_FORMATS)}.")
+        raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(FORMATS)}.")
     if threads < 1 or repeats < 1:
         raise ValueError(f"bench: threads is {threads} and repeats is {repeats}; both must be at least 1.")
     if not 1 <= processes <= repeats:
@@ -142,12 +142,14 @@ def _checked(
 
 
 def _exported(
-    candidates: Mapping[str, nn.Module], example: Input, folder: Path, suffix: str, call: Call | None
+    candidates: Mapping[str, nn.Module], example: Input, folder: Path, suffix: str, how: Mapping[str, Any]
 ) -> dict[str, Path]:
-    return {
-        name: export(model, example, folder / f"{number}{suffix}", dynamic=False, call=call)
-        for number, (name, model) in enumerate(candidates.items())
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeadTaskWarning)  # the facts say it, and the advice
+        return {
+            name: export(model, example, folder / f"{number}{suffix}", dynamic=False, **how)
+            for number, (name, model) in enumerate(candidates.items())
+        }
 
 
 def _arrays(example: Input, path: Path) -> list[np.ndarray[Any, Any]]:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from secateur.deployment.bench.record import Facts
-from secateur.measures import count_macs
+from secateur.measures import count_macs, unmoved, varied
 from secateur.problem import Input
 from secateur.pruning import weight
 
@@ -33,4 +33,5 @@ def facts(model: nn.Module, example: Input) -> Facts:
         nonzero_macs=round(nonzero),
         dead_channels=dead,
         uneven=uneven / total if total else 0.0,
+        dead=tuple(unmoved(model, varied(example))),
     )

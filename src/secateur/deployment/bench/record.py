@@ -17,6 +17,7 @@ class Facts:
         nonzero_macs: Those of nonzero weights alone.
         dead_channels: Output channels whose weights are all zero.
         uneven: Share of ``macs`` in layers with a channel count that is no multiple of 8.
+        dead: Tasks whose prediction is the same whatever the input.
     """
 
     params: int
@@ -24,6 +25,7 @@ class Facts:
     nonzero_macs: int
     dead_channels: int
     uneven: float
+    dead: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

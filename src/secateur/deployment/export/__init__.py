@@ -1,10 +1,12 @@
 """Export: one file that an engine runs, checked against the model before it is called done."""
 
 from secateur.deployment.export.export import Format, describe, export, require
-from secateur.deployment.export.quantizing import Quantize
+from secateur.deployment.export.quantizing import LARGEST_ERROR, LossyError, Quantize
 
 __all__ = [
+    "LARGEST_ERROR",
     "Format",
+    "LossyError",
     "Quantize",
     "describe",
     "export",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +17,17 @@ from secateur.deployment.export.facts import check_sizes, facts, plain
 from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
 from secateur.deployment.export.quantizing import (
+    LARGEST_ERROR,
+    Calibration,
     LossyError,
     Quantize,
-    Tensors,
     calibration,
     check_quantize,
     quantise,
 )
 from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
+from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
 from secateur.problem import Call, Input, Problem
 from secateur.storage import folder_aside, write_aside
 
@@ -58,6 +61,8 @@ def export(
     call: Call | None = None,
     quantize: Quantize | None = None,
     calibrate: Problem | Iterable[Any] | None = None,
+    keep_float: Sequence[str] = (),
+    largest_error: float = LARGEST_ERROR,
 ) -> Path:
     """Writes ``model`` to ``path`` for ONNX Runtime, OpenVINO, ExecuTorch or torch itself.
 
@@ -84,8 +89,10 @@ def export(
             rebuilds when it loads the file, exactly; ``sparse_float16`` with the values rounded, which is not exact and
             checked to 1e-2 only; ``dense`` as they are. The other formats know dense weights alone.
         quantize: ``int8`` rounds weights and activations of an ONNX file to bytes, by ONNX Runtime's tool: 4 times smaller, not
-            exact. Zeros stay zeros. Each task may be off by a quarter of its largest value; by how much it is, the metadata say.
+            exact. Zeros stay zeros. By how much each task is off, the metadata say.
         calibrate: What ranges are measured on, needed to quantise: a problem, for its training batches, or inputs. 16 at most.
+        keep_float: What is not quantised: tasks, whose heads stay in float, and modules by their names in ``model``.
+        largest_error: By how much a task may be off when quantised, of its largest value; beyond it there is no file.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Returns:
@@ -94,6 +101,9 @@ def export(
     Raises:
         ValueError: If the model is under a parametrization, a task is unknown, the model cannot be traced or
             converted, or the engine predicts something else. No file is left behind.
+
+    Warns:
+        DeadTaskWarning: If a task predicts the same whatever the input; the file says it too, ``dead``.
         EngineMissingError: If the engine is not installed; it says what to install. An ``ImportError``.
         OSError: If the file cannot be written.
     """
@@ -104,10 +114,14 @@ def export(
         raise ValueError(
             f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
         )
-    check_quantize(quantize, calibrate, kind, weights)
+    check_quantize(quantize, calibrate, kind, weights, keep_float)
     made = network(model, example, tasks, call)
-    batches = None if calibrate is None else calibration(made, calibrate)
+    how = None if calibrate is None else calibration(made, calibrate, keep_float, largest_error)
+    dead = unmoved(made.module, varied(made.named()), made.by_name)
+    if dead:
+        warnings.warn(f"export: {dead_said(dead)}", DeadTaskWarning, stacklevel=2)
     metadata = plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
+    metadata |= {"dead": dead} if dead else {}
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}
     with folder_aside(path) as folder:
@@ -116,7 +130,7 @@ def export(
             aside.parent.mkdir()
             try:
                 told = metadata | ({"fixed": fixed} if fixed else {})
-                _attempt(kind, made, given, axes, aside, told, batches)
+                _attempt(kind, made, given, axes, aside, told, how)
             except ValueError as why:
                 if not axes or isinstance(why, LossyError):
                     raise
@@ -154,9 +168,9 @@ def _attempt(
     axes: Axes,
     aside: Path,
     metadata: dict[str, Any],
-    batches: list[Tensors] | None,
+    how: Calibration | None,
 ) -> None:
-    """One file with ``axes`` free, written and checked, and then quantised where there are ``batches``.
+    """One file with ``axes`` free, written and checked, and then quantised where it is said ``how``.
 
     Raises:
         ValueError: If it cannot be had so.
@@ -172,7 +186,7 @@ def _attempt(
             ]
     text = json.dumps(metadata | said)
     try:
-        stored = {"weights": metadata["weights"] if batches is None else "dense"} if kind == "onnx" else {}
+        stored = {"weights": metadata["weights"] if how is None else "dense"} if kind == "onnx" else {}
         _WRITERS[kind].write(traced, aside, text, **stored)
         seal(aside)
         tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
@@ -182,8 +196,8 @@ def _attempt(
         others = [] if kind == "executorch" else list(other_sizes(traced))
         for tensors in others:
             check(made, engine, tensors, tolerance)
-        if batches is not None:
-            quantise(aside, made, batches, [*given, *others], metadata | said)
+        if how is not None:
+            quantise(aside, made, how, [*given, *others], metadata | said)
     except (OSError, ValueError):
         raise
     except Exception as error:  # every engine raises its own kinds

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secateur.deployment.export.tracing import Traced
 
-_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights", "quantized")
+_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights", "quantized", "dead")
 
 
 def facts(traced: Traced) -> dict[str, Any]:

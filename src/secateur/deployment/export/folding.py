@@ -36,7 +36,7 @@ def fold_batch_norm(module: fx.GraphModule) -> fx.GraphModule:
             continue
         key = (*convolution.args[1:3], *norm.args[1:])  # a module that is called twice is folded once
         if key not in made:
-            made[key] = _add(module, len(made), *_folded(module, convolution, norm))
+            made[key] = _add(module, convolution, len(made), *_folded(module, convolution, norm))
         with graph.inserting_before(convolution):
             weight, bias = (graph.get_attr(name) for name in made[key])
         convolution.args = (convolution.args[0], weight, bias, *convolution.args[3:])
@@ -89,8 +89,15 @@ def _value(module: fx.GraphModule, node: Any) -> Tensor | None:
     return found.detach()
 
 
-def _add(module: fx.GraphModule, index: int, weight: Tensor, bias: Tensor) -> tuple[str, str]:
+def _add(
+    module: fx.GraphModule, convolution: fx.Node, index: int, weight: Tensor, bias: Tensor
+) -> tuple[str, str]:
+    """Beside the kernel that they stand for, so that names in the file say of which layer they are."""
+    kernel = convolution.args[1]
+    assert isinstance(kernel, fx.Node)
+    place = str(kernel.target).rpartition(".")[0]
     names = f"folded_{index}_weight", f"folded_{index}_bias"
     for name, value in zip(names, (weight, bias), strict=True):
-        module.register_parameter(name, nn.Parameter(value, requires_grad=False))
-    return names
+        module.get_submodule(place).register_parameter(name, nn.Parameter(value, requires_grad=False))
+    first, second = (f"{place}.{name}" if place else name for name in names)
+    return first, second

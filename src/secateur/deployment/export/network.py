@@ -37,6 +37,14 @@ class Network:
             return (_plain(x),)
         return tuple(_plain(x[task]) for task in self.inputs.values() if task is not None)
 
+    def named(self) -> dict[str, Tensor]:
+        """The example by the names of its inputs."""
+        return dict(zip(self.inputs, self.example, strict=True))
+
+    def by_name(self, module: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Predictions by task of inputs by name."""
+        return dict(zip(self.tasks, module(*x.values()), strict=True))
+
     def predict(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
         """Predictions by task; random state is left as it was."""
         with torch.no_grad(), preserved_rng():

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from secateur.deployment.engines import KEY, load_engine, need, quiet, seal, unseal
+from secateur.deployment.export.floating import check_keep, kept_nodes
 from secateur.deployment.export.network import Network
 from secateur.deployment.export.parity import differences
 from secateur.deployment.sparse import Weights, rewrite
@@ -32,12 +34,30 @@ class LossyError(ValueError):
     """A quantised network that predicts something else altogether."""
 
 
-def check_quantize(quantize: str | None, calibrate: object, kind: str, weights: str) -> None:
+@dataclass(frozen=True)
+class Calibration:
+    """How a file is quantised.
+
+    Args:
+        batches: To measure ranges on.
+        keep: Tasks and modules that stay in float.
+        largest: Error of a task, of its largest value, that is too much.
+    """
+
+    batches: Sequence[Tensors]
+    keep: Sequence[str] = ()
+    largest: float = LARGEST_ERROR
+
+
+def check_quantize(
+    quantize: str | None, calibrate: object, kind: str, weights: str, keep: Sequence[str] = ()
+) -> None:
     """Raises ValueError, naming the remedy, if these do not go together."""
-    if quantize is None and calibrate is None:
+    if quantize is None and calibrate is None and not keep:
         return
     if quantize is None:
-        raise ValueError("export: calibrate is given, but nothing is quantised; add quantize='int8'.")
+        given = "keep_float" if calibrate is None else "calibrate"
+        raise ValueError(f"export: {given} is given, but nothing is quantised; add quantize='int8'.")
     if quantize != "int8":
         raise ValueError(f"export: quantize is {quantize!r}; it is 'int8', or None.")
     if kind != "onnx":
@@ -54,16 +74,26 @@ def check_quantize(quantize: str | None, calibrate: object, kind: str, weights: 
         )
 
 
-def calibration(made: Network, calibrate: Problem | Iterable[Any]) -> list[Tensors]:
+def calibration(
+    made: Network,
+    calibrate: Problem | Iterable[Any],
+    keep: Sequence[str] = (),
+    largest: float = LARGEST_ERROR,
+) -> Calibration:
     """At most 16 inputs, as the network takes them; where each task has its own, they are put together.
 
     Args:
         made: The network.
         calibrate: A problem, whose training batches are taken, or inputs, or batches ``(x, targets)``.
+        keep: Tasks and modules that stay in float.
+        largest: Error that is too much.
 
     Raises:
-        ValueError: If there is none, or one that the network does not take.
+        ValueError: If there is none, or one that the network does not take, or ``keep`` names what it has not.
     """
+    check_keep(made, keep)
+    if not largest > 0:
+        raise ValueError(f"export: largest_error is {largest!r}; give a positive share of the largest value.")
     found: list[Tensors] = []
     with preserved_rng():
         for tensors in islice(_inputs(made, calibrate), _BATCHES):
@@ -75,7 +105,7 @@ def calibration(made: Network, calibrate: Problem | Iterable[Any]) -> list[Tenso
             found.append(tensors)
     if not found:
         raise ValueError("export: calibrate holds no input; give some of the training data.")
-    return found
+    return Calibration(found, tuple(keep), largest)
 
 
 def _inputs(made: Network, calibrate: Problem | Iterable[Any]) -> Iterator[Tensors]:
@@ -99,25 +129,26 @@ def _inputs(made: Network, calibrate: Problem | Iterable[Any]) -> Iterator[Tenso
 def quantise(
     path: Path,
     made: Network,
-    batches: Sequence[Tensors],
+    how: Calibration,
     checked: Iterable[Tensors],
     metadata: dict[str, Any],
 ) -> None:
     """Replaces the float32 file at ``path`` by one in int8: QuantizeLinear and DequantizeLinear around each layer.
 
     Weights have a scale a channel and are symmetric, so that zeros stay zeros; activations are uint8. The file says that it is
-    lossy, and by how much: ``quantized``.
+    lossy, and by how much, and what stayed in float: ``quantized``.
 
     Args:
         path: Dense ONNX; its name is kept.
         made: What it was made of, in float32.
-        batches: To calibrate on.
+        how: What to calibrate on, and what stays in float.
         checked: More inputs to measure the error on.
         metadata: To keep in the file.
 
     Raises:
-        LossyError: If a task is off by more than a quarter of its largest value.
+        LossyError: If a task is off by more than it may.
     """
+    batches, kept = how.batches, kept_nodes(path, made, how.keep)
     ir, tool, runtime = need("onnx", "onnx_ir", "onnxruntime.quantization", "onnxruntime")
     written = path.with_name("quantised.onnx")
     with quiet(), _silent():
@@ -129,6 +160,7 @@ def quantise(
             per_channel=True,
             activation_type=tool.QuantType.QUInt8,
             weight_type=tool.QuantType.QInt8,
+            nodes_to_exclude=kept,
             extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
         )
         model = ir.load(written)
@@ -137,16 +169,18 @@ def quantise(
     rewrite(model, cast(Weights, metadata["weights"]))
     unseal(model.metadata_props)
     told: dict[str, Any] = {"type": "int8", "lossy": True, "tool": f"onnxruntime {runtime.__version__}"}
+    told |= {"float": list(how.keep)}
     _save(ir, model, path, metadata | {"quantized": told})
     engine, errors = load_engine(path), dict.fromkeys(made.tasks, 0.0)
     for tensors in (*_fitting(path, made, batches[:_CHECKED]), *checked):
         for task, error in differences(made, engine, tensors).items():
             errors[task] = max(errors[task], error) if error == error else error  # NaN stays
     for task, error in errors.items():
-        if not error <= LARGEST_ERROR:
+        if not error <= how.largest:
             raise LossyError(
-                f"export: in int8 {task!r} is off by {error:.2g} of its largest value (at most {LARGEST_ERROR}); no file was "
-                "written. Calibrate on more, or more typical, training inputs, or leave quantize out."
+                f"export: in int8 {task!r} is off by {error:.2g} of its largest value (at most {how.largest:g}); no file was "
+                f"written. Calibrate on more, or more typical, training inputs, keep its head in float (keep_float=[{task!r}]), or leave "
+                "quantize out."
             )
     told |= {"errors": errors, "samples": sum(len(tensors[0]) for tensors in batches)}
     _save(ir, model, path, metadata | {"quantized": told})

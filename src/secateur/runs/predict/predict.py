@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from secateur.data.photos import find_photos, normalised
+from secateur.measures import DeadTaskWarning, Unmoved, dead_said, varied
 from secateur.runs.predict.drawing import as_picture, drawn, side_by_side
 from secateur.runs.predict.network import Network
 from secateur.storage import write_aside
@@ -29,6 +32,7 @@ class Seen:
         files: What was written, in order.
         skipped: Files of the folders given that are neither pictures nor arrays.
         undrawn: Tasks of which no picture is known; their arrays are kept.
+        dead: Tasks whose prediction is the same whatever the picture; of one picture, whatever noise is added to it.
     """
 
     out: Path
@@ -36,6 +40,7 @@ class Seen:
     files: tuple[Path, ...]
     skipped: int
     undrawn: tuple[str, ...]
+    dead: tuple[str, ...] = ()
 
 
 def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = False) -> Seen:
@@ -70,16 +75,26 @@ def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = 
     names = [name for photos in found for name in photos.names]
     _check_names(names, [label for task, label in labels.items() if task not in undrawn])
     files: list[Path] = []
+    watch = Unmoved()
     for photos in found:
         for name, picture in photos.read():
-            files += _one(network, picture, out / name, labels, raw)
-    return Seen(out, len(names), tuple(files), skipped, undrawn)
+            files += _one(network, picture, out / name, labels, raw, watch)
+    if said := dead_said(watch.tasks):
+        warnings.warn(f"predict: {said}", DeadTaskWarning, stacklevel=2)
+    return Seen(out, len(names), tuple(files), skipped, undrawn, tuple(watch.tasks))
 
 
-def _one(network: Network, picture: Tensor, start: Path, labels: Mapping[str, str], raw: bool) -> list[Path]:
+def _one(
+    network: Network, picture: Tensor, start: Path, labels: Mapping[str, str], raw: bool, watch: Unmoved
+) -> list[Path]:
     facts, size = network.facts, network.size
     x = normalised(picture, size, facts.mean, facts.std)
     predictions = network.call(x[None])
+    if watch.empty:  # of a single picture it would not be seen
+        for other in islice(varied(x[None]), 1, None):
+            assert isinstance(other, Tensor)
+            watch.see(other, network.call(other))
+    watch.see(x[None], predictions)
     shown = {"input": as_picture(normalised(picture, size, (0.0,) * 3, (1.0,) * 3))}
     pictures = {
         task: drawn(task, predictions[task], facts.draw[task], size)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from secateur.measures import Stat, delta_t, stat
+from secateur.measures import Stat, dead_said, delta_t, stat
 from secateur.runs.references import unlike
 from secateur.runs.report.formats import listing
 from secateur.runs.report.naming import labels
@@ -135,6 +135,9 @@ def _notices(records: Sequence[RunRecord], groups: Sequence[Group], reference: G
                 f"{group.label} and its dense reference {reference.label} differ in more than the method, so "
                 f"\N{GREEK CAPITAL LETTER DELTA}T says this too: {'; '.join(told)}."
             )
+    for record in records:
+        if record.dead:
+            notices.append(f"{record.name}: {dead_said(record.dead)}")
     inputs = [r.name for r in records if r.macs.input != first.macs.input]
     if inputs:
         notices.append(

@@ -13,13 +13,14 @@ from secateur.runs.report.formats import count, listing, percent
 def deployed(folder: Path) -> tuple[tuple[str, str], ...]:
     """What was done and what came of it, in pairs of a term and a sentence; empty where nothing was.
 
-    Reads ``compact.json``, ``exports.json`` and ``bench.json``.
+    Reads ``budget.json``, ``compact.json``, ``exports.json`` and ``bench.json``.
 
     Raises:
         ValueError: If one of them cannot be understood.
     """
     found: list[tuple[str, str]] = []
     readers: tuple[tuple[str, Callable[[Any], Iterator[tuple[str, str]]]], ...] = (
+        ("budget.json", _pruned),
         ("compact.json", _compacted),
         ("exports.json", _exported),
         ("bench.json", _timed),
@@ -43,16 +44,35 @@ def _compacted(record: Any) -> Iterator[tuple[str, str]]:
         f"{count(before[key])} to {count(after[key])} {unit} ({percent(after[key] / max(1, before[key]))})"
         for key, unit in (("params", "parameters"), ("macs", "multiply-adds"))
     ]
-    yield "Compacted", f"from {listing(parts)}"
+    dead = record.get("compaction", {}).get("dead")
+    yield "Compacted", f"from {listing(parts)}{f'; {listing(dead)} depends on no input' if dead else ''}"
+
+
+def _pruned(record: Any) -> Iterator[tuple[str, str]]:
+    costs = [
+        f"{record['costs'][kind]:.4g} {kind} where {limit:.4g} were asked and {record['dense'][kind]:.4g} are dense"
+        for kind, limit in record["limits"].items()
+    ]
+    said = f"{listing(costs)}, as measured"
+    said += "; in int8" if record.get("quantize") else ""
+    said += (
+        f", with the heads of {listing(record['keep_float'])} in float" if record.get("keep_float") else ""
+    )
+    lost = [f"{task} {-share:+.1%}" for task, share in record["lost"].items()]
+    said += f"; {listing(lost)} on the validation split" if lost else ""
+    yield "Pruned to a budget", said
 
 
 def _exported(record: Any) -> Iterator[tuple[str, str]]:
     for name, made in record.items():
         tasks = f", {listing(made['tasks'])} alone" if made["tasks"] else ""
         said = "it predicts what the network does"
+        if made.get("dead"):
+            said += f", the same of {listing(made['dead'])} whatever the input"
         if errors := made.get("errors"):
             off = listing([f"{task} {percent(error)}" for task, error in errors.items()])
             said = f"in int8, off by at most {off} of the largest value"
+            said += f", with {listing(made['float'])} in float" if made.get("float") else ""
         yield "Exported", f"{name} for {made['format']}, {made['bytes'] / 1e6:.2f} MB{tasks}; {said}"
 
 
@@ -65,4 +85,6 @@ def _timed(record: Any) -> Iterator[tuple[str, str]]:
         own, other = measures[name], measures[against]
         times = f"{own['p50']:.3g} ms against {other['p50']:.3g} ms of {against}"
         span = f"{own['speedup']:.2f} times as fast ({own['speedup_low']:.2f} to {own['speedup_high']:.2f})"
-        yield f"Timed in {engine}", f"{times}, {span}; {where}"
+        dead = bench["networks"][name].get("dead")
+        said = f"; it is dead in {listing(dead)}: the same prediction whatever the input" if dead else ""
+        yield f"Timed in {engine}", f"{times}, {span}; {where}{said}"

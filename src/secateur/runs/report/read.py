@@ -93,6 +93,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {package: str(version) for package, version in report["versions"].items()},
         "train_seconds": _number(report["train_seconds"]),
         "floors": _floors(report.get("floors") or {}),
+        "dead": tuple(str(task) for task in report.get("dead") or ()),
         "legends": {task: dict(found) for task, found in (report.get("legends") or {}).items() if found},
     }
 

@@ -88,3 +88,4 @@ class RunRecord:
     floors: Floors
     legends: Mapping[str, Mapping[str, Any]]  # task -> colours, scale and note of its pictures
     overlap: Mapping[str, Any] | None  # of overlap.json
+    dead: tuple[str, ...] = ()  # tasks whose prediction is the same whatever the input

@@ -1,0 +1,119 @@
+"""What a network lost against the dense one, and whether that breaks a floor."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import islice
+
+import torch
+from torch import nn
+
+from secateur.budget.checks import check_reference
+from secateur.budget.int8 import Judged, check_int8, judged
+from secateur.budget.record import BudgetError, Record
+from secateur.deployment.export import Quantize
+from secateur.measures import DeadTaskWarning, dead_said, evaluate, unmoved
+from secateur.problem import Input, Problem, to_device
+from secateur.training import shares_lost
+
+_BATCHES = 4  # to see whether predictions differ
+
+
+class Judge:
+    """The floors of one run.
+
+    Args:
+        problem: Trained.
+        floors: Task to the share of its validation metrics that it may lose.
+        quantize: ``int8`` where a file in int8 is what they hold for.
+        example: What such a file is made with.
+
+    Attributes:
+        keep: Tasks whose heads stay in float; they become more where int8 breaks a floor.
+
+    Raises:
+        ValueError: If no share can be taken of what a floor is for.
+        BudgetError: If the dense network breaks a floor in int8 already.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        floors: Mapping[str, float] | None,
+        quantize: Quantize | None,
+        example: Input,
+    ) -> None:
+        self.floors, self.quantize, self.example = dict(floors or {}), quantize, example
+        self.problem = problem
+        self.reference = None if floors is None else evaluate(problem, "val")
+        check_reference(problem, self.reference, self.floors)
+        self.keep: tuple[str, ...] = ()
+        self.dead: tuple[str, ...] = ()
+        if dead := self._dead(problem.model):
+            raise ValueError(f"prune: {dead_said(dead)}")
+        if quantize is not None:
+            check_int8(problem, self.floors)
+            found = self._in_int8(problem.model)
+            if found.broken:
+                raise BudgetError(
+                    f"prune: in int8 the dense network itself breaks what is asked, with the heads of {', '.join(found.broken)} in float: "
+                    f"{self.said(found.lost, found.errors, found.broken)}. Give lower floors, or leave quantize out."
+                )
+
+    def lost(self, model: nn.Module) -> dict[str, float]:
+        """Task to the share that it lost on the validation split; infinite where a floor's metric became NaN."""
+        if self.reference is None:
+            return {}
+        problem = replace(self.problem, model=model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeadTaskWarning)  # a network that is finished is looked at for it
+            found = {task: metrics for task, metrics in evaluate(problem, "val").items() if metrics}
+        lost = shares_lost(found, self.reference, problem)
+        broken = {task: math.inf for task in self.floors if math.isnan(lost.get(task, math.nan))}
+        return {task: share for task, share in lost.items() if not math.isnan(share)} | broken
+
+    def final(self, model: nn.Module, record: Record) -> tuple[str, ...]:
+        """The tasks of a finished network that lose too much, as its file is judged; says in ``record`` what they lost."""
+        record.lost = self.lost(model)
+        broken = self.broken(record.lost)
+        self.dead = tuple(self._dead(model))
+        broken += tuple(task for task in self.dead if task not in broken)
+        if broken or self.quantize is None:
+            return broken
+        found = self._in_int8(model)
+        record.quantize, record.keep_float, record.errors = self.quantize, list(found.keep), found.errors
+        record.lost = {task: share for task, share in found.lost.items() if not math.isnan(share)}
+        record.lost |= {task: math.inf for task in found.broken if math.isnan(found.lost.get(task, 0.0))}
+        return found.broken
+
+    def broken(self, lost: Mapping[str, float]) -> tuple[str, ...]:
+        """The tasks whose floors are."""
+        return tuple(task for task, share in lost.items() if share > self.floors.get(task, math.inf))
+
+    def said(self, lost: Mapping[str, float], errors: Mapping[str, float], broken: tuple[str, ...]) -> str:
+        """What these tasks lose, and may."""
+        return ", ".join(
+            f"{task} is dead, its prediction the same whatever the input"
+            if task in self.dead
+            else f"{task} loses {lost[task]:.1%} (at most {self.floors[task]:.1%})"
+            if task in self.floors
+            else f"{task} is off by {errors[task]:.0%} of its largest value in int8"
+            for task in broken
+        )
+
+    def _dead(self, model: nn.Module) -> list[str]:
+        """Tasks whose prediction does not depend on the input, over a few training batches."""
+        problem = replace(self.problem, model=model)
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        batches = islice(problem.batches("train", once=True), _BATCHES)
+        return unmoved(problem.network, (to_device(x, device) for x, _ in batches))
+
+    def _in_int8(self, model: nn.Module) -> Judged:
+        found = judged(
+            replace(self.problem, model=model), self.example, self.floors, self.reference, self.keep
+        )
+        self.keep = found.keep
+        return found

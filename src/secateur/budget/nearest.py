@@ -1,0 +1,154 @@
+"""The largest choice whose costs keep the limits as measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from secateur.budget.choose import OutOfReachError
+from secateur.budget.costs import Costs
+from secateur.budget.limits import NEAR, Kind, over
+from secateur.budget.record import BudgetError
+
+_TRIES = 10  # networks that are measured at most
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Nearest(Generic[T]):
+    """What was found.
+
+    Args:
+        made: What was measured.
+        alive: (count,) bool, the groups that it has.
+        costs: Its own, measured.
+        predicted: What was predicted of the first network that was tried, and ``first`` what it then cost.
+        why: Why nothing nearer to the limits was had; empty where it is within 5 % or nothing had to go.
+    """
+
+    made: T
+    alive: Tensor
+    costs: dict[Kind, float]
+    predicted: dict[Kind, float]
+    first: dict[Kind, float]
+    why: str
+
+
+def nearest(
+    choose: Callable[[Mapping[Kind, float]], Tensor],
+    measure: Callable[[Tensor], tuple[T, dict[Kind, float]]],
+    costs: Costs,
+    limits: Mapping[Kind, float],
+    present: Tensor,
+) -> Nearest[T]:
+    """Chooses, measures, corrects the prediction by that and chooses anew; of what keeps the limits the nearest to them is kept.
+
+    Where a correction leads back to a choice that is known, the next is aimed between the nearest that fits and the nearest
+    that does not. It ends within 5 % of a limit, or where nothing lies between.
+
+    Args:
+        choose: Limits to what is left, (count,) bool.
+        measure: What is left to a network and its costs.
+        costs: Predicted; corrected in place.
+        limits: Kind to the most that it may be.
+        present: (count,) bool, what is left before.
+
+    Raises:
+        BudgetError: If nothing that was tried keeps the limits.
+        OutOfReachError: If nothing can be chosen at all.
+    """
+    fits: tuple[T, Tensor, dict[Kind, float]] | None = None
+    exceeds: tuple[Tensor, dict[Kind, float]] | None = None
+    predicted: dict[Kind, float] = {}
+    first: dict[Kind, float] = {}
+    found: dict[Kind, float] = {}
+    tried: list[Tensor] = []
+    for _ in range(_TRIES):
+        alive = _next(choose, limits, costs, tried, fits and fits[1], exceeds and exceeds[0])
+        if alive is None:
+            break
+        tried.append(alive)
+        expected = costs(alive)
+        made, found = measure(alive)
+        if not first:
+            predicted, first = expected, found
+        if over(limits, found):
+            if exceeds is None or _ratio(limits, found) < _ratio(limits, exceeds[1]):
+                exceeds = alive, found
+        elif fits is None or _apart(limits, found) < _apart(limits, fits[2]):
+            fits = made, alive, found
+        if fits is not None and (_apart(limits, fits[2]) <= NEAR or torch.equal(fits[1], present)):
+            break
+        costs.correct(alive, found)
+    if fits is None:
+        raise BudgetError(_exceeded(limits, exceeds[1] if exceeds else found))
+    return Nearest(*fits, predicted, first, _why(limits, fits[2], exceeds and exceeds[1], fits[1], present))
+
+
+def _next(
+    choose: Callable[[Mapping[Kind, float]], Tensor],
+    limits: Mapping[Kind, float],
+    costs: Costs,
+    tried: list[Tensor],
+    fits: Tensor | None,
+    exceeds: Tensor | None,
+) -> Tensor | None:
+    """A choice that is not known yet; None if there is none."""
+    aims = [limits]
+    if fits is not None and exceeds is not None:
+        low, high = costs(fits), costs(exceeds)
+        aims.append({kind: max(math.sqrt(low[kind] * high[kind]), low[kind]) for kind in limits})
+    for aim in aims:
+        try:
+            alive = choose(aim)
+        except OutOfReachError:
+            if not tried:
+                raise
+            continue
+        if not any(torch.equal(alive, one) for one in tried):
+            return alive
+    return None
+
+
+def _ratio(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> float:
+    return max(found[kind] / limit for kind, limit in limits.items())
+
+
+def _apart(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> float:
+    """How far the cost that is nearest to its limit is from it, as a share."""
+    return abs(1 - _ratio(limits, found))
+
+
+def _why(
+    limits: Mapping[Kind, float],
+    found: Mapping[Kind, float],
+    larger: Mapping[Kind, float] | None,
+    alive: Tensor,
+    present: Tensor,
+) -> str:
+    if _apart(limits, found) <= NEAR or torch.equal(alive, present):
+        return ""
+    next_one = (
+        "no choice between it and a larger one that fits was found"
+        if larger is None
+        else f"the next larger network that was tried has {_listed(larger)}"
+    )
+    return f"{_listed(found)} where {_listed(limits)} may be: {next_one}."
+
+
+def _exceeded(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> str:
+    """What was not met, and how near it came."""
+    said = ", ".join(f"{found[kind]:.4g} {kind} against {limits[kind]:.4g}" for kind in over(limits, found))
+    return (
+        f"prune: the budget is not met: {said}, measured. Where time is limited, other programs may have been running; otherwise ask "
+        "for a little less."
+    )
+
+
+def _listed(costs: Mapping[Kind, float]) -> str:
+    return ", ".join(f"{cost:.4g} {kind}" for kind, cost in costs.items())
