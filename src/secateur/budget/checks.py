@@ -86,7 +86,7 @@ def check_reference(
 def _check_whole(model: nn.Module) -> None:
     """A compiled network computes what it was compiled to, whatever its weights are cut to."""
     for name, module in model.named_modules():
-        if "_orig_mod" in module._modules:
+        if "_orig_mod" in dict(module.named_children()):
             what = f"model.{name}" if name else "model"
             raise ValueError(
                 f"prune: {what} is compiled, which hides what it computes; give the network as it was before torch.compile "

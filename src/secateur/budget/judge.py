@@ -46,7 +46,8 @@ class Judge:
         quantize: Quantize | None,
         example: Input,
     ) -> None:
-        self.floors, self.quantize, self.example = dict(floors or {}), quantize, example
+        self.floors, self.example = dict(floors or {}), example
+        self.quantize: Quantize | None = quantize
         self.problem = problem
         self.reference = None if floors is None else evaluate(problem, "val")
         check_reference(problem, self.reference, self.floors)
