@@ -17,9 +17,8 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import secateur
 from problems import batches, two_heads
-from secateur import Budget, fit
+from secateur import fit
 from secateur.cli import compare as cli_compare
-from secateur.cli import prune as cli_prune
 from secateur.measures.metrics import ImageIoU
 from secateur.problem.problem import Task
 from secateur.runs.config import build, parse, recipes, resolved
@@ -77,38 +76,6 @@ def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     model = SegDepth(two_heads(width=32).model)
     exec(compile(code, "deploy.md", "exec"), {"model": model, "train": seg_depth(), "print": lambda *_: None})
     assert (tmp_path / "small.onnx").exists()
-
-
-def test_the_program_of_budget_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    pytest.importorskip("onnxscript", reason="needs onnx: pip install 'secateur[onnx]'")
-    (code,) = blocks(ROOT / "docs" / "budget.md", "python")
-    shown = {
-        "model": SegDepth(two_heads().model),
-        "cross_entropy": F.cross_entropy,
-        "l1_loss": F.l1_loss,
-        "iou": ImageIoU(),
-        "mae": MeanAbsoluteError(),
-        "train": seg_depth(),
-        "val": seg_depth(),
-        "example": torch.randn(1, 3, 16, 16),
-    }
-    code = code.replace("ms=30", "macs=0.9").replace("steps=2000", "steps=8")
-    code = code.replace('"seg": 0.01, "depth": 0.02', '"seg": 0.9, "depth": 0.9')
-    assert "macs=0.9" in code
-    assert "steps=8" in code
-    exec(compile(code, "budget.md", "exec"), shown)
-    assert (tmp_path / "phone.onnx").exists()
-
-
-def test_the_commands_of_budget_parse() -> None:
-    lines = [line for block in blocks(ROOT / "docs" / "budget.md", "") for line in block.splitlines()]
-    shown = [shlex.split(line, comments=True)[2:] for line in lines if line.startswith("secateur prune")]
-    assert len(shown) == 4
-    for argv in shown:
-        own, _ = cli_prune._apart(argv)
-        made = cli_prune.parser().read(own)
-        assert [Budget.parse(part, made.engine) for part in made.budget.split(",")]
 
 
 def test_the_program_of_fit_runs() -> None:

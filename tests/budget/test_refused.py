@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss
 
 from problems import equal, two_heads, weights
 from secateur import Budget, Problem, Task, prune
-from secateur.budget import BudgetError, prune_family, rounds
+from secateur.budget import BudgetError, judge, prune_family, rounds
 from secateur.measures.metrics import MeanOf
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0}
@@ -42,14 +42,14 @@ def test_a_floor_of_which_no_share_can_be_taken_is_refused(metric: Any) -> None:
 
 
 def test_a_metric_that_becomes_nan_breaks_its_floor(monkeypatch: pytest.MonkeyPatch) -> None:
-    evaluate, asked = rounds.evaluate, list[int]()
+    evaluate, asked = judge.evaluate, list[int]()
 
     def evaluated(*given: Any) -> Any:
         asked.append(1)
         found = evaluate(*given)
         return found if len(asked) == 1 else {**found, "shade": {"m": float("nan")}}
 
-    monkeypatch.setattr(rounds, "evaluate", evaluated)
+    monkeypatch.setattr(judge, "evaluate", evaluated)
     problem = judged(MeanOf(l1_loss, higher_is_better=False))
     with pytest.raises(BudgetError, match="shade loses inf%"):
         prune(problem, Budget(macs=0.5), floors={"shade": 0.5}, **QUICK)
@@ -121,11 +121,11 @@ def test_scores_of_nothing_are_said(loss: Any, said: str) -> None:
     assert equal(before, weights(problem))
 
 
-def test_zero_heads_have_no_worth() -> None:
+def test_zero_heads_are_dead() -> None:
     problem = two_heads()
     with torch.no_grad():
         for name, parameter in problem.model.named_parameters():
             if not name.startswith("trunk"):
                 parameter.zero_()
-    with pytest.raises(ValueError, match="no channel is worth anything to any task"):
+    with pytest.raises(ValueError, match="'colour', 'shade' are dead"):
         prune(problem, Budget(macs=0.5), **QUICK)

@@ -91,4 +91,4 @@ def test_a_module_called_twice_is_folded_once() -> None:
     block = nn.Sequential(nn.Conv2d(4, 4, 3), random_norm(4))
     made, operations = folded(nn.Sequential(block, block), torch.randn(1, 4, 8, 8))
     assert len(operations) == 2
-    assert sorted(name for name, _ in made.named_parameters()) == ["folded_0_bias", "folded_0_weight"]
+    assert sorted(name for name, _ in made.named_parameters()) == ["1.0.folded_0_bias", "1.0.folded_0_weight"]
