@@ -1,6 +1,6 @@
 """Every command that writes, killed at every point where it touches files, and the same command at once.
 
-python benchmarks/kills.py [--every N] [--verbs train,compact] [--out docs/results/kills.json]
+python benchmarks/kills.py [--every N | --tries N] [--verbs train,compact] [--out docs/results/kills.json]
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ def main() -> None:
     """Counts the points tried and those after which everything left was as if the command had never been stopped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=int, default=1, help="try every so many points, evenly")
+    parser.add_argument(
+        "--tries", type=int, default=0, help="try at most so many points of each verb, evenly"
+    )
     parser.add_argument("--verbs", default="", help="such as train,compact (default: all)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/kills.json")
     asked = parser.parse_args()
@@ -35,7 +38,8 @@ def main() -> None:
         found = commands(Path(folder))
         for verb in asked.verbs.split(",") if asked.verbs else found:
             line = found[verb].never_stopped()
-            tried = range(0, len(line.points), asked.every)
+            every = -(-len(line.points) // asked.tries) if asked.tries else asked.every
+            tried = range(0, len(line.points), every)
             told = [said for at in tried if (said := line.stopped(at))]
             counts = {"points": len(line.points), "tried": len(tried), "equal": len(tried) - len(told)}
             verbs[verb] = {**counts, "command": command}

@@ -19,6 +19,7 @@ SMALL = [
     "--data.tasks=[depth, edge]",
 ]  # fmt: skip
 COMPARED = ["compare", "magnitude", "--density", "0.5", "0.25", *SMALL, "--out", "study"]
+PRUNED = ["prune", "dense", "--rounds", "1", "--batches", "1", "--repair", "1", "--out", "small"]
 FORMATS = {"onnx": "onnx", "openvino": "openvino", "executorch": "executorch", "pt2": "torch"}
 
 
@@ -43,6 +44,23 @@ def commands(base: Path) -> dict[str, Command]:
     def study() -> Path:
         return _made(base / "study", COMPARED)
 
+    @cache
+    def exported() -> Path:
+        """The two runs with what such exports make of the pruned one, and a picture."""
+        from PIL import Image
+
+        lines = [["export", "run", "--weights", "dense"], ["export", "run", "--format", "pt2"]]
+        folder = _made(base / "files", dense, pruned, *lines)
+        Image.new("RGB", (20, 16), (200, 100, 50)).save(_inside(folder / "pictures") / "one.png")
+        return folder
+
+    def files(root: Path) -> None:
+        _copied(exported())(root)
+
+    def linked(root: Path) -> None:
+        files(root)
+        (root / "link.onnx").symlink_to(Path("run", "model.onnx"))
+
     def command(name: str, prepare: Callable[[Path], object], *argv: str, **more: Any) -> Command:
         return Command(name, prepare, lambda: main(list(argv)), base / "stopped", **more)
 
@@ -64,6 +82,31 @@ def commands(base: Path) -> dict[str, Command]:
         command("overlap", lambda root: _copied(runs())(root), "overlap", "run", "--batches=1"),
         command("report", without_report, "report", "dense", "run"),
         command("compare", compared, *COMPARED),
+        command("report exports", files, "report", "dense", "run", "--out", "page.html"),
+        command("evaluate file", files, "evaluate", "run/model.pt2"),
+        command("pack", files, "pack", "run/model.onnx"),
+        command("pack in place", linked, "pack", "link.onnx", "--out", "link.onnx"),
+        command("predict", files, "predict", "run", "pictures", "--out", "seen", "--raw"),
+        command("predict file", files, "predict", "run/model.pt2", "pictures", "--out", "pictures/seen"),
+        command("export int8", lambda root: _copied(runs())(root), "export", "run", "--quantize", "int8"),
+        command(
+            "prune",
+            lambda root: _copied(runs())(root, "dense"),
+            *PRUNED,
+            "--budget",
+            "0.7 macs",
+            "--steps",
+            "2",
+        ),
+        command(
+            "prune family",
+            lambda root: _copied(runs())(root, "dense"),
+            *PRUNED,
+            "--budget",
+            "0.8 macs, 0.6 macs",
+            "--steps",
+            "0",
+        ),
     ]
     return {made.name: made for made in found}
 
@@ -78,6 +121,11 @@ def _made(root: Path, *lines: list[str]) -> Path:
 
     made = Command("made", lambda folder: None, run, root)
     return made.never_stopped().base / "made" / "straight"
+
+
+def _inside(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def _copied(source: Path) -> Callable[..., None]:

@@ -13,6 +13,7 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor, nn
 
+from secateur.budget.folders import asked, claimed, folders_of
 from secateur.budget.limits import Budget
 from secateur.budget.prune import Options, networks
 from secateur.budget.record import record_of
@@ -31,6 +32,7 @@ from secateur.runs import (
     read_problem,
 )
 from secateur.storage import load, short, write_text
+from secateur.training import adam
 
 
 def prune_run(
@@ -40,11 +42,14 @@ def prune_run(
     *,
     weights: Path | None = None,
     size: str | None = None,
+    lr: float = 3e-4,
     command: str = "",
     trust: Trust | None = None,
     **options: Unpack[Options],
 ) -> list[Path]:
-    """Prunes a trained network to each budget and writes a run folder for each.
+    """Prunes a trained network to each budget and writes a run folder for each; what is finished already is not done again.
+
+    A family that was stopped begins with its first network again, and those that are finished stay as they were written.
 
     Args:
         source: A run folder, or the configuration of a network and data.
@@ -52,9 +57,10 @@ def prune_run(
         out: The folder.
         weights: Of the network that ``source`` configures: a state dict (``.pt``, ``.pth``) or a file of :func:`secateur.save`.
         size: ``HEIGHTxWIDTH`` of the input that costs are measured on; that of the data if None.
+        lr: Learning rate of Adam, which trains between and after.
         command: For the record.
         trust: Whose parts may be imported; ours alone if None.
-        options: As of :func:`secateur.prune`.
+        options: As of :func:`secateur.prune`, but for ``optimizer`` and ``on``; all that decides the result is plain.
 
     Returns:
         The folders.
@@ -62,51 +68,52 @@ def prune_run(
     Raises:
         FileNotFoundError: If there are no weights.
         BudgetError: If a budget cannot be met; networks before it are written.
-        ValueError: If ``out`` holds something else, weights are of another network, or an argument is unusable.
+        ValueError: If ``out`` holds something else or networks of other options, weights are of another
+            network, or an argument is unusable.
     """
-    folders = [out if len(budgets) == 1 else out / _named(budget) for budget in budgets]
-    if len(set(folders)) < len(folders):
-        raise ValueError(f"prune: two budgets are the same: {', '.join(map(str, budgets))}; leave one out.")
-    for folder in folders:
-        if folder.exists() and any(folder.iterdir()):
-            raise ValueError(f"prune: {folder} exists and is not empty; choose another --out.")
+    runs = folders_of(budgets, out)
     if isinstance(source, Path):
-        problem, data = read_problem(RunFolder(source), trust)
-        config = RunFolder(source).read_config()
-        load(problem.model, RunFolder(source).weights)
+        dense_run = RunFolder(source)
+        config, begun = dense_run.read_config(), weights or dense_run.weights
     else:
-        problem, data = make_problem(source, trust=trust)
-        config = source
-    if weights is not None:
-        load_weights(problem.model, weights)
-    options.setdefault("on", _sized(one(example(problem)), size))
-    began = time.perf_counter()
-    dense = figures(config, problem, data, 0.0, "") | {"dense": True}
-    reference = dense | {"folder": str(source) if isinstance(source, Path) else "the network as it was"}
-    made = networks(problem, budgets, **options)  # each is written before the next is begun
-    for folder, budget, small in zip(folders, budgets, made, strict=True):
-        pruned = Problem(small, data.tasks, data.train, data.val, data.test)
-        report = figures(config, pruned, data, time.perf_counter() - began, command)
-        report |= {
-            "name": folder.name,
-            "dense": False,
-            "method": "prune",
-            "steps": options.get("steps", 2000),
-        }
-        report["delta_t"] = compared(report, reference) | {"differs": ""}
-        record = record_of(small)
-        run = RunFolder(folder)
-        run.claim(config)
-        keep(run, config, pruned, data)
-        write_text(
-            folder / "budget.json",
-            json.dumps({"budget": str(budget), **asdict(record)}, indent=1) if record else "{}",
-        )
-        write_text(run.metrics, "")  # nothing is logged on the way
-        if record is not None and record.quantize:
-            export_run(folder, quantize=record.quantize, trust=trust)
-        write_text(run.report, json.dumps(finite(report), indent=1))
-    return folders
+        config, begun = source, weights
+    if begun is None:
+        raise FileNotFoundError("prune: weights is None; give the file of the trained network.")
+    plain = {key: value for key, value in options.items() if key != "progress"}
+    configs = asked(config, budgets, begun, plain | {"lr": lr, "size": size})
+    with claimed(runs, configs):
+        done = {run.path for run in runs if run.finished}
+        if len(done) == len(runs):
+            return [run.path for run in runs]
+        if isinstance(source, Path):
+            problem, data = read_problem(RunFolder(source), trust)
+        else:
+            problem, data = make_problem(source, trust=trust)
+        load_weights(problem.model, begun)
+        options.setdefault("on", _sized(one(example(problem)), size))
+        options.setdefault("optimizer", adam(lr))
+        began = time.perf_counter()
+        reference = figures(config, problem, data, 0.0, "") | {"dense": True}
+        reference["folder"] = str(source) if isinstance(source, Path) else "the network as it was"
+        made = networks(problem, budgets, **options)
+        for run, budget in zip(runs, budgets, strict=True):
+            small = next(made)  # each is written before the next is begun
+            if run.path in done:  # as a family that was stopped left it
+                continue
+            pruned = Problem(small, data.tasks, data.train, data.val, data.test)
+            report = figures(config, pruned, data, time.perf_counter() - began, command)
+            report |= {"name": run.path.name, "dense": False, "method": "prune"}
+            report["steps"] = options.get("steps", 2000)
+            report["delta_t"] = compared(report, reference) | {"differs": ""}
+            keep(run, config, pruned, data)
+            record = record_of(small)
+            told = {"budget": str(budget), **asdict(record)} if record else {}
+            write_text(run.path / "budget.json", json.dumps(told, indent=1))
+            write_text(run.metrics, "")  # nothing is logged on the way
+            if record is not None and record.quantize:
+                export_run(run.path, quantize=record.quantize, trust=trust)
+            write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
+    return [run.path for run in runs]
 
 
 def load_weights(model: nn.Module, path: Path) -> None:
@@ -164,10 +171,6 @@ def _fits(held: Any, own: Tensor) -> bool:
         and not held.is_quantized
         and (held.dtype == own.dtype or (held.is_floating_point() and own.is_floating_point()))
     )
-
-
-def _named(budget: Budget) -> str:
-    return str(budget).split(" in ")[0].replace(" and ", "+").replace(" ", "-")
 
 
 def _sized(x: Input, size: str | None) -> Input:

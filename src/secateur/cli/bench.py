@@ -16,7 +16,7 @@ def bench(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.deployment.bench import table
     from secateur.runs import bench_runs, check_processor
-    from secateur.storage import write_text
+    from secateur.storage import behind, write_text
 
     check_processor(arguments.device, "bench")
     made = bench_runs(
@@ -33,10 +33,8 @@ def bench(argv: list[str]) -> None:
     for sentence in made.advice:
         console.print(sentence, markup=False, soft_wrap=True)
     if arguments.json:
-        console.print(
-            f"figures {write_text(Path(arguments.json), json.dumps(made.to_dict(), indent=1))}",
-            soft_wrap=True,
-        )
+        write_text(behind(Path(arguments.json)), json.dumps(made.to_dict(), indent=1))
+        console.print(f"figures {arguments.json}", soft_wrap=True)
 
 
 def parser() -> Parser:

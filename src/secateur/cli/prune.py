@@ -21,7 +21,6 @@ def prune(argv: list[str]) -> None:
     from secateur.budget import Budget
     from secateur.budget.run import prune_run
     from secateur.runs import parse, resolved
-    from secateur.training import adam
 
     budgets = [
         Budget.parse(part, arguments.engine, arguments.threads) for part in str(arguments.budget).split(",")
@@ -50,7 +49,7 @@ def prune(argv: list[str]) -> None:
         score=arguments.score,
         batches=arguments.batches,
         repair=arguments.repair,
-        optimizer=adam(arguments.lr),
+        lr=arguments.lr,
         seed=arguments.seed,
         quantize=arguments.quantize,
         progress=not arguments.quiet,

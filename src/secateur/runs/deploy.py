@@ -39,6 +39,7 @@ def compact_run(
         ValueError: If the network cannot be compacted, or is neither ours nor trusted; the message says why.
     """
     folder, place = RunFolder(path), torch_device(device)
+    folder.inside(folder.compact)
     model, example = _trained(path, trust)
     model, example = model.to(place), to_device(example, place)
     small = compact(model, example, round_to=round_to)
@@ -85,6 +86,8 @@ def export_run(
     name = "-".join(["model", *(tasks or ()), *([quantize] if quantize else ())])
     about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
     file = out or path / f"{name}{_SUFFIX[format]}"
+    for part in () if out else (file, file.with_suffix(".bin"), file.with_name(f"{file.name}.data")):
+        folder.inside(part)
     made = export(
         problem.model,
         example,

@@ -16,7 +16,7 @@ import yaml
 
 from secateur.runs.config import telling
 from secateur.runs.written import check_size, read, said
-from secateur.storage import is_leftover, remove_leftovers, write_new
+from secateur.storage import behind, is_leftover, remove_leftovers, write_new
 
 try:
     import fcntl
@@ -100,9 +100,10 @@ class RunFolder:
         """Makes the folder this configuration's own.
 
         Raises:
-            ValueError: If it holds a run of another configuration, or something else.
+            ValueError: If it holds a run of another configuration, or something else, or its weights are a link out of it.
             OSError: If it cannot be written.
         """
+        self.inside(self.weights)
         if not self.config.exists():
             inside = self.path.iterdir() if self.path.is_dir() else ()
             if self.path.exists() and (not self.path.is_dir() or not all(map(is_leftover, inside))):
@@ -119,6 +120,18 @@ class RunFolder:
                 "Choose another --out, or delete the folder."
             )
         return None
+
+    def inside(self, path: Path) -> Path:
+        """``path``, one of this folder's files that is to be written.
+
+        Raises:
+            ValueError: If it is a link that leads out of the folder, as in a folder from somebody it may lead anywhere.
+        """
+        if path.is_symlink() and not behind(path).is_relative_to(self.path.resolve()):
+            raise ValueError(
+                f"{path} is a link out of the run folder, to {behind(path)}; remove it, or say --out yourself."
+            )
+        return path
 
     @contextmanager
     def held(self) -> Generator[None]:

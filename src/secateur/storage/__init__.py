@@ -1,8 +1,10 @@
 """What is on disk: files written aside, checkpoints, final weights with their manifest. Reading never runs code."""
 
 from secateur.storage.files import (
+    behind,
     folder_aside,
     is_leftover,
+    put,
     remove_leftovers,
     write_aside,
     write_new,
@@ -14,6 +16,7 @@ from secateur.storage.snapshot import before, load_snapshot, named_tensors, rest
 
 __all__ = [
     "before",
+    "behind",
     "folder_aside",
     "is_leftover",
     "kind",
@@ -22,6 +25,7 @@ __all__ = [
     "manifest",
     "mismatches",
     "named_tensors",
+    "put",
     "remove_leftovers",
     "restore",
     "save",

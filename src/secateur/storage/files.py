@@ -22,11 +22,16 @@ class UnwrittenError(OSError):
 def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
     """Lets ``write`` fill a temporary neighbour of ``path``, then renames it to ``path``.
 
+    A link at ``path`` is replaced and not followed, as a folder from somebody may lead anywhere; see :func:`behind`.
+
     Raises:
-        OSError: If the folder cannot be written or the disk is full; what ``path`` held before is untouched.
+        OSError: If the folder cannot be written, ``path`` is a folder or a device, or the disk is full; what ``path`` held before
+            is untouched.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "there is something that is no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_of(path.name, path.parent)
         write(aside)
@@ -42,6 +47,23 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
         _remove(aside)
         raise
     return path
+
+
+def behind(path: Path) -> Path:
+    """The file that a link leads to, whether it is there or not; any other path as it is.
+
+    For a path that the user named: what is written there goes to the file that the link stands for, and the link stays.
+    """
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def put(file: Path, path: Path) -> Path:
+    """Moves a finished file to ``path``, or to where a link there leads, on whatever disk that is.
+
+    Raises:
+        OSError: As :func:`write_aside`.
+    """
+    return write_aside(behind(path), lambda aside: shutil.move(file, aside))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, rebuild
-from secateur.storage.files import write_aside
+from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
 from secateur.storage.snapshot import check_shapes, named_tensors, restore
@@ -32,7 +32,7 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
 
     Args:
         model: A plain module (``fit`` has returned).
-        path: The file, usually ``*.safetensors``.
+        path: The file, usually ``*.safetensors``; of a link, the file that it leads to.
         about: Plain values kept in the manifest, such as task names.
 
     Raises:
@@ -59,7 +59,8 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         save_file(stored, aside, metadata=metadata)
         _order(aside)
 
-    return write_aside(Path(path), write)
+    write_aside(behind(Path(path)), write)
+    return Path(path)
 
 
 def load(model: nn.Module, path: Path | str) -> nn.Module:

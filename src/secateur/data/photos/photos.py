@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Photos:
         yield from zip(self.names, (x for _, x in _pictures(self.path)), strict=True)
 
 
-def find_photos(paths: Sequence[Path]) -> tuple[list[Photos], int]:
+def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[list[Photos], int]:
     """Every picture in files and folders, read to see that it is one.
 
     A folder is searched with the folders in it; of an array (H, W, 3), (N, H, W, 3) or channels first, bytes or floats in
@@ -52,6 +52,7 @@ def find_photos(paths: Sequence[Path]) -> tuple[list[Photos], int]:
 
     Args:
         paths: Files and folders.
+        leave: Files in those folders that are none of the pictures.
 
     Returns:
         The files, and how many others in the folders were left out, being of other suffixes.
@@ -60,6 +61,7 @@ def find_photos(paths: Sequence[Path]) -> tuple[list[Photos], int]:
         FileNotFoundError: If there is nothing at a path.
         ValueError: If a folder holds no picture, or something is none; the files are named.
     """
+    left = {path.resolve() for path in leave}
     files: list[tuple[Path, Path]] = []  # with the place that it is named after
     others = 0
     for path in paths:
@@ -69,6 +71,7 @@ def find_photos(paths: Sequence[Path]) -> tuple[list[Photos], int]:
             files.append((path, Path(path.name)))
             continue
         inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
+        inside = [p for p in inside if p.resolve() not in left]
         found = [p for p in inside if p.suffix.lower() in SUFFIXES]
         if not found:
             raise ValueError(

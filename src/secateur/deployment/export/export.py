@@ -29,7 +29,7 @@ from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
 from secateur.problem import Call, Input, Problem
-from secateur.storage import folder_aside, write_aside
+from secateur.storage import folder_aside, put
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
 _SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pte": "executorch", ".pt2": "pt2"}
@@ -233,4 +233,4 @@ def _line(error: BaseException) -> str:
 def _move(aside: Path, path: Path) -> None:
     """Puts what was written beside ``aside`` in its place, ``path`` itself last."""
     for file in sorted(aside.parent.iterdir(), key=lambda file: file.name == path.name):
-        write_aside(path.with_name(file.name), file.replace)
+        put(file, path.with_name(file.name))

@@ -9,8 +9,8 @@ from typing import Any
 
 from secateur.deployment.engines import UnreadableError, check_seal, is_sealed, need, quiet, seal, unseal
 from secateur.deployment.sparse.check import check_loads, check_rebuilt
-from secateur.deployment.sparse.rewrite import OPSET, Rebuilt, Weights, graphs, rewrite
-from secateur.storage import folder_aside, short, write_aside
+from secateur.deployment.sparse.rewrite import OPSET, Rebuilt, Weights, graphs, rebuilt, rewrite
+from secateur.storage import folder_aside, put, short
 
 _LARGEST = 1 << 30  # bytes of weights inside the file; one of protobuf ends at 2 GiB
 
@@ -42,7 +42,8 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
 
     Args:
         path: The file; weights may lie in files beside it.
-        out: Where to write; None takes the name with ``.sparse`` before its suffix. May be ``path`` itself.
+        out: Where to write; None takes the name with ``.sparse`` before its suffix. May be ``path`` itself, which stays as it is once
+            it is packed; of a link, the file that it leads to is written.
         weights: ``sparse`` keeps every value as it is; ``sparse_float16`` rounds them to float16, which is not exact.
 
     Raises:
@@ -61,7 +62,13 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     need("onnx", "onnx", "onnx_ir", "onnxruntime")
     model, sealed = _read(path)
     before = sum(file.stat().st_size for file in {path, *_beside(model)})
+    beside = {file.resolve() for file in _beside(model)}
+    there = rebuilt(model)
     found = rewrite(model, weights)
+    if (
+        not found and there and out.exists() and out.samefile(path)
+    ):  # done already, by a call that may have been killed
+        return Packed(out, before, before, tuple(there))
     if not found:
         given = {value.name for value in model.graph.inputs}
         if both := [name for name in model.graph.initializers if name in given]:
@@ -76,14 +83,14 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     with folder_aside(out) as folder:
         written = folder / out.name
         with quiet():
-            _write(model, written)
+            _write(model, written, {file.name for file in beside if file.parent == out.parent.resolve()})
         check_rebuilt(_read(path)[0], written)
         check_loads(path, written)
         if sealed:
             seal(written)
         after = sum(file.stat().st_size for file in folder.iterdir())
         for file in sorted(folder.iterdir(), key=lambda file: file == written):  # the file itself last
-            write_aside(out.with_name(file.name), file.replace)
+            put(file, out.with_name(file.name))
     return Packed(out, before, after, tuple(found))
 
 
@@ -167,11 +174,15 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _write(model: Any, path: Path) -> None:
-    """One file, or one and its weights beside it where a file of protobuf would be too large."""
+def _write(model: Any, path: Path, taken: set[str]) -> None:
+    """One file, or one and its weights beside it where a file of protobuf would be too large.
+
+    Those are not called as any of ``taken``, the weights of the file that may be replaced: until it is, it needs them.
+    """
     (ir,) = need("onnx", "onnx_ir")
     if sum(tensor.nbytes for tensor in _tensors(model)) > _LARGEST:
-        ir.save(model, path, external_data=f"{path.name}.data")
+        free = (name for name in (f"{path.name}.data", f"{path.name}.packed.data") if name not in taken)
+        ir.save(model, path, external_data=next(free))
     else:
         ir.external_data.load_to_model(model)
         ir.save(model, path)

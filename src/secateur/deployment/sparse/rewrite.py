@@ -77,6 +77,34 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
     return found
 
 
+def rebuilt(model: Any) -> list[Rebuilt]:
+    """What :func:`rewrite` has replaced in a file before."""
+    found: list[Rebuilt] = []
+    for graph in graphs(model):
+        for node in graph:
+            own = (node.name or "").removesuffix(".rebuilt")
+            parts = [graph.initializers.get(f"{own}.{part}") for part in ("gaps", "values", "shape")]
+            if (
+                node.op_type != "Reshape"
+                or own == node.name
+                or any(p is None or p.const_value is None for p in parts)
+            ):
+                continue
+            gaps, values, shape = (part.const_value.numpy() for part in parts)
+            elements, dtype = int(np.prod(shape)), node.outputs[0].dtype
+            dense = elements * int(dtype.itemsize if dtype is not None else values.itemsize)
+            found.append(
+                Rebuilt(
+                    node.outputs[0].name,
+                    elements,
+                    int(np.count_nonzero(values)),
+                    dense,
+                    gaps.nbytes + values.nbytes,
+                )
+            )
+    return found
+
+
 def graphs(model: Any) -> Iterator[Any]:
     """The graph, and those in its conditionals and loops."""
     yield model.graph

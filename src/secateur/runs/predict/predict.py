@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections import Counter
@@ -19,7 +20,7 @@ from secateur.data.photos import find_photos, normalised
 from secateur.measures import DeadTaskWarning, Unmoved, dead_said, varied
 from secateur.runs.predict.drawing import as_picture, drawn, side_by_side
 from secateur.runs.predict.network import Network
-from secateur.storage import write_aside
+from secateur.storage import is_leftover, write_aside
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,13 @@ def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = 
 
     Of each picture ``NAME``: ``NAME.TASK.png`` for each task, ``NAME.png`` with the picture and all of them side by side, and
     with ``raw`` ``NAME.npz`` with the predictions as they are, one array a task. Every input is read before anything is
-    written; each file takes its place whole.
+    written; each file takes its place whole. A call that was stopped is ended by the same call: what it wrote stays where it is
+    what would be written, in the same order.
 
     Args:
         network: Of :func:`network_of`.
         inputs: Pictures, folders of pictures, ``.npy`` and ``.npz`` arrays of pictures.
-        out: Folder that is made; it may be there if it is empty.
+        out: Folder that is made; it may be there if it is empty, or holds the first files of this very call.
         raw: Keep the predictions too.
 
     Raises:
@@ -62,31 +64,54 @@ def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = 
             network does not take pictures of this size.
         OSError: If ``out`` cannot be written.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"{out} exists and is not an empty folder; choose another --out, or empty it.")
+    there = _there(out)
     undrawn = tuple(task for task in network.tasks if task not in network.facts.draw)
     if undrawn and not raw:
         raise ValueError(
             f"{network.place} does not say how {undrawn[0]!r} is drawn; say it, such as --pictures '{{{undrawn[0]}: depth}}', or "
             "keep its arrays with --raw."
         )
-    found, skipped = find_photos(inputs)
+    found, skipped = find_photos(inputs, there)
     labels = _labels(network.tasks)
     names = [name for photos in found for name in photos.names]
-    _check_names(names, [label for task, label in labels.items() if task not in undrawn])
-    files: list[Path] = []
+    drawn_tasks = [label for task, label in labels.items() if task not in undrawn]
+    files = [out / name for start in names for name in _files(start, drawn_tasks, raw)]
+    _check_names(names, drawn_tasks)
+    if there != set(files[: len(there)]):
+        raise _other(out)
     watch = Unmoved()
     for photos in found:
         for name, picture in photos.read():
-            files += _one(network, picture, out / name, labels, raw, watch)
+            _one(network, picture, out / name, labels, raw, watch)
     if said := dead_said(watch.tasks):
         warnings.warn(f"predict: {said}", DeadTaskWarning, stacklevel=2)
     return Seen(out, len(names), tuple(files), skipped, undrawn, tuple(watch.tasks))
 
 
+def _there(out: Path) -> set[Path]:
+    """The files in ``out``; what a stopped write left of one goes when that is written."""
+    if not out.exists():
+        return set()
+    if not out.is_dir():
+        raise _other(out)
+    return {path for path in out.rglob("*") if not path.is_dir() and not is_leftover(path)}
+
+
+def _other(out: Path) -> ValueError:
+    return ValueError(
+        f"{out} exists and is not an empty folder, nor what this command begins with; choose another --out, or empty it."
+    )
+
+
+def _files(start: str, labels: Sequence[str], raw: bool) -> list[str]:
+    """What is written of one picture, in order."""
+    pictures = [f"{start}.{label}.png" for label in labels] + ([f"{start}.png"] if labels else [])
+    return pictures + ([f"{start}.npz"] if raw else [])
+
+
 def _one(
     network: Network, picture: Tensor, start: Path, labels: Mapping[str, str], raw: bool, watch: Unmoved
-) -> list[Path]:
+) -> None:
     facts, size = network.facts, network.size
     x = normalised(picture, size, facts.mean, facts.std)
     predictions = network.call(x[None])
@@ -101,31 +126,38 @@ def _one(
         for task in network.tasks
         if task in facts.draw
     }
-    made = [
-        _png(start, f".{labels[task]}", Image.fromarray(pictures[task]))
-        for task in network.tasks
-        if task in pictures
-    ]
+    for task in (task for task in network.tasks if task in pictures):
+        _keep(start, f".{labels[task]}.png", _png(Image.fromarray(pictures[task])))
     if pictures:
-        made.append(_png(start, "", side_by_side({**shown, **pictures})))
+        _keep(start, ".png", _png(side_by_side({**shown, **pictures})))
     if raw:
-        arrays = {labels[task]: predictions[task][0].float().cpu().numpy() for task in network.tasks}
-        made.append(_npz(start, arrays))
-    return made
-
-
-def _png(start: Path, end: str, image: Image.Image) -> Path:
-    return write_aside(
-        start.with_name(f"{start.name}{end}.png"), lambda aside: image.save(aside, format="PNG")
-    )
-
-
-def _npz(start: Path, arrays: dict[str, Any]) -> Path:
-    def write(aside: Path) -> None:
-        with aside.open("wb") as file:
+        arrays: dict[str, Any] = {
+            labels[task]: predictions[task][0].float().cpu().numpy() for task in network.tasks
+        }
+        with io.BytesIO() as file:
             np.savez_compressed(file, **arrays)
+            _keep(start, ".npz", file.getvalue())
 
-    return write_aside(start.with_name(f"{start.name}.npz"), write)
+
+def _png(image: Image.Image) -> bytes:
+    with io.BytesIO() as file:
+        image.save(file, format="PNG")
+        return file.getvalue()
+
+
+def _keep(start: Path, end: str, content: bytes) -> None:
+    """Writes a file, unless it is there.
+
+    Raises:
+        ValueError: If another is.
+    """
+    path = start.with_name(f"{start.name}{end}")
+    if not path.exists():
+        write_aside(path, lambda aside: aside.write_bytes(content))
+    elif path.read_bytes() != content:
+        raise ValueError(
+            f"{path} is of another network or other inputs; choose another --out, or empty that folder."
+        )
 
 
 def _labels(tasks: Sequence[str]) -> dict[str, str]:
