@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 import torchvision
@@ -182,3 +184,48 @@ def test_layers_called_by_their_weight_count_too() -> None:
     block = torchvision.models.swin_transformer.ShiftedWindowAttention(96, [4, 4], [0, 0], 3)
     found = count_macs(block, torch.randn(1, 8, 8, 96))
     assert (found["qkv.weight"], found["proj.weight"]) == (96 * 288 * 64, 96 * 96 * 64)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_layers_multiply_each_matrix_once_a_step(kind: Any, gates: int) -> None:
+    layer = kind(6, 10, num_layers=2, bidirectional=True, batch_first=True)
+    rows = 3 * 5  # sequences, steps
+    expected = rows * gates * 2 * ((6 * 10 + 10 * 10) + (20 * 10 + 10 * 10))
+    assert sum(count_macs(nn.Sequential(layer), torch.randn(3, 5, 6)).values()) == expected
+    assert count_macs(layer, torch.randn(3, 5, 6))["weight_hh_l1_reverse"] == rows * gates * 100
+    assert sum(count_macs(layer, torch.randn(5, 6)).values()) == expected // 3  # one sequence, no batch
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTMCell, 4), (nn.GRUCell, 3), (nn.RNNCell, 1)])
+def test_a_recurrent_cell_adds_up_over_the_steps(kind: Any, gates: int) -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell, self.head = kind(6, 10), nn.Linear(10, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            state = None
+            for step in x.unbind(1):
+                state = self.cell(step, state)
+            return self.head(state[0] if isinstance(state, tuple) else state)
+
+    counts = count_macs(Steps(), torch.randn(3, 5, 6))
+    assert counts == {
+        "cell.weight_ih": 15 * gates * 60, "cell.weight_hh": 15 * gates * 100, "head.weight": 3 * 20,
+    }  # fmt: skip
+
+
+def test_sequences_of_several_lengths_and_a_projection() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(6, 10, proj_size=4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            packed = nn.utils.rnn.pack_padded_sequence(x, [5, 3, 1])
+            return self.lstm(packed)[0].data
+
+    counts = count_macs(Net(), torch.randn(5, 3, 6))  # 9 steps of 15 are there
+    assert counts == {
+        "lstm.weight_ih_l0": 9 * 40 * 6, "lstm.weight_hh_l0": 9 * 40 * 4, "lstm.weight_hr_l0": 9 * 4 * 10,
+    }  # fmt: skip

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils import parametrize
+from torch.nn.utils.rnn import PackedSequence
 
 from secateur.measures.by_weight import ByWeight
 from secateur.problem import Call, Input, Problem, called, example, preserved_rng, to_device
@@ -71,7 +72,7 @@ def cost(
 
     The sparse count is ``nonzero / elements`` of a layer times its dense count: what an ideal sparse kernel does.
     Bias, normalisation, activation, pooling and interpolation are not counted, nor is the product of queries and
-    keys in attention. A layer that ``x`` does not reach costs nothing. The model is left as it was.
+    keys in attention, nor recurrent layers, which no method prunes. A layer that ``x`` does not reach costs nothing. The model is left as it was.
 
     Args:
         model: With or without parametrizations; zeros are those of the effective weights.
@@ -124,11 +125,12 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
 
     A convolution does ``O * I / groups * k * k`` at each place of its output, a transposed one at each place of its
     input (border places included), a linear layer ``O * I`` for each vector, attention as many for each of its four
-    projections. A layer called by its weight counts too. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
+    projections. A recurrent layer multiplies each of its matrices once a step: 4 * (I * H + H * H) of an LSTM, 3 of a GRU, 1 of a
+    plain one, in every layer and direction. A layer called by its weight counts too. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
     mode; hooks, modes and random state are left as they were. Works on the meta device, without computing.
 
     Args:
-        model: Its convolutions, linear and attention layers are counted.
+        model: Its convolutions, linear, attention and recurrent layers are counted.
         x: A tensor or ``{task: tensor}``; moved to the model's device.
     """
     counts: dict[str, int] = {}
@@ -172,11 +174,15 @@ def _counter(module: nn.Module) -> _Counter | None:
         return _convolution
     if isinstance(module, nn.Linear):
         return _linear
-    return _attention if isinstance(module, nn.MultiheadAttention) else None
+    if isinstance(module, nn.MultiheadAttention):
+        return _attention
+    return _recurrent if isinstance(module, (nn.RNNBase, nn.RNNCellBase)) else None
 
 
 def _weights(module: Any) -> list[str]:
     """Attributes of ``module`` itself that hold its weights."""
+    if isinstance(module, (nn.RNNBase, nn.RNNCellBase)):
+        return [name for name, _ in module.named_parameters(recurse=False) if name.startswith("weight")]
     if not isinstance(module, nn.MultiheadAttention):
         return ["weight"]
     if module.in_proj_weight is None:  # pyright: ignore[reportUnnecessaryComparison]
@@ -213,6 +219,13 @@ def _attention(module: Any, inputs: dict[str, Any], output: Any) -> dict[str, in
     names = _weights(module)
     own = {names[0]: sum(macs)} if len(names) == 1 else dict(zip(names, macs, strict=True))
     return {**own, "out_proj.weight": width * width * vectors["query"]}
+
+
+def _recurrent(module: Any, inputs: dict[str, Any], output: Any) -> dict[str, int]:
+    given = inputs["input"]
+    values = given.data if isinstance(given, PackedSequence) else given
+    steps = values.numel() // module.input_size  # of all sequences together
+    return {name: getattr(module, name).numel() * steps for name in _weights(module)}
 
 
 def _added(macs: list[Macs]) -> Macs:

@@ -135,7 +135,7 @@ class GroupLasso(Sparsifier):
 
     def bind(self, optimizer: Optimizer) -> None:
         """Checks that the optimizer has what the metric needs; enforces the masks."""
-        kind, first = type(optimizer).__name__, optimizer.param_groups[0]
+        kind, first = type(optimizer).__name__, group_of(optimizer, self._weights)
         if self.metric == "adaptive" and self._active and "betas" not in first:
             said = "needs the moments of Adam, and"
             raise ValueError(f"metric 'adaptive' {said} {kind} has none; choose metric='euclidean'.")

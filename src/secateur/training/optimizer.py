@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem
+from secateur.training.several import Several
 
-MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer]
+MakeOptimizer = Callable[[list[dict[str, Any]]], Optimizer | Sequence[Optimizer]]
 
 
 def adam(
@@ -41,11 +42,14 @@ def check_make(make: Any) -> None:
 
 
 def inside(optimizer: Any) -> Optimizer:
-    """The optimizer inside a wrapper such as that of accelerate or of Lightning.
+    """The optimizer inside a wrapper such as that of accelerate or of Lightning; several in a list as one.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or two train one parameter.
     """
+    if isinstance(optimizer, (list, tuple)):
+        given = [inside(one) for one in cast("list[Any]", optimizer)]
+        return given[0] if len(given) == 1 else Several(given)
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
     if not isinstance(optimizer, Optimizer):
@@ -78,7 +82,8 @@ def check_groups(model: nn.Module, wanted: list[dict[str, Any]], optimizer: Opti
         said += [f"{others} of the method's or the weighting's own"] if others else []
         raise ValueError(
             f"The optimizer ({kind}) lacks parameters that training needs: {', '.join(said)}. Make it of the groups that it is "
-            "given: torch.optim.AdamW(groups, lr=...), not of model.parameters()."
+            "given: torch.optim.AdamW(groups, lr=...), not of model.parameters(); where several optimizers share them, give all of "
+            "them in one list."
         )
     for group in wanted:
         for key in group.keys() - {"params"}:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import Tensor, is_grad_enabled, nn
@@ -18,6 +18,7 @@ from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
 from secateur.training.resuming.identity import check_state, identity
+from secateur.training.several import guards
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
 
@@ -83,7 +84,7 @@ class Pruning:
     def enter(self) -> Pruning:
         """Starts method and weighting; what they refuse, they refuse here, and leave the model as it was.
 
-        RuntimeError if the model is being pruned already, ValueError if settings, model and data do not fit together.
+        RuntimeError if the model is being pruned already, ValueError if settings, model and data do not fit.
         """
         if self._objective is not None or self._left:
             raise RuntimeError("Pruning is entered already; one Pruning is one training, make another.")
@@ -111,9 +112,10 @@ class Pruning:
         self._entered()
         return groups(self.problem, self._extra)
 
-    def attach(self, optimizer: Optimizer) -> Optimizer:
+    def attach(self, optimizer: Optimizer | Sequence[Optimizer]) -> Optimizer:
         """From now on this optimizer's steps, which is returned, are the training's; a new round needs a new one.
 
+        Of several in a list, each with a part of the groups, what is returned steps them all, and alone they refuse to.
         The zeros are kept around every step, and the method does its part right after it, while the gradients are there.
 
         Raises:
@@ -121,14 +123,14 @@ class Pruning:
         """
         self._entered()
         self._hold.check_same(self.problem.model)
-        optimizer, given = inside(optimizer), optimizer
+        given, optimizer = optimizer, inside(optimizer)
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
-        self._hold.keep([self.together.bind(optimizer)])
+        self._hold.keep([self.together.bind(optimizer), *guards(optimizer)])
         self._optimizer, self.turns.ready = optimizer, True
         self._step_hook = AfterStep(optimizer, self._updated)
-        return given
+        return optimizer if isinstance(given, Sequence) else given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
         """The loss of one batch: the tasks' losses weighed, and the penalties of method and weighting; over ``accumulate``.
@@ -174,14 +176,14 @@ class Pruning:
         return density(self.problem.model, self._components)
 
     def follow(self, copy: nn.Module) -> nn.Module:
-        """Takes a copy of the model along, such as an average in its wrapper: it ends with the same zeros."""
+        """Takes a copy of the model along, such as an average: it ends with the same zeros."""
         return self._followers.add(copy)
 
     def leave(self, *, early: bool = False) -> None:
         """Ends the training, ``early`` if steps are left: the model is plain, with exact zeros; copies that follow get them too.
 
         Raises:
-            RuntimeError, ValueError, FloatingPointError: If steps are missing, or the zeros asked, or a weight is not finite.
+            RuntimeError, ValueError, FloatingPointError: If steps or the zeros asked are missing, or a weight is not finite.
         """
         self._entered()
         self._hold.begin()

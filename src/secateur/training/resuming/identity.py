@@ -46,7 +46,9 @@ def identity_of_training(
 ) -> dict[str, Any]:
     """What else decides the result of a training: optimizer, precision, processes, data, and ``parts`` by their names."""
     found: dict[str, Any] = {
-        "optimizer": type(optimizer).__qualname__,
+        "optimizer": " and ".join(
+            type(part).__qualname__ for part in getattr(optimizer, "parts", [optimizer])
+        ),
         **{f"optimizer.{name}": value for name, value in optimizer.defaults.items() if _is_plain(value)},
         "precision": str(fabric.strategy.precision.precision),
         "processes": fabric.world_size,

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.storage import mismatches
+from secateur.training.several import Several
 
 
 def fitting(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def _places(optimizer: Optimizer) -> Iterator[tuple[int, tuple[dict[str, Any], T
 
 def _after_a_step(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any] | None:
     """The state that the optimizer would keep for a parameter; None if it cannot be asked."""
+    optimizer = optimizer.part_of(parameter) if isinstance(optimizer, Several) else optimizer
     twin = object.__new__(type(optimizer))
     hooks = {name: OrderedDict[int, Any]() for name in vars(optimizer) if name.endswith("_hooks")}
     twin.__dict__.update({**vars(optimizer), **hooks})

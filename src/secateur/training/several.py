@@ -1,0 +1,93 @@
+"""Several optimizers as one, such as Muon for the matrices and AdamW for all else."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+
+class Several(Optimizer):
+    """A step of it is a step of each, in order; groups and state are those of all, the very same objects.
+
+    Args:
+        parts: The optimizers; no parameter is in two.
+
+    Raises:
+        ValueError: If there is none, or two train one parameter.
+    """
+
+    def __init__(self, parts: Sequence[Optimizer]) -> None:
+        owners: dict[Tensor, Optimizer] = {}
+        for part in parts:
+            for p in (p for group in part.param_groups for p in group["params"]):
+                if owners.setdefault(p, part) is not part:
+                    raise ValueError(
+                        f"Two optimizers ({type(owners[p]).__name__} and {type(part).__name__}) train one parameter, of shape "
+                        f"{list(p.shape)}; give each parameter to one of them."
+                    )
+        if not owners:
+            raise ValueError("There is no optimizer with a parameter among those given; give at least one.")
+        super().__init__(list(owners), {})
+        self.parts, self._stepping = tuple(parts), False
+        self.param_groups = [group for part in parts for group in part.param_groups]
+        self.defaults = {key: value for part in reversed(parts) for key, value in part.defaults.items()}
+        self.state = defaultdict(dict, {p: held for part in parts for p, held in part.state.items()})
+        self._share()
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """One step of each; the closure is called once, before the first."""
+        with torch.enable_grad():
+            loss = None if closure is None else closure()
+        self._stepping = True
+        try:
+            for part in self.parts:
+                part.step()
+        finally:
+            self._stepping = False
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As of any optimizer; the parts go on from it too."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    def part_of(self, parameter: Tensor) -> Optimizer:
+        """The optimizer that trains a parameter."""
+        return next(
+            part
+            for part in self.parts
+            if any(p is parameter for group in part.param_groups for p in group["params"])
+        )
+
+    def guard(self) -> list[RemovableHandle]:
+        """See :func:`guards`."""
+
+        def before(part: Optimizer, *_: Any) -> None:
+            if not self._stepping:
+                raise RuntimeError(
+                    f"{type(part).__name__} is one of several optimizers in this training and was stepped alone; step what "
+                    "pruning.attach([...]) returned, which steps them all."
+                )
+
+        return [part.register_step_pre_hook(before) for part in self.parts]
+
+    def _share(self) -> None:
+        start = 0
+        for part in self.parts:
+            end = start + len(part.param_groups)
+            part.state, part.param_groups = self.state, self.param_groups[start:end]
+            start = end
+
+    def __getstate__(self) -> dict[str, Any]:  # for copies
+        return {**super().__getstate__(), "parts": self.parts, "_stepping": False}
+
+
+def guards(optimizer: Optimizer) -> list[RemovableHandle]:
+    """Hooks that refuse the step of one of several optimizers alone, of which methods would not know; none of one optimizer."""
+    return optimizer.guard() if isinstance(optimizer, Several) else []
