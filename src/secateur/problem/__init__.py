@@ -22,6 +22,7 @@ from secateur.problem.problem import (
 from secateur.problem.processes import average_gradients, averaged, same_buffers, several, undivided
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import distributed_samplers, holders
+from secateur.problem.taking import check_takes, taking
 from secateur.problem.together import Together
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "average_gradients",
     "averaged",
     "called",
+    "check_takes",
     "components",
     "described",
     "distributed_samplers",
@@ -57,6 +59,7 @@ __all__ = [
     "selected",
     "set_rng_state",
     "several",
+    "taking",
     "task_losses",
     "to_device",
     "uncalled",

@@ -21,14 +21,19 @@ def untraceable(error: BaseException) -> str:
     The line is the innermost of the traceback that is no library's; where the traceback has none, as when torch raises
     an error of its own afterwards, of the error before it; then of the places that the message names.
     """
-    own = next((line for found in _places(error) if (line := _own(found))), None)
-    where = f" at {own[0]}:{own[1]}: {linecache.getline(*own).strip()}" if own else ""
+    where = place_of(error)
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return (
         f"The model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the same "
         "operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` and "
         "NumPy by torch operations, and check that the example has the shape that the model takes."
     )
+
+
+def place_of(error: BaseException) -> str:
+    """`` at FILE:LINE: CODE`` of the user's line that raised; empty where there is none."""
+    own = next((line for found in _places(error) if (line := _own(found))), None)
+    return f" at {own[0]}:{own[1]}: {linecache.getline(*own).strip()}" if own else ""
 
 
 @cache

@@ -46,7 +46,10 @@ def set_rng_state(state: dict[str, Any]) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        for device, found in zip(
+            range(torch.cuda.device_count()), state["cuda"], strict=False
+        ):  # of a machine with more, or fewer
+            torch.cuda.set_rng_state(found, device)
 
 
 def seed_all(seed: int) -> None:

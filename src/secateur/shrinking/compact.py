@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Call, Input, called, preserved_rng, uncalled
+from secateur.problem import Call, Input, called, check_takes, preserved_rng, uncalled
 from secateur.pruning import check_done
 from secateur.shrinking.channels import trace, training_nodes
 from secateur.shrinking.compaction import record
@@ -54,6 +54,7 @@ def compact(
     check_done(model, "compact")
     whole, baked = plain(model)
     whole = called(whole, call)
+    check_takes("compact", copied(whole), example)
     _check_reached(whole, example)
     nodes = trace(whole, example)
     hidden, unseen = training_nodes(whole, example, nodes)

@@ -18,7 +18,7 @@ from secateur.shrinking import Compaction, compaction, rebuild
 from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
-from secateur.storage.snapshot import check_shapes, named_tensors, restore
+from secateur.storage.snapshot import check_shapes, named_tensors, plain_name, restore
 
 FORMAT = 2  # format 1 had no checksums; its files are read
 _KEY, _SEAL = "secateur", "secateur crc32"
@@ -73,12 +73,15 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged, not ours, or of another model; the model is unchanged.
     """
-    path = Path(path)
+    path, outer = Path(path), model
+    while isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):  # of torch.compile
+        model = inner
     if not path.is_file():
         raise FileNotFoundError(f"No weights at {path}; train first, or check the path.")
     found, stored = _read(path, tensors=True)
     try:
         values = unpack(found["tensors"], stored, sealed=found["format"] > 1)
+        values = {plain_name(name): value for name, value in values.items()}  # of an older file
         made = Compaction.from_dict(found["compaction"]) if "compaction" in found else None
         for layer, settings in made.constants.items() if made else ():
             if settings and values[f"{layer}.value"].shape != (settings["channels"],):
@@ -103,7 +106,7 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     tensors = named_tensors(model)
     check_shapes(str(path), kinds, tensors)
     restore(tensors, values)
-    return model
+    return outer
 
 
 def manifest(path: Path | str) -> dict[str, Any]:

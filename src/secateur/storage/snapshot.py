@@ -30,7 +30,12 @@ class DamagedError(ValueError):
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers under their plain names; take them before a method wraps the weights."""
     saved = model.state_dict(keep_vars=True)
-    return {name: value for name, value in saved.items() if isinstance(value, Tensor)}
+    return {plain_name(name): value for name, value in saved.items() if isinstance(value, Tensor)}
+
+
+def plain_name(name: str) -> str:
+    """A tensor's name without what ``torch.compile`` puts in front of the module's that it wraps."""
+    return name.replace("_orig_mod.", "")
 
 
 def before(path: Path) -> Path:

@@ -150,7 +150,10 @@ def _train(
     with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning, shown:
         inner = pruning.attach(make(pruning.groups()))
         rates = [group["lr"] for group in inner.param_groups]
-        model, stepper = cast("tuple[_FabricModule, _FabricOptimizer]", fabric.setup(problem.network, inner))
+        model, stepper = cast(
+            "tuple[_FabricModule, _FabricOptimizer]",
+            fabric.setup(problem.network, inner, _reapply_compile=False),
+        )
         backward = Backward(pruning, model, fabric, aggregator)
         loader = problem.loader()
         stream = Stream(loader, fabric.global_rank, fabric.world_size)

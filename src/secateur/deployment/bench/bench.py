@@ -23,7 +23,7 @@ from secateur.deployment.bench.record import Bench, Measure
 from secateur.deployment.engines import Precision
 from secateur.deployment.export import Quantize, describe, export
 from secateur.measures import DeadTaskWarning
-from secateur.problem import Call, Input, called
+from secateur.problem import Call, Input, called, check_takes
 from secateur.storage import folder_aside
 
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
@@ -82,6 +82,8 @@ def bench(
     how = {"call": call, **options(example, quantize, keep_float)}
     for engine in engines:
         require_engine(engine, quantize)
+    for model in candidates.values():
+        check_takes("bench", called(model, call), example)
     counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
     with folder_aside(Path(tempfile.gettempdir()) / "secateur-bench") as folder:
         made = {

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Call, Input, called, described, preserved_rng
+from secateur.problem import Call, Input, called, described, preserved_rng, taking
 from secateur.pruning import check_plain
 
 
@@ -105,7 +105,7 @@ class _Tuple(nn.Module):
 
 def _predictions(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Mapping[str, Tensor]:
     x = _plain(example) if isinstance(example, Tensor) else {task: _plain(t) for task, t in example.items()}
-    with torch.no_grad(), preserved_rng():
+    with taking("export", example), torch.no_grad(), preserved_rng():
         found: Any = model(x)
     if not isinstance(found, Mapping) or not found:
         raise ValueError(
