@@ -14,8 +14,13 @@ from processes.commands import FORMATS, commands
 from processes.killing import Command
 
 pytestmark = pytest.mark.forks
-SAMPLED = {"train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "export pt2": 1}
-SLOW = [*SAMPLED, "bench", *(f"export {f}" for f in FORMATS if f != "pt2")]
+SAMPLED = {
+    "train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "export pt2": 1, "prune": 1, "prune family": 1,
+    "pack in place": 1, "predict": 2,
+}  # fmt: skip
+OTHERS = ["bench", "pack", "predict file", "report exports", "export int8"]
+OTHERS += [f"export {f}" for f in FORMATS if f != "pt2"]
+FILES = ("pack", "predict", "report exports", "evaluate file", "export int8")  # which need an ONNX file
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +28,19 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Command]:
     return commands(tmp_path_factory.mktemp("kills"))
 
 
+def ask(verb: str) -> None:
+    """Skips where the engine is not there."""
+    if verb.startswith(FILES):
+        pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'secateur[onnx]'")
+    elif verb.startswith("export"):
+        pytest.importorskip(FORMATS[verb.split()[1]])
+
+
 @pytest.mark.parametrize("verb", SAMPLED)
 def test_killed_somewhere_and_run_again_it_is_as_if_never_killed(
     verb: str, known: dict[str, Command]
 ) -> None:
+    ask(verb)
     command = known[verb].never_stopped()
     for at in random.Random(0).sample(range(len(command.points)), SAMPLED[verb]):
         assert command.stopped(at) == ""
@@ -41,15 +55,20 @@ def test_killed_between_two_names_of_one_checkpoint(known: dict[str, Command]) -
     assert command.stopped(replaced + 1) == ""
 
 
-def test_what_only_reads_has_no_point_to_be_killed_at(known: dict[str, Command]) -> None:
-    assert known["evaluate"].never_stopped().points == ["at the end"]
+@pytest.mark.parametrize("verb", ["evaluate", "evaluate file"])
+def test_what_only_reads_has_no_point_to_be_killed_at(verb: str, known: dict[str, Command]) -> None:
+    ask(verb)
+    assert known[verb].never_stopped().points == ["at the end"]
+
+
+def test_every_verb_is_tried_somewhere(known: dict[str, Command]) -> None:
+    assert {*SAMPLED, *OTHERS, "evaluate", "evaluate file"} == set(known)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", SLOW)
+@pytest.mark.parametrize("verb", [*SAMPLED, *OTHERS])
 def test_killed_anywhere(verb: str, known: dict[str, Command]) -> None:
-    if verb.startswith("export"):
-        pytest.importorskip(FORMATS[verb.split()[1]])
+    ask(verb)
     command = known[verb].never_stopped()
     assert [told for at in range(len(command.points)) if (told := command.stopped(at))] == []
 

@@ -12,7 +12,10 @@ import torch
 
 from problems import equal, two_heads, weights
 from secateur import AdaptiveWeighting, GradualMagnitude, GroupLasso, Problem, SoftThreshold, fit
+from secateur.budget.run import load_weights
+from secateur.problem import rng_state
 from secateur.storage.outline import outline
+from secateur.training.resuming import resumption
 
 Change = Callable[[dict[str, Any]], object]
 
@@ -160,3 +163,36 @@ def test_every_optimizer_goes_on(make: Any, method: Any, tmp_path: Path) -> None
         if problem is straight:
             path.with_name("c.before.pt").replace(path)
     assert equal(weights(straight), weights(resumed))
+
+
+def test_a_checkpoint_of_another_number_of_processes_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, problem = tmp_path / "c.pt", two_heads()
+    fit(two_heads(), steps=2, checkpoint=path, progress=False)
+    before = weights(problem)
+    monkeypatch.setattr("lightning_fabric.Fabric.world_size", 2)
+    with pytest.raises(
+        ValueError, match=r"of another training: processes is 1 there and 2 here. Ask for the same"
+    ):
+        fit(problem, steps=2, checkpoint=path, progress=False)
+    assert equal(before, weights(problem))
+
+
+def test_what_was_written_with_a_gpu_is_read_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every tensor in the files says that it lay on a GPU, and there are the states of the generators of three."""
+    problem, other, path = two_heads(), two_heads(seed=1), tmp_path / "c.pt"
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.serialization.location_tag", lambda storage: "cuda:1")
+        patch.setattr(resumption, "rng_state", lambda: rng_state() | {"cuda": [torch.get_rng_state()] * 3})
+        fit(problem, GroupLasso(density=0.5), steps=4, checkpoint=path, progress=False)
+        torch.save(problem.model.state_dict(), tmp_path / "w.pt")
+    with pytest.raises(RuntimeError, match="CUDA device"):
+        torch.load(path, weights_only=True)
+    fit(other, GroupLasso(density=0.5), steps=4, checkpoint=path, progress=False)
+    assert equal(weights(problem), weights(other))
+    third = two_heads(seed=2)
+    load_weights(third.model, tmp_path / "w.pt")
+    assert equal(weights(problem), weights(third))

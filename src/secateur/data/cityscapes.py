@@ -55,7 +55,8 @@ def cityscapes(
 
     ``depth`` is learnt and measured as MTAN does: inverse depth, 0 = invalid, mean absolute and relative error. Of the
     official files it is in 1/m, the disparity ``(p - 1) / 256`` pixels over baseline times focal length (0.209 m x 2263
-    pixels, those of most cameras); of MTAN's in MTAN's own unit. A zoom multiplies it, for it divides the depth.
+    pixels, those of most cameras); of MTAN's in MTAN's own unit. A zoom multiplies it, for it divides the depth. An error in metres
+    would need the scale of each frame, baseline times focal length, which MTAN's files do not have; none is given.
 
     Args:
         root: With ``leftImg8bit``, ``gtFine`` and ``disparity``, or of MTAN's layout (docs/data.md).

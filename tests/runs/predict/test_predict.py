@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,27 @@ def test_a_file_and_its_run_predict_the_same_and_other_sizes(run: Path, photo: P
     for task in TASKS:
         assert np.abs(found[task] - wanted[task]).max() <= 1e-4 * np.abs(wanted[task]).max()
     assert picture(tmp_path / "b" / "photo.seg.png").shape == (32, 64, 3)
+
+
+def test_what_was_begun_is_ended_and_what_is_of_another_network_is_left(
+    run: Path, photo: Path, tmp_path: Path
+) -> None:
+    argv, out = ["predict", str(run), str(photo), "--raw", "--out", str(tmp_path / "out")], tmp_path / "out"
+    assert main(argv) == 0
+    whole = {path.name: path.read_bytes() for path in out.iterdir()}
+    order = sorted(whole, key=lambda name: (out / name).stat().st_mtime_ns)
+    for name in order[2:]:
+        (out / name).unlink()
+    (out / f".{order[2]}.999999999.partial").write_bytes(b"half")
+    for _ in range(2):
+        assert main(argv) == 0
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == whole
+    (out / order[0]).write_bytes(b"of another")
+    for name in order[1:]:
+        (out / name).unlink()
+    with pytest.raises(SystemExit):
+        main(argv) and sys.exit(1)
+    assert [path.read_bytes() for path in out.iterdir()] == [b"of another"]
 
 
 def test_a_run_needs_its_data_no_longer(run: Path, photo: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,0 +1,56 @@
+"""Packing a file in its own place: twice is once, a link stays one, and weights beside it are there until the file is replaced."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="needs onnx: pip install 'secateur[onnx]'")
+pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'secateur[onnx]'")
+
+from deployment.onnx_files import RNG, matmul, run
+from secateur.cli import main
+from secateur.deployment.sparse import pack
+
+
+def test_packed_in_its_own_place_twice_is_once(tmp_path: Path) -> None:
+    path = matmul(tmp_path / "any.onnx")
+    first = pack(path, path)
+    content = path.read_bytes()
+    again = pack(path, path)
+    assert path.read_bytes() == content
+    assert again.weights == first.weights
+    assert again.before == again.after == len(content)
+    with pytest.raises(ValueError, match="no weight that takes less room"):
+        pack(path, tmp_path / "other.onnx")
+
+
+def test_a_link_stays_and_the_file_behind_it_is_packed(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    real, link = matmul(tmp_path / "store" / "v1.onnx"), tmp_path / "net.onnx"
+    link.symlink_to(real)
+    before = real.stat().st_size
+    assert main(["pack", str(link), "--out", str(link)]) == 0
+    assert link.is_symlink()
+    assert real.stat().st_size < 0.2 * before
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["net.onnx", "store", "v1.onnx"]
+
+
+def test_weights_beside_the_file_are_there_until_it_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a kill comes after the new weights and before the new file."""
+    path = matmul(
+        tmp_path / "any.onnx", save_as_external_data=True, location="any.onnx.data", size_threshold=0
+    )
+    x = RNG.standard_normal((3, 64)).astype(np.float32)
+    expected, held = run(path, x), (tmp_path / "any.onnx.data").read_bytes()
+    monkeypatch.setattr(import_module("secateur.deployment.sparse.pack"), "_LARGEST", 0)
+    for _ in range(2):
+        pack(path, path)
+        assert (tmp_path / "any.onnx.data").read_bytes() == held
+        assert np.array_equal(run(path, x), expected)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["any.onnx", "any.onnx.data", "any.onnx.packed.data"]
