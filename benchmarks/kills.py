@@ -1,4 +1,6 @@
-"""Every command that writes, killed at every point where it touches files, and the same command at once.
+"""Every command, killed at points where it touches files, and the same command at once.
+
+Writes docs/results/kills.json, where verbs that are not asked for stay as they were found, and the table in docs/reliability.md.
 
 python benchmarks/kills.py [--every N | --tries N] [--verbs train,compact] [--out docs/results/kills.json]
 """
@@ -11,13 +13,18 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from processes.commands import SMALL, commands
 from secateur.runs.hardware import hardware
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+BEGIN, END = "<!-- kills: written by benchmarks/kills.py -->", "<!-- end of kills -->"
 
 
 def main() -> None:
@@ -28,12 +35,12 @@ def main() -> None:
         "--tries", type=int, default=0, help="try at most so many points of each verb, evenly"
     )
     parser.add_argument("--verbs", default="", help="such as train,compact (default: all)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "docs/results/kills.json")
+    parser.add_argument("--out", type=Path, default=DOCS / "results" / "kills.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     command = shlex.join(["python", "benchmarks/kills.py", *sys.argv[1:]])
     before = json.loads(asked.out.read_text()) if asked.out.exists() else {"verbs": {}}
-    verbs: dict[str, dict[str, object]] = before["verbs"]  # those not asked for stay as they were found
+    verbs: dict[str, dict[str, Any]] = before["verbs"]  # those not asked for stay as they were found
     with tempfile.TemporaryDirectory() as folder:
         found = commands(Path(folder))
         for verb in asked.verbs.split(",") if asked.verbs else found:
@@ -55,6 +62,25 @@ def main() -> None:
                 "verbs": verbs,
             }
             asked.out.write_text(json.dumps(made, indent=1) + "\n")
+    if asked.out.is_relative_to(DOCS):
+        write_page(verbs)
+
+
+def table(verbs: Mapping[str, Mapping[str, Any]]) -> str:
+    """The rows of the page, one a verb, and their sum."""
+    kinds = ("points", "tried", "equal")
+    sums = {kind: sum(verb[kind] for verb in verbs.values()) for kind in kinds}
+    rows = [*sorted(verbs.items()), ("all", sums)]
+    lines = ["| verb | points | tried | equal |", "| --- | --- | --- | --- |"]
+    lines += [f"| {name} | {' | '.join(str(found[kind]) for kind in kinds)} |" for name, found in rows]
+    return "\n".join(lines) + "\n"
+
+
+def write_page(verbs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Puts the table between its two marks."""
+    page = DOCS / "reliability.md"
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{table(verbs)}{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from processes.commands import commands
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -34,3 +37,13 @@ def test_the_page_shows_the_rows_that_were_written(table: str) -> None:
     rows = [r for r in (RESULTS / table).read_text(encoding="utf-8").splitlines() if r.startswith("|")]
     assert rows
     assert not [row for row in rows if row not in shown]
+
+
+def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    kills = importlib.import_module("kills")
+    verbs = json.loads((RESULTS / "kills.json").read_text(encoding="utf-8"))["verbs"]
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert page.partition(kills.BEGIN)[2].partition(kills.END)[0].strip() == kills.table(verbs).strip()
+    assert set(verbs) == set(commands(ROOT))
+    assert not [name for name, found in verbs.items() if found["equal"] != found["tried"]]
