@@ -32,7 +32,7 @@ def taking(verb: str, x: Any, name: str = "example", like: Any = None) -> Genera
     """
     remedy = (
         "give one of the shape and dtype that the model takes, such as a batch of its data; where model(x) does not do, "
-        "say call=lambda model, x: ..."
+        "say how by call=lambda model, x: {...}"
         if like is None
         else f"the data give {described(like)}; give one like that"
     )
