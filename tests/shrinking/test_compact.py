@@ -153,7 +153,7 @@ def test_a_model_that_cannot_be_traced_names_the_line() -> None:
 
 
 def test_an_example_of_the_wrong_shape_is_named() -> None:
-    with pytest.raises(ValueError, match="fails on example=Tensor .* give one of the shape"):
+    with pytest.raises(ValueError, match=r"fails on example=Tensor .* give one of the shape"):
         compact(TwoHeads(16), torch.randn(1, 4, 8, 8))
     with pytest.raises(ValueError, match="round_to is 0"):
         compact(TwoHeads(16), torch.randn(1, 3, 8, 8), round_to=0)
