@@ -59,7 +59,9 @@ class Reads(nn.Module):
 
 @pytest.mark.parametrize(("how", "where"), [("numpy", "# in NumPy"), ("python", "# in the standard library")])
 def test_the_line_that_calls_a_library_is_named_not_the_library(how: str, where: str) -> None:
-    with pytest.raises(ValueError, match=rf"(traced|float32) at \S*test_culprit.py:\d+: return x \+ .*{where} "):
+    with pytest.raises(
+        ValueError, match=rf"(traced|float32) at \S*test_culprit.py:\d+: return x \+ .*{where} "
+    ):
         compact(Reads(how), torch.randn(1, 3, 4, 4))
 
 

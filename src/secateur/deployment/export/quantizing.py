@@ -23,9 +23,7 @@ from secateur.deployment.sparse import Weights, rewrite
 from secateur.problem import Problem, described, preserved_rng
 
 Quantize = Literal["int8"]
-LARGEST_ERROR = (
-    0.25  # of a prediction's largest value: beyond it the ranges are wrong, and nothing is left of the task
-)
+LARGEST_ERROR = 0.25  # of a prediction's largest value: beyond it nothing is left of the task
 _BATCHES = 16  # that ranges are measured on at most
 _CHECKED = 4  # of them that the error is measured on too
 Tensors = tuple[Tensor, ...]
