@@ -117,6 +117,7 @@ def _quiet() -> Generator[None]:
     """Nothing is compiled, and nothing is said of activations that modules keep: the traced copy is thrown away."""
     with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # torch 2.11, of itself
         yield
 
 
