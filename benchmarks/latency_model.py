@@ -71,7 +71,10 @@ class UNet(nn.Module):
 
 def vit() -> nn.Module:
     """Eight blocks of 384."""
-    return Plain(VisionTransformer(160, 16, 8, 8, 384, 1536, num_classes=13))
+    made = VisionTransformer(160, 16, 8, 8, 384, 1536, num_classes=13)
+    for parameter in made.heads.parameters():  # zeros at first: nothing would be alive
+        nn.init.normal_(parameter, 0, 0.02)
+    return Plain(made)
 
 
 NETWORKS: dict[str, Callable[[], tuple[nn.Module, tuple[int, int]]]] = {

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from secateur.deployment.engines import load_engine
 from secateur.deployment.engines.engine import quiet
+from secateur.deployment.export import export
 from secateur.deployment.export.folding import fold_batch_norm
+from secateur.measures import DeadTaskWarning
 
 
 def folded(model: nn.Module, x: Tensor) -> tuple[nn.Module, list[str]]:
@@ -92,3 +98,21 @@ def test_a_module_called_twice_is_folded_once() -> None:
     made, operations = folded(nn.Sequential(block, block), torch.randn(1, 4, 8, 8))
     assert len(operations) == 2
     assert sorted(name for name, _ in made.named_parameters()) == ["1.0.folded_0_bias", "1.0.folded_0_weight"]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2", ".xml"])
+def test_a_prediction_that_is_a_parameter_is_exported(tmp_path: Path, suffix: str) -> None:
+    class Constant(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.value = nn.Conv2d(3, 2, 1), nn.Parameter(torch.randn(1, 2))
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"seg": self.head(x), "scene": self.value + 0 * x.shape[0]}
+
+    model, x = Constant(), torch.randn(1, 3, 4, 4, requires_grad=True)
+    with pytest.warns(DeadTaskWarning, match="'scene' is dead"):
+        path = export(model, x, tmp_path / f"net{suffix}", dynamic=False)
+    np.testing.assert_array_equal(
+        load_engine(path)(x.detach().numpy())["scene"], model.value.detach().numpy()
+    )

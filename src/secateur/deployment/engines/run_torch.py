@@ -21,6 +21,6 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
 
     def call(arrays: list[Array]) -> list[Array]:
         with torch.no_grad():
-            return [t.numpy() for t in module(*(torch.from_numpy(array) for array in arrays))]
+            return [t.detach().numpy() for t in module(*(torch.from_numpy(array) for array in arrays))]
 
     return Engine("torch", torch.__version__, about, call)

@@ -22,7 +22,7 @@ def differences(network: Network, engine: Engine, tensors: Sequence[Tensor]) -> 
     Infinite where the shapes differ; where the model predicts only zeros the difference itself.
     """
     expected = network.predict(tensors)
-    found = engine.call([tensor.numpy() for tensor in tensors])
+    found = engine.call([tensor.detach().numpy() for tensor in tensors])
     return {
         task: _difference(array, expected[task]) for task, array in zip(network.tasks, found, strict=True)
     }
@@ -82,6 +82,6 @@ def _difference(found: np.ndarray, expected: Tensor) -> float:
         return float("inf")
     if not expected.numel():
         return 0.0
-    reference = expected.double().numpy()
+    reference = expected.detach().double().numpy()
     scale = float(np.abs(reference).max()) or 1.0
     return float(np.abs(found.astype(np.float64) - reference).max()) / scale
