@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def commands(base: Path) -> dict[str, Command]:
         from PIL import Image
 
         lines = [["export", "run", "--weights", "dense"], ["export", "run", "--format", "pt2"]]
-        folder = _made(base / "files", dense, pruned, *lines)
+        folder = _made(base / "files", *lines, begun=_copied(runs()))
         Image.new("RGB", (20, 16), (200, 100, 50)).save(_inside(folder / "pictures") / "one.png")
         return folder
 
@@ -65,8 +66,7 @@ def commands(base: Path) -> dict[str, Command]:
         return Command(name, prepare, lambda: main(list(argv)), base / "stopped", **more)
 
     def bench() -> int:
-        from secateur.deployment.bench import bench as at
-
+        at: Any = import_module("secateur.deployment.bench.bench")  # the function of that name hides it
         at.Worker = _Worker
         return main(["bench", "run", "--against", "dense", "--json", "bench.json"])
 
@@ -111,7 +111,7 @@ def commands(base: Path) -> dict[str, Command]:
     return {made.name: made for made in found}
 
 
-def _made(root: Path, *lines: list[str]) -> Path:
+def _made(root: Path, *lines: list[str], begun: Callable[[Path], object] = lambda folder: None) -> Path:
     """A folder in which these were run, in a process of their own, so that nothing of them is here."""
     root.mkdir(parents=True)
 
@@ -119,7 +119,7 @@ def _made(root: Path, *lines: list[str]) -> Path:
         setattr(running, "subprocess", FORKS)  # noqa: B010
         return max(main(line) for line in lines)
 
-    made = Command("made", lambda folder: None, run, root)
+    made = Command("made", begun, run, root)
     return made.never_stopped().base / "made" / "straight"
 
 
