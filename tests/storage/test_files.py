@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import tempfile
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from secateur.storage.files import write_aside, write_text
+from secateur.storage.files import folder_aside, temporaries_in, write_aside, write_text
 
 
 def test_replaces_whole(tmp_path: Path) -> None:
@@ -61,3 +62,12 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match=r"Cannot write .*file/a\.txt"):
         write_text(tmp_path / "file" / "a.txt", "one")
+
+
+def test_what_libraries_write_on_the_way_goes_with_the_folder(tmp_path: Path) -> None:
+    before = tempfile.gettempdir()
+    with folder_aside(tmp_path / "a") as folder, temporaries_in(folder / "temporary"):
+        made = Path(tempfile.mkdtemp())
+        assert made.parent == folder / "temporary"
+    assert tempfile.gettempdir() == before
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -84,6 +85,18 @@ def folder_aside(path: Path) -> Generator[Path]:
         raise error if isinstance(error, UnwrittenError) else _unwritten(path, error) from error
     finally:
         _remove(aside)
+
+
+@contextmanager
+def temporaries_in(folder: Path) -> Generator[None]:
+    """Makes ``folder``, where Python's ``tempfile`` puts what libraries write on the way, so that no kill leaves it elsewhere."""
+    folder.mkdir()
+    before = tempfile.tempdir
+    tempfile.tempdir = str(folder)
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -29,7 +29,7 @@ from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
 from secateur.problem import Call, Input, Problem
-from secateur.storage import folder_aside, put
+from secateur.storage import folder_aside, put, temporaries_in
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
 _SUFFIXES: dict[str, Format] = {".onnx": "onnx", ".xml": "openvino", ".pte": "executorch", ".pt2": "pt2"}
@@ -124,7 +124,7 @@ def export(
     metadata |= {"dead": dead} if dead else {}
     given = [made.example, *(made.listed(x) for x in inputs)]
     fixed: dict[str, str] = {}
-    with folder_aside(path) as folder:
+    with folder_aside(path) as folder, temporaries_in(folder / "temporary"):
         for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
             aside = folder / str(number) / path.name
             aside.parent.mkdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import tempfile
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,7 +149,7 @@ def quantise(
     batches, kept = how.batches, kept_nodes(path, made, how.keep)
     ir, tool, runtime = need("onnx", "onnx_ir", "onnxruntime.quantization", "onnxruntime")
     written = path.with_name("quantised.onnx")
-    with quiet(), _silent(), _temporary(path.parent):
+    with quiet(), _silent():
         tool.quantize_static(
             str(path),
             str(written),
@@ -237,14 +236,3 @@ def _silent() -> Generator[None]:
         yield
     finally:
         root.setLevel(before)
-
-
-@contextmanager
-def _temporary(folder: Path) -> Generator[None]:
-    """What the tool writes on the way lies in ``folder``, which goes with the next call where this one is killed."""
-    before = tempfile.tempdir
-    tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = before
