@@ -36,6 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS, WORK = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz"
 KEPT = 60  # inputs of a target that are committed, the shortest
 LARGEST, SLOWEST = 65536, 20  # bytes of an input; seconds of one
+TEXT = {"recipe": 1024, "config": 1024, "folder": 16384, "names": 256, "description": 8192, "manifest": 8192}  # of those that longer ones only slow down
 MEMORY = 1 << 30  # bytes beyond what is there at the start
 
 
@@ -145,7 +146,7 @@ def piece(name: str, seconds: float, seed: int) -> dict[str, Any]:
     while (left := int(seconds - (time.monotonic() - began))) > 0:
         limits = [
             f"-max_total_time={left}",
-            f"-max_len={LARGEST}",
+            f"-max_len={TEXT.get(name, LARGEST)}",
             "-timeout=1200",
             f"-seed={seed + died}",
         ]
@@ -197,7 +198,7 @@ def keep(name: str) -> None:
         "--child",
         name,
         "-merge=1",
-        f"-max_len={LARGEST}",
+        f"-max_len={TEXT.get(name, LARGEST)}",
         str(merged),
         str(folder / "corpus"),
     ]

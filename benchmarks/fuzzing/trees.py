@@ -88,10 +88,13 @@ def _near(value: Any, draw: random.Random) -> Any:
 
 
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Every (holder, key or index)."""
-    stack = [tree]
+    """Every (holder, key or index); what aliases of YAML share is looked at once, so that a few of them do not become a million."""
+    stack, seen = [tree], set[int]()
     while stack:
         holder = stack.pop()
+        if id(holder) in seen:
+            continue
+        seen.add(id(holder))
         keys = (
             list(holder)
             if isinstance(holder, dict)
