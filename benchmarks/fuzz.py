@@ -36,7 +36,14 @@ ROOT = Path(__file__).resolve().parents[1]
 CORPUS, WORK = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz"
 KEPT = 60  # inputs of a target that are committed, the shortest
 LARGEST, SLOWEST = 65536, 20  # bytes of an input; seconds of one
-TEXT = {"recipe": 1024, "config": 1024, "folder": 16384, "names": 256, "description": 8192, "manifest": 8192}  # of those that longer ones only slow down
+TEXT = {
+    "recipe": 1024,
+    "config": 1024,
+    "folder": 16384,
+    "names": 256,
+    "description": 8192,
+    "manifest": 8192,
+}  # longer ones are slow alone
 MEMORY = 1 << 30  # bytes beyond what is there at the start
 
 
@@ -89,7 +96,7 @@ def child(name: str, arguments: list[str]) -> None:
         (folder / "corpus" / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
         with suppress(Exception):  # lazy imports happen now, before anything is listened to
             target.check(data)
-    watch = Watch(memory(), getattr(target, "late", ()))
+    watch = Watch(memory(), getattr(target, "code", ()))
     now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (now + MEMORY, now + MEMORY))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,8 @@ def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         module = importlib.import_module(f"fuzzing.{name}")
         monkeypatch.setattr(module, "memory", lambda: tmp_path / "fuzz")
     (tmp_path / "fuzz").mkdir()
-    monkeypatch.setattr(
-        importlib.import_module("secateur.runs.config"), "parser_of", None
-    )  # put back at the end
+    for module, name in (("config", "parser_of"), ("written", "get_type_hints")):  # put back at the end
+        monkeypatch.setattr(importlib.import_module(f"secateur.runs.{module}"), name, None)
     assert set(found.targets()) == set(TARGETS)
     found.WrongError = target.WrongError
     return found
@@ -99,3 +100,28 @@ def test_an_error_without_its_file_is_seen(fuzz: Any) -> None:
 
     with pytest.raises(fuzz.WrongError, match="without the file's name"):
         taken(refused, Path("net.onnx"))
+
+
+def test_the_watch_hears_all_but_our_own_template_and_files(
+    fuzz: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hooks: list[Any] = []
+    monkeypatch.setattr(sys, "addaudithook", hooks.append)  # a real one stays for ever
+    watch = importlib.import_module("fuzzing.watch").Watch(tmp_path, ("/ours/template.html.j2",))
+    here, there = str(tmp_path / "page.html"), f"{tmp_path}/../page.html"
+    fine = [
+        ("exec", compile("1", "/ours/template.html.j2", "exec")), ("os.chmod", here, 420, -1), ("os.remove", here),
+        ("os.rename", f"{here}.partial", here, -1, -1), ("open", here, "w", os.O_WRONLY), ("open", there, "r", os.O_RDONLY),
+    ]  # fmt: skip
+    heard = [
+        ("exec", compile("1", "<string>", "exec")), ("exec", compile("1", "<template>", "exec")), ("exec", "1"), ("os.remove", there),
+        ("os.chmod", "/etc/passwd", 420, -1), ("os.rename", here, there, -1, -1), ("os.rename", there, here, -1, -1),
+        ("open", there, "w", os.O_WRONLY), ("import", "encodings.utf_7"), ("os.system", "x"), ("marshal.loads", b""), ("pickle.find_class", "os", "system"),
+    ]  # fmt: skip
+    with watch.on():
+        for event, *given in fine:
+            hooks[0](event, tuple(given))
+        assert watch.heard == []
+        for event, *given in heard:
+            hooks[0](event, tuple(given))
+    assert len(watch.heard) == len(heard)

@@ -15,7 +15,7 @@ import yaml
 from fuzzing.target import Mutate, WrongError, memory, taken
 from fuzzing.trees import deep, mutated
 from secateur.runs.folder import RunFolder
-from secateur.runs.report import read_run, report
+from secateur.runs.report import read_run, report, templates
 
 FILES = ("config.yaml", "report.json", "metrics.jsonl", "overlap.json", "samples.npz")
 CONFIG = {
@@ -66,12 +66,15 @@ class Folder:
     """``read_run`` and ``RunFolder``; an input's first byte says which file of a whole folder it takes the place of."""
 
     name = "folder"
+    code = (str(Path(templates.__file__).with_name("template.html.j2")),)  # of the page
 
     def __init__(self) -> None:
         self._folder, self._whole = memory() / "run", whole()
         self._folder.mkdir(parents=True, exist_ok=True)
         for name, data in self._whole.items():
             (self._folder / name).write_bytes(data)
+        # what it imports late is there before anything is heard
+        report([self._folder], memory() / "page.html")
 
     def seeds(self) -> list[bytes]:
         """Each file as it is."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
+from functools import cache
+from inspect import isclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 import yaml
 from jsonargparse import Namespace
 
 from fuzzing.folders import CONFIG, put, recipe_text
 from fuzzing.target import Mutate, WrongError, memory, taken
-from secateur.runs import config
+from secateur.runs import config, written
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import ROOMS, Kind, Trust, find, ours
 
@@ -29,8 +32,11 @@ class Recipe:
 
     def __init__(self) -> None:
         self._path = memory() / "recipe.yaml"
-        for kind in ROOMS:
-            ours(kind)
+        written.get_type_hints = cache(get_type_hints)  # pyright: ignore[reportAttributeAccessIssue]
+        # hints of our own parts are code, which runs now, before anything is heard
+        for part in (part for kind in ROOMS for part in ours(kind).values()):
+            with suppress(NameError, TypeError, AttributeError):
+                written.get_type_hints(part.__init__ if isclass(part) else part)
         config.parser_of = lambda recipe, targets, exits: _Parser()  # pyright: ignore[reportAttributeAccessIssue]
 
     def seeds(self) -> list[bytes]:

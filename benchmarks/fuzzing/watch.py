@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from types import CodeType
 from typing import Any
+
+# Those that readers of text choose by its first bytes, and what torch imports to print a tensor in an error: before anything is heard.
+for _module in (*(f"encodings.utf_{n}" for n in ("8_sig", "16", "16_le", "16_be", "32", "32_le", "32_be")), "encodings.cp437",
+                "encodings.latin_1", "encodings.ascii", "torch._subclasses.schema_check_mode"):  # fmt: skip
+    import_module(_module)
 
 _NEVER = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.startfile", "subprocess.Popen", "pty.spawn",
           "socket.", "urllib.Request", "ctypes.", "pickle.find_class", "code.__new__", "exec", "marshal.",
@@ -20,11 +27,11 @@ class Watch:
 
     Args:
         inside: Where files may be written.
-        modules: Beginnings of what may be imported late; a name from the file is never among them.
+        code: Files whose code may run, such as a template of ours; what text of a file becomes is never from one of them.
     """
 
-    def __init__(self, inside: Path, modules: tuple[str, ...] = ()) -> None:
-        self._inside, self._modules, self._on = str(inside), modules, False
+    def __init__(self, inside: Path, code: Collection[str] = ()) -> None:
+        self._inside, self._code, self._on = f"{inside}/", frozenset(code), False
         self.heard: list[str] = []
         sys.addaudithook(self._hear)
 
@@ -42,13 +49,20 @@ class Watch:
         if not self._on or event.startswith(("object.__", "sys.", "cpython.", "gc.")):
             return
         if event == "import":
-            if not str(given[0]).startswith(self._modules):
-                self.heard.append(f"import {given[0]}")
+            self.heard.append(f"import {given[0]}")
         elif event == "open":
             path, _, flags = given
-            if isinstance(flags, int) and flags & _WRITING and not str(path).startswith(self._inside):
+            if isinstance(flags, int) and flags & _WRITING and not self._mine(path):
                 self.heard.append(f"open {path!r} for writing")
-        elif event.startswith(_NEVER) and not (
-            event == "os.remove" and str(given[0]).startswith(self._inside)
-        ):
+        elif event.startswith(_NEVER) and not self._allowed(event, given):
             self.heard.append(f"{event} {given!r:.200}")
+
+    def _allowed(self, event: str, given: tuple[Any, ...]) -> bool:
+        """Our own template, and files of this process's own folder: removed, and put in place of another."""
+        if event == "exec":
+            return isinstance(given[0], CodeType) and given[0].co_filename in self._code
+        paths = given[:2] if event == "os.rename" else given[:1]
+        return event in ("os.remove", "os.rename", "os.chmod") and all(map(self._mine, paths))
+
+    def _mine(self, path: object) -> bool:
+        return isinstance(path, (str, Path)) and os.path.normpath(path).startswith(self._inside)

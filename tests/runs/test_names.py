@@ -21,6 +21,7 @@ from secateur.runs import names
 from secateur.runs.arguments import trusted
 from secateur.runs.config import build, parse, resolved
 from secateur.runs.names import ROOMS, Kind, Trust, find, ours
+from secateur.runs.written import read_recipe
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 _MODULES = sorted(
@@ -196,6 +197,24 @@ def test_no_parser_of_a_recipe_imports(line: str, value: str, lab: Lab, tmp_path
         with suppress(SystemExit), suppress(ValueError):
             resolved(parse(argv))
         assert not lab.imported
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "class_path: [[]]",
+        "method: {name: Dense, class_path: []}",
+        "data: {name: rooms, a: [{b.class_path: {}}]}",
+        "data: {name: rooms, a: &a {b: 1}, class_path: *a}",
+        "steps: '{class_path: []}'",
+    ],
+)
+def test_a_class_is_refused_in_a_recipe_whatever_it_is(text: str, tmp_path: Path) -> None:
+    """Also where nothing stands behind the word, or what stood elsewhere before."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"mine\.yaml: .*class_path names a class to import"):
+        read_recipe(path)
 
 
 def test_files_hold_plain_values(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def check_values(path: Path, options: Mapping[str, Any], target: Callable[..., A
 
 
 def _looked_into(path: Path, value: Any) -> list[tuple[tuple[str, ...], Any]]:
-    """Where every value lies, and the value; ValueError if text in the file is YAML of a nest too deep or too large."""
+    """Where every key and value lies, and the value; ValueError if text in the file is YAML of a nest too deep or too large."""
     try:
         return list(_leaves(value))
     except (ValueError, RecursionError) as error:
@@ -144,7 +144,7 @@ def _looked_into(path: Path, value: Any) -> list[tuple[tuple[str, ...], Any]]:
 def _leaves(
     value: Any, keys: tuple[str, ...] = (), seen: dict[tuple[int, str], Any] | None = None
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Where every value lies, and the value; text that is YAML itself is looked into as well, as jsonargparse does.
+    """Where every key and value lies, and the value; text that is YAML itself is looked into as well, as jsonargparse does.
 
     What an alias repeats is looked into once for each option; ``seen`` holds it, so that no other takes its id.
     """
@@ -166,9 +166,10 @@ def _leaves(
             yield from _leaves(inner, keys, seen)
     elif isinstance(value, Mapping):
         seen[mark] = value
-        yield keys, None
         for key, item in value.items():
-            yield from _leaves(item, (*keys, *str(key).split(".")), seen)
+            inner = (*keys, *str(key).split("."))
+            yield inner, None  # a key is one whatever it holds: nothing, or what an alias held before
+            yield from _leaves(item, inner, seen)
     elif isinstance(value, (list, tuple, set)):
         seen[mark] = value
         for item in value:

@@ -177,6 +177,25 @@ def test_guards_and_sample_inputs_are_not_handed_to_torch(written: dict[str, byt
     assert list(load_engine(path)(torch.randn(1, 3, 4, 4).numpy())) == ["seg", "kind"]
 
 
+def test_lists_of_tensors_are_handed_on_with_what_torch_reads_alone(
+    written: dict[str, bytes], tmp_path: Path
+) -> None:
+    put(tmp_path, written)
+    more = {"use_pickle": True, "target": RUN, "expr_str": RUN}
+
+    def change(parts: Parts) -> None:
+        for name in (WEIGHTS, "archive/data/constants/model_constants_config.json"):
+            changed(name, lambda c: c.update(more))(parts)
+        of_weights(later=1, metadata={"x": RUN})(parts)
+
+    archive, _ = harmless(rewritten(tmp_path / "net.pt2", change))
+    with zipfile.ZipFile(archive) as clean:
+        lists = {name: json.loads(clean.read(name)) for name in clean.namelist() if "config" in name}
+    assert [list(content) for content in lists.values()] == [["config"]] * 2
+    entry = lists["net/data/weights/model_weights_config.json"]["config"]["model.a.weight"]
+    assert set(entry) == {"path_name", "is_param", "use_pickle", "tensor_meta"}
+
+
 def test_an_archive_larger_than_its_file_is_refused(written: dict[str, bytes], tmp_path: Path) -> None:
     put(tmp_path, written)
     zeros = {"archive/data/weights/weight_0": bytes(50_000_000)}

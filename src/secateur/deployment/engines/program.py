@@ -95,9 +95,8 @@ def harmless(path: Path) -> tuple[io.BytesIO, str]:
         graph = _checked({**json.loads(parts[_MODEL]), "guards_code": []})
         parts[_MODEL] = json.dumps(graph).encode()
         for start in _CONFIGS:
-            _check_config(
-                json.loads(parts[f"data/{start}_config.json"]), parts, f"data/{start.split('/')[0]}"
-            )
+            name, folder = f"data/{start}_config.json", f"data/{start.split('/')[0]}"
+            parts[name] = json.dumps(_listed(json.loads(parts[name]), parts, folder)).encode()
         parts["data/sample_inputs/model.pt"] = b""  # they are pickled, and nothing reads them
         about = parts.pop("extra/secateur.json", b"").decode("utf-8")
     except Exception as error:  # a torn archive raises of every kind, and so does what is no graph
@@ -198,14 +197,16 @@ def _check_tree(tree: Mapping[str, Any]) -> None:
         _check_tree(child)
 
 
-def _check_config(config: Mapping[str, Any], parts: Mapping[str, bytes], folder: str) -> None:
-    """Raises ValueError if a tensor is pickled, or not there."""
+def _listed(config: Mapping[str, Any], parts: Mapping[str, bytes], folder: str) -> dict[str, Any]:
+    """The list of tensors with what torch reads of it alone; ValueError if a tensor is pickled, or not there."""
+    found: dict[str, Any] = {}
     for name, entry in config["config"].items():
         if entry["use_pickle"] is not False or not isinstance(entry["path_name"], str):
             raise ValueError(f"{name!r:.80} is pickled")
         if f"{folder}/{entry['path_name']}" not in parts or entry["path_name"].endswith(".json"):
             raise ValueError(f"{name!r:.80} is missing")
-        _checked(entry)
+        found[name] = {key: entry[key] for key in ("path_name", "is_param", "use_pickle", "tensor_meta")}
+    return {"config": _checked(found)}
 
 
 def _said(error: Exception) -> str:
