@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import zipfile
@@ -13,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from secateur.deployment.engines import load_engine, seal
+from secateur.deployment.engines import EngineMissingError, load_engine, seal
 from secateur.deployment.engines.program import harmless
-from secateur.deployment.export import describe, export
+from secateur.deployment.export import Format, describe, export, require
 
-SUFFIXES = ("onnx", "pt2", "xml", "pte")
+SUFFIXES: dict[str, Format] = {"onnx": "onnx", "pt2": "pt2", "xml": "openvino", "pte": "executorch"}
 RUN = "__import__('pathlib').Path('ran').touch()"
 
 
@@ -33,10 +34,12 @@ class Small(nn.Module):
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Name of a file to its bytes, of every format."""
+    """Name of a file to its bytes, of every format that can be written here."""
     folder = tmp_path_factory.mktemp("exported")
-    for suffix in SUFFIXES:
-        export(Small().eval(), torch.randn(2, 3, 4, 4), folder / f"net.{suffix}")
+    for suffix, kind in SUFFIXES.items():
+        with contextlib.suppress(EngineMissingError):
+            require(kind)
+            export(Small().eval(), torch.randn(2, 3, 4, 4), folder / f"net.{suffix}")
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
@@ -49,6 +52,8 @@ def put(folder: Path, written: dict[str, bytes]) -> None:
 def test_a_file_that_is_not_as_it_was_written_is_refused(
     suffix: str, written: dict[str, bytes], tmp_path: Path
 ) -> None:
+    if f"net.{suffix}" not in written:
+        pytest.skip(f"its engine is not installed: pip install 'secateur[{SUFFIXES[suffix]}]'")
     put(tmp_path, written)
     path, draw = tmp_path / f"net.{suffix}", random.Random(0)
     assert list(describe(path)["tasks"]) == ["seg", "kind"]
