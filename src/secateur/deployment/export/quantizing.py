@@ -195,7 +195,10 @@ def _save(ir: Any, model: Any, path: Path, about: Mapping[str, Any]) -> None:
 def _reader(tool: Any, path: Path, made: Network, batches: Sequence[Tensors]) -> Any:
     """What the tool asks for inputs, one after another."""
     feeds = iter(
-        [dict(zip(made.inputs, (t.detach().numpy() for t in x), strict=True)) for x in _fitting(path, made, batches)]
+        [
+            dict(zip(made.inputs, (t.detach().numpy() for t in x), strict=True))
+            for x in _fitting(path, made, batches)
+        ]
     )
 
     class Reader(tool.CalibrationDataReader):
