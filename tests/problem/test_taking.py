@@ -53,17 +53,18 @@ def compiled(problem: Problem) -> Problem:
     return Problem(model, problem.tasks, problem.train, problem.val)  # pyright: ignore[reportArgumentType]
 
 
-def test_a_compiled_model_is_trained_pruned_and_deployed(tmp_path: Path) -> None:
+def test_a_compiled_model_is_trained_and_deployed_and_prune_asks_for_the_one_inside(tmp_path: Path) -> None:
     problem = two_heads()
     wrapped = compiled(problem)
     x, _ = next(iter(problem.train))
     fit(wrapped, GroupLasso(density=0.5), steps=10, progress=False)
-    for made in (compact(wrapped.model, x), prune(wrapped, Budget(macs=0.6), **QUICK)):
-        assert type(made) is type(problem.model)
-    small = compact(problem.model.eval(), x)
-    out = compact(wrapped.model, x)(x)
-    assert all(torch.equal(value, small(x)[task]) for task, value in out.items())
+    small, other = compact(wrapped.model, x), compact(problem.model, x)
+    assert type(small) is type(problem.model)
+    predicted = other.eval()(x)
+    assert all(torch.equal(value, predicted[task]) for task, value in small.eval()(x).items())
     assert export(wrapped.model, x, tmp_path / "net.pt2").is_file()
+    with pytest.raises(ValueError, match=r"prune: model is compiled, .* give the network .*model\._orig_mod"):
+        prune(wrapped, Budget(macs=0.6), **QUICK)
 
 
 def test_weights_of_a_compiled_model_have_plain_names(tmp_path: Path) -> None:

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast, get_args
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from secateur.budget.limits import Budget
 from secateur.budget.worth import Score
 from secateur.deployment.bench import require_engine
 from secateur.deployment.export import Quantize, require
-from secateur.problem import Input, Problem, called, described, example, one, preserved_rng, to_device
+from secateur.problem import Problem, check_takes, example, one
 from secateur.pruning import check_done
 from secateur.training import check_allowed, shares_lost
 
@@ -58,7 +57,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
         check_allowed(problem, options["floors"])
     _check_files(budgets[0], options.get("quantize"))
     if options.get("on") is not None:
-        _check_on(problem, options["on"])
+        check_takes("prune", problem.network, options["on"], "on", like=one(example(problem)))
 
 
 def check_names(given: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -102,24 +101,3 @@ def _check_files(budget: Budget, quantize: Quantize | None) -> None:
         require_engine(budget.engine, quantize)
     if quantize is not None:
         require("onnx")
-
-
-def _check_on(problem: Problem, on: Input) -> None:
-    """Whether the model takes what costs are to be measured on."""
-    wanted = f"give what it takes, such as {described(one(example(problem)))}"
-    tensors: list[Any] = list(on.values()) if isinstance(cast(Any, on), Mapping) else [on]
-    if not tensors or not all(isinstance(x, Tensor) and x.numel() for x in tensors):
-        raise ValueError(f"prune: on is {described(on)}; {wanted}.")
-    modes = {module: module.training for module in problem.model.modules()}
-    device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
-    try:
-        with torch.no_grad(), preserved_rng():
-            called(problem.model.eval(), problem.call)(to_device(on, device))
-    except Exception as error:  # whatever the user's code raises
-        said = " ".join(str(error).split())
-        raise ValueError(
-            f"prune: the model does not take on, which is {described(on)} ({type(error).__name__}: {said:.200}); {wanted}."
-        ) from error
-    finally:
-        for module, training in modes.items():
-            module.training = training

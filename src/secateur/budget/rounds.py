@@ -26,7 +26,7 @@ from secateur.budget.worth import Score, joined, task_worth
 from secateur.deployment.bench import LayerEngine
 from secateur.deployment.export import Quantize
 from secateur.methods import KeepZeros
-from secateur.problem import Input, Problem, check_takes, example, one, preserved_rng
+from secateur.problem import Input, Problem, example, one, preserved_rng
 from secateur.shrinking import compact, problem_groups
 from secateur.training import MakeOptimizer, fit
 from secateur.weighting import Weighting
@@ -71,8 +71,6 @@ class Rounds:
         self.seed, self.weighting = seed, weighting
         self.quantize: Quantize | None = quantize
         self.example = one(example(problem)) if on is None else on
-        if on is not None:
-            check_takes("prune", self.problem.network, on, "on", like=one(example(problem)))
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
         self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
