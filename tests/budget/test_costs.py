@@ -14,7 +14,10 @@ from torch.nn.functional import mse_loss
 from problems import two_heads
 from secateur import Budget, Problem, Task, prune
 from secateur.budget import BudgetError, latency, prune_family, record_of, rounds
+from secateur.budget.choose import choose
+from secateur.budget.costs import Costs
 from secateur.budget.latency import Latency
+from secateur.shrinking import problem_groups
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0, "repair": 0}
 
@@ -128,3 +131,40 @@ def _layers() -> Any:
     from secateur.budget.layers import layers_of
 
     return layers_of(two_heads().model, torch.zeros(1, 3, 8, 8))
+
+
+def test_what_is_padded_anyway_saves_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an engine that computes outputs in sixteens, and inputs too where they are more than sixteen."""
+
+    def ms(single: Any, *_: object) -> float:
+        inputs = latency.padded(single.inputs, 16) if single.inputs > 16 else single.inputs
+        return float(inputs * latency.padded(single.outputs, 16))
+
+    monkeypatch.setattr(latency, "layer_ms", ms)
+    model = nn.Sequential(
+        nn.Conv2d(3, 40, 3), nn.ReLU(), nn.Conv2d(40, 12, 3), nn.ReLU(), nn.Conv2d(12, 2, 3)
+    )
+    x = torch.zeros(1, 3, 16, 16)
+    problem = Problem(_Named(model), {"a": Task(mse_loss)}, [(x, {"a": torch.zeros(1, 2, 10, 10)})])
+    groups, table = problem_groups(problem), Latency("onnxruntime", cache=tmp_path)
+    costs = Costs(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 100.0}, table)
+    everything = torch.ones(groups.count, dtype=torch.bool)
+    dense = 3 * 48 + 48 * 16 + 12 * 16
+    for kept, expected in ((16, 3 * 16 + 16 * 16 + 12 * 16), (20, 3 * 32 + 32 * 16 + 12 * 16)):
+        alive = everything.clone()
+        alive[groups.index["0.2.weight"][kept:]] = False  # inputs of the second convolution
+        assert costs(alive)["ms"] == pytest.approx(100 * expected / dense)
+    worth = (torch.arange(groups.count, dtype=torch.float64) + 1).clamp(max=40)
+    left = choose(groups, everything, worth, costs, {"ms": 60.0})
+    widths = costs.widths(left)[1].tolist()
+    assert costs(left)["ms"] <= 60.0
+    assert widths == [16.0, 12.0, 2.0]  # nothing died that saves nothing
+
+
+class _Named(nn.Module):
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.add_module("0", inner)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.get_submodule("0")(x)}

@@ -37,7 +37,9 @@ def halves(groups: list[dict[str, Any]]) -> list[Optimizer]:
     return [AdamW(part, lr=1e-2) for part in split]
 
 
-@pytest.mark.parametrize("method", [SoftThreshold(0.2), GroupLasso(density=0.5)], ids=["SoftThreshold", "GroupLasso"])
+@pytest.mark.parametrize(
+    "method", [SoftThreshold(0.2), GroupLasso(density=0.5)], ids=["SoftThreshold", "GroupLasso"]
+)
 def test_two_halves_train_as_one(method: Any) -> None:
     one, two = two_heads(), two_heads()
     own_loop(one, type(method)(density=method.density), UncertaintyWeighting(), steps=STEPS)

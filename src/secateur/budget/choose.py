@@ -104,7 +104,7 @@ def _units(groups: Groups, alive: Tensor, worth: Tensor, step: int) -> Tensor:
         members = torch.nonzero((family == one) & alive).flatten()
         if not len(members):
             continue
-        size = step if len(members) >= 2 * step else 1  # narrow layers go one by one
+        size = step if len(members) > step else 1  # narrow layers go one by one
         order = members[worth[members].argsort(stable=True)]
         first = len(members) % size
         place = (torch.arange(len(members)) - first).div(size, rounding_mode="floor")

@@ -72,16 +72,18 @@ class Costs:
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
         """Each cost when ``alive``, (count,) bool, groups are left."""
         widths = self.widths(alive)
-        exact, padded = _parts(*widths), _parts(*(self._padded(width) for width in widths))
+        exact, padded = _parts(*widths), _parts(*self._padded(*widths))
         return {
             kind: float((terms * (padded if kind == "ms" else exact)).sum()) * self.factor[kind]
             + self.offset[kind]
             for kind, terms in self._terms.items()
         }
 
-    def _padded(self, width: Tensor) -> Tensor:
-        """Channels as the engine computes them, in multiples of its step; of a convolution alone."""
-        return torch.where(self._blocked, (width / self.step).ceil() * self.step, width)
+    def _padded(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Channels as the engine computes them, of convolutions: in multiples of the step, but for inputs fewer than one."""
+        up = (inputs / self.step).ceil() * self.step
+        inputs = torch.where(self._blocked & (inputs > self.step), up, inputs)
+        return inputs, torch.where(self._blocked, (outputs / self.step).ceil() * self.step, outputs)
 
     def correct(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
         """Learns what ``alive``, (count,) bool, cost as measured: a line through it and the dense network; through it and 0 if that falls."""
@@ -97,9 +99,11 @@ class Costs:
     def savings(self, alive: Tensor, kind: Kind) -> Tensor:
         """What the death of each group saves of one cost, (count,), at the present widths."""
         inputs, outputs = self.widths(alive)
-        a, b, c, d = (self._terms[kind] * self.factor[kind]).unbind(1)
-        del a
-        return self.widths.savings(b + d * outputs, c + d * inputs)
+        _, b, c, d = (self._terms[kind] * self.factor[kind]).unbind(1)
+        by_output = c + d * inputs
+        if kind == "ms" and self.step > 1:  # fewer outputs than a step are padded to one
+            by_output = torch.where(self._blocked & (outputs <= self.step), 0.0, by_output)
+        return self.widths.savings(b + d * outputs, by_output)
 
 
 def _parts(inputs: Tensor, outputs: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _COUNTED = 64  # channels of the layer that the engine's step is looked for in
 class Latency:
     """Milliseconds of layers: ``a + b·inputs + c·outputs + d·inputs·outputs``, fitted to what the engine took (as the table of HALP, arXiv 2110.10811, §3.2).
 
-    Channels of convolutions are counted as the engine pads them, in multiples of :meth:`step` (:func:`padded`).
+    Channels of convolutions are counted as the engine pads them, in multiples of :meth:`step`; but for inputs fewer than one.
 
     Args:
         engine: Which engine.
@@ -40,7 +40,7 @@ class Latency:
         self.engine: LayerEngine = engine
         self.threads = threads
         known = versions()
-        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} within networks"
+        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} within a network"
         folder = (
             cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur" / "latency"
         )
@@ -82,7 +82,8 @@ class Latency:
         taken: list[float] = []
         for sized in _depthwise(single, step) if grouped else _sizes(single, step):
             taken.append(layer_ms(sized, self.engine, self.threads))
-            ins, outs = float(padded(sized.inputs, step)), float(padded(sized.outputs, step))
+            ins = float(padded(sized.inputs, step) if sized.inputs > step else sized.inputs)
+            outs = float(padded(sized.outputs, step))
             rows.append([1.0, 0.0, outs, 0.0] if grouped else [1.0, ins, outs, ins * outs])
         return _nonnegative(np.array(rows), np.array(taken))
 
@@ -105,15 +106,16 @@ def padded(channels: int, step: int) -> int:
 
 
 def _sizes(single: Single, step: int) -> list[Single]:
-    """The layer at some numbers of channels, multiples of ``step`` but for its own."""
+    """The layer at some numbers of channels: multiples of ``step`` but for its own, and for inputs fewer than that."""
 
-    def counts(whole: int) -> list[int]:
-        return sorted({min(whole, padded(max(1, round(whole * part)), step)) for part in _PARTS})
+    def counts(whole: int, least: int) -> list[int]:
+        parts = [max(1, round(whole * part)) for part in _PARTS]
+        return sorted({min(whole, padded(part, step)) if part > least else part for part in parts})
 
     return [
         replace(single, inputs=ins, outputs=outs)
-        for ins in counts(single.inputs)
-        for outs in counts(single.outputs)
+        for ins in counts(single.inputs, step)
+        for outs in counts(single.outputs, 0)
     ]
 
 

@@ -101,11 +101,11 @@ def export(
     Raises:
         ValueError: If the model is under a parametrization, a task is unknown, the model cannot be traced or
             converted, or the engine predicts something else. No file is left behind.
+        EngineMissingError: If the engine is not installed; it says what to install. An ``ImportError``.
+        OSError: If the file cannot be written.
 
     Warns:
         DeadTaskWarning: If a task predicts the same whatever the input; the file says it too, ``dead``.
-        EngineMissingError: If the engine is not installed; it says what to install. An ``ImportError``.
-        OSError: If the file cannot be written.
     """
     path = Path(path)
     kind = _format(path, format)
