@@ -8,8 +8,6 @@ for each output channel, activations uint8). Adds to docs/results/sparse_int8.js
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,11 +19,10 @@ import onnxruntime.quantization as tool
 import torch
 
 from secateur import export
-from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.engines import seal, unseal
 from sparse_networks import NETWORKS, Plain
-from sparse_speed import pruned, ratio, timed
+from sparse_speed import pruned, ratio, run, shown, timed
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
 AGAINST = {
@@ -111,9 +108,6 @@ def measure(
         "threads": threads,
         "rounds": rounds,
         "input": list(shape),
-        "seed": 0,
-        "machine": machine(),
-        "versions": versions(),
         "figures": figures,
     }
 
@@ -126,36 +120,17 @@ def text(raw: dict[str, Any]) -> str:
     ]
     for made in raw["networks"].values():
         for label, found in made["figures"].items():
-            cells = [
-                "-" if (r := found["against"][e]) is None else f"{r[0]:.2f} ({r[1]:.2f}-{r[2]:.2f})"
-                for e in AGAINST
-            ]
+            cells = [shown(found["against"][engine]) for engine in AGAINST]
             ms = "-" if found["ms"] is None else f"{found['ms']:.3g}"
             lines.append(f"| {made['network']} | {made['threads']} | {label} | {ms} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Measures what is asked for and keeps it beside what was measured before."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Random zeros in int8."""
     images = [name for name in NETWORKS if "bert" not in name]
-    parser.add_argument("--networks", nargs="*", choices=images, default=["deeplab_resnet34", "resnet50"])
-    parser.add_argument("--threads", type=int, nargs="*", default=[1])
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--densities", type=float, nargs="*", default=[0.2, 0.1, 0.05])
-    parser.add_argument("--patterns", type=int, nargs="*", default=[1, 2, 4])
-    options = parser.parse_args()
-    path = RESULTS / "sparse_int8.json"
-    raw = json.loads(path.read_text()) if path.exists() else {"networks": {}}
-    for name in options.networks:
-        for threads in options.threads:
-            found = measure(name, threads, options.rounds, options.densities, options.patterns)
-            raw["networks"][f"{name}, {threads}"] = found
-            path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-            (RESULTS / "sparse_int8.md").write_text(text(raw) + "\n", encoding="utf-8")
-    print(text(raw))
+    defaults = {"choices": images, "networks": ["deeplab_resnet34", "resnet50"], "threads": [1], "rounds": 6}
+    run(RESULTS / "sparse_int8.json", __doc__, measure, text, defaults)
 
 
 if __name__ == "__main__":

@@ -147,10 +147,7 @@ def text(raw: dict[str, Any]) -> str:
     ]
     for made in raw["networks"].values():
         for label, found in made["figures"].items():
-            cells = [
-                "-" if (r := found[f"against_{e}"]) is None else f"{r[0]:.2f} ({r[1]:.2f}-{r[2]:.2f})"
-                for e in ("openvino", "onnxruntime")
-            ]
+            cells = [shown(found[f"against_{engine}"]) for engine in ("openvino", "onnxruntime")]
             ms = "-" if found["ms"] is None else f"{found['ms']:.3g}"
             lines.append(
                 f"| {made['network']} | {made['threads']} | {label} | {ms} | {' | '.join(cells)} | {found['peak_memory_mb']} MB |"
@@ -158,31 +155,49 @@ def text(raw: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Measures what is asked for and keeps it beside what was measured before."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--networks", nargs="*", choices=list(NETWORKS), default=list(NETWORKS))
-    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
-    parser.add_argument("--rounds", type=int, default=8)
+def shown(found: list[float] | None) -> str:
+    """A ratio and its range, as :func:`ratio` gives them."""
+    return "-" if found is None else f"{found[0]:.2f} ({found[1]:.2f}-{found[2]:.2f})"
+
+
+def run(
+    path: Path,
+    about: str | None,
+    measured: Callable[[str, int, int, list[float], list[int]], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+    defaults: dict[str, Any],
+) -> None:
+    """Measures what the command line asks for and keeps it beside what was measured before.
+
+    Args:
+        path: The JSON file; the table lies beside it.
+        about: Of the command.
+        measured: A network, threads, rounds, densities and patterns to its figures.
+        table: Of all that is kept.
+        defaults: Of the options; ``choices`` are the networks.
+    """
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", choices=defaults["choices"], default=defaults["networks"])
+    parser.add_argument("--threads", type=int, nargs="*", default=defaults["threads"])
+    parser.add_argument("--rounds", type=int, default=defaults["rounds"])
     parser.add_argument("--densities", type=float, nargs="*", default=[0.2, 0.1, 0.05])
     parser.add_argument("--patterns", type=int, nargs="*", default=[1, 2, 4])
     options = parser.parse_args()
-    path = RESULTS / "sparse_speed.json"
     raw = json.loads(path.read_text()) if path.exists() else {"networks": {}}
-    raw |= {
-        "seed": 0,
-        "machine": machine(),
-        "versions": versions(),
-    }
+    raw |= {"seed": 0, "machine": machine(), "versions": versions()}
     for name in options.networks:
         for threads in options.threads:
-            found = measure(name, threads, options.rounds, options.densities, options.patterns)
+            found = measured(name, threads, options.rounds, options.densities, options.patterns)
             raw["networks"][f"{name}, {threads}"] = found
             path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
-            (RESULTS / "sparse_speed.md").write_text(text(raw) + "\n", encoding="utf-8")
-    print(text(raw))
+            path.with_suffix(".md").write_text(table(raw) + "\n", encoding="utf-8")
+    print(table(raw))
+
+
+def main() -> None:
+    """Random zeros in float32."""
+    defaults = {"choices": list(NETWORKS), "networks": list(NETWORKS), "threads": [1, 2], "rounds": 8}
+    run(RESULTS / "sparse_speed.json", __doc__, measure, text, defaults)
 
 
 if __name__ == "__main__":
