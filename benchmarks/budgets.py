@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 
-from secateur import Dense, Problem, delta_t, evaluate, fit, load
+from secateur import AdaptiveWeighting, Dense, Problem, delta_t, evaluate, fit, load
 from secateur.runs import RunFolder, read_problem
 
 RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
@@ -79,7 +80,8 @@ def drawn(place: Path, steps: int, file: Path) -> dict[str, Any]:
         if hasattr(module, "reset_parameters"):
             module.reset_parameters()
     began = time.perf_counter()
-    fit(problem, Dense(), steps=steps, seed=0, precision="bf16-mixed", progress=False)
+    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fit(problem, Dense(), AdaptiveWeighting(), steps=steps, seed=0, fabric=fabric, progress=False)
     seconds = time.perf_counter() - began
     tested = Problem(problem.model, data.tasks, data.train, data.val, data.test)
     found = {"tasks": evaluate(tested, "test"), "steps": steps, "seconds": round(seconds, 1)}
