@@ -22,6 +22,7 @@ from secateur.pruning import (
     prox,
     revived,
     schedules,
+    settings_of,
     share,
     strongest,
     survivors,
@@ -55,8 +56,7 @@ class GroupLasso(Sparsifier):
             ``"coupled"``: all that reads one channel, in all layers, heads too (:func:`secateur.shrinking.coupled_groups`).
             ``"all"``: every prunable weight, for ``norm="l1"`` alone, whose default it is. That of groups is ``"input"``, and
             ``"coupled"`` where no convolution is shared: in networks of one task, of linear layers, of transformers.
-        metric: ``"adaptive"``: D of Adam, as published; groups with small gradients die first. ``"euclidean"``: D = 1, for
-            any optimizer.
+        metric: ``"adaptive"``: D of Adam, as published; small gradients die first. ``"euclidean"``: D = 1, for any optimizer.
         norm: ``"l1"``: every weight is a group of its own, λ·Σ|w|; ``density`` is exact, and every layer keeps a weight.
         warmup: With ``strength``: steps before the penalty; a fraction below 1 is a share of all steps.
         ramp: With ``density``: shares of the steps at which the share begins to fall and reaches its target.
@@ -135,13 +135,13 @@ class GroupLasso(Sparsifier):
 
     def bind(self, optimizer: Optimizer) -> None:
         """Checks that the optimizer has what the metric needs; enforces the masks."""
-        kind, first = type(optimizer).__name__, group_of(optimizer, self._weights)
-        if self.metric == "adaptive" and self._active and "betas" not in first:
-            said = "needs the moments of Adam, and"
-            raise ValueError(f"metric 'adaptive' {said} {kind} has none; choose metric='euclidean'.")
-        if self.adam_eps is not None and "eps" not in first:
+        kind, known = type(optimizer).__name__, settings_of(optimizer, self._weights)
+        if self.metric == "adaptive" and self._active and "betas" not in known:
+            said = f"needs the moments of Adam, and {kind} has none; choose metric='euclidean'."
+            raise ValueError(f"metric 'adaptive' {said}")
+        if self.adam_eps is not None and "eps" not in known:
             raise ValueError(f"adam_eps is {self.adam_eps}, and {kind} has no eps; choose Adam.")
-        if self.decay is not None and "decoupled_weight_decay" not in optimizer.defaults:
+        if self.decay is not None and "decoupled_weight_decay" not in known:
             raise ValueError(f"decay {self.decay} is decoupled, which {kind} does not know; choose Adam.")
         self._optimizer = optimizer
         if self.masks is not None:

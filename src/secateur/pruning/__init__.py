@@ -41,7 +41,7 @@ from secateur.pruning.schedules import (
 )
 from secateur.pruning.scores import Scores, task_scores
 from secateur.pruning.selection import select
-from secateur.pruning.sparsifier import Sparsifier, group_of
+from secateur.pruning.sparsifier import Sparsifier, group_of, settings_of
 from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
 from secateur.pruning.thresholded import Thresholded
 from secateur.pruning.ties import check_worth
@@ -105,6 +105,7 @@ __all__ = [
     "schedules",
     "scores",
     "select",
+    "settings_of",
     "share",
     "shared_convolutions",
     "shortfall",

@@ -112,6 +112,20 @@ class Sparsifier:
         """Takes up :meth:`state_dict`, after ``start``; weights are loaded by the caller."""
 
 
+def settings_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """What the optimizer of the first of ``parameters`` knows, with its defaults; of several in one that which trains it.
+
+    A group also holds what a method asks for, known or not.
+    """
+    first = next(iter(parameters.values()))
+    parts: list[Optimizer] = [*getattr(optimizer, "parts", [optimizer])]
+    return next(
+        part.defaults
+        for part in parts
+        if any(p is first for group in part.param_groups for p in group["params"])
+    )
+
+
 def group_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
     """The optimizer's group that holds the first of ``parameters``."""
     first = next(iter(parameters.values()))
