@@ -127,14 +127,15 @@ class SoftThreshold(Thresholded):
         if step >= max(1, round(self.ramp[1] * self.steps)):
             return True
         if density < 1.0:
+            factors = {c: offset.exp() for c, offset in self._offset.items()}
             scales = self._scales()
             level, own = self._find.levels(
                 list(self.weights.values()), list(scales.values()), self._keep(density), self.at_least
             )
             for component, alpha in self._alpha.items():
-                alpha.copy_(level * self._offset[component].exp())
+                alpha.copy_(level * factors[component])
             for (name, threshold), found in zip(self._level.items(), own, strict=True):
-                threshold.copy_(found * self._offset[self._component_of[name]].exp())
+                threshold.copy_(found * factors[self._component_of[name]])
         return False
 
     def _allocate(self, step: int) -> None:
