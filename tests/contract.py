@@ -70,6 +70,9 @@ VARIATIONS: dict[str, Make] = {
     "soft_threshold_soft": lambda d: SoftThreshold(d, shrinkage="soft", allocation="common"),
     "soft_threshold_scale": lambda d: SoftThreshold(d, allocation="scale"),
     "soft_threshold_4x1": lambda d: SoftThreshold(d, pattern="4x1"),
+    "feather_frozen": lambda d: SoftThreshold(
+        d, "all", (0.0, 0.5), "feather", "common", freeze=0.7, below=0.5
+    ),
     "gradual_magnitude_erk": lambda d: GradualMagnitude(d, distribution="erk", at_least=1),
     "gradual_magnitude_own": lambda d: GradualMagnitude(d, distribution={"shade": 0.15}),
     "one_shot_snip": lambda d: OneShot(d, "snip", batches=2),

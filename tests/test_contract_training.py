@@ -63,6 +63,8 @@ def stopped_and_resumed(
 )
 def test_zeros_stay(make: Make, optimizer: Callable) -> None:
     """Under momentum, coupled and decoupled decay, once the mask is frozen."""
+    if getattr(make(0.2), "freeze", 0.0) == 1.0:
+        pytest.skip("the mask is frozen with the last step (feather_frozen has steps after it)")
     if optimizer is OPTIMIZERS["sgd"] and getattr(make(0.2), "metric", "") == "adaptive":
         pytest.skip("the adaptive metric refuses SGD (test_group_lasso)")
     problem = two_heads()

@@ -11,7 +11,7 @@ from secateur import DiSparseDynamic, GroupLasso, LearnedThreshold, LotteryTicke
 from secateur.data.dense import depth, masked_l1, segmentation, squared_errors
 from secateur.problem.components import prunable
 from secateur.problem.problem import Problem
-from secateur.pruning.threshold import bake
+from secateur.pruning.thresholded import bake
 from secateur.runs.config import build, parse, resolved
 from secateur.runs.run import make_problem
 from secateur.training.optimizer import adam

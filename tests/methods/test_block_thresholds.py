@@ -19,6 +19,10 @@ from secateur.runs.config import build, parse, resolved
 Make = Callable[[float, str], Thresholded]
 MAKE: dict[str, Make] = {
     "garrote": lambda d, p: SoftThreshold(d, pattern=p),
+    "soft": lambda d, p: SoftThreshold(d, shrinkage="soft", pattern=p),
+    "feather": lambda d, p: SoftThreshold(
+        d, "all", (0.0, 0.5), "feather", "common", pattern=p, freeze=1.0, below=0.5
+    ),
     "rescaled": lambda d, p: SoftThreshold(d, "all", shrinkage="rescaled", allocation="common", pattern=p),
     "published_gradient": lambda d, p: SoftThreshold(d, shrinkage="soft", straight_through=False, pattern=p),
     "scale": lambda d, p: SoftThreshold(d, allocation="scale", at_least=6, pattern=p),
@@ -102,7 +106,7 @@ def test_what_blocks_cannot_have_is_refused(make: type[Thresholded]) -> None:
         fit(problem, make(0.05, at_least=40, pattern="4x1"), steps=4)
 
 
-@pytest.mark.parametrize("recipe", ["adapmtl", "adapmtl_per_component", "st3", "str"])
+@pytest.mark.parametrize("recipe", ["adapmtl", "adapmtl_per_component", "feather", "st3", "str"])
 def test_recipes_take_a_pattern(recipe: str) -> None:
     method = build("method", resolved(parse([recipe, "--method.pattern", "4x1"])))
     assert method.pattern == Pattern(4, 1)

@@ -17,7 +17,8 @@ from secateur.pruning.density import DensityError
 from secateur.pruning.effective import attach
 from secateur.pruning.levels import BlockThreshold, _bisect, check_guard
 from secateur.pruning.pattern import Pattern
-from secateur.pruning.threshold import Shrinkage, bake, shrink, soft_threshold
+from secateur.pruning.threshold import Shrinkage, shrink, soft_threshold
+from secateur.pruning.thresholded import bake
 
 SHAPES = [(8, 4, 3, 3), (7, 5, 3, 3), (6, 5), (1, 3, 1, 1), (5, 1, 3, 3)]
 PATTERNS = ["4x1", "2x1", "1x4", "3x2"]
@@ -42,7 +43,8 @@ def oracle(weight: Tensor, alpha: float, form: str, pattern: Pattern) -> Tensor:
         rms = math.sqrt(sum(float(weight[p]) ** 2 for p in places) / len(places))
         if rms > alpha:
             for p in places:
-                made[p] = weight[p] * (1 - alpha / rms if form != "garrote" else 1 - alpha**2 / rms**2)
+                power, root = {"garrote": (2, 1), "feather": (3, 3)}.get(form, (1, 1))
+                made[p] = weight[p] * (1 - (alpha / rms) ** power) ** (1 / root)
     if form == "rescaled":
         for i in range(len(weight)):
             size, left = weight[i].abs().sum(), weight[i][made[i] != 0].abs().sum()
@@ -51,7 +53,7 @@ def oracle(weight: Tensor, alpha: float, form: str, pattern: Pattern) -> Tensor:
 
 
 @pytest.mark.parametrize("text", PATTERNS)
-@pytest.mark.parametrize("form", ["soft", "garrote", "rescaled"])
+@pytest.mark.parametrize("form", ["soft", "garrote", "rescaled", "feather"])
 def test_the_value_is_that_of_a_double_loop(form: str, text: str) -> None:
     pattern = Pattern.parse(text)
     for shape in SHAPES:
@@ -64,7 +66,14 @@ def test_the_value_is_that_of_a_double_loop(form: str, text: str) -> None:
             assert torch.equal(found == 0, expected == 0)
 
 
-@pytest.mark.parametrize("form", ["soft", "garrote", "rescaled"])
+@pytest.mark.parametrize("form", ["soft", "garrote", "feather"])
+def test_a_block_of_zeros_is_zero_whatever_the_threshold(form: str) -> None:
+    weight = torch.zeros(4, 1)
+    for alpha in (0.0, 1e-30, 1.0, 1e30):
+        assert torch.equal(shrink(weight, torch.tensor(alpha), form, Pattern(4, 1)), weight)
+
+
+@pytest.mark.parametrize("form", ["soft", "garrote", "rescaled", "feather"])
 def test_a_block_of_one_weight_is_todays_formula(form: str) -> None:
     weight, alpha = (
         torch.randn(1, 6, 3, 3),
@@ -80,7 +89,7 @@ def test_what_just_exceeds_the_threshold_stays(dtype: torch.dtype) -> None:
     pattern, weight = Pattern(2, 1), torch.full((2, 1), 0.75, dtype=dtype)
     exact = pattern.magnitude(weight).squeeze()
     below = torch.nextafter(exact, torch.zeros_like(exact))
-    for form in ("soft", "garrote"):
+    for form in ("soft", "garrote", "feather"):
         assert not shrink(weight, exact, form, pattern).any()
         kept = shrink(weight, below, form, pattern)
         assert kept.all()

@@ -12,7 +12,8 @@ from secateur.problem.components import prunable
 from secateur.pruning.effective import attach, detach
 from secateur.pruning.levels import ExactThreshold, _bisect
 from secateur.pruning.masks import top_masks
-from secateur.pruning.threshold import Shrinkage, bake, shrink, soft_threshold
+from secateur.pruning.threshold import Shrinkage, shrink, soft_threshold
+from secateur.pruning.thresholded import bake
 
 
 def test_values_by_hand() -> None:

@@ -31,8 +31,8 @@ class SoftThreshold(Thresholded):
     """Prunes with one threshold per layer, or per component, while training; the density follows a schedule exactly.
 
     Every step the common level α is set so that exactly the scheduled number of weights exceeds the threshold
-    α_c = α·exp(u_c) of its component. At the end of the ramp the survivors' shrinkage is baked in, the mask is frozen,
-    and they go on training.
+    α_c = α·exp(u_c) of its component. At the end of the ramp, or later, the survivors' shrinkage is baked in, the mask is
+    frozen, and they go on training.
 
     Args:
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
@@ -40,7 +40,8 @@ class SoftThreshold(Thresholded):
             narrow layers keep more at extreme sparsity; ``"owner"``, backbone and heads, is AdapMTL's own.
         ramp: Shares of the steps at which the density begins to fall and reaches its target.
         shrinkage: ``"garrote"`` shrinks large survivors less than ``"soft"``, AdapMTL's own form; ``"rescaled"`` is soft with
-            each output channel scaled up for what it lost (ST-3).
+            each output channel scaled up for what it lost (ST-3); ``"feather"``, sign(w)·(|w|³ − α³)^⅓, shrinks them least
+            (Feather, BMVC 2023, arXiv 2310.02448).
         allocation: What sets the offsets u_c. ``"cost"``: what the tasks lose by a weight at the threshold
             (:func:`secateur.pruning.allocation.marginal_cost`). ``"scale"``: half the log rms of the component's weights.
             ``"common"``: none, one threshold for all.
@@ -52,6 +53,10 @@ class SoftThreshold(Thresholded):
             what it does not keep. 0 is as published.
         pattern: What shape survives: ``"unstructured"``, or a block such as ``"4x1"``, four output channels by one input channel,
             which a threshold shrinks as a whole by the root mean square of its weights (Yuan and Lin 2006).
+        freeze: Share of the steps at which the mask is frozen; the end of the ramp if None. Between the two the density stays
+            and weights still come and go; with 1 they do to the end (Feather).
+        below: Factor of the gradient of pruned weights, in [0, 1]. None is 1, with ``"feather"`` 0.5 where less than 5 % of
+            the weights are to stay, as published.
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -70,6 +75,8 @@ class SoftThreshold(Thresholded):
         at_least: int = 1,
         *,
         pattern: str = "unstructured",
+        freeze: float | None = None,
+        below: float | None = None,
     ) -> None:
         super().__init__(density, components, ramp, at_least, pattern)
         if shrinkage != "soft" and not straight_through:
@@ -80,9 +87,18 @@ class SoftThreshold(Thresholded):
             raise ValueError(
                 f"evenness is {evenness} and bound {bound}; give evenness in [0, 1] and a bound of 0 or more."
             )
+        if freeze is not None and not ramp[1] <= freeze <= 1.0:
+            raise ValueError(
+                f"freeze is {freeze} and the ramp ends at {ramp[1]}; give a share of the steps from there up to 1."
+            )
+        if below is not None and not (straight_through and 0.0 <= below <= 1.0):
+            raise ValueError(
+                f"below is {below}; give a factor in [0, 1], and straight_through, without which pruned weights have no gradient."
+            )
         self.evenness, self.bound = evenness, bound
         self.allocation, self.straight_through = allocation, straight_through
         self.shrinkage: Form = shrinkage
+        self.freeze, self.below = freeze, below
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c, without a layer's own where that is lower; after the freeze that of the freeze."""
@@ -111,8 +127,10 @@ class SoftThreshold(Thresholded):
         self._find = BlockThreshold(self.pattern) if self.pattern.blocks else ExactThreshold(count)
 
     def _effects(self) -> dict[str, Effect]:
+        halved = self.shrinkage == "feather" and self.density < 0.05
+        below = self.below if self.below is not None else 0.5 if halved else 1.0
         return {
-            n: Shrinkage(a, self.straight_through, self.shrinkage, self.pattern)
+            n: Shrinkage(a, self.straight_through, self.shrinkage, self.pattern, below)
             for n, a in self._level.items()
         }
 
@@ -120,11 +138,12 @@ class SoftThreshold(Thresholded):
         return {"alpha": self._alpha, "offset": self._offset, "cost": self._cost, "level": self._level}
 
     def _move(self, step: int, optimizer: Optimizer) -> bool:
-        """To the scheduled density; the mask is frozen at the end of the ramp."""
+        """To the scheduled density; the mask is frozen when it is time."""
         density = cubic_density(step / self.steps, self.density, *self.ramp)
         if density < 1.0:
             self._allocate(step)
-        if step >= max(1, round(self.ramp[1] * self.steps)):
+        end = self.ramp[1] if self.freeze is None else self.freeze
+        if step >= max(1, round(end * self.steps)):
             return True
         if density < 1.0:
             factors = {c: offset.exp() for c, offset in self._offset.items()}

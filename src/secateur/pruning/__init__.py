@@ -42,8 +42,8 @@ from secateur.pruning.schedules import (
 from secateur.pruning.scores import Scores, task_scores
 from secateur.pruning.selection import select
 from secateur.pruning.sparsifier import Sparsifier, group_of, settings_of
-from secateur.pruning.threshold import Form, Shrinkage, bake, soft_threshold
-from secateur.pruning.thresholded import Thresholded
+from secateur.pruning.threshold import Form, Shrinkage, soft_threshold
+from secateur.pruning.thresholded import Thresholded, bake
 from secateur.pruning.ties import check_worth
 
 __all__ = [

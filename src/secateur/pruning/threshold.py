@@ -1,21 +1,17 @@
-"""The soft threshold S(w, α) = sign(w)·max(|w| − α, 0), of weights or of blocks, its gradients, and how it ends as plain weights."""
+"""The soft threshold S(w, α) = sign(w)·max(|w| − α, 0) and its kin, of weights or of blocks, and their gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from secateur.pruning.effective import detach
-from secateur.pruning.levels import guarded
-from secateur.pruning.masks import Masks, top_masks
-from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
+from secateur.pruning.pattern import Pattern
 
-Form = Literal["soft", "garrote", "rescaled"]
+Form = Literal["soft", "garrote", "rescaled", "feather"]
 _SINGLE = Pattern()
 
 
@@ -24,32 +20,40 @@ class _Shrink(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, threshold: Tensor, straight_through: bool, form: Form, pattern: Pattern
+        ctx: Any,
+        weight: Tensor,
+        threshold: Tensor,
+        straight_through: bool,
+        form: Form,
+        pattern: Pattern,
+        below: float,
     ) -> Tensor:
         shrunk = shrink(weight, threshold, form, pattern)
-        ctx.straight_through, ctx.pattern = straight_through, pattern
-        if not straight_through or ctx.needs_input_grad[1]:
+        ctx.straight_through, ctx.pattern, ctx.below = straight_through, pattern, below
+        if not straight_through or below != 1.0 or ctx.needs_input_grad[1]:
             ctx.save_for_backward(shrunk, threshold)
         return shrunk
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(
+        ctx: Any, *grad_outputs: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
         (grad,) = grad_outputs
-        grad_weight = grad if ctx.straight_through else None
-        grad_threshold = None
-        if not ctx.straight_through or ctx.needs_input_grad[1]:
-            shrunk, threshold = ctx.saved_tensors
-            if ctx.pattern.blocks:
-                slope, grad_threshold = soft_block_slopes(grad, shrunk, threshold, ctx.pattern)
-                grad_weight = grad if ctx.straight_through else slope
-                return grad_weight, grad_threshold.reshape(threshold.shape), None, None, None
-            if ctx.needs_input_grad[1]:
-                grad_threshold = -torch.sum(shrunk.sign() * grad, dtype=threshold.dtype).reshape(
-                    threshold.shape
-                )
-            if not ctx.straight_through:
-                grad_weight = grad.masked_fill(shrunk == 0, 0)
-        return grad_weight, grad_threshold, None, None, None
+        if ctx.straight_through and ctx.below == 1.0 and not ctx.needs_input_grad[1]:
+            return grad, None, None, None, None, None
+        shrunk, threshold = ctx.saved_tensors
+        slope, grad_threshold = None, None
+        if ctx.pattern.blocks and (not ctx.straight_through or ctx.needs_input_grad[1]):
+            slope, grad_threshold = soft_block_slopes(grad, shrunk, threshold, ctx.pattern)
+        elif ctx.needs_input_grad[1]:
+            grad_threshold = -torch.sum(shrunk.sign() * grad, dtype=threshold.dtype)
+        if grad_threshold is not None:
+            grad_threshold = grad_threshold.reshape(threshold.shape)
+        if ctx.straight_through:
+            slope = grad if ctx.below == 1.0 else torch.where(shrunk == 0, grad * ctx.below, grad)
+        elif slope is None:
+            slope = grad.masked_fill(shrunk == 0, 0)
+        return slope, grad_threshold, None, None, None, None
 
 
 def soft_threshold(
@@ -67,7 +71,7 @@ def soft_threshold(
     Returns:
         S, of the weight's shape and dtype; ∂L/∂α = −Σ sign(w)·1[|w| > α]·∂L/∂S, with w/r in place of sign(w) in blocks.
     """
-    return _Shrink.apply(weight, threshold, straight_through, "soft", pattern)  # pyright: ignore[reportReturnType]
+    return _Shrink.apply(weight, threshold, straight_through, "soft", pattern, 1.0)  # pyright: ignore[reportReturnType]
 
 
 def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft", pattern: Pattern = _SINGLE) -> Tensor:
@@ -78,14 +82,15 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft", pattern: Patt
         threshold: α ≥ 0, a scalar tensor.
         form: ``"soft"``: sign(w)·(|w| − α). ``"garrote"``: w − α²/w, the non-negative garrote (Gao 1998, Eq. 2.3), which
             shrinks large weights less. ``"rescaled"``: soft, each output channel times 1.01 / (ρ + 0.01), with ρ
-            the share of the channel's ℓ1 norm that lies above α (ST-3, as its public code has it).
+            the share of the channel's ℓ1 norm that lies above α (ST-3, as its public code has it). ``"feather"``:
+            sign(w)·(|w|³ − α³)^⅓, between soft and hard (Feather, BMVC 2023, arXiv 2310.02448, with its power of 3).
         pattern: Blocks that are shrunk as a whole (:func:`shrunk_blocks`); single weights by default.
     """
     if form == "rescaled":
         soft, size = shrink(weight, threshold, "soft", pattern), weight.abs().flatten(1)
         share = (size * (soft.flatten(1) != 0)).sum(1) / size.sum(1).clamp(min=torch.finfo(size.dtype).tiny)
         return soft * (1.01 / (share + 0.01)).view(-1, *[1] * (weight.dim() - 1))
-    if pattern.blocks:
+    if pattern.blocks or form == "feather":
         return shrunk_blocks(weight, threshold, form, pattern)
     if (
         weight.is_cpu and not torch.compiler.is_compiling()
@@ -103,26 +108,35 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft", pattern: Patt
 
 
 def shrunk_blocks(
-    weight: Tensor, threshold: Tensor, form: Literal["soft", "garrote"], pattern: Pattern
+    weight: Tensor, threshold: Tensor, form: Literal["soft", "garrote", "feather"], pattern: Pattern
 ) -> Tensor:
-    """``w·max(0, 1 − α/r)`` or ``w·max(0, 1 − α²/r²)``, r the root mean square of the block of w; zero exactly where r ≤ α.
+    """``w·max(0, 1 − (α/r)ᵖ)^(1/s)``, r the root mean square of the block of w; zero exactly where r ≤ α.
 
-    The soft threshold of the group lasso and the group non-negative garrote (Yuan and Lin 2006, sections 2 and 4, for
-    orthonormal groups; their factors √p and p of a group of p make its norm r). Of a block of one weight they are S(w, α) and w − α²/w.
+    p = s = 1 is the soft threshold of the group lasso, p = 2 and s = 1 the group non-negative garrote (Yuan and Lin 2006,
+    sections 2 and 4, for orthonormal groups; their factors √n and n of a group of n make its norm r), and p = s = 3 Feather's
+    operator. Of a block of one weight they are S(w, α), w − α²/w and sign(w)·(|w|³ − α³)^⅓.
 
     Args:
         weight: w, (out, in, ...).
         threshold: α ≥ 0, a scalar tensor.
-        form: Which of the two.
+        form: Which of the three.
         pattern: What a block is.
     """
     size = pattern.magnitude(weight)  # (out blocks, in blocks, ...)
+    if not pattern.blocks:
+        wide = torch.promote_types(size.dtype, torch.float32)
+        size = size.to(wide).clamp_(min=torch.finfo(wide).tiny)
     alpha = threshold.to(size.dtype)
     factor = (
         (size - alpha).clamp_(min=0).div_(size)
     )  # differences of neighbours are exact: nonzero where r > α
+    ratio = (alpha / size).clamp_(
+        max=1
+    )  # no more than 1 where pruned, where it may be beyond what numbers hold
     if form == "garrote":
-        factor = factor.addcmul_(factor, alpha / size)  # (1 − q)·(1 + q)
+        factor = factor.addcmul_(factor, ratio)  # (1 − q)·(1 + q)
+    elif form == "feather":
+        factor = factor.addcmul_(factor, ratio + ratio.square()).pow_(1 / 3)  # (1 − q)·(1 + q + q²)
     return pattern.scaled(weight, factor)
 
 
@@ -158,84 +172,24 @@ def _nonzero_square(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """The effect ``weight -> S(weight, α)``, straight-through or with the published gradient; layers may share the α."""
+    """The effect ``weight -> S(weight, α)``, straight-through or with the published gradient; layers may share the α.
+
+    Args:
+        threshold: α, a scalar tensor.
+        straight_through: Whether pruned weights have a gradient.
+        form: How the survivors are shrunk.
+        pattern: What is shrunk as a whole.
+        below: Factor of the gradient of pruned weights, if they have one.
+    """
 
     threshold: Tensor
     straight_through: bool
     form: Form = "soft"
     pattern: Pattern = _SINGLE
+    below: float = 1.0
 
     def __call__(self, weight: Tensor) -> Tensor:
         """S(weight, α), of the weight's shape."""
-        return _Shrink.apply(weight, self.threshold, self.straight_through, self.form, self.pattern)  # pyright: ignore[reportReturnType]
-
-
-@torch.no_grad()
-def bake(
-    model: nn.Module,
-    weights: Mapping[str, nn.Parameter],
-    scales: Mapping[str, Tensor | float],
-    keep: float,
-    form: Form = "soft",
-    at_least: int = 0,
-    highest: Mapping[str, Tensor] | None = None,
-    pattern: Pattern = _SINGLE,
-) -> Masks:
-    """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
-
-    Args:
-        model: Holds the weights; it computes with them as they are from here on.
-        weights: Name to the latent weight.
-        scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
-        keep: Number of weights to keep, in all: a whole number of single weights; of blocks to within half a block.
-        form: How the survivors are shrunk.
-        at_least: Weights that every layer keeps. A layer that would have fewer is shrunk by the largest of the rest of it.
-        highest: Name to the threshold in force; none is raised above it. What a cut to ``keep`` takes beside is taken from the
-            mask alone, so that the survivors compute what they did. None lets the common level shrink them all.
-        pattern: What survives: single weights, or blocks by their root mean square.
-    """
-    ratios = {name: pattern.magnitude(w).div_(scales[name]) for name, w in weights.items()}
-    chosen = dict(
-        zip(
-            weights,
-            _chosen(list(weights.values()), list(ratios.values()), keep, at_least, pattern),
-            strict=True,
-        )
-    )
-    pruned = {n: r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()}
-    least = {n: r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()}
-    largest = max(pruned.values()) if pruned else None
-    spared = {
-        n for n, value in least.items() if largest is not None and value < largest
-    }  # kept by the guard alone
-    # Just below the smallest survivor and no lower than the largest of the pruned: every survivor stays nonzero.
-    lowest = min(value for n, value in least.items() if n not in spared)
-    level = torch.nextafter(lowest, torch.zeros_like(lowest))
-    level = torch.minimum(level, largest) if largest is not None else torch.zeros_like(level)
-    levels = {n: pruned.get(n, torch.zeros_like(level)) if n in spared else level for n in weights}
-    thresholds = {name: levels[name] * scales[name] for name in weights}
-    if highest is not None:
-        thresholds = {n: torch.minimum(t, highest[n].to(t)) for n, t in thresholds.items()}
-    shrunk = {name: shrink(w, thresholds[name], form, pattern) for name, w in weights.items()}
-    chosen = {name: pattern.spread(chosen[name], w.shape) for name, w in weights.items()}
-    detach(model)
-    for name, weight in weights.items():
-        value, latent = shrunk[name], weight.clone()
-        rounded_away = chosen[name] & (value == 0)
-        weight.copy_(torch.where(rounded_away, latent * torch.finfo(latent.dtype).eps, value))
-    masks = Masks(weights, chosen)
-    masks.zero_weights_()
-    return masks
-
-
-def _chosen(
-    weights: Sequence[Tensor], ratios: Sequence[Tensor], keep: float, at_least: int, pattern: Pattern
-) -> list[Tensor]:
-    """True where a weight, or a block, is among those that stay."""
-    if not pattern.blocks:
-        return top_masks(guarded(ratios, at_least), round(keep))
-    sizes = [pattern.sizes(w) for w in weights]
-    worth = [
-        r.masked_fill(first_blocks(r, s, at_least), torch.inf) for r, s in zip(ratios, sizes, strict=True)
-    ]
-    return best_blocks(worth, sizes, keep)
+        return _Shrink.apply(
+            weight, self.threshold, self.straight_through, self.form, self.pattern, self.below
+        )  # pyright: ignore[reportReturnType]

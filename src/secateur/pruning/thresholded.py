@@ -1,9 +1,9 @@
-"""What every method that trains under thresholds has in common."""
+"""What every method that trains under thresholds has in common, and how thresholded weights end as plain ones."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,15 +12,16 @@ from torch.optim import Optimizer
 
 from secateur.problem import By, Problem, components, prunable
 from secateur.pruning.effective import Effect, attach, detach
-from secateur.pruning.levels import check_guard
-from secateur.pruning.masks import Guard, Masks, shortfall
-from secateur.pruning.pattern import Pattern
+from secateur.pruning.levels import check_guard, guarded
+from secateur.pruning.masks import Guard, Masks, shortfall, top_masks
+from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
 from secateur.pruning.schedules import check_density, check_ramp
 from secateur.pruning.sparsifier import Sparsifier
-from secateur.pruning.threshold import Form, bake
+from secateur.pruning.threshold import Form, shrink
 from secateur.pruning.ties import check_moving
 
 Memory = Mapping[str, "Tensor | Memory"]
+_SINGLE = Pattern()
 
 
 class Thresholded(Sparsifier):
@@ -167,3 +168,74 @@ def _take_up(memory: Memory, saved: Mapping[str, Any]) -> None:
             value.copy_(saved[name])
         else:
             _take_up(value, saved[name])
+
+
+@torch.no_grad()
+def bake(
+    model: nn.Module,
+    weights: Mapping[str, nn.Parameter],
+    scales: Mapping[str, Tensor | float],
+    keep: float,
+    form: Form = "soft",
+    at_least: int = 0,
+    highest: Mapping[str, Tensor] | None = None,
+    pattern: Pattern = _SINGLE,
+) -> Masks:
+    """Turns thresholded weights into plain ones: exactly ``keep`` survive, shrunk, under a mask that no longer moves.
+
+    Args:
+        model: Holds the weights; it computes with them as they are from here on.
+        weights: Name to the latent weight.
+        scales: Name to the factor of its threshold; the common level that keeps ``keep`` weights is found here.
+        keep: Number of weights to keep, in all: a whole number of single weights; of blocks to within half a block.
+        form: How the survivors are shrunk.
+        at_least: Weights that every layer keeps. A layer that would have fewer is shrunk by the largest of the rest of it.
+        highest: Name to the threshold in force; none is raised above it. What a cut to ``keep`` takes beside is taken from the
+            mask alone, so that the survivors compute what they did. None lets the common level shrink them all.
+        pattern: What survives: single weights, or blocks by their root mean square.
+    """
+    ratios = {name: pattern.magnitude(w).div_(scales[name]) for name, w in weights.items()}
+    chosen = dict(
+        zip(
+            weights,
+            _chosen(list(weights.values()), list(ratios.values()), keep, at_least, pattern),
+            strict=True,
+        )
+    )
+    pruned = {n: r[~chosen[n]].max() for n, r in ratios.items() if not chosen[n].all()}
+    least = {n: r[chosen[n]].min() for n, r in ratios.items() if chosen[n].any()}
+    largest = max(pruned.values()) if pruned else None
+    spared = {
+        n for n, value in least.items() if largest is not None and value < largest
+    }  # kept by the guard alone
+    # Just below the smallest survivor and no lower than the largest of the pruned: every survivor stays nonzero.
+    lowest = min(value for n, value in least.items() if n not in spared)
+    level = torch.nextafter(lowest, torch.zeros_like(lowest))
+    level = torch.minimum(level, largest) if largest is not None else torch.zeros_like(level)
+    levels = {n: pruned.get(n, torch.zeros_like(level)) if n in spared else level for n in weights}
+    thresholds = {name: levels[name] * scales[name] for name in weights}
+    if highest is not None:
+        thresholds = {n: torch.minimum(t, highest[n].to(t)) for n, t in thresholds.items()}
+    shrunk = {name: shrink(w, thresholds[name], form, pattern) for name, w in weights.items()}
+    chosen = {name: pattern.spread(chosen[name], w.shape) for name, w in weights.items()}
+    detach(model)
+    for name, weight in weights.items():
+        value, latent = shrunk[name], weight.clone()
+        rounded_away = chosen[name] & (value == 0)
+        weight.copy_(torch.where(rounded_away, latent * torch.finfo(latent.dtype).eps, value))
+    masks = Masks(weights, chosen)
+    masks.zero_weights_()
+    return masks
+
+
+def _chosen(
+    weights: Sequence[Tensor], ratios: Sequence[Tensor], keep: float, at_least: int, pattern: Pattern
+) -> list[Tensor]:
+    """True where a weight, or a block, is among those that stay."""
+    if not pattern.blocks:
+        return top_masks(guarded(ratios, at_least), round(keep))
+    sizes = [pattern.sizes(w) for w in weights]
+    worth = [
+        r.masked_fill(first_blocks(r, s, at_least), torch.inf) for r, s in zip(ratios, sizes, strict=True)
+    ]
+    return best_blocks(worth, sizes, keep)
