@@ -56,5 +56,6 @@ from .weighting import AdaptiveWeighting as AdaptiveWeighting
 from .weighting import DynamicWeightAverage as DynamicWeightAverage
 from .weighting import Equal as Equal
 from .weighting import Fixed as Fixed
+from .weighting import MinMax as MinMax
 from .weighting import UncertaintyWeighting as UncertaintyWeighting
 from .weighting import Weighting as Weighting

@@ -14,6 +14,7 @@ from secateur import (
     AdaptiveWeighting,
     Dense,
     DynamicWeightAverage,
+    MinMax,
     OneShot,
     Problem,
     Pruning,
@@ -38,7 +39,9 @@ MISSING = {1: ("shade",), 3: ("colour",), 4: ("colour",)}
 
 @pytest.mark.parametrize("how", ["None", "ignored", "empty"])
 @pytest.mark.parametrize(
-    "weighting", [AdaptiveWeighting, UncertaintyWeighting, DynamicWeightAverage], ids=lambda w: w.__name__
+    "weighting",
+    [AdaptiveWeighting, UncertaintyWeighting, DynamicWeightAverage, MinMax],
+    ids=lambda w: w.__name__,
 )
 @pytest.mark.parametrize("loss", LOSSES)
 def test_labels_that_are_all_ignored_are_as_good_as_left_out(how: str, weighting: Any, loss: str) -> None:

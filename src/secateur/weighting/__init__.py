@@ -3,6 +3,7 @@
 from secateur.weighting.adaptive import AdaptiveWeighting, adaptive_weights
 from secateur.weighting.dynamic_weight_average import DynamicWeightAverage
 from secateur.weighting.equal import Equal, Fixed
+from secateur.weighting.min_max import MinMax
 from secateur.weighting.uncertainty import UncertaintyWeighting
 from secateur.weighting.weighting import Weighting
 
@@ -11,6 +12,7 @@ __all__ = [
     "DynamicWeightAverage",
     "Equal",
     "Fixed",
+    "MinMax",
     "UncertaintyWeighting",
     "Weighting",
     "adaptive_weights",
