@@ -24,6 +24,7 @@ from secateur.methods import (
     LearnedThreshold,
     LotteryTicket,
     OneShot,
+    ReweightedL1,
     RigL,
     SoftThreshold,
 )
@@ -85,6 +86,7 @@ VARIATIONS: dict[str, Make] = {
     "disparse_dynamic_slow": lambda d: DiSparseDynamic(d, every=4),
     "set_slow": lambda d: RigL(d, "random", every=4),
     "rigl_slow": lambda d: RigL(d, every=4),
+    "reweighted_l1_trained": lambda d: ReweightedL1(d, 1e-3, ramp=(0.0, 0.6), pattern="2:4"),
     "learned_controller": lambda d: LearnedThreshold(d, pressure="controller"),
     "learned_decay": lambda d: LearnedThreshold(d, pressure="decoupled_decay", initial=-6.0),
     "learned_density": lambda d: LearnedThreshold(d, pressure="l1_density", initial=-6.0),

@@ -33,6 +33,7 @@ from .methods import KeepZeros as KeepZeros
 from .methods import LearnedThreshold as LearnedThreshold
 from .methods import LotteryTicket as LotteryTicket
 from .methods import OneShot as OneShot
+from .methods import ReweightedL1 as ReweightedL1
 from .methods import RigL as RigL
 from .methods import SoftThreshold as SoftThreshold
 from .problem import Components as Components

@@ -9,6 +9,7 @@ from secateur.methods.keep_zeros import KeepZeros
 from secateur.methods.learned_threshold import LearnedThreshold
 from secateur.methods.lottery_ticket import LotteryTicket
 from secateur.methods.one_shot import OneShot
+from secateur.methods.reweighted_l1 import ReweightedL1
 from secateur.methods.rigl import RigL
 from secateur.methods.soft_threshold import SoftThreshold
 from secateur.pruning import Sparsifier
@@ -26,6 +27,7 @@ __all__ = [
     "LearnedThreshold",
     "LotteryTicket",
     "OneShot",
+    "ReweightedL1",
     "RigL",
     "SoftThreshold",
 ]
