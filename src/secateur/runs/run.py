@@ -70,8 +70,6 @@ def train(
         return done
     fabric = Fabric(**on_device(device), precision=config["precision"])
     problem, data = make_problem(config, workers, trust)
-    if fabric.device.type == "cuda":  # what tensor cores convolve; the order in memory, and no value
-        problem.model.to(memory_format=torch.channels_last)
     method = cast(Sparsifier, build("method", config, trust))
     weighting = cast(Weighting, build("weighting", config, trust))
     distillation = _teacher(config, data, trust)
