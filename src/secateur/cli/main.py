@@ -125,9 +125,12 @@ def _refuse(verb: str) -> int:
 
 
 def _version() -> str:
-    from importlib.metadata import version
+    from importlib.metadata import PackageNotFoundError, version
 
-    return version("secateur")
+    try:
+        return version("secateur")
+    except PackageNotFoundError:  # a folder of sources on the path
+        return "(not installed)"
 
 
 def _say(text: str) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from typing import Any
 
 from secateur.data import Data, legend, picture_kind
+from secateur.deployment.bench import versions
 from secateur.measures import Unmoved, cost, evaluate, higher_is_better
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
 from secateur.runs.config import Config
@@ -66,7 +65,7 @@ def figures(config: Config, problem: Problem, data: Data, seconds: float, comman
         "steps": config["steps"],
         "command": command,
         "hardware": hardware(device),
-        "versions": {"python": platform.python_version(), **{p: version(p) for p in packages}},
+        "versions": versions(packages),
         "train_seconds": round(seconds, 1),
     }
 
