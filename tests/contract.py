@@ -74,6 +74,9 @@ VARIATIONS: dict[str, Make] = {
     "feather_frozen": lambda d: SoftThreshold(
         d, "all", (0.0, 0.5), "feather", "common", freeze=0.7, below=0.5
     ),
+    "soft_threshold_cyclic_published": lambda d: SoftThreshold(
+        d, shrinkage="soft", straight_through=False, cycles=2, rebound=1.0
+    ),
     "gradual_magnitude_erk": lambda d: GradualMagnitude(d, distribution="erk", at_least=1),
     "gradual_magnitude_own": lambda d: GradualMagnitude(d, distribution={"shade": 0.15}),
     "one_shot_snip": lambda d: OneShot(d, "snip", batches=2),

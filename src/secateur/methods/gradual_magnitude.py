@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, components
@@ -14,15 +15,19 @@ from secateur.pruning import (
     Pattern,
     Quotas,
     Scores,
+    check_cycles,
     check_ramp,
-    cubic_density,
+    cyclic_density,
     magnitudes,
     select,
 )
 
 
 class GradualMagnitude(Masked):
-    """Removes the smallest weights along the cubic schedule; what is pruned stays pruned.
+    """Removes the smallest weights along the cubic schedule; what is pruned stays pruned, unless there are cycles.
+
+    When a further cycle begins, all weights train until the next pruning, those that were pruned from zero on; then the
+    largest stay.
 
     Args:
         density: Kept fraction of the prunable weights at the end of the ramp, in (0, 1]; 1 is dense training.
@@ -34,6 +39,9 @@ class GradualMagnitude(Masked):
             come to it. Components are those of ``components(problem)``: backbone and heads.
         pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
         at_least: Weights that every layer keeps, so that none dies; 0 is the published method.
+        cycles: How often the density falls, in equal parts of the ramp; once if None. At extreme sparsity several times let a weight
+            come back that went too early (cyclical pruning, Srinivas et al. 2022, arXiv 2202.01290).
+        rebound: Share of the pruned weights that come back when a further cycle begins; 0.3 if None, 1 as published.
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -48,9 +56,12 @@ class GradualMagnitude(Masked):
         distribution: Distribution | Quotas = "global",
         pattern: str = "unstructured",
         at_least: int = 1,
+        cycles: int | None = None,
+        rebound: float | None = None,
     ) -> None:
         super().__init__(density)
         check_ramp(*ramp)
+        check_cycles(cycles, rebound)
         if every < 1:
             raise ValueError(f"every is {every}; give at least 1 step between two prunings.")
         self.ramp = ramp
@@ -58,6 +69,7 @@ class GradualMagnitude(Masked):
         self.distribution: Distribution | Quotas = distribution
         self.pattern = Pattern.parse(pattern)
         self.at_least = at_least
+        self.cycles, self.rebound = cycles, rebound
 
     def start(self, problem: Problem, steps: int) -> None:
         """Begins with everything kept; raises now if the density is out of reach later."""
@@ -73,7 +85,12 @@ class GradualMagnitude(Masked):
             return
         self._frozen = step >= last
         progress = 1.0 if self._frozen else step / self.steps
-        if not self._frozen and cubic_density(progress, self.density, *self.ramp) >= self._most():
+        due = self._density(progress, self.density)
+        if not self._frozen and due > self._density((step - self.every) / self.steps, self.density):
+            everything = {n: torch.ones_like(mask) for n, mask in self.masks.masks.items()}
+            self.masks.replace_(everything, optimizer)
+            return
+        if not self._frozen and due >= self._most():
             return
         try:
             masks = self._select(progress)
@@ -101,6 +118,9 @@ class GradualMagnitude(Masked):
         super().load_state_dict(state)
         self._frozen = state["frozen"]
 
+    def _density(self, progress: float, density: float) -> float:
+        return cyclic_density(progress, density, self.ramp, self.cycles, self.rebound)
+
     def _most(self) -> float:
         """Densities from here up the pattern cannot have; it is left out until the ramp falls below."""
         return self.pattern.densest if self.pattern.of else 1.0 + 1e-12
@@ -109,10 +129,10 @@ class GradualMagnitude(Masked):
         """The masks that are due when a share ``progress`` of the steps is done."""
         due: Distribution | Quotas = self.distribution
         if isinstance(due, dict):
-            due = {c: cubic_density(progress, share, *self.ramp) for c, share in due.items()}
+            due = {c: self._density(progress, share) for c, share in due.items()}
         return select(
             magnitudes(self.weights, self.masks.masks),
-            cubic_density(progress, self.density, *self.ramp),
+            self._density(progress, self.density),
             distribution=due,
             components=components(self.problem),
             pattern=self.pattern,

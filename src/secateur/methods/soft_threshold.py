@@ -17,8 +17,9 @@ from secateur.pruning import (
     Form,
     Shrinkage,
     Thresholded,
+    check_cycles,
     cost_offsets,
-    cubic_density,
+    cyclic_density,
     marginal_cost,
     scale_offset,
 )
@@ -57,6 +58,9 @@ class SoftThreshold(Thresholded):
             and weights still come and go; with 1 they do to the end (Feather).
         below: Factor of the gradient of pruned weights, in [0, 1]. None is 1, with ``"feather"`` 0.5 where less than 5 % of
             the weights are to stay, as published.
+        cycles: How often the density falls, in equal parts of the ramp; once if None. At extreme sparsity several times let a weight
+            come back that went too early (cyclical pruning, Srinivas et al. 2022, arXiv 2202.01290).
+        rebound: Share of the pruned weights that come back when a further cycle begins; 0.3 if None, 1 as published.
 
     Raises:
         ValueError: If a setting is out of range, or the density out of reach under them (in ``start``).
@@ -77,6 +81,8 @@ class SoftThreshold(Thresholded):
         pattern: str = "unstructured",
         freeze: float | None = None,
         below: float | None = None,
+        cycles: int | None = None,
+        rebound: float | None = None,
     ) -> None:
         super().__init__(density, components, ramp, at_least, pattern)
         if shrinkage != "soft" and not straight_through:
@@ -98,7 +104,9 @@ class SoftThreshold(Thresholded):
         self.evenness, self.bound = evenness, bound
         self.allocation, self.straight_through = allocation, straight_through
         self.shrinkage: Form = shrinkage
+        check_cycles(cycles, rebound)
         self.freeze, self.below = freeze, below
+        self.cycles, self.rebound = cycles, rebound
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to α_c, without a layer's own where that is lower; after the freeze that of the freeze."""
@@ -139,13 +147,14 @@ class SoftThreshold(Thresholded):
 
     def _move(self, step: int, optimizer: Optimizer) -> bool:
         """To the scheduled density; the mask is frozen when it is time."""
-        density = cubic_density(step / self.steps, self.density, *self.ramp)
+        progress = step / self.steps
+        density = cyclic_density(progress, self.density, self.ramp, self.cycles, self.rebound)
         if density < 1.0:
             self._allocate(step)
         end = self.ramp[1] if self.freeze is None else self.freeze
         if step >= max(1, round(end * self.steps)):
             return True
-        if density < 1.0:
+        if progress > self.ramp[0]:
             factors = {c: offset.exp() for c, offset in self._offset.items()}
             scales = self._scales()
             level, own = self._find.levels(

@@ -32,11 +32,13 @@ from secateur.pruning.prox import adam_metric, group_prox, l1_prox
 from secateur.pruning.regrowth import drop_share, dropped, top
 from secateur.pruning.schedules import (
     Schedule,
+    check_cycles,
     check_density,
     check_ramp,
     constant,
     cosine,
     cubic_density,
+    cyclic_density,
     staircase,
 )
 from secateur.pruning.scores import Scores, task_scores
@@ -73,6 +75,7 @@ __all__ = [
     "attach",
     "bake",
     "before_step",
+    "check_cycles",
     "check_density",
     "check_done",
     "check_guard",
@@ -86,6 +89,7 @@ __all__ = [
     "cosine",
     "cost_offsets",
     "cubic_density",
+    "cyclic_density",
     "density",
     "detach",
     "drop_share",

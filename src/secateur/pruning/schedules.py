@@ -33,6 +33,38 @@ def cubic_density(progress: float, density: float, start: float, end: float) -> 
     return density + (1.0 - density) * (1.0 - share) ** 3
 
 
+def cyclic_density(
+    progress: float, density: float, ramp: tuple[float, float], cycles: int | None, rebound: float | None
+) -> float:
+    """:func:`cubic_density`, ``cycles`` times over (Srinivas et al. 2022, CVPR-W, arXiv 2202.01290); it ends exactly at ``density``.
+
+    Args:
+        progress: In [0, 1].
+        density: At the end of every cycle.
+        ramp: Progress at which the first cycle begins and the last ends; all are of one length.
+        cycles: How often the density falls; None is once.
+        rebound: Share of what is pruned that comes back when a further cycle begins; None is 0.3, and 1 as published.
+    """
+    start, end = ramp
+    count = cycles or 1
+    if count == 1:
+        return cubic_density(progress, density, start, end)
+    share = min(max((progress - start) / max(end - start, 1e-12), 0.0), 1.0) * count
+    number = min(int(share), count - 1)
+    back = 1.0 if number == 0 else 0.3 if rebound is None else rebound
+    return density + (1.0 - density) * back * (1.0 - (share - number)) ** 3
+
+
+def check_cycles(cycles: int | None, rebound: float | None) -> None:
+    """Raises ValueError unless there is a cycle, and a share in (0, 1] comes back between several."""
+    if cycles is not None and cycles < 1:
+        raise ValueError(f"cycles is {cycles}; the density falls at least once.")
+    if rebound is not None and not (0.0 < rebound <= 1.0 and (cycles or 1) > 1):
+        raise ValueError(
+            f"rebound is {rebound} and cycles {cycles}; give the share that comes back, in (0, 1], and at least 2 cycles."
+        )
+
+
 def check_density(density: float) -> float:
     """Returns ``density`` if it is a kept fraction.
 
