@@ -14,7 +14,7 @@ from secateur.problem.components import prunable
 from secateur.problem.problem import Problem
 from secateur.pruning import DensityError, Thresholded
 from secateur.pruning.pattern import Pattern
-from secateur.runs.config import build, parse, resolved
+from secateur.runs.config import build, parse, recipes, resolved
 
 Make = Callable[[float, str], Thresholded]
 MAKE: dict[str, Make] = {
@@ -26,7 +26,9 @@ MAKE: dict[str, Make] = {
     "rescaled": lambda d, p: SoftThreshold(d, "all", shrinkage="rescaled", allocation="common", pattern=p),
     "published_gradient": lambda d, p: SoftThreshold(d, shrinkage="soft", straight_through=False, pattern=p),
     "scale": lambda d, p: SoftThreshold(d, allocation="scale", at_least=6, pattern=p),
+    "cyclic": lambda d, p: SoftThreshold(d, pattern=p, cycles=2),
     "controller": lambda d, p: LearnedThreshold(d, pressure="controller", pattern=p),
+    "str": lambda d, p: LearnedThreshold(d, "layer", -6.0, "controller", pattern=p),
     "l1_density": lambda d, p: LearnedThreshold(d, pressure="l1_density", initial=-6.0, pattern=p),
 }
 every = pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
@@ -106,10 +108,14 @@ def test_what_blocks_cannot_have_is_refused(make: type[Thresholded]) -> None:
         fit(problem, make(0.05, at_least=40, pattern="4x1"), steps=4)
 
 
-@pytest.mark.parametrize("recipe", ["adapmtl", "adapmtl_per_component", "feather", "st3", "str"])
-def test_recipes_take_a_pattern(recipe: str) -> None:
-    method = build("method", resolved(parse([recipe, "--method.pattern", "4x1"])))
-    assert method.pattern == Pattern(4, 1)
+@pytest.mark.parametrize("recipe", recipes())
+def test_every_recipe_of_thresholds_takes_a_pattern(recipe: str) -> None:
+    if resolved(parse([recipe]))["method"]["name"] not in {"SoftThreshold", "LearnedThreshold"}:
+        return
+    for text, pattern in (("4x1", Pattern(4, 1)), ("1x4", Pattern(1, 4)), ("2x1", Pattern(2, 1))):
+        method = build("method", resolved(parse([recipe, "--method.pattern", text])))
+        assert isinstance(method, Thresholded)
+        assert method.pattern == pattern
 
 
 @pytest.mark.parametrize("make", [SoftThreshold, GradualMagnitude])
