@@ -14,13 +14,25 @@ from processes.commands import commands
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SCRIPTS = [
+    path for path in sorted((ROOT / "benchmarks").rglob("*.py")) if not (path.parent / "__init__.py").exists()
+]
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "benchmarks").glob("*.py"))])
-def test_it_imports_and_names_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    made = importlib.import_module(name)
-    assert not hasattr(made, "main") or f"python benchmarks/{name}.py" in (made.__doc__ or "")
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda p: p.relative_to(ROOT / "benchmarks").as_posix())
+def test_it_imports_and_names_its_command(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(path.parent))  # as Python does for a script
+    made = importlib.import_module(path.stem)
+    assert made.__file__ == str(path)
+    assert not hasattr(made, "main") or f"python {path.relative_to(ROOT).as_posix()}" in (made.__doc__ or "")
+
+
+def test_what_the_pages_say_to_run_is_there() -> None:
+    said = {
+        found for page in PAGES for found in re.findall(r"\b(benchmarks/[\w/]+\.py)", page.read_text("utf-8"))
+    }
+    assert said
+    assert not [name for name in said if not (ROOT / name).is_file()]
 
 
 def test_every_file_of_results_is_linked_and_every_link_is_a_file() -> None:
@@ -40,7 +52,7 @@ def test_the_page_shows_the_rows_that_were_written(table: str) -> None:
 
 
 def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "reliability"))
     kills = importlib.import_module("kills")
     verbs = json.loads((RESULTS / "kills.json").read_text(encoding="utf-8"))["verbs"]
     page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")

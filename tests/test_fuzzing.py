@@ -20,7 +20,7 @@ TARGETS = (
 
 @pytest.fixture
 def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "reliability"))
     found = importlib.import_module("fuzz")
     target = importlib.import_module("fuzzing.target")
     for name in ("weights", "checkpoints", "folders", "recipes", "described"):

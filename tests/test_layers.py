@@ -38,6 +38,7 @@ OPEN = {
 FILES = sorted(ROOT.rglob("*.py"))
 HERE = Path(__file__).parent
 TESTS = sorted(HERE.rglob("*.py"))
+BENCHMARKS = sorted((HERE.parent / "benchmarks").rglob("*.py"))
 
 
 def room(path: Path) -> str:
@@ -103,14 +104,16 @@ def test_what_comes_from_another_room_was_handed_out(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", FILES + TESTS, ids=lambda p: str(p.relative_to(ROOT if ROOT in p.parents else HERE.parent))
+    "path",
+    FILES + TESTS + BENCHMARKS,
+    ids=lambda p: str(p.relative_to(ROOT if ROOT in p.parents else HERE.parent)),
 )
 def test_a_file_fits_in_the_head(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_a_folder_has_rooms() -> None:
-    for folder in {path.parent for path in FILES + TESTS}:
+    for folder in {path.parent for path in FILES + TESTS + BENCHMARKS}:
         files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
         assert len(files) <= 20, f"{folder} has {len(files)} files"
     for folder in {path.parent for path in FILES} - {ROOT}:

@@ -1,6 +1,6 @@
 """Every command that writes, killed wherever it touches files, and the same command at once: as if never killed, bit for bit.
 
-A sample here; with ``--slow`` every point, as ``benchmarks/kills.py`` does and counts.
+A sample here; with ``--slow`` every point, as ``benchmarks/reliability/kills.py`` does and counts.
 """
 
 from __future__ import annotations

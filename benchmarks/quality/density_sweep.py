@@ -1,7 +1,7 @@
 """ΔT over sparsity out of one or several comparisons that share their dense runs: the table and the figure.
 
     secateur compare dense adapmtl disparse ... --density 0.5 0.2 0.1 0.05 0.01 --seeds 3 ... --out runs/sweep
-    python benchmarks/density_sweep.py runs/sweep/results.json [more/results.json ...] --out docs/results/density_sweep
+    python benchmarks/quality/density_sweep.py runs/sweep/results.json [more/results.json ...] --out docs/results/density_sweep
 
 Writes OUT.md and OUT.svg. The dense runs of all files must be the same to the last digit; what several files
 have, a recipe at a density, is taken from the last of them.

@@ -1,6 +1,6 @@
 """Time of single layers against their density, ours beside ONNX Runtime and OpenVINO: where zeros begin to pay, and what share of the peak is had.
 
-    python benchmarks/density_speed.py [--seconds 0.5] [--shapes 0 1 2 3 4]
+    python benchmarks/speed/density_speed.py [--seconds 0.5] [--shapes 0 1 2 3 4]
 
 One thread, fp32. ONNX Runtime, ours as it decides and ours where it must (``force``) take turns of 20 ms in one process, since only so can one
 percent be seen; OpenVINO has the dense layer in a process of its own. The peak is what ``runtime/benchmarks/peak.c`` reaches
@@ -24,7 +24,7 @@ import numpy as np
 
 from secateur.deployment.bench.machine import machine, versions
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "results"
 sys.path[:0] = [str(ROOT / "runtime" / "tests"), str(ROOT / "runtime" / "benchmarks")]
 
@@ -213,7 +213,7 @@ def main() -> None:
     path = RESULTS / "density_speed.json"
     raw = json.loads(path.read_text()) if path.exists() else {"layers": {}}
     with tempfile.TemporaryDirectory(prefix="secateur-density") as place:
-        raw |= {"command": f"python benchmarks/density_speed.py --seconds {options.seconds}", "seed": 0}
+        raw |= {"command": f"python benchmarks/speed/density_speed.py --seconds {options.seconds}", "seed": 0}
         raw |= {"machine": machine(), "versions": versions(), "threads": 1, "peak": peak(Path(place))}
         for name in (list(SHAPES)[k] for k in options.shapes):
             raw["layers"][name] = measure(SHAPES[name], options.seconds, Path(place))

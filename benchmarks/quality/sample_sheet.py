@@ -1,6 +1,6 @@
 """One picture of test images: input, then truth, dense and pruned prediction for every task.
 
-python benchmarks/sample_sheet.py runs/nyuv2_small/dense-0 runs/nyuv2_small/adapmtl-0 docs/results/samples.png
+python benchmarks/quality/sample_sheet.py runs/nyuv2_small/dense-0 runs/nyuv2_small/adapmtl-0 docs/results/samples.png
 """
 
 from __future__ import annotations

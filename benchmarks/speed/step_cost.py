@@ -1,6 +1,6 @@
 """Cost of one AdapMTL training step against a dense one, as a ratio, step by step in turn.
 
-    python benchmarks/step_cost.py --width 0.25 --threads 1
+    python benchmarks/speed/step_cost.py --width 0.25 --threads 1
 
 Two trainings of the same network on the same random images run in two threads that hand each other the turn after
 every step, so that whatever disturbs the machine disturbs both. Reported is the median of the ratio of neighbouring
@@ -29,7 +29,7 @@ from secateur.pruning.sparsifier import Sparsifier
 from secateur.training.fit import fit
 from secateur.zoo import deeplab_resnet34
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 HEIGHT, WIDTH = 120, 160
 
 
@@ -125,7 +125,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found: dict[str, Any] = {
-        "command": f"python benchmarks/step_cost.py --width {options.width} --threads {options.threads} --count {options.count}",
+        "command": f"python benchmarks/speed/step_cost.py --width {options.width} --threads {options.threads} --count {options.count}",
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),
         "size": [HEIGHT, WIDTH],

@@ -1,8 +1,8 @@
 """Threshold rules at 90 % on NYU-v2, ranked on the validation split: what makes `adapmtl_per_component` what it is.
 
-    python benchmarks/threshold_rules.py --root data/nyuv2_160x120 --out runs/nyuv2_small
+    python benchmarks/quality/threshold_rules.py --root data/nyuv2_160x120 --out runs/nyuv2_small
 
-Shares setting and runs with benchmarks/nyuv2_small.py, trains what is missing, and writes the raw validation figures to
+Shares setting and runs with benchmarks/quality/nyuv2_small.py, trains what is missing, and writes the raw validation figures to
 docs/results/threshold_rules.json and the ranking to docs/results/threshold_rules.md. The test split plays no part here.
 """
 

@@ -1,6 +1,6 @@
 """How well time is predicted from a table of layers: whole networks cut at random to shares of their time, predicted and measured.
 
-    python benchmarks/latency_model.py [--networks ...] [--engines onnxruntime openvino] [--shares 0.5 0.25]
+    python benchmarks/speed/latency_model.py [--networks ...] [--engines onnxruntime openvino] [--shares 0.5 0.25]
 
 Each prediction is that of ``prune`` before anything but the dense network was measured: the table's sum, times what the dense network took over its own
 sum. Channels are drawn at random and nothing is trained. Nothing else may run. Adds to docs/results/latency_model.json and writes docs/results/latency_model.md.
@@ -33,7 +33,7 @@ from secateur.shrinking import problem_groups
 from secateur.zoo import deeplab_resnet34, mobilenetv2_aspp
 from sparse_networks import Plain
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 HEADS = {"seg": 13, "depth": 1}
 
 
@@ -159,7 +159,7 @@ def main() -> None:
     path = RESULTS / "latency_model.json"
     raw = json.loads(path.read_text()) if path.exists() else {"rows": []}
     raw |= {
-        "command": "python benchmarks/latency_model.py",
+        "command": "python benchmarks/speed/latency_model.py",
         "seed": 0,
         "machine": machine(),
         "versions": versions(),

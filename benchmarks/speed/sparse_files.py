@@ -1,6 +1,6 @@
 """Sparse files: their size, and the time and memory that loading them takes, against dense ones, in each engine.
 
-    python benchmarks/sparse_files.py
+    python benchmarks/speed/sparse_files.py
 
 Deeplab-ResNet34 at full width with three heads and 90 % random zeros. Each load is a process of its own, and the fastest of
 several counts. Writes docs/results/sparse_files.json and docs/results/sparse_files.md.
@@ -22,7 +22,7 @@ from secateur.deployment.bench.machine import machine, versions
 from sparse_networks import NETWORKS, Plain
 from sparse_speed import pruned
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 ENGINES = ("onnxruntime", "openvino", "sparse")
 LOAD = """
 import sys, time, json
@@ -92,7 +92,7 @@ def main() -> None:
             for kind, path in files.items()
         }
     raw = {
-        "command": f"python benchmarks/sparse_files.py --times {options.times} --density {options.density}",
+        "command": f"python benchmarks/speed/sparse_files.py --times {options.times} --density {options.density}",
         "seed": 0,
         "machine": machine(),
         "versions": versions(),

@@ -1,6 +1,6 @@
 """What zeros are worth in time: whole networks with random zeros, ours against the dense one in ONNX Runtime and OpenVINO.
 
-    python benchmarks/sparse_speed.py [--networks deeplab ...] [--threads 1 2] [--rounds 8]
+    python benchmarks/speed/sparse_speed.py [--networks deeplab ...] [--threads 1 2] [--rounds 8]
 
 Every convolution and matrix of a network but its first gets zeros in the exported file, as anybody's pruning would leave them:
 single weights, or 2 or 4 successive outputs that share theirs (2x1, 4x1). Each file has a process of its own in its engine, one
@@ -28,7 +28,7 @@ from secateur.deployment.bench.process import Worker
 from secateur.deployment.engines import seal, unseal
 from sparse_networks import NETWORKS, Plain
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 CLEAN, PASSES = 0.04, 3  # share of the time without a core; passes of a process in a round
 Sample = dict[str, list[float]]
 
@@ -133,7 +133,9 @@ def measure(
         for label, ms in samples.items()
     }
     shapes = [list(t.shape) for t in ([example] if isinstance(example, torch.Tensor) else example.values())]
-    command = f"python benchmarks/sparse_speed.py --networks '{name}' --threads {threads} --rounds {rounds}"
+    command = (
+        f"python benchmarks/speed/sparse_speed.py --networks '{name}' --threads {threads} --rounds {rounds}"
+    )
     command += f" --densities {' '.join(map(str, densities))} --patterns {' '.join(map(str, patterns))}"
     found = {"network": name, "command": command, "threads": threads, "rounds": rounds}
     return found | {"inputs": shapes, "figures": figures}

@@ -1,6 +1,6 @@
 """Speed of the built-in scenes on one core, all targets included.
 
-OMP_NUM_THREADS=1 python benchmarks/rooms_speed.py
+OMP_NUM_THREADS=1 python benchmarks/speed/rooms_speed.py
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Rows of the second table of docs/results.md from what `secateur compare` wrote, for methods that were mended since.
 
-    python benchmarks/table1_rows.py runs/mended/results.json docs/results/table1_mended.json
+    python benchmarks/quality/table1_rows.py runs/mended/results.json docs/results/table1_mended.json
 
 Copies the figures to the second file and writes the table beside it.
 """

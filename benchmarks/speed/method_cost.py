@@ -1,6 +1,6 @@
 """What each method costs to train, as a ratio to dense training: time of a step, peak memory, and scoring by task.
 
-    OMP_NUM_THREADS=1 python benchmarks/method_cost.py
+    OMP_NUM_THREADS=1 python benchmarks/speed/method_cost.py
 
 Steps are taken in turn (turns.py); each method exchanges or prunes as often as it would in a run of 100 steps, so what it
 does now and then is in the mean. Memory is the peak resident size of a process of its own. Scoring: the time of all tasks'
@@ -33,7 +33,7 @@ from secateur.training.fit import fit
 from secateur.zoo import deeplab_resnet34
 from turns import ratios, step_times
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 RECIPES = (
     "dense", "magnitude", "magnitude_one_shot", "magnitude_2_4", "snip", "taylor", "random", "disparse", "disparse_pretrained",
     "disparse_taylor", "disparse_dynamic", "rigl", "set", "st3", "str", "l1", "lth", "lth_iterative", "imp", "adapmtl",
@@ -105,7 +105,7 @@ def main() -> None:
     )
     peaks = {recipe: memory(recipe, options.width, options.batch) for recipe in RECIPES}
     found: dict[str, Any] = {
-        "command": f"python benchmarks/method_cost.py --width {options.width} --batch {options.batch} --count {options.count}",
+        "command": f"python benchmarks/speed/method_cost.py --width {options.width} --batch {options.batch} --count {options.count}",
         "seed": 0,
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),

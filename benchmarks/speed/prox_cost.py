@@ -1,6 +1,6 @@
 """Cost of the proximal step as a ratio of whole training steps, step by step in turn with plain fused Adam.
 
-    python benchmarks/prox_cost.py --width 0.25 --threads 1
+    python benchmarks/speed/prox_cost.py --width 0.25 --threads 1
 
 Trainings of the same network on the same random images run in threads that hand each other the turn after every step,
 so that whatever disturbs the machine disturbs all. Reported are the median and the quartiles of the ratio of
@@ -26,7 +26,7 @@ from secateur.pruning.sparsifier import Sparsifier
 from secateur.zoo import lim_resnetd50
 from turns import ratios, step_times
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 def problem(width: float, batch: int, size: int, device: str) -> Problem:
@@ -85,7 +85,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     found: dict[str, Any] = {
-        "command": f"python benchmarks/prox_cost.py --width {options.width} --batch {options.batch} "
+        "command": f"python benchmarks/speed/prox_cost.py --width {options.width} --batch {options.batch} "
         f"--size {options.size} --threads {options.threads} --device {options.device} --count {options.count}",
         "torch": torch.__version__,
         "machine": platform.processor() or platform.machine(),

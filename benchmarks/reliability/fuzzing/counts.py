@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESULT, PAGE = ROOT / "docs" / "results" / "fuzz.json", ROOT / "docs" / "reliability.md"
 COUNTS = ("inputs", "accepted", "refused", "crashes", "wrong")
 PACKAGES = ("atheris", "torch", "safetensors", "pyyaml")
@@ -23,7 +23,7 @@ def recorded(done: dict[str, Any]) -> None:
     """Adds a piece to the file, and the sums to the page."""
     held = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.is_file() else {"pieces": []}
     held |= {
-        "command": "python benchmarks/fuzz.py --minutes 10",
+        "command": "python benchmarks/reliability/fuzz.py --minutes 10",
         "hardware": f"one of {os.cpu_count()} cores, {platform.system()} {platform.machine()}, shared with other work",
         "versions": {"python": platform.python_version(), **{p: version(p) for p in PACKAGES}},
     }

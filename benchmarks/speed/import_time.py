@@ -1,6 +1,6 @@
 """How long imports and the command line's first words take, as ratios to ``import torch``.
 
-    OMP_NUM_THREADS=1 python benchmarks/import_time.py --repeats 9 --before SRC
+    OMP_NUM_THREADS=1 python benchmarks/speed/import_time.py --repeats 9 --before SRC
 
 Every case is a fresh process; the cases take turns, in another order each round, so that what disturbs the machine disturbs
 all of them, and one round before is not counted (it compiles the files). Wall time is what a user waits; processor time
@@ -24,7 +24,7 @@ from typing import Any
 import secateur
 from secateur.deployment.bench.machine import machine, versions
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 NAMES = "from secateur import Problem, Task, SoftThreshold, fit, evaluate, compact, save, load"
 CASES = {
     "python -c pass": ["-c", "pass"],
@@ -106,7 +106,7 @@ def main() -> None:
             f"processor {processor['median']:6.3f} s, x{of['processor_ratio']:.3f}"
         )
     about = {
-        "command": f"OMP_NUM_THREADS=1 python benchmarks/import_time.py --repeats {options.repeats}"
+        "command": f"OMP_NUM_THREADS=1 python benchmarks/speed/import_time.py --repeats {options.repeats}"
         + (" --before SRC" if options.before else ""),
         "repeats": options.repeats,
         "machine": machine(),

@@ -1,6 +1,6 @@
 """Captions of the built-in clips at 80 % sparsity: dense, SNIP, DiSparse and AdapMTL, three seeds.
 
-    python benchmarks/captioning.py --out runs/captioning
+    python benchmarks/quality/captioning.py --out runs/captioning
 
 Trains what is missing (about a minute a run on one core), then writes the raw figures to
 docs/results/captioning.json and the table, with the published one of another network and corpus beside it, to

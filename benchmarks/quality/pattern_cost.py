@@ -1,6 +1,6 @@
 """What blocks of two and of four output channels cost in accuracy against single weights, NYU-v2, AdapMTL at 90 and 95 %, three seeds.
 
-    python benchmarks/pattern_cost.py --root data/nyuv2_160x120 --out runs/pattern_cost
+    python benchmarks/quality/pattern_cost.py --root data/nyuv2_160x120 --out runs/pattern_cost
 
 In the setting of Table 1 (docs/results.md). Trains what is missing (about two minutes a run on one core, 21 runs), then writes
 the raw figures to docs/results/pattern_cost.json and the table to docs/results/pattern_cost.md. Finished runs are not

@@ -1,6 +1,6 @@
 """From a trained network to budgets of time: asked, predicted and measured, each task's metrics, and the same architecture from random weights.
 
-    python benchmarks/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet]
+    python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet]
 
 Trains a dense network for each case, prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
 architectures that came out from random weights for as many steps as dense training and pruning took together. What is finished is
@@ -23,7 +23,7 @@ from lightning_fabric import Fabric
 from secateur import AdaptiveWeighting, Dense, Problem, delta_t, evaluate, fit, load
 from secateur.runs import RunFolder, read_problem
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 COMMON = ["--batch", "16", "--precision", "bf16-mixed", "--device", "cpu", "--seed", "0"]
 CASES: dict[str, dict[str, Any]] = {
     "deeplab": {
@@ -166,7 +166,7 @@ def main() -> None:
         return
     path = RESULTS / "budgets.json"
     raw = json.loads(path.read_text()) if path.exists() else {"cases": {}}
-    raw["command"] = "python benchmarks/budgets.py --root data/nyuv2_160x120 --out runs/budgets"
+    raw["command"] = "python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets"
     for case in options.cases:
         raw["cases"][case] = measure(options.out, case, options.root)
         path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """What removed channels are worth: Deeplab-ResNet34 with 70 % of its channels dead, compacted, against its dense self.
 
-    python benchmarks/compact_speed.py
+    python benchmarks/speed/compact_speed.py
 
 Dead channels are drawn by seed; no training is needed to measure time. Writes docs/results/compact_speed.json.
 """
@@ -19,7 +19,7 @@ from secateur.deployment.bench import table
 from secateur.shrinking.channels import find_channels
 from secateur.zoo import deeplab_resnet34
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def main() -> None:
         ("onnxruntime", "openvino", "torch"),
         repeats=options.repeats,
     )
-    command = f"python benchmarks/compact_speed.py --share {options.share} --width {options.width} --size {options.size[0]} {options.size[1]} --repeats {options.repeats}"
+    command = f"python benchmarks/speed/compact_speed.py --share {options.share} --width {options.width} --size {options.size[0]} {options.size[1]} --repeats {options.repeats}"
     made = {"command": command, "seed": 0, **found.to_dict(), "share": options.share, "width": options.width}
     made["channels"] = {n: list(c.channels) for n, m in networks.items() if (c := compaction(m))}
     (RESULTS / "compact_speed.json").write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")

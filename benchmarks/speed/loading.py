@@ -1,6 +1,6 @@
 """How long a batch takes to load beside the training step it feeds, for every data set.
 
-    OMP_NUM_THREADS=1 python benchmarks/loading.py --data data
+    OMP_NUM_THREADS=1 python benchmarks/speed/loading.py --data data
 
 NYU-v2 and PACS are read from ``--data`` (nyuv2_160x120, pacs_64) and skipped where absent; of the sets that are too large to lie
 around, files of their real sizes and formats are generated (loading_files.py). Each is timed decoded in memory
@@ -31,7 +31,7 @@ from secateur.data import Data
 from secateur.problem import Problem
 from secateur.zoo import deeplab_resnet34, lim_resnetd50, separate_bottom, shared_bottom, video_captioner
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 Make = Callable[..., Data]
 Model = Callable[[Data], torch.nn.Module]
 Job = tuple[str, Make, Options, Model]
@@ -141,7 +141,7 @@ def main() -> None:
             found[name] = measure(make, settings, model)
             print(name, {key: round(value, 4) for key, value in found[name].items()}, flush=True)
     record = {
-        "command": "OMP_NUM_THREADS=1 python benchmarks/loading.py",
+        "command": "OMP_NUM_THREADS=1 python benchmarks/speed/loading.py",
         "machine": f"{platform.processor() or platform.machine()}, two cores, one thread a process",
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "batch": 16,

@@ -2,7 +2,7 @@
 
 Writes docs/results/kills.json, where verbs that are not asked for stay as they were found, and the table in docs/reliability.md.
 
-python benchmarks/kills.py [--every N | --tries N] [--verbs train,compact] [--out docs/results/kills.json]
+python benchmarks/reliability/kills.py [--every N | --tries N] [--verbs train,compact] [--out docs/results/kills.json]
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from processes.commands import SMALL, commands
 from secateur.runs.hardware import hardware
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-BEGIN, END = "<!-- kills: written by benchmarks/kills.py -->", "<!-- end of kills -->"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BEGIN, END = "<!-- kills: written by benchmarks/reliability/kills.py -->", "<!-- end of kills -->"
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=DOCS / "results" / "kills.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    command = shlex.join(["python", "benchmarks/kills.py", *sys.argv[1:]])
+    command = shlex.join(["python", "benchmarks/reliability/kills.py", *sys.argv[1:]])
     before = json.loads(asked.out.read_text()) if asked.out.exists() else {"verbs": {}}
     verbs: dict[str, dict[str, Any]] = before["verbs"]  # those not asked for stay as they were found
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """PACS from scratch: which blocks four visual domains should share, at what cost in task-specific parameters, three seeds.
 
-    python benchmarks/pacs.py --root data/pacs_64 --out runs/pacs
+    python benchmarks/quality/pacs.py --root data/pacs_64 --out runs/pacs
 
 For each backbone: the learning rate at which full sharing has the best validation accuracy (seed 0); with it separate bottoms
 and shared bottoms at every split and independent networks; then the pattern with the best validation accuracy pruned to 90 %

@@ -1,6 +1,6 @@
 """Less is More on NYU-v2 at a small width on a CPU: strengths by hand and learned, removed channels, speed; three seeds.
 
-    python benchmarks/less_is_more.py --root data/nyuv2_160x120 --out runs/less_is_more
+    python benchmarks/quality/less_is_more.py --root data/nyuv2_160x120 --out runs/less_is_more
 
 Trains what is missing (about four minutes a run on one core; two run side by side), compacts every network, times those
 of the first seed against their dense reference, and writes docs/results/less_is_more.json and docs/results/less_is_more.md.

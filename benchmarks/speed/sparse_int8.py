@@ -1,6 +1,6 @@
 """What zeros are worth in int8: whole networks with random zeros, quantised, ours against the dense one in OpenVINO and ONNX Runtime.
 
-    python benchmarks/sparse_int8.py [--networks deeplab_resnet34 ...] [--threads 1] [--rounds 6]
+    python benchmarks/speed/sparse_int8.py [--networks deeplab_resnet34 ...] [--threads 1] [--rounds 6]
 
 As in sparse_speed.py, and every file is quantised by ``onnxruntime.quantization.quantize_static`` on two random inputs (QDQ, a scale
 for each output channel, activations uint8). Adds to docs/results/sparse_int8.json and writes docs/results/sparse_int8.md.
@@ -24,7 +24,7 @@ from secateur.deployment.engines import seal, unseal
 from sparse_networks import NETWORKS, Plain
 from sparse_speed import pruned, ratio, run, shown, timed
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 AGAINST = {
     "openvino": "openvino dense int8",
     "onnxruntime": "onnxruntime dense int8",
@@ -100,7 +100,9 @@ def measure(
         }
         for label, ms in samples.items()
     }
-    command = f"python benchmarks/sparse_int8.py --networks {name} --threads {threads} --rounds {rounds}"
+    command = (
+        f"python benchmarks/speed/sparse_int8.py --networks {name} --threads {threads} --rounds {rounds}"
+    )
     command += f" --densities {' '.join(map(str, densities))} --patterns {' '.join(map(str, patterns))}"
     return {
         "network": name,

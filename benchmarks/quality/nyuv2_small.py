@@ -1,6 +1,6 @@
 """NYU-v2 at a small width on a CPU: dense, AdapMTL by component, its ablations and gradual magnitude pruning at 90 %, three seeds.
 
-    python benchmarks/nyuv2_small.py --root data/nyuv2_160x120 --out runs/nyuv2_small
+    python benchmarks/quality/nyuv2_small.py --root data/nyuv2_160x120 --out runs/nyuv2_small
 
 Trains what is missing (about three minutes a run on one core; two run side by side), then writes the raw figures to
 docs/results/nyuv2_small.json and the tables to docs/results/nyuv2_small.md. Finished runs are not trained again.
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 SMALL = [
     "--model.width",
     "0.125",

@@ -2,7 +2,7 @@
 
 Needs ``pip install atheris`` (libFuzzer for Python; Linux, and no part of the lock). A piece of the work is::
 
-    python benchmarks/fuzz.py --minutes 10 [--target weights] [--seed 1]
+    python benchmarks/reliability/fuzz.py --minutes 10 [--target weights] [--seed 1]
 
 Each piece goes on from the corpus that the last one left in build/fuzz, which begins with tests/corpus; counts are added to
 docs/results/fuzz.json and docs/reliability.md. ``--keep`` writes the smallest corpus with the same coverage back to tests/corpus, as one archive a target.
@@ -32,7 +32,7 @@ from typing import Any
 
 from fuzzing.counts import COUNTS, recorded
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 CORPUS, WORK = ROOT / "tests" / "corpus", ROOT / "build" / "fuzz"
 KEPT = 60  # inputs of a target that are committed, the shortest
 LARGEST, SLOWEST = 65536, 20  # bytes of an input; seconds of one

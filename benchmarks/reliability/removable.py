@@ -1,7 +1,7 @@
 """What Torch-Pruning can remove from public networks, and how much of it compact removes.
 
-    python benchmarks/removable.py            all, each in a process of its own
-    python benchmarks/removable.py timm/dla34
+    python benchmarks/reliability/removable.py            all, each in a process of its own
+    python benchmarks/reliability/removable.py timm/dla34
 
 Of every group of channels that Torch-Pruning finds, a random half is made dead (zero). A group counts where the network
 that Torch-Pruning cuts runs and computes what the dead one does; of those together, the parameters that Torch-Pruning
@@ -34,10 +34,10 @@ from removable_theirs import dead_copy, groups, outputs, possible, pruned, same
 from secateur import compact, compaction
 from secateur.runs.hardware import hardware
 
-RESULTS = Path(__file__).resolve().parents[1] / "docs" / "results" / "removable.json"
+RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results" / "removable.json"
 LIBRARIES = ("torch", "torchvision", "torch-pruning", "timm", "segmentation-models-pytorch", "transformers")
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- removable: written by benchmarks/removable.py -->", "<!-- end of removable -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reliability.md"
+BEGIN, END = "<!-- removable: written by benchmarks/reliability/removable.py -->", "<!-- end of removable -->"
 SEED = 0
 
 
@@ -56,7 +56,7 @@ def main() -> None:
         importlib.import_module(name.replace("-", "_"))
     made: dict[str, Any] = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {"networks": {}}
     made |= {
-        "command": "python benchmarks/removable.py",
+        "command": "python benchmarks/reliability/removable.py",
         "seed": SEED,
         "hardware": hardware(torch.device("cpu")),
     }
