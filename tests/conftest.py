@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,20 @@ def pytest_collection_finish() -> None:
     # Of Lightning: it reads what is installed for every Fabric, and has torch look for a driver in every step of an optimizer.
     setattr(registry, "entry_points", cache(registry.entry_points))  # noqa: B010
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    _keep_translations()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
+
+
+def _keep_translations() -> None:
+    """Of torch's exporter to ONNX: it collects how operations are written for every export, a quarter of the time of a small one."""
+    from torch.onnx._internal import _lazy_import
+
+    lazy = getattr(_lazy_import, "onnxscript_apis", None)
+    if lazy is not None:
+        made = cache(lambda: import_module(lazy._name).get_torchlib_ops())
+        lazy.get_torchlib_ops = made
 
 
 @pytest.fixture(autouse=True)

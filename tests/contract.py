@@ -36,7 +36,7 @@ from secateur.runs.config import build, parse, recipes, resolved
 from secateur.training.fit import fit
 
 Make = Callable[[float], Sparsifier]
-STEPS = 40
+STEPS = 28
 
 # Whole groups go: the density asked is met to within one group only; or it is that of the grouped weights alone. Both
 # have tests of their own (test_group_lasso_density). What is published with a strength by hand has no density to ask for.

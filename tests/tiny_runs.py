@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from secateur.cli import main
+from secateur.runs import Trust
 
 TINY = [
     "--model.width",
@@ -26,24 +27,31 @@ TINY = [
     "cpu",
 ]
 
+# Of two convolutions instead of 36: for what is about files and words, where exporting is most of the time.
+LITTLE = ["--model", "tiny_runs.small", *TINY[2:]]
+TRUST = ["--trust", "tiny_runs"]
+TRUSTED = Trust(frozenset({"tiny_runs"}))
 
-def train(recipe: str, out: Path, *options: str, steps: int = 12) -> int:
-    return main(["train", recipe, *TINY, "--steps", str(steps), "--out", str(out), *options])
+
+def train(recipe: str, out: Path, *options: str, steps: int = 12, words: list[str] = TINY) -> int:
+    return main(["train", recipe, *words, "--steps", str(steps), "--out", str(out), *options])
 
 
 class Small(nn.Module):
     """Two convolutions and a head for each task, for what exports a network many times."""
 
-    def __init__(self, tasks: Mapping[str, int]) -> None:
+    def __init__(self, tasks: Mapping[str, int], width: int = 16) -> None:
         super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(3, 16, 3, 4, 1), nn.ReLU(), nn.Conv2d(16, 16, 3, 1, 1), nn.ReLU())
-        self.heads = nn.ModuleDict({task: nn.Conv2d(16, channels, 1) for task, channels in tasks.items()})
+        self.body = nn.Sequential(
+            nn.Conv2d(3, width, 3, 4, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 1), nn.ReLU()
+        )
+        self.heads = nn.ModuleDict({task: nn.Conv2d(width, channels, 1) for task, channels in tasks.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         y = self.body(x)
         return {task: head(y) for task, head in self.heads.items()}
 
 
-def small(tasks: Mapping[str, int]) -> nn.Module:
+def small(tasks: Mapping[str, int], width: int = 16) -> nn.Module:
     """As a command line names it: ``tiny_runs.small``."""
-    return Small(tasks)
+    return Small(tasks, width)

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
-from processes.commands import SMALL, commands
+from processes.commands import FEW, commands
 from secateur.runs.hardware import hardware
+from tiny_runs import TINY
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 BEGIN, END = "<!-- kills: written by benchmarks/reliability/kills.py -->", "<!-- end of kills -->"
@@ -58,7 +59,7 @@ def main() -> None:
                 "system": f"{os.uname().sysname} {os.uname().release.split('-')[0]}",
                 "versions": {"torch": torch.__version__},
                 "seed": 0,
-                "options": SMALL,
+                "options": [*TINY, *FEW],
                 "verbs": verbs,
             }
             asked.out.write_text(json.dumps(made, indent=1) + "\n")

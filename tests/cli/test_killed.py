@@ -12,6 +12,7 @@ import pytest
 
 from processes.commands import FORMATS, commands
 from processes.killing import Command
+from tiny_runs import LITTLE
 
 pytestmark = pytest.mark.forks
 SAMPLED = {
@@ -25,7 +26,7 @@ FILES = ("pack", "predict", "report exports", "evaluate file", "export int8")  #
 
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Command]:
-    return commands(tmp_path_factory.mktemp("kills"))
+    return commands(tmp_path_factory.mktemp("kills"), LITTLE)
 
 
 def ask(verb: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import nn
 
 import secateur
 from problems import two_heads
+from processes.commands import Still
 from secateur import Budget, Problem, evaluate, export, prune
 from secateur.budget import BudgetError, judge
 from secateur.deployment.bench import bench
@@ -84,7 +86,10 @@ def test_evaluate_and_export_say_it(tmp_path: Path) -> None:
     assert "dead" not in describe(export(two_heads().model, X, tmp_path / "alive.onnx"))
 
 
-def test_bench_says_it() -> None:
+def test_bench_says_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        import_module("secateur.deployment.bench.bench"), "Worker", Still
+    )  # no time is asked for
     made = bench({"net": two_heads().model, "dead": dead(two_heads(), "shut").model}, X, repeats=1)
     assert made.networks["dead"].dead == ("shade",)
     assert made.networks["net"].dead == ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -13,20 +13,21 @@ from processes.forked import FORKS
 from processes.killing import Command
 from secateur.cli import main
 from secateur.runs.study import running
-from tiny_runs import TINY
+from tiny_runs import TINY, TRUST
 
-SMALL = [
-    *TINY, "--steps=2", "--batch=2", "--size=16x16", "--data.train_count=4", "--data.val_count=2", "--data.test_count=2",
+FEW = [
+    "--steps=2", "--batch=2", "--size=16x16", "--data.train_count=4", "--data.val_count=2", "--data.test_count=2",
     "--data.tasks=[depth, edge]",
 ]  # fmt: skip
-COMPARED = ["compare", "magnitude", "--density", "0.5", "0.25", *SMALL, "--out", "study"]
-PRUNED = ["prune", "dense", "--rounds", "1", "--batches", "1", "--repair", "1", "--out", "small"]
+PRUNED = ["prune", "dense", *TRUST, "--rounds", "1", "--batches", "1", "--repair", "1", "--out", "small"]
 FORMATS = {"onnx": "onnx", "openvino": "openvino", "executorch": "executorch", "pt2": "torch"}
 
 
-def commands(base: Path) -> dict[str, Command]:
-    """Verb to its command; what it begins with is made once, in ``base``."""
-    dense, pruned = ["train", "dense", *SMALL, "--out", "dense"], ["train", "adapmtl", *SMALL, "--out", "run"]
+def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
+    """Verb to its command; what it begins with is made once, in ``base``, of the ``network`` that these words say."""
+    small = [*network, *FEW]
+    several = ["compare", "magnitude", "--density", "0.5", "0.25", *small, "--out", "study"]
+    dense, pruned = ["train", "dense", *small, "--out", "dense"], ["train", "adapmtl", *small, "--out", "run"]
 
     @cache
     def runs() -> Path:
@@ -48,14 +49,17 @@ def commands(base: Path) -> dict[str, Command]:
 
     @cache
     def study() -> Path:
-        return _made(base / "study", COMPARED)
+        return _made(base / "study", several)
 
     @cache
     def exported() -> Path:
         """The two runs with what such exports make of the pruned one, and a picture."""
         from PIL import Image
 
-        lines = [["export", "run", "--weights", "dense"], ["export", "run", "--format", "pt2"]]
+        lines = [
+            ["export", "run", "--weights", "dense", *TRUST],
+            ["export", "run", "--format", "pt2", *TRUST],
+        ]
         folder = _made(base / "files", *lines, begun=_copied(runs()))
         Image.new("RGB", (20, 16), (200, 100, 50)).save(_inside(folder / "pictures") / "one.png")
         return folder
@@ -72,28 +76,30 @@ def commands(base: Path) -> dict[str, Command]:
 
     def bench() -> int:
         at: Any = import_module("secateur.deployment.bench.bench")  # the function of that name hides it
-        at.Worker = _Worker
-        return main(["bench", "run", "--against", "dense", "--json", "bench.json"])
+        at.Worker = Still
+        return main(["bench", "run", "--against", "dense", "--json", "bench.json", *TRUST])
 
     found = [
         command("train", lambda root: _copied(runs())(root, "dense"), *pruned),
-        command("compact", lambda root: _copied(runs())(root), "compact", "run"),
+        command("compact", lambda root: _copied(runs())(root), "compact", "run", *TRUST),
         *(
-            command(f"export {f}", lambda root: _copied(runs())(root), "export", "run", "--format", f)
+            command(f"export {f}", lambda root: _copied(runs())(root), "export", "run", "--format", f, *TRUST)
             for f in FORMATS
         ),
         Command("bench", lambda root: _copied(runs())(root), bench, base / "stopped"),
-        command("evaluate", lambda root: _copied(runs())(root), "evaluate", "run"),
-        command("overlap", lambda root: _copied(runs())(root), "overlap", "run", "--batches=1"),
+        command("evaluate", lambda root: _copied(runs())(root), "evaluate", "run", *TRUST),
+        command("overlap", lambda root: _copied(runs())(root), "overlap", "run", "--batches=1", *TRUST),
         command("report", without_report, "report", "dense", "run"),
-        command("compare", compared, *COMPARED),
+        command("compare", compared, *several),
         command("report exports", files, "report", "dense", "run", "--out", "page.html"),
-        command("evaluate file", files, "evaluate", "run/model.pt2"),
+        command("evaluate file", files, "evaluate", "run/model.pt2", *TRUST),
         command("pack", files, "pack", "run/model.onnx"),
         command("pack in place", linked, "pack", "link.onnx", "--out", "link.onnx"),
-        command("predict", files, "predict", "run", "pictures", "--out", "seen", "--raw"),
+        command("predict", files, "predict", "run", "pictures", "--out", "seen", "--raw", *TRUST),
         command("predict file", files, "predict", "run/model.pt2", "pictures", "--out", "pictures/seen"),
-        command("export int8", lambda root: _copied(runs())(root), "export", "run", "--quantize", "int8"),
+        command(
+            "export int8", lambda root: _copied(runs())(root), "export", "run", "--quantize", "int8", *TRUST
+        ),
         command(
             "prune",
             lambda root: _copied(alive())(root),
@@ -142,12 +148,12 @@ def _copied(source: Path) -> Callable[..., None]:
     return copy
 
 
-class _Worker:
+class Still:
     """Stands for the process that times a network: every pass takes as long."""
 
     def __init__(self, *_: object) -> None: ...
 
-    def __enter__(self) -> _Worker:
+    def __enter__(self) -> Still:
         return self
 
     def __exit__(self, *_: object) -> None: ...

@@ -15,16 +15,18 @@ from secateur.deployment.engines import load_engine
 from secateur.runs.folder import RunFolder
 from secateur.runs.run import make_problem
 from secateur.storage.saving import load
-from tiny_runs import train
+from tiny_runs import LITTLE, TRUST, TRUSTED, train
+
+WIDE = [*LITTLE, "--model.width", "64"]  # so that weights, not their names, fill the file
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dense run and a compacted one side by side."""
     folder = tmp_path_factory.mktemp("runs")
-    assert train("dense", folder / "dense") == 0
-    assert train("less_is_more", folder / "lim", "--method.density", "0.3") == 0
-    assert main(["compact", str(folder / "lim")]) == 0
+    assert train("dense", folder / "dense", words=WIDE) == 0
+    assert train("less_is_more", folder / "lim", "--method.density", "0.3", words=WIDE) == 0
+    assert main(["compact", str(folder / "lim"), *TRUST]) == 0
     return folder
 
 
@@ -34,8 +36,8 @@ def parameters(model: torch.nn.Module) -> int:
 
 def test_compact_writes_a_smaller_network_that_does_the_same(runs: Path) -> None:
     folder = RunFolder(runs / "lim")
-    trained, data = make_problem(folder.read_config())
-    small, _ = make_problem(folder.read_config())
+    trained, data = make_problem(folder.read_config(), trust=TRUSTED)
+    small, _ = make_problem(folder.read_config(), trust=TRUSTED)
     load(trained.model, folder.weights)
     load(small.model, folder.compact)
     assert parameters(small.model) < 0.4 * parameters(trained.model)
@@ -51,7 +53,7 @@ def test_compact_writes_a_smaller_network_that_does_the_same(runs: Path) -> None
 
 
 def test_export_keeps_task_names_and_what_a_deployer_needs(runs: Path) -> None:
-    assert main(["export", str(runs / "lim"), "--format", "onnx", "--tasks", "seg,depth"]) == 0
+    assert main(["export", str(runs / "lim"), "--format", "onnx", "--tasks", "seg,depth", *TRUST]) == 0
     path = runs / "lim" / "model-seg-depth.onnx"
     engine = load_engine(path)
     out = engine(np.random.default_rng(0).random((1, 3, 24, 32), dtype=np.float32))
@@ -61,13 +63,13 @@ def test_export_keeps_task_names_and_what_a_deployer_needs(runs: Path) -> None:
 
 
 def test_export_of_an_unknown_task_leaves_no_file(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", str(runs / "lim"), "--tasks", "sag"]) == 1
+    assert main(["export", str(runs / "lim"), "--tasks", "sag", *TRUST]) == 1
     assert "sag" in capsys.readouterr().err
     assert not (runs / "lim" / "model-sag.onnx").exists()
 
 
 def test_bench_says_how_fast_as_ratios(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    argv = ["bench", str(runs / "lim"), "--against", str(runs / "dense"), "--engines", "onnxruntime"]
+    argv = ["bench", str(runs / "lim"), "--against", str(runs / "dense"), "--engines", "onnxruntime", *TRUST]
     assert main([*argv, "--repeats", "4", "--json", str(runs / "bench.json")]) == 0
     found = json.loads((runs / "bench.json").read_text())
     assert found["against"] == "dense"

@@ -10,7 +10,7 @@ import yaml
 from secateur.cli import main
 from secateur.runs.config import digest, parse, resolved, telling
 from secateur.runs.folder import RunFolder
-from tiny_runs import TINY, train
+from tiny_runs import LITTLE, TINY, TRUST, train
 
 WHERE = [["--device", "cpu"], ["--device", "auto"], ["--device", "cuda"], ["--workers", "2"], ["--quiet"]]
 
@@ -28,12 +28,12 @@ def test_a_folder_that_says_its_device_is_read_everywhere(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "run"
-    assert train("dense", out, steps=2) == 0
+    assert train("dense", out, steps=2, words=LITTLE) == 0
     config = yaml.safe_load((out / "config.yaml").read_text())
     (out / "config.yaml").write_text(yaml.safe_dump({**config, "device": "cuda:7"}))
     assert telling(RunFolder(out).read_config()) == telling(config)
-    assert train("dense", out, steps=2) == 0, "the same run"
-    for verb in (["evaluate"], ["overlap", "--batches", "1"], ["compact"]):
+    assert train("dense", out, steps=2, words=LITTLE) == 0, "the same run"
+    for verb in (["evaluate", *TRUST], ["overlap", "--batches", "1", *TRUST], ["compact", *TRUST]):
         assert main([verb[0], str(out), *verb[1:]]) == 0
         assert main([verb[0], str(out), *verb[1:], "--device", "cpu"]) == 0
         capsys.readouterr()
@@ -42,7 +42,7 @@ def test_a_folder_that_says_its_device_is_read_everywhere(
     for verb in ("export", "bench"):
         assert main([verb, str(out), "--device", "cud"]) == 1
         assert "Did you mean cuda?" in " ".join(capsys.readouterr().err.split())
-    assert train("magnitude", tmp_path / "other", "--against", str(out), steps=2) == 0
+    assert train("magnitude", tmp_path / "other", "--against", str(out), steps=2, words=LITTLE) == 0
 
 
 REFUSED = [

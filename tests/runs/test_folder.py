@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from processes.forked import Forked
 from secateur.runs.config import parse, resolved
 from secateur.runs.folder import RunFolder
 from secateur.storage import remove_leftovers, write_new
-from tiny_runs import TINY, train
+from tiny_runs import LITTLE, TINY, train
 
 
 def dead() -> int:
@@ -56,15 +57,26 @@ def test_the_first_configuration_stays(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["config.yaml"]
 
 
+@pytest.mark.forks
 def test_of_two_processes_that_begin_at_once_one_trains(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "secateur", "train", "dense", *TINY, "--steps", "60", "--out", str(out)]
-    both = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-        for _ in range(2)
+    command = [
+        sys.executable,
+        "-m",
+        "secateur",
+        "train",
+        "dense",
+        *LITTLE,
+        "--steps",
+        "60",
+        "--out",
+        str(out),
     ]
-    said = [process.communicate()[1] for process in both]
-    codes = [process.returncode for process in both]
+    logs = [tmp_path / name for name in ("one", "other")]
+    with logs[0].open("w") as one, logs[1].open("w") as other:
+        both = [Forked(command, stdout=log, env=dict(os.environ)) for log in (one, other)]
+        codes = [process.wait() for process in both]
+    said = [log.read_text() for log in logs]
     assert 0 in codes, said
     for code, text in zip(codes, said, strict=True):
         assert code == 0 or "another process trains here" in " ".join(text.split())

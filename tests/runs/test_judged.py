@@ -13,7 +13,7 @@ from secateur.cli import main
 from secateur.runs import evaluate_file, evaluate_run
 from secateur.runs.report.deployed import deployed
 from secateur.storage import manifest
-from tiny_runs import TINY, train
+from tiny_runs import LITTLE, TINY, TRUST, TRUSTED, train
 
 ROOMS = {"name": "rooms", "train_count": 16, "val_count": 4, "test_count": 8}
 
@@ -21,9 +21,9 @@ ROOMS = {"name": "rooms", "train_count": 16, "val_count": 4, "test_count": 8}
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "a"
-    assert train("adapmtl", folder, "--method.density", "0.2") == 0
-    assert main(["export", str(folder)]) == 0
-    assert main(["export", str(folder), "--format", "pt2", "--tasks", "depth,seg"]) == 0
+    assert train("adapmtl", folder, "--method.density", "0.2", words=LITTLE) == 0
+    assert main(["export", str(folder), *TRUST]) == 0
+    assert main(["export", str(folder), "--format", "pt2", "--tasks", "depth,seg", *TRUST]) == 0
     return folder
 
 
@@ -34,20 +34,23 @@ def agree(found: dict, wanted: dict) -> None:
 
 
 def test_a_file_in_its_run_folder_has_the_metrics_of_the_run(run: Path) -> None:
-    wanted = evaluate_run(run, device="cpu")
+    wanted = evaluate_run(run, trust=TRUSTED, device="cpu")
     for batch in (None, 3):
-        found = evaluate_file(run / "model.onnx", batch=batch)
+        found = evaluate_file(run / "model.onnx", batch=batch, trust=TRUSTED)
         assert found.keys() == wanted.keys()
         agree(found, wanted)
-    assert evaluate_file(run / "model-depth-seg.pt2").keys() == {"seg", "depth"}
-    agree(evaluate_file(run / "model-depth-seg.pt2", "val"), evaluate_run(run, "val", device="cpu"))
+    assert evaluate_file(run / "model-depth-seg.pt2", trust=TRUSTED).keys() == {"seg", "depth"}
+    agree(
+        evaluate_file(run / "model-depth-seg.pt2", "val", trust=TRUSTED),
+        evaluate_run(run, "val", TRUSTED, "cpu"),
+    )
 
 
 def test_elsewhere_it_wants_data_by_name(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     path = Path(shutil.copy(run / "model.onnx", tmp_path))
     assert main(["evaluate", str(path)]) == 1
     assert "--data NAME" in capsys.readouterr().err
-    agree(evaluate_file(path, data=ROOMS), evaluate_run(run, device="cpu"))
+    agree(evaluate_file(path, data=ROOMS), evaluate_run(run, trust=TRUSTED, device="cpu"))
     options = TINY[TINY.index("--data.train_count") : TINY.index("--device")]
     assert (
         main(["evaluate", str(path), "--data", "rooms", *options, "--batch", "2", "--data.tasks", "seg"]) == 0
@@ -55,23 +58,29 @@ def test_elsewhere_it_wants_data_by_name(run: Path, tmp_path: Path, capsys: pyte
     shown = capsys.readouterr().out
     assert "miou" in shown
     assert "depth" not in shown
-    assert main(["evaluate", str(run), "--batch", "2"]) == 1
+    assert main(["evaluate", str(run), "--batch", "2", *TRUST]) == 1
     assert "--batch is for exported files" in capsys.readouterr().err
 
 
 def test_the_sparse_engine_counts_the_same(run: Path) -> None:
     pytest.importorskip("secateur_runtime")
-    agree(evaluate_file(run / "model.onnx", engine="sparse"), evaluate_run(run, device="cpu"))
+    agree(
+        evaluate_file(run / "model.onnx", engine="sparse", trust=TRUSTED),
+        evaluate_run(run, trust=TRUSTED, device="cpu"),
+    )
 
 
 def test_openvino_reads_onnx_and_its_metadata(run: Path) -> None:
     pytest.importorskip("openvino")
-    agree(evaluate_file(run / "model.onnx", engine="openvino"), evaluate_run(run, device="cpu"))
+    agree(
+        evaluate_file(run / "model.onnx", engine="openvino", trust=TRUSTED),
+        evaluate_run(run, trust=TRUSTED, device="cpu"),
+    )
 
 
 def test_an_engine_that_does_not_run_the_format_is_named(run: Path) -> None:
     with pytest.raises(ValueError, match="does not run"):
-        evaluate_file(run / "model-depth-seg.pt2", engine="sparse")
+        evaluate_file(run / "model-depth-seg.pt2", engine="sparse", trust=TRUSTED)
 
 
 class Net(torch.nn.Module):
@@ -117,12 +126,15 @@ def test_what_a_run_keeps_says_how_it_is_drawn(run: Path) -> None:
 
 
 def test_a_run_in_int8_says_what_it_costs(run: Path, capsys: pytest.CaptureFixture) -> None:
-    assert main(["export", str(run), "--quantize", "int8"]) == 0
+    assert main(["export", str(run), "--quantize", "int8", *TRUST]) == 0
     assert "not exact" in capsys.readouterr().out
-    found, wanted = evaluate_file(run / "model-int8.onnx"), evaluate_run(run, device="cpu")
+    found, wanted = (
+        evaluate_file(run / "model-int8.onnx", trust=TRUSTED),
+        evaluate_run(run, trust=TRUSTED, device="cpu"),
+    )
     assert found["depth"]["abs"] == pytest.approx(wanted["depth"]["abs"], rel=0.1)
     assert found != wanted
     said = dict.fromkeys(text for _, text in deployed(run) if text.startswith("model-int8.onnx"))
     assert "in int8, off by at most seg" in next(iter(said))
-    assert main(["export", str(run), "--quantize", "int8", "--format", "openvino"]) == 1
+    assert main(["export", str(run), "--quantize", "int8", "--format", "openvino", *TRUST]) == 1
     assert "for ONNX alone" in capsys.readouterr().err

@@ -13,10 +13,11 @@ pytest.importorskip("secateur_runtime", reason="needs secateur-runtime: pip inst
 
 from secateur.cli import main
 from secateur.runs import time_run
+from tiny_runs import TRUSTED
 
 SMALL = [
-    "--model.width",
-    "0.125",
+    "--model",
+    "tiny_runs.small",
     "--size",
     "32x32",
     "--steps",
@@ -46,21 +47,21 @@ def report(folder: Path, **changed: Any) -> dict[str, Any]:
 
 
 def test_a_short_training_is_not_timed_unless_that_is_asked(runs: Path) -> None:
-    assert not time_run(runs / "small", report(runs / "small"))
+    assert not time_run(runs / "small", report(runs / "small"), trust=TRUSTED)
     assert not time_run(
-        runs / "dense", report(runs / "dense"), "always"
+        runs / "dense", report(runs / "dense"), "always", TRUSTED
     )  # there is nothing to compare it with
-    assert not time_run(runs / "small", report(runs / "small", train_seconds=99.0), "never")
+    assert not time_run(runs / "small", report(runs / "small", train_seconds=99.0), "never", TRUSTED)
     assert not (runs / "small" / "bench.json").exists()
 
 
 def test_a_long_one_is_timed_once_and_kept_for_the_report(runs: Path) -> None:
-    (line, *_) = time_run(runs / "small", report(runs / "small", train_seconds=99.0))
+    (line, *_) = time_run(runs / "small", report(runs / "small", train_seconds=99.0), trust=TRUSTED)
     assert "dense in ONNX Runtime" in line
     assert "with zeros skipped" in line
     kept = json.loads((runs / "small" / "bench.json").read_text())["bench"]
     assert list(kept["measures"]) == ["onnxruntime", "sparse"]
-    assert not time_run(runs / "small", report(runs / "small"), "always")
+    assert not time_run(runs / "small", report(runs / "small"), "always", TRUSTED)
 
 
 def test_what_cannot_be_timed_is_warned_of(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,4 +71,4 @@ def test_what_cannot_be_timed_is_warned_of(runs: Path, monkeypatch: pytest.Monke
     (runs / "small" / "bench.json").unlink(missing_ok=True)
     monkeypatch.setattr("secateur.runs.deploy.bench_runs", refuse)
     with pytest.warns(UserWarning, match="not timed: no export of this"):
-        assert not time_run(runs / "small", report(runs / "small"), "always")
+        assert not time_run(runs / "small", report(runs / "small"), "always", TRUSTED)

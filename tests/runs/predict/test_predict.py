@@ -15,7 +15,7 @@ from secateur import export
 from secateur.cli import main
 from secateur.deployment.engines import load_engine
 from secateur.runs.predict import facts_of
-from tiny_runs import train
+from tiny_runs import LITTLE, TRUST, train
 
 TASKS = ("seg", "normal", "depth")
 
@@ -23,8 +23,8 @@ TASKS = ("seg", "normal", "depth")
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "dense"
-    assert train("dense", folder, steps=20) == 0
-    assert main(["export", str(folder)]) == 0
+    assert train("dense", folder, steps=20, words=LITTLE) == 0
+    assert main(["export", str(folder), *TRUST]) == 0
     return folder
 
 
@@ -43,7 +43,7 @@ def picture(path: Path) -> np.ndarray:
 @pytest.mark.parametrize("source", ["", "model.onnx"])
 def test_predictions_are_drawn_as_in_the_report(run: Path, photo: Path, tmp_path: Path, source: str) -> None:
     out = tmp_path / "seen"
-    assert main(["predict", str(run / source), str(photo), "--out", str(out), "--raw"]) == 0
+    assert main(["predict", str(run / source), str(photo), "--out", str(out), "--raw", *TRUST]) == 0
     assert {p.name for p in out.iterdir()} == {"photo.png", "photo.npz", *(f"photo.{t}.png" for t in TASKS)}
     report, raw = np.load(run / "samples.npz"), np.load(out / "photo.npz")
     for task in TASKS:  # the report's network saw the picture before it was rounded to bytes
@@ -60,6 +60,7 @@ def test_predictions_are_drawn_as_in_the_report(run: Path, photo: Path, tmp_path
 def test_a_file_and_its_run_predict_the_same_and_other_sizes(run: Path, photo: Path, tmp_path: Path) -> None:
     for name, source in (("a", run), ("b", run / "model.onnx")):
         argv = ["predict", str(source), str(photo), "--out", str(tmp_path / name), "--raw", "--size", "32x64"]
+        argv += TRUST
         assert main(argv) == 0
     found, wanted = (np.load(tmp_path / name / "photo.npz") for name in "ba")
     for task in TASKS:
@@ -70,7 +71,10 @@ def test_a_file_and_its_run_predict_the_same_and_other_sizes(run: Path, photo: P
 def test_what_was_begun_is_ended_and_what_is_of_another_network_is_left(
     run: Path, photo: Path, tmp_path: Path
 ) -> None:
-    argv, out = ["predict", str(run), str(photo), "--raw", "--out", str(tmp_path / "out")], tmp_path / "out"
+    argv, out = (
+        ["predict", str(run), str(photo), "--raw", "--out", str(tmp_path / "out"), *TRUST],
+        tmp_path / "out",
+    )
     assert main(argv) == 0
     whole = {path.name: path.read_bytes() for path in out.iterdir()}
     order = sorted(whole, key=lambda name: (out / name).stat().st_mtime_ns)
@@ -90,7 +94,7 @@ def test_what_was_begun_is_ended_and_what_is_of_another_network_is_left(
 
 def test_a_run_needs_its_data_no_longer(run: Path, photo: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("secateur.runs.predict.network.read_problem", None)
-    assert main(["predict", str(run), str(photo), "--out", str(tmp_path / "seen")]) == 0
+    assert main(["predict", str(run), str(photo), "--out", str(tmp_path / "seen"), *TRUST]) == 0
 
 
 @pytest.mark.parametrize(

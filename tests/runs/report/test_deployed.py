@@ -14,7 +14,7 @@ from secateur.data.pictures import depth_picture, normal_picture, segmentation_p
 from secateur.deployment.bench import Bench, Facts, Measure
 from secateur.runs import deploy
 from secateur.runs.report import report
-from tiny_runs import train
+from tiny_runs import LITTLE, TRUST, train
 
 
 def text_of(run: Path, tmp_path: Path) -> str:
@@ -41,11 +41,11 @@ def timed(candidates: dict[str, object], *_: object, **__: object) -> Bench:
 def test_every_verb_after_training_reaches_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deploy, "bench", timed)
     run = tmp_path / "run"
-    assert train("magnitude", run, "--method.density", "0.5", steps=2) == 0
+    assert train("magnitude", run, "--method.density", "0.5", steps=2, words=LITTLE) == 0
     assert "After training" not in text_of(run, tmp_path)
-    assert main(["compact", str(run)]) == 0
-    assert main(["export", str(run), "--format", "pt2", "--tasks", "seg,depth"]) == 0
-    assert main(["bench", str(run), "--repeats", "2"]) == 0
+    assert main(["compact", str(run), *TRUST]) == 0
+    assert main(["export", str(run), "--format", "pt2", "--tasks", "seg,depth", *TRUST]) == 0
+    assert main(["bench", str(run), "--repeats", "2", *TRUST]) == 0
     text = text_of(run, tmp_path)
     assert "After training" in text
     compact = json.loads((run / "compact.json").read_text())
