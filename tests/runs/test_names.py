@@ -84,7 +84,7 @@ def test_what_is_no_part_is_refused(only_ours: None, kind: Kind, name: object) -
 def test_ours_are_those_of_the_kind() -> None:
     assert {"rooms", "nyuv2"} <= set(ours("data"))
     assert set(ours("weighting")) == {
-        "AdaptiveWeighting", "DynamicWeightAverage", "Equal", "Fixed", "UncertaintyWeighting", "Weighting"
+        "AdaptiveWeighting", "DynamicWeightAverage", "Equal", "Fixed", "MinMax", "UncertaintyWeighting", "Weighting"
     }  # fmt: skip
     assert find("method", "Dense") is Sparsifier
     with pytest.raises(ValueError, match=r"Ours are AdaptiveWeighting, .*Weighting; your own") as refused:
