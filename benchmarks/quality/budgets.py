@@ -1,8 +1,8 @@
 """From a trained network to budgets of time: asked, predicted and measured, each task's metrics, and the same architecture from random weights.
 
-    python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet]
+    python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet] [--dense RUN]
 
-Trains a dense network for each case, prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
+Trains a dense network for each case (or takes that of a run, as trained longer on a GPU), prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
 architectures that came out from random weights for as many steps as dense training and pruning took together. What is finished is
 not done again. Measures time, so nothing else may run. Writes docs/results/budgets.json and .md.
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -27,16 +27,16 @@ RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 COMMON = ["--batch", "16", "--precision", "bf16-mixed", "--device", "cpu", "--seed", "0"]
 CASES: dict[str, dict[str, Any]] = {
     "deeplab": {
-        "train": ["--model.width", "0.25", "--size", "60x80", "--steps", "1200", *COMMON],
+        "train": ["--model.width", "0.125", "--size", "60x80", "--steps", "1200", *COMMON],
         "shares": (0.5, 0.25, 0.125),
         "engines": ("onnxruntime", "openvino"),
-        "steps": 400,
+        "prune": ["--steps", "600", "--size", "240x320"],
     },
     "mobilenet": {
         "train": ["--model", "mobilenetv2_aspp", "--model.head_width", "0.0625", "--size", "120x160", "--steps", "400", *COMMON],
         "shares": (0.5, 0.25),
         "engines": ("onnxruntime",),
-        "steps": 200,
+        "prune": ["--steps", "200"],
     },
 }  # fmt: skip
 
@@ -64,12 +64,12 @@ def pruned(folder: Path, case: str, engine: str, dense: Path) -> dict[float, Pat
     places = {share: out / f"{share:g}x-ms" for share in shares}
     if not all((place / "report.json").exists() for place in places.values()):
         budget = ", ".join(f"{share:g}x ms" for share in shares)
-        words = [str(dense), "--budget", budget, "--engine", engine, "--steps", str(CASES[case]["steps"])]
+        words = [str(dense), "--budget", budget, "--engine", engine, *CASES[case]["prune"]]
         secateur("prune", *words, "--out", str(out))
     return places
 
 
-def drawn(place: Path, steps: int, file: Path) -> dict[str, Any]:
+def drawn(place: Path, steps: int, precision: Any, file: Path) -> dict[str, Any]:
     """Test metrics of the same architecture with fresh weights after ``steps``."""
     if file.exists():
         return json.loads(file.read_text())
@@ -78,9 +78,9 @@ def drawn(place: Path, steps: int, file: Path) -> dict[str, Any]:
     torch.manual_seed(0)
     for module in problem.model.modules():
         if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+            cast(Any, module).reset_parameters()
     began = time.perf_counter()
-    fabric = Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")
+    fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     fit(problem, Dense(), AdaptiveWeighting(), steps=steps, seed=0, fabric=fabric, progress=False)
     seconds = time.perf_counter() - began
     tested = Problem(problem.model, data.tasks, data.train, data.val, data.test)
@@ -95,19 +95,20 @@ def gains(report: dict[str, Any], tasks: dict[str, Any], dense: dict[str, Any]) 
     return {"mean": round(made.overall, 2)} | {task: round(value, 2) for task, value in made.tasks.items()}
 
 
-def measure(folder: Path, case: str, root: str) -> dict[str, Any]:
+def measure(folder: Path, case: str, root: str, given: Path | None) -> dict[str, Any]:
     """Everything of a case that docs show."""
-    dense = trained(folder, case, root)
+    dense = given or trained(folder, case, root)
+    config = RunFolder(dense).read_config()
+    more = int(CASES[case]["prune"][CASES[case]["prune"].index("--steps") + 1])
     whole = json.loads((dense / "report.json").read_text())
     rows = []
     for engine in CASES[case]["engines"]:
         for share, place in pruned(folder, case, engine, dense).items():
             report = json.loads((place / "report.json").read_text())
             budget = json.loads((place / "budget.json").read_text())
-            steps = int(CASES[case]["train"][CASES[case]["train"].index("--steps") + 1])
             fresh = None
             if engine == CASES[case]["engines"][0]:
-                fresh = drawn(place, steps + CASES[case]["steps"], place / "fresh.json")
+                fresh = drawn(place, config["steps"] + more, config["precision"], place / "fresh.json")
             rows.append(
                 {
                     "engine": engine,
@@ -159,16 +160,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/budgets"))
     parser.add_argument("--cases", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--train", action="store_true", help="train the dense networks and end")
+    parser.add_argument("--dense", type=Path, help="run folder of the dense network of one case")
     options = parser.parse_args()
+    if options.dense and len(options.cases) != 1:
+        parser.error("--dense is of one case; name it with --cases.")
     if options.train:
         for case in options.cases:
             trained(options.out, case, options.root)
         return
     path = RESULTS / "budgets.json"
-    raw = json.loads(path.read_text()) if path.exists() else {"cases": {}}
+    raw: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"cases": {}}
     raw["command"] = "python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets"
     for case in options.cases:
-        raw["cases"][case] = measure(options.out, case, options.root)
+        raw["cases"][case] = measure(options.out, case, options.root, options.dense)
         path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
         (RESULTS / "budgets.md").write_text(text(raw) + "\n", encoding="utf-8")
     print(text(raw))

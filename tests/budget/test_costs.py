@@ -17,6 +17,7 @@ from secateur.budget import BudgetError, latency, prune_family, record_of, round
 from secateur.budget.choose import choose
 from secateur.budget.costs import Costs
 from secateur.budget.latency import Latency
+from secateur.deployment.bench import LayerTime
 from secateur.shrinking import problem_groups
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0, "repair": 0}
@@ -108,7 +109,9 @@ def test_networks_that_were_finished_are_not_lost(monkeypatch: pytest.MonkeyPatc
     "held", ["[]", '{"step": []}', '{"step": [5]}', '{"KEY": [1.0]}', '{"KEY": [NaN, 1, 1, 1]}']
 )
 def test_a_damaged_table_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
-    monkeypatch.setattr(latency, "layer_ms", lambda single, *_: float(single.inputs * single.outputs))
+    monkeypatch.setattr(
+        latency, "layer_ms", lambda single, *_: LayerTime(float(single.inputs * single.outputs), True)
+    )
     layers = _layers()
     fresh = Latency("onnxruntime", cache=tmp_path)
     expected, step = fresh.coefficients(layers), fresh.step()
@@ -120,7 +123,9 @@ def test_a_damaged_table_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_table_that_cannot_be_kept_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "layer_ms", lambda single, *_: float(single.inputs * single.outputs))
+    monkeypatch.setattr(
+        latency, "layer_ms", lambda single, *_: LayerTime(float(single.inputs * single.outputs), True)
+    )
     (tmp_path / "file").write_text("")
     with pytest.warns(UserWarning, match="cannot be kept"):
         found = Latency("onnxruntime", cache=tmp_path / "file").coefficients(_layers())
@@ -136,9 +141,9 @@ def _layers() -> Any:
 def test_what_is_padded_anyway_saves_no_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of an engine that computes outputs in sixteens, and inputs too where they are more than sixteen."""
 
-    def ms(single: Any, *_: object) -> float:
+    def ms(single: Any, *_: object) -> LayerTime:
         inputs = latency.padded(single.inputs, 16) if single.inputs > 16 else single.inputs
-        return float(inputs * latency.padded(single.outputs, 16))
+        return LayerTime(float(inputs * latency.padded(single.outputs, 16)), True)
 
     monkeypatch.setattr(latency, "layer_ms", ms)
     model = nn.Sequential(

@@ -47,6 +47,8 @@ class Latency:
         self.file = folder / f"{engine}-{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
         self._known: dict[str, list[float]] = _read(self.file)
         self._fresh = False
+        self._clean = True  # nothing took the core from what is being measured
+        self._unclean: set[str] = set()  # what was disturbed serves this time and is not kept
 
     def coefficients(self, layers: Sequence[Layer]) -> Tensor:
         """a, b, c, d of each layer, all its calls together, (layers, 4); what is not in the table yet is measured."""
@@ -57,14 +59,14 @@ class Latency:
     def step(self) -> int:
         """The channel count that this engine likes multiples of: the largest of 16, 8, 4 and 2 below which fewer channels gain nothing."""
         if "step" not in self._known:
+            self._clean = True
             single = Single(_COUNTED, _COUNTED, (1, 32, 32), 1, (3, 3), (1, 1), (1, 1), (1, 1))
-            whole = layer_ms(single, self.engine, self.threads)
+            whole = self._ms(single)
             gains = [
-                1 - layer_ms(replace(single, outputs=_COUNTED - step // 2), self.engine, self.threads) / whole
-                for step in _STEPS
+                1 - self._ms(replace(single, outputs=_COUNTED - step // 2)) / whole for step in _STEPS
             ]  # half a step fewer: less than half of its share means that a whole step is computed anyway
             liked = [s for s, gain in zip(_STEPS, gains, strict=True) if gain < 0.5 * (s / 2) / _COUNTED]
-            self._known["step"], self._fresh = [float(liked[0] if liked else 1)], True
+            self._learn("step", [float(liked[0] if liked else 1)])
             self._keep()
         return int(self._known["step"][0])
 
@@ -73,15 +75,26 @@ class Latency:
         single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
         key = json.dumps(asdict(single))
         if key not in self._known:
-            self._known[key], self._fresh = self._measured(single, depthwise), True
+            step = self.step() if single.kernel else 1
+            self._clean = True
+            self._learn(key, self._measured(single, depthwise, step))
         return self._known[key]
 
-    def _measured(self, single: Single, grouped: bool) -> list[float]:
-        step = self.step() if single.kernel else 1
+    def _learn(self, key: str, value: list[float]) -> None:
+        self._known[key], self._fresh = value, True
+        if not self._clean:
+            self._unclean.add(key)
+
+    def _ms(self, single: Single) -> float:
+        found = layer_ms(single, self.engine, self.threads)
+        self._clean = self._clean and found.clean
+        return found.ms
+
+    def _measured(self, single: Single, grouped: bool, step: int) -> list[float]:
         rows: list[list[float]] = []
         taken: list[float] = []
         for sized in _depthwise(single, step) if grouped else _sizes(single, step):
-            taken.append(layer_ms(sized, self.engine, self.threads))
+            taken.append(self._ms(sized))
             ins = float(padded(sized.inputs, step) if sized.inputs > step else sized.inputs)
             outs = float(padded(sized.outputs, step))
             rows.append([1.0, 0.0, outs, 0.0] if grouped else [1.0, ins, outs, ins * outs])
@@ -90,8 +103,15 @@ class Latency:
     def _keep(self) -> None:
         if self._fresh:
             self._fresh = False
+            kept = {key: value for key, value in self._known.items() if key not in self._unclean}
+            if self._unclean:
+                warnings.warn(
+                    f"other programs took the core while {len(self._unclean)} kinds of layers were timed in {self.engine}: what is "
+                    "predicted of them may be too slow, and is measured anew next time. Close them, or give fewer threads.",
+                    stacklevel=2,
+                )
             try:
-                write_text(self.file, json.dumps(self._known))
+                write_text(self.file, json.dumps(kept))
             except OSError as error:  # what was measured is known all the same
                 warnings.warn(
                     f"the table of latency cannot be kept ({short(error)}) and is measured anew next time; set XDG_CACHE_HOME to a "

@@ -11,13 +11,17 @@ from tempfile import gettempdir
 from torch import nn
 
 from secateur.budget.limits import Budget, Kind
-from secateur.deployment.bench import bench
+from secateur.deployment.bench import Measure, bench
 from secateur.deployment.export import Quantize, export
 from secateur.measures import DeadTaskWarning, count_macs
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
 
 _ROUNDS, _PROCESSES = 6, 3
+_CLEAN, _TRIES = (
+    0.05,
+    5,
+)  # share of the time without a core above which a measurement is taken again, so often at most
 _SUFFIX = {
     "torch": ".pt2",
     "onnxruntime": ".onnx",
@@ -38,6 +42,8 @@ def measured(
 ) -> dict[Kind, float]:
     """Every cost that ``budget`` limits; the model is left as it was.
 
+    A time in which other programs took the core is measured again; of several the least disturbed stands, with a warning.
+
     Args:
         model: Whose.
         example: What it takes.
@@ -56,19 +62,7 @@ def measured(
     if "macs" in budget.kinds:
         found["macs"] = float(sum(count_macs(called(model, call), example).values()))
     if "ms" in budget.kinds:
-        made = bench(
-            {"network": model},
-            example,
-            [budget.engine],
-            threads=budget.threads,
-            repeats=_ROUNDS,
-            processes=_PROCESSES,
-            call=call,
-            quantize=quantize,
-            keep_float=keep_float,
-        )
-        measure = made.measures[budget.engine]["network"]
-        found["ms"], found["mb"] = measure.p50, measure.file / 1e6
+        found["ms"], found["mb"] = _timed(model, example, budget, call, quantize, keep_float)
     elif "mb" in budget.kinds:
         with folder_aside(Path(gettempdir()) / "secateur-budget") as folder:
             suffix = ".onnx" if quantize else _SUFFIX[budget.engine]
@@ -89,3 +83,38 @@ def measured(
                 sum(file.stat().st_size for file in folder.iterdir() if file.stem == path.stem) / 1e6
             )
     return {kind: found[kind] for kind in budget.kinds}
+
+
+def _timed(
+    model: nn.Module,
+    example: Input,
+    budget: Budget,
+    call: Call | None,
+    quantize: Quantize | None,
+    keep_float: Sequence[str],
+) -> tuple[float, float]:
+    """Milliseconds and megabytes of the file."""
+    taken: list[Measure] = []
+    for _ in range(_TRIES):
+        made = bench(
+            {"network": model},
+            example,
+            [budget.engine],
+            threads=budget.threads,
+            repeats=_ROUNDS,
+            processes=_PROCESSES,
+            call=call,
+            quantize=quantize,
+            keep_float=keep_float,
+        )
+        taken.append(made.measures[budget.engine]["network"])
+        if (taken[-1].disturbed or 0.0) <= _CLEAN:
+            break
+    best = min(taken, key=lambda measure: measure.disturbed or 0.0)
+    if (best.disturbed or 0.0) > _CLEAN:
+        warnings.warn(
+            f"prune: other programs took the core {best.disturbed:.0%} of the time in which the network was measured, {_TRIES} times "
+            "over; it may be faster than measured. Close them, or give fewer threads.",
+            stacklevel=2,
+        )
+    return best.p50, best.file / 1e6

@@ -4,7 +4,7 @@ from secateur.deployment.bench.bench import bench
 from secateur.deployment.bench.formats import EngineName, require_engine
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.record import Bench, Facts, Measure
-from secateur.deployment.bench.single import LayerEngine, Single, layer_ms
+from secateur.deployment.bench.single import LayerEngine, LayerTime, Single, layer_ms
 from secateur.deployment.bench.table import table
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "EngineName",
     "Facts",
     "LayerEngine",
+    "LayerTime",
     "Measure",
     "Single",
     "bench",

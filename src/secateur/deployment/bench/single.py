@@ -5,14 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from secateur.deployment.bench.worker import waited
 from secateur.deployment.engines import kept_signal_stack, need, quiet
 
 LayerEngine = Literal["onnxruntime", "openvino"]
 _LEAST, _SECONDS = 5, 0.03  # passes, and seconds that are spent on them
+_CLEAN, _TRIES = (
+    0.05,
+    5,
+)  # share of the time without a core above which it is measured again, so often at most
 _SMALLEST = 0.1  # of what a layer takes by itself: less is noise
 _IR, _OPSET = 8, 17
 
@@ -42,25 +47,48 @@ class Single:
     dilation: tuple[int, ...] = ()
 
 
-def layer_ms(layer: Single, engine: LayerEngine, threads: int = 1) -> float:
+class LayerTime(NamedTuple):
+    """Milliseconds, and whether other programs left the core alone meanwhile."""
+
+    ms: float
+    clean: bool
+
+
+def layer_ms(layer: Single, engine: LayerEngine, threads: int = 1) -> LayerTime:
     """What a layer takes within a network: of two side by side, which are added up, the second.
 
     By itself a convolution pays for turning its input into the engine's layout and its output back, which in a network none does whose
-    neighbours are convolutions. Lower quartiles of some passes.
+    neighbours are convolutions. Lower quartiles of some passes; taken again while other programs take the core.
 
     Raises:
         EngineMissingError: If the engine is not installed; it says what to install.
     """
     if not layer.kernel:
-        return _quartile([_runner(layer, engine, threads, 1)])[0]
-    one, two = _quartile([_runner(layer, engine, threads, count) for count in (1, 2)])
-    return max(two - one, _SMALLEST * one)
+        (only,), clean = _undisturbed([_runner(layer, engine, threads, 1)])
+        return LayerTime(only, clean)
+    (one, two), clean = _undisturbed([_runner(layer, engine, threads, count) for count in (1, 2)])
+    return LayerTime(max(two - one, _SMALLEST * one), clean)
+
+
+def _undisturbed(runs: Sequence[Callable[[], object]]) -> tuple[list[float], bool]:
+    """Milliseconds of each, and whether they were had undisturbed; of several tries the least disturbed."""
+    for run in runs:
+        run()
+    tries: list[tuple[float, list[float]]] = []
+    for _ in range(_TRIES):
+        before, start = waited(), time.perf_counter()
+        taken = _quartile(runs)
+        wall, after = time.perf_counter() - start, waited()
+        share = 0.0 if before is None or after is None else max(0.0, after - before) / wall
+        tries.append((share, taken))
+        if share <= _CLEAN:
+            break
+    share, taken = min(tries, key=lambda tried: tried[0])
+    return taken, share <= _CLEAN
 
 
 def _quartile(runs: Sequence[Callable[[], object]]) -> list[float]:
     """Of each, in turn, in milliseconds."""
-    for run in runs:
-        run()
     taken: list[list[float]] = [[] for _ in runs]
     end = time.perf_counter() + _SECONDS * len(runs)
     while len(taken[0]) < _LEAST or time.perf_counter() < end:

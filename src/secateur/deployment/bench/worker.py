@@ -30,14 +30,14 @@ def main() -> None:
 
 def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
     """Milliseconds of each of ``calls`` passes, the share of the time spent waiting for a core, and whether it sleeps now."""
-    waited, started = _waited(), time.perf_counter()
+    before_all, started = waited(), time.perf_counter()
     found: list[float] = []
     for _ in range(calls):
         before = time.perf_counter()
         run()
         found.append((time.perf_counter() - before) * 1e3)
-    wall, after = time.perf_counter() - started, _waited()
-    disturbed = None if waited is None or after is None else max(0.0, after - waited) / wall
+    wall, after = time.perf_counter() - started, waited()
+    disturbed = None if before_all is None or after is None else max(0.0, after - before_all) / wall
     return {"ms": found, "disturbed": disturbed, "settled": _settled()}
 
 
@@ -70,7 +70,7 @@ def _settled() -> bool:
     return False
 
 
-def _waited() -> float | None:
+def waited() -> float | None:
     """Seconds that the threads of this process were ready but had no core; None where the system does not say."""
     try:
         files = list(Path("/proc/self/task").glob("*/schedstat"))

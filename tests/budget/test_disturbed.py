@@ -1,0 +1,99 @@
+"""Times that other programs disturbed are taken again; where they cannot be had clean, that is said and not kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from problems import two_heads
+from secateur import Budget
+from secateur.budget import latency, measured
+from secateur.budget.latency import Latency
+from secateur.budget.layers import layers_of
+from secateur.deployment.bench import LayerTime, Single, layer_ms, single
+
+X = torch.zeros(1, 3, 8, 8)
+
+
+def taken(monkeypatch: pytest.MonkeyPatch, *disturbed: float | None) -> list[float | None]:
+    """Lets ``bench`` find those, one after the other, with as many milliseconds; the list holds what is left of them."""
+    left = list(disturbed)
+
+    def bench(*_: Any, **__: Any) -> Any:
+        share = left.pop(0)
+        measure = SimpleNamespace(p50=10.0 + 100 * (share or 0.0), file=10**6, disturbed=share)
+        return SimpleNamespace(measures={"onnxruntime": {"network": measure}})
+
+    monkeypatch.setattr(measured, "bench", bench)
+    return left
+
+
+def cost() -> float:
+    return measured.measured(two_heads().model, X, Budget(ms=1.0))["ms"]
+
+
+@pytest.mark.parametrize("disturbed", [(0.0,), (None,), (0.3, 0.01), (0.5, 0.4, 0.0)], ids=str)
+def test_a_network_is_timed_until_it_is_alone(
+    monkeypatch: pytest.MonkeyPatch, disturbed: tuple[float | None, ...]
+) -> None:
+    left = taken(monkeypatch, *disturbed, 0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cost() == pytest.approx(10.0, abs=1.1)
+    assert left == [0.9]
+
+
+def test_the_least_disturbed_stands_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = taken(monkeypatch, 0.5, 0.2, 0.4, 0.3, 0.6)
+    with pytest.warns(UserWarning, match="took the core 20%"):
+        assert cost() == pytest.approx(30.0)
+    assert not left
+
+
+def test_a_disturbed_table_serves_and_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean = iter([True] * 5 + [False] + [True] * 1000)
+    monkeypatch.setattr(
+        latency, "layer_ms", lambda s, *_: LayerTime(float(s.inputs * s.outputs), next(clean))
+    )
+    layers = layers_of(two_heads().model, X)
+    first = Latency("onnxruntime", cache=tmp_path)
+    with pytest.warns(UserWarning, match="1 kinds of layers"):
+        found = first.coefficients(layers)
+    asked: list[Single] = []
+
+    def again(s: Single, *_: object) -> LayerTime:
+        asked.append(s)
+        return LayerTime(float(s.inputs * s.outputs), True)
+
+    monkeypatch.setattr(latency, "layer_ms", again)
+    assert torch.equal(Latency("onnxruntime", cache=tmp_path).coefficients(layers), found)
+    assert asked, "the disturbed layer is measured anew"
+    asked.clear()
+    Latency("onnxruntime", cache=tmp_path).coefficients(layers)
+    assert not asked
+
+
+@pytest.mark.parametrize(("busy", "clean"), [(0, True), (3, True), (99, False)], ids=str)
+def test_a_layer_is_timed_until_it_is_alone(monkeypatch: pytest.MonkeyPatch, busy: int, clean: bool) -> None:
+    """The processor is taken away during the first ``busy`` of the tries."""
+    times, waits = iter(range(100)), waiting(busy)
+    monkeypatch.setattr(single, "_runner", lambda *_: lambda: None)
+    monkeypatch.setattr(single, "_quartile", lambda runs: [float(next(times) + 1)] * len(runs))
+    monkeypatch.setattr(single, "waited", lambda: next(waits))
+    found = layer_ms(Single(4, 4, (1,)), "onnxruntime")
+    assert found == LayerTime(1.0 + (busy if clean else 0), clean)
+
+
+def waiting(busy: int) -> Iterator[float]:
+    """Seconds without a core before and after each try."""
+    total = 0.0
+    for number in range(1000):
+        yield total
+        total += 1.0 if number < busy else 0.0
+        yield total
