@@ -90,7 +90,9 @@ def test_a_time_that_jumps_is_said_where_it_is_met(monkeypatch: pytest.MonkeyPat
         UserWarning,
         match=r"more than 5 % below the budget: 30 ms where 50 ms may be: the next larger .* 100 ms",
     ):
-        small = prune(two_heads(), Budget(ms="0.5x", engine="torch"), steps=0, batches=2, progress=False)
+        small = prune(
+            two_heads(), Budget(ms="0.5x", engine="torch"), steps=0, rounds=1, batches=2, progress=False
+        )
     record = record_of(small)
     assert record is not None
     assert record.short

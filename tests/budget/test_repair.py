@@ -13,7 +13,7 @@ from torch.nn.functional import linear, mse_loss
 import secateur
 from problems import two_heads
 from secateur import Budget, Problem, Task, prune, save
-from secateur.budget import record_of, repair
+from secateur.budget import record_of, repair, rounds
 from secateur.measures import count_macs
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0}
@@ -85,3 +85,22 @@ def test_a_pruned_network_is_pruned_again(tmp_path: Any) -> None:
     x = torch.randn(2, 3, 8, 8)
     for task, expected in second.eval()(x).items():
         assert torch.equal(expected, loaded.eval()(x)[task])
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_channels_are_scored_anew_in_each_round(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    scored: list[int] = []
+    own = rounds.task_worth
+
+    def worth(problem: Problem, groups: Any, *how: Any) -> Any:
+        weights = dict(problem.model.named_parameters())
+        scored.append(int((groups.norms({name: weights[name].detach() for name in groups.axis}) > 0).sum()))
+        return own(problem, groups, *how)
+
+    monkeypatch.setattr(rounds, "task_worth", worth)
+    small = prune(two_heads(), Budget(macs=0.5), rounds=count, **QUICK)
+    assert len(scored) == count
+    assert sorted(set(scored), reverse=True) == scored, "fewer live at each"
+    record = record_of(small)
+    assert record is not None
+    assert record.costs["macs"] <= 0.5 * record.dense["macs"]

@@ -64,7 +64,7 @@ class Rounds:
     ) -> None:
         self.original, self.budget = problem, budget
         self.problem = replace(problem, model=copy.deepcopy(problem.model))
-        self.steps, self.rounds = steps, rounds if steps else 1
+        self.steps, self.rounds = steps, rounds
         self.score: Score = score
         self.batches, self.repair = batches, repair
         self.training: dict[str, Any] = {"optimizer": optimizer, "progress": progress}
@@ -171,6 +171,8 @@ class Rounds:
         worth = joined(scores, self.judge.floors, self.weight)
         if limits is None:
             self._kill(self._chosen(worth, stage))
+            if not self.steps:  # scored anew, and judged when it is repaired
+                return None, ()
             self._train(self.problem, round(self.steps * (1 - _LAST) / max(1, self.rounds - 1)))
             record.lost = self.judge.lost(self.problem.model)
             return None, self.judge.broken(record.lost)
