@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
@@ -17,7 +17,8 @@ from secateur.budget.folders import asked, claimed, folders_of
 from secateur.budget.limits import Budget
 from secateur.budget.prune import Options, networks
 from secateur.budget.record import record_of
-from secateur.problem import Input, Problem, example, one
+from secateur.measures import count_macs, layer_rows
+from secateur.problem import Input, Problem, components, example, one
 from secateur.runs import (
     Config,
     RunFolder,
@@ -90,11 +91,14 @@ def prune_run(
         else:
             problem, data = make_problem(source, trust=trust)
         load_weights(problem.model, begun)
-        options.setdefault("on", _sized(one(example(problem)), size))
+        on = options.get("on")
+        options["on"] = on = _sized(one(example(problem)), size) if on is None else on
         options.setdefault("optimizer", adam(lr))
         began = time.perf_counter()
         reference = figures(config, problem, data, 0.0, "") | {"dense": True}
         reference["folder"] = str(source) if isinstance(source, Path) else "the network as it was"
+        named = components(problem)
+        before = _counted(problem.model, on, named)
         made = networks(problem, budgets, **options)
         for run, budget in zip(runs, budgets, strict=True):
             small = next(made)  # each is written before the next is begun
@@ -107,13 +111,29 @@ def prune_run(
             report["delta_t"] = compared(report, reference) | {"differs": ""}
             keep(run, config, pruned, data)
             record = record_of(small)
+            report["before"] = before[0]
             told = {"budget": str(budget), **asdict(record)} if record else {}
+            after = _counted(small, on, named)
+            told |= {
+                "before": before[0],
+                "after": after[0],
+                "layers": {"before": before[1], "after": after[1]},
+            }
             write_text(run.path / "budget.json", json.dumps(told, indent=1))
             write_text(run.metrics, "")  # nothing is logged on the way
             if record is not None and record.quantize:
                 export_run(run.path, quantize=record.quantize, trust=trust)
             write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
     return [run.path for run in runs]
+
+
+def _counted(
+    model: nn.Module, x: Input, named: Mapping[str, tuple[str, ...]]
+) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Parameters and multiply-accumulates of a network, and of each of its layers, for the report."""
+    rows = layer_rows(model, x, named)
+    params = sum(parameter.numel() for parameter in model.parameters())
+    return {"params": params, "macs": sum(count_macs(model, x).values())}, rows
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

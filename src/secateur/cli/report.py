@@ -22,7 +22,10 @@ def report(argv: list[str]) -> None:
 
 def parser() -> Parser:
     """The options of ``secateur report``."""
-    made = Parser(prog="secateur report", description="Writes one page about several finished runs.")
+    made = Parser(
+        prog="secateur report",
+        description="Writes one page about several finished runs: results, training, what was deployed, pictures.",
+    )
     made.add_argument("runs", nargs="+", type=str, help="run folders, the dense one first")
     made.add_argument(
         "--out", type=str | None, default=None, help="the page (default: report.html in the last run)"

@@ -4,6 +4,7 @@ from secateur.measures import metrics
 from secateur.measures.cost import cost, count_macs, group_costs
 from secateur.measures.delta import DeltaT, delta_t
 from secateur.measures.evaluate import evaluate, higher_is_better
+from secateur.measures.layers import layer_rows
 from secateur.measures.overlap import Overlap, overlap
 from secateur.measures.seeds import LEVEL, Stat, differs, stat
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said, unmoved, varied
@@ -23,6 +24,7 @@ __all__ = [
     "evaluate",
     "group_costs",
     "higher_is_better",
+    "layer_rows",
     "metrics",
     "overlap",
     "stat",

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from secateur.deployment.bench import Bench, EngineName, bench
 from secateur.deployment.export import Format, Quantize, describe, export
 from secateur.deployment.sparse import Weights
-from secateur.measures import count_macs
-from secateur.problem import Input, Problem, one, sample_shape, to_device
+from secateur.measures import count_macs, layer_rows
+from secateur.problem import Input, Problem, components, one, sample_shape, to_device
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
@@ -40,8 +40,8 @@ def compact_run(
     """
     folder, place = RunFolder(path), torch_device(device)
     folder.inside(folder.compact)
-    model, example = _trained(path, trust)
-    model, example = model.to(place), to_device(example, place)
+    problem, example = _problem(path, trust, folder.weights)
+    model, example = problem.model.to(place), to_device(example, place)
     small = compact(model, example, round_to=round_to)
     made = compaction(small)
     assert made is not None
@@ -52,9 +52,11 @@ def compact_run(
         }
         for name, net in (("before", model), ("after", small))
     }
+    named = components(problem)
+    layers = {name: layer_rows(net, example, named) for name, net in (("before", model), ("after", small))}
     written = save(small.cpu(), folder.compact, manifest(folder.weights)["about"])
     shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
-    record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict()}
+    record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict(), "layers": layers}
     write_text(folder.compaction, json.dumps(record, indent=1))
     return written, made, sizes
 
@@ -164,7 +166,7 @@ def bench_runs(
     candidates: dict[str, nn.Module] = {reference_name: reference}
     for path in paths:
         candidates[names[path]] = _smallest(path, trust)[0]
-    made = bench(candidates, example, engines, threads=threads, repeats=repeats)
+    made = bench(candidates, example, engines, threads=threads, repeats=repeats, by_layer=True)
     for path in paths:
         found = {"network": names[path], "bench": made.to_dict()}
         try:

@@ -14,7 +14,17 @@ from secateur.runs.folder import RunFolder, differences
 Report = dict[str, Any]
 _SUBJECT = ("data", "model", "size")  # of what: a run of others is no candidate
 # The method, its means (what a pruned network learns from, how its density is found), and what decides no more than roundings.
-_METHOD = {"method", "teacher", "distill", "recalibrate", "floors", "tries", "validate_every", "device"}
+_METHOD = {
+    "method",
+    "prune",
+    "teacher",
+    "distill",
+    "recalibrate",
+    "floors",
+    "tries",
+    "validate_every",
+    "device",
+}
 
 
 def given(folder: RunFolder, config: Config) -> Report:

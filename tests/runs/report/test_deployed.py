@@ -42,12 +42,12 @@ def test_every_verb_after_training_reaches_the_page(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(deploy, "bench", timed)
     run = tmp_path / "run"
     assert train("magnitude", run, "--method.density", "0.5", steps=2, words=LITTLE) == 0
-    assert "After training" not in text_of(run, tmp_path)
+    assert "What was deployed" not in text_of(run, tmp_path)
     assert main(["compact", str(run), *TRUST]) == 0
     assert main(["export", str(run), "--format", "pt2", "--tasks", "seg,depth", *TRUST]) == 0
     assert main(["bench", str(run), "--repeats", "2", *TRUST]) == 0
     text = text_of(run, tmp_path)
-    assert "After training" in text
+    assert "What was deployed" in text
     compact = json.loads((run / "compact.json").read_text())
     assert compact["before"]["params"] > 0
     assert "Compacted from " in text.replace("Compactedfrom", "Compacted from")

@@ -20,7 +20,7 @@ from secateur.deployment.bench.formats import FORMATS, EngineName, formats, opti
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
-from secateur.deployment.engines import Precision
+from secateur.deployment.engines import PROFILED, Precision
 from secateur.deployment.export import Quantize, describe, export
 from secateur.measures import DeadTaskWarning
 from secateur.problem import Call, Input, called, check_takes
@@ -29,6 +29,7 @@ from secateur.storage import folder_aside
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
 _MOST = 200  # passes in a round
 _WARM = 3  # passes before
+_PROFILED = 20  # passes whose layers are counted
 
 
 def bench(
@@ -44,6 +45,7 @@ def bench(
     call: Call | None = None,
     quantize: Quantize | None = None,
     keep_float: Sequence[str] = (),
+    by_layer: bool = False,
 ) -> Bench:
     """Times ``candidates`` in ``engines`` on this machine's CPU, against the first of them.
 
@@ -69,6 +71,7 @@ def bench(
         quantize: ``int8`` times ONNX files in int8, in ``onnxruntime``, ``openvino`` and ``sparse``. Their ranges are those of
             ``example``: no time depends on them, whatever is predicted.
         keep_float: As of :func:`secateur.export`.
+        by_layer: Count what each layer takes too, in ``onnxruntime`` and ``openvino``: ``times``.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
 
     Raises:
@@ -102,6 +105,8 @@ def bench(
             for engine in engines
         }
         layers = _layers(files.get("sparse", {}), partial(worker, "sparse"))
+        counting = [engine for engine in engines if by_layer and engine in PROFILED]
+        times = {engine: _by_layer(files[engine], partial(worker, engine)) for engine in counting}
     return Bench(
         against=reference,
         networks=counted,
@@ -117,6 +122,7 @@ def bench(
         machine=machine(),
         versions=versions(),
         layers=layers,
+        times=times,
         advice=advice(reference, counted, measures, layers),
     )
 
@@ -189,6 +195,15 @@ def _layers(files: Mapping[str, Path], worker: Callable[[Path], Worker]) -> dict
     for name, path in files.items():
         with worker(path) as running:
             found[name] = running.layers
+    return found
+
+
+def _by_layer(files: Mapping[str, Path], worker: Callable[[Path], Worker]) -> dict[str, dict[str, float]]:
+    """What each layer of each network takes, in processes of their own: a profiler slows what is timed."""
+    found: dict[str, dict[str, float]] = {}
+    for name, path in files.items():
+        with worker(path) as running:
+            found[name] = running.by_layer(_PROFILED)
     return found
 
 

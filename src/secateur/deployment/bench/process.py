@@ -91,6 +91,14 @@ class Worker:
         """
         return self._ask({"calls": calls})
 
+    def by_layer(self, passes: int) -> dict[str, float]:
+        """As of :func:`secateur.deployment.engines.layer_times`.
+
+        Raises:
+            RuntimeError: If the process died; the message holds its last words.
+        """
+        return self._ask({"by_layer": passes})
+
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         process = self._process
         assert process is not None

@@ -77,6 +77,7 @@ class Bench:
         versions: Of Python, secateur and the engines.
         layers: Network to what the engine ``sparse`` makes of each of its layers, where it was timed: ``name``, ``ours``
             (run by the sparse kernels), ``density`` of the weights, ``note`` (the kernel, or why it was left).
+        times: Engine to network to milliseconds by layer, where it was asked for and the engine counts them; under "" what is no layer.
         advice: Sentences on what is less fast than its size promises, and what to do about it.
     """
 
@@ -88,6 +89,9 @@ class Bench:
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     layers: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict[str, list[dict[str, Any]]])
+    times: Mapping[str, Mapping[str, Mapping[str, float]]] = field(
+        default_factory=dict[str, Mapping[str, Mapping[str, float]]]
+    )
     advice: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A process that holds one network in one engine and times it when asked; started by process.py, never imported for it.
 
-It reads a JSON line and answers with one: first its arguments, then ``{"calls": n}`` any number of times.
+It reads a JSON line and answers with one: first its arguments, then ``{"calls": n}`` any number of times, ``{"by_layer": n}`` too.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ def main() -> None:
         run, layers = _loaded(given)
         _answer(answers, {"layers": layers})
         for line in sys.stdin:
-            _answer(answers, timed(run, json.loads(line)["calls"]) | {"memory": _peak()})
+            asked = json.loads(line)
+            if "by_layer" in asked:
+                _answer(answers, _by_layer(given, asked["by_layer"]))
+            else:
+                _answer(answers, timed(run, asked["calls"]) | {"memory": _peak()})
 
 
 def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
@@ -43,15 +47,26 @@ def timed(run: Callable[[], object], calls: int) -> dict[str, Any]:
 
 def _loaded(given: dict[str, Any]) -> tuple[Callable[[], object], list[Any]]:
     sys.path.append(str(Path(__file__).resolve().parents[3]))  # where secateur lies, if it is not installed
-    import numpy as np
-
     # Imports no torch, whose memory would count as that of every engine.
     from secateur.deployment.engines import load_engine
 
     engine = load_engine(given["path"], given["threads"], given["precision"], given["engine"])
-    with np.load(given["input"]) as held:
-        arrays = [held[f"arr_{index}"] for index in range(len(held.files))]
+    arrays = _arrays(given)
     return lambda: engine.call(arrays), list(engine.layers)
+
+
+def _by_layer(given: dict[str, Any], passes: int) -> dict[str, float]:
+    from secateur.deployment.engines import layer_times
+
+    how = given["threads"], given["precision"], given["engine"]
+    return layer_times(Path(given["path"]), _arrays(given), *how, passes)
+
+
+def _arrays(given: dict[str, Any]) -> list[Any]:
+    import numpy as np
+
+    with np.load(given["input"]) as held:
+        return [held[f"arr_{index}"] for index in range(len(held.files))]
 
 
 def _answer(file: IO[str], content: dict[str, Any]) -> None:

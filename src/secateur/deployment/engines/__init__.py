@@ -1,5 +1,6 @@
 """Engines: an exported file as a function from NumPy arrays to NumPy arrays, whichever engine runs it."""
 
+from secateur.deployment.engines.by_layer import OTHER, PROFILED, layer_times
 from secateur.deployment.engines.engine import (
     KEY,
     Engine,
@@ -15,6 +16,8 @@ from secateur.deployment.engines.signal_stack import kept_signal_stack
 
 __all__ = [
     "KEY",
+    "OTHER",
+    "PROFILED",
     "Engine",
     "EngineMissingError",
     "Precision",
@@ -22,6 +25,7 @@ __all__ = [
     "check_seal",
     "is_sealed",
     "kept_signal_stack",
+    "layer_times",
     "load_engine",
     "need",
     "quiet",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,6 @@ from secateur.deployment.engines.signal_stack import kept_signal_stack
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     """One stream that answers as soon as it can; OpenVINO's own choice of precision would be bfloat16 where it is faster."""
     (openvino,) = need("openvino", "openvino")
-    settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    settings |= {} if threads is None else {"INFERENCE_NUM_THREADS": threads}
     with kept_signal_stack():
         core = openvino.Core()
         model = core.read_model(path)
@@ -22,7 +21,7 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
         about = parsed(path, model.get_rt_info(place).value if model.has_rt_info(place) else None)
         ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
         check_ends(path, about, *ends)
-        request = core.compile_model(model, "CPU", settings).create_infer_request()
+        request = core.compile_model(model, "CPU", settings(threads, precision)).create_infer_request()
     names, tasks = list(about["inputs"]), list(about["tasks"])
 
     def call(arrays: list[Array]) -> list[Array]:
@@ -33,3 +32,13 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
         return [np.array(found[task]) for task in tasks]  # copies: the next pass writes over the engine's own
 
     return Engine("openvino", openvino.__version__, about, call)
+
+
+def settings(threads: int | None, precision: Precision) -> dict[str, Any]:
+    """Of a compiled network."""
+    made: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    return made | ({} if threads is None else {"INFERENCE_NUM_THREADS": threads})

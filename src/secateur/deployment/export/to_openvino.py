@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet
 from secateur.deployment.export.tracing import Traced
@@ -24,14 +26,46 @@ def write(traced: Traced, path: Path, about: str) -> None:
     OpenVINO's converter has usage statistics of its own, which ``opt_in_out --opt_out`` turns off.
     """
     (openvino,) = need("openvino", "openvino")
+    layers = _layers(traced)
     with quiet(), kept_signal_stack():
         model = openvino.convert_model(traced.program)
     for found, names in ((model.inputs, traced.network.inputs), (model.outputs, traced.network.tasks)):
         for port, name in zip(found, names, strict=True):
             port.get_tensor().set_names({name})
+    _name_layers(model, layers)
     model.set_rt_info(about, KEY)
     try:
         with kept_signal_stack():
             openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:  # converted it is; all that can go wrong now is the disk
         raise OSError(errno.EIO, str(error)) from error
+
+
+def _layers(traced: Traced) -> dict[str, str]:
+    """Name of each operation that reads a weight, as the converter will call it, to the weight's.
+
+    It writes convolutions anew, of whatever kind, and numbers them in the order of the trace.
+    """
+    signature = traced.program.graph_signature
+    weights = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    found: dict[str, str] = {}
+    convolutions = 0
+    for node in traced.program.graph.nodes:
+        name = node.name
+        if getattr(getattr(node.target, "overloadpacket", None), "__name__", "").startswith("conv"):
+            name = f"convolution_{convolutions}" if convolutions else "convolution"
+            convolutions += 1
+        read = [weights[given.name] for given in node.all_input_nodes if given.name in weights]
+        if read and len(node.all_input_nodes) == 1:  # the weight itself, turned
+            weights[node.name] = read[0]
+        elif read:
+            found[name] = read[0]
+    return found
+
+
+def _name_layers(model: Any, layers: Mapping[str, str]) -> None:
+    """Operations bear the name of their weight before the converter's, so that a profile can be read: ``model.stem.0.weight/conv2d/...``."""
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        if (weight := layers.get(name.split("/")[0])) is not None:
+            operation.set_friendly_name(f"{weight}/{name}")

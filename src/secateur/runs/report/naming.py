@@ -33,7 +33,7 @@ def _shared(records: Sequence[RunRecord]) -> str:
 
 def _told(records: Sequence[RunRecord]) -> list[str]:
     """What tells each of these runs from the others: a few settings, or the folder where those do not."""
-    settings = [dict(_flat(record.config)) for record in records]
+    settings = [dict(flat(record.config)) for record in records]
     names = dict.fromkeys(name for found in settings for name in found)
     differ = [n for n in names if len({repr(found.get(n)) for found in settings}) > 1]
     differ = [n for n in differ if n not in ("seed", "out", "device")][:_MOST]
@@ -41,8 +41,9 @@ def _told(records: Sequence[RunRecord]) -> list[str]:
     return told if len(set(told)) == len(records) and all(told) else [str(r.folder) for r in records]
 
 
-def _flat(config: Mapping[str, Any], start: str = "") -> list[tuple[str, Any]]:
+def flat(config: Mapping[str, Any], start: str = "") -> list[tuple[str, Any]]:
+    """The settings of a configuration, each by its full name: ``method.density``."""
     found: list[tuple[str, Any]] = []
     for key, value in config.items():
-        found += _flat(value, f"{start}{key}.") if isinstance(value, Mapping) else [(f"{start}{key}", value)]
+        found += flat(value, f"{start}{key}.") if isinstance(value, Mapping) else [(f"{start}{key}", value)]
     return found

@@ -10,7 +10,8 @@ from markupsafe import Markup
 
 from secateur.runs.report import plots, tables
 from secateur.runs.report.compare import Comparison, Group, compare
-from secateur.runs.report.deployed import deployed
+from secateur.runs.report.deployed import Chapter, chapter
+from secateur.runs.report.differing import differing
 from secateur.runs.report.floors import FloorTable, floor_table
 from secateur.runs.report.formats import duration, whole
 from secateur.runs.report.overlap import OverlapTable, overlap_table
@@ -53,7 +54,8 @@ class RunView:
     sheets: tuple[Sheet, ...]
     floors: FloorTable | None
     overlap: OverlapTable | None
-    deployed: tuple[tuple[str, str], ...]
+    deployed: Chapter | None
+    differing: tuple[tuple[str, str, str], ...]
     facts: tuple[tuple[str, str], ...]
 
 
@@ -121,7 +123,8 @@ def _view(comparison: Comparison, group: Group, record: RunRecord, anchor: str, 
         sheets=tuple(sheets(record, reference)),
         floors=floor_table(record.floors),
         overlap=overlap_table(record.overlap),
-        deployed=deployed(record.folder),
+        deployed=chapter(record.folder, plots.page_colours(record), record.config),
+        differing=differing(record, reference),
         facts=_facts(record),
     )
 

@@ -33,6 +33,11 @@ def colours(record: RunRecord) -> dict[str, str]:
     return found | {c: SERIES[-1 - i % len(SERIES)] for i, c in enumerate(others)}
 
 
+def page_colours(record: RunRecord) -> dict[str, str]:
+    """The same, as variables of the page, which has them in light and dark."""
+    return {name: f"var(--series-{SERIES.index(colour)})" for name, colour in colours(record).items()}
+
+
 def losses(record: RunRecord, slug: str) -> str:
     """Each task's training loss, faint as logged and bold as its running mean."""
     series = _series((row.step, row.loss) for row in record.train)

@@ -93,9 +93,14 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "versions": {package: str(version) for package, version in report["versions"].items()},
         "train_seconds": _number(report["train_seconds"]),
         "floors": _floors(report.get("floors") or {}),
+        "before": _before(report.get("before")),
         "dead": tuple(str(task) for task in report.get("dead") or ()),
         "legends": {task: dict(found) for task, found in (report.get("legends") or {}).items() if found},
     }
+
+
+def _before(value: Mapping[str, Any] | None) -> tuple[float, float] | None:
+    return None if value is None else (_number(value["params"]), _number(value["macs"]))
 
 
 def _floors(value: Mapping[str, Any]) -> Floors:

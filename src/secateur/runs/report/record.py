@@ -88,4 +88,16 @@ class RunRecord:
     floors: Floors
     legends: Mapping[str, Mapping[str, Any]]  # task -> colours, scale and note of its pictures
     overlap: Mapping[str, Any] | None  # of overlap.json
+    before: tuple[float, float] | None = (
+        None  # parameters and multiply-adds of the network that it was cut out of
+    )
     dead: tuple[str, ...] = ()  # tasks whose prediction is the same whatever the input
+
+    @property
+    def kept(self) -> float:
+        """Share of its weights that a network keeps: those that are not zero, or of one that was cut, of all parameters it had."""
+        if self.before is None:
+            return self.density.overall
+        return (
+            self.density.overall * self.params["total"] / self.before[0] if self.before[0] else float("nan")
+        )

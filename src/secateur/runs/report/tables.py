@@ -52,6 +52,16 @@ class Overview:
     rows: tuple[Row, ...]
     first: bool  # and so what is kept and delta-T stand before the metrics
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each cell of a row is, where a narrow page has no room for a head."""
+        own = [
+            f"{task} {name} {'↑' if higher else '↓'}"
+            for task, metrics in self.tasks
+            for name, higher in metrics
+        ]
+        return (*(("weights kept", "ΔT mean ↑", "ΔT sum ↑") if self.first else ()), *own)
+
 
 @dataclass(frozen=True)
 class Share:
@@ -90,7 +100,7 @@ def _overview_row(
 ) -> Row:
     cells: list[Cell] = []
     if first:
-        cells.append(Cell(percent(stat([record.density.overall for record in group.records]).mean)))
+        cells.append(Cell(percent(stat([record.kept for record in group.records]).mean)))
         for reduce in ("mean", "sum"):
             cells.append(_delta_cell(comparison, comparison.delta(group, reduce)))
     cells.extend(_metric_cell(comparison, group, task, metric) for task, metric in columns)
@@ -195,9 +205,11 @@ def subline(comparison: Comparison) -> str:
     each = f" for each of {macs.images} tasks" if macs.images > 1 else ""
     image = len(macs.input) == 3
     size = f"an input of {' × '.join(str(n) for n in macs.input[1:])} pixels" if image else "one sample"
+    before, work = group.first.before or (params["total"], macs.dense)
+    left = params["nonzero"] if group.first.before is None else params["total"]
     return (
-        f"{group.label} keeps {count(params['nonzero'])} of {count(params['total'])} parameters and "
-        f"{count(macs.sparse)} of {count(macs.dense)} multiply-adds on {size}{each}."
+        f"{group.label} keeps {count(left)} of {count(before)} parameters and "
+        f"{count(macs.sparse)} of {count(work)} multiply-adds on {size}{each}."
     )
 
 
@@ -218,7 +230,7 @@ def _tasks(comparison: Comparison, group: Group) -> str:
 
 
 def _kept(group: Group) -> str:
-    return percent(_mean([record.density.overall for record in group.records]))
+    return percent(_mean([record.kept for record in group.records]))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -52,7 +52,7 @@ def _delta(comparison: Comparison, group: Group) -> Text:
 
 
 def _size(group: Group) -> tuple[str, str, str]:
-    density = stat([record.density.overall for record in group.records]).mean
+    density = stat([record.kept for record in group.records]).mean
     nonzero = stat([record.params["nonzero"] for record in group.records]).mean
     macs = stat([record.macs.sparse for record in group.records]).mean
     return percent(density), count(nonzero), count(macs)

@@ -1,41 +1,26 @@
-"""What became of a run after its training, for the page: compacted, exported, timed."""
+"""What became of a run after its training, in sentences: compacted, exported, timed."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from secateur.runs.report.formats import count, listing, percent
 
 
-def deployed(folder: Path) -> tuple[tuple[str, str], ...]:
-    """What was done and what came of it, in pairs of a term and a sentence; empty where nothing was.
+def told(files: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What was done and what came of it, in pairs of a term and a sentence.
 
-    Reads ``budget.json``, ``compact.json``, ``exports.json`` and ``bench.json``.
-
-    Raises:
-        ValueError: If one of them cannot be understood.
+    Args:
+        files: Content of ``budget.json``, ``compact.json``, ``exports.json`` and ``bench.json``, of those that are there.
     """
-    found: list[tuple[str, str]] = []
     readers: tuple[tuple[str, Callable[[Any], Iterator[tuple[str, str]]]], ...] = (
         ("budget.json", _pruned),
         ("compact.json", _compacted),
         ("exports.json", _exported),
         ("bench.json", _timed),
     )
-    for name, told in readers:
-        path = folder / name
-        if not path.is_file():
-            continue
-        try:
-            found += told(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(
-                f"{path} cannot be understood ({error!r}); delete it, or make it again."
-            ) from error
-    return tuple(found)
+    return tuple(pair for name, said in readers if name in files for pair in said(files[name]))
 
 
 def _compacted(record: Any) -> Iterator[tuple[str, str]]:
@@ -50,7 +35,7 @@ def _compacted(record: Any) -> Iterator[tuple[str, str]]:
 
 def _pruned(record: Any) -> Iterator[tuple[str, str]]:
     costs = [
-        f"{record['costs'][kind]:.4g} {kind} where {limit:.4g} were asked and {record['dense'][kind]:.4g} are dense"
+        f"{_cost(kind, record['costs'][kind])} where {_cost(kind, limit)} were asked and {_cost(kind, record['dense'][kind])} are dense"
         for kind, limit in record["limits"].items()
     ]
     said = f"{listing(costs)}, as measured"
@@ -58,9 +43,13 @@ def _pruned(record: Any) -> Iterator[tuple[str, str]]:
     said += (
         f", with the heads of {listing(record['keep_float'])} in float" if record.get("keep_float") else ""
     )
-    lost = [f"{task} {-share:+.1%}" for task, share in record["lost"].items()]
-    said += f"; {listing(lost)} on the validation split" if lost else ""
+    said += f". {record['short']}" if record.get("short") else ""
     yield "Pruned to a budget", said
+
+
+def _cost(kind: str, value: float) -> str:
+    names = {"ms": "ms", "mb": "MB", "macs": "multiply-adds", "params": "parameters"}
+    return f"{value:.4g} {names[kind]}" if kind in ("ms", "mb") else f"{count(value)} {names[kind]}"
 
 
 def _exported(record: Any) -> Iterator[tuple[str, str]]:
