@@ -11,7 +11,7 @@ import torch
 from secateur.cli import main
 from secateur.cli.prune import _apart
 from secateur.deployment.export import describe
-from secateur.runs.report.deployed import deployed
+from secateur.runs.report.deployed import chapter
 from tiny_runs import small
 
 
@@ -72,6 +72,14 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     assert "model-int8.onnx" in said
     record = json.loads((tmp_path / "small" / "budget.json").read_text())
     assert record["quantize"] == "int8"
+    layers = {part: {row["weight"]: row for row in rows} for part, rows in record["layers"].items()}
+    assert layers["before"]["body.2.weight"]["outputs"] == 16
+    assert layers["after"]["body.2.weight"]["component"] == "backbone"
+    assert (
+        sum(row["macs"] for row in layers["after"].values())
+        == record["after"]["macs"]
+        < record["before"]["macs"]
+    )
     assert record["costs"]["mb"] <= record["limits"]["mb"] <= 0.9 * record["dense"]["mb"] + 1e-12
     written = tmp_path / "small" / "model-int8.onnx"
     assert describe(written)["quantized"]["float"] == record["keep_float"]
@@ -83,6 +91,6 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     named = ["--keep-float", "seg,body", "--out", str(tmp_path / "named.onnx")]
     assert main(["export", str(tmp_path / "small"), "--quantize", "int8", *named, *TRUST]) == 0
     assert describe(tmp_path / "named.onnx")["quantized"]["float"] == ["seg", "body"]
-    told = dict(deployed(tmp_path / "small"))
+    told = dict(chapter(tmp_path / "small", {}, {}).facts)
     assert "in int8, with the heads of depth in float" in told["Pruned to a budget"]
     assert "with seg and body in float" in told["Exported"]

@@ -11,7 +11,7 @@ import torch
 from secateur import export
 from secateur.cli import main
 from secateur.runs import evaluate_file, evaluate_run
-from secateur.runs.report.deployed import deployed
+from secateur.runs.report.deployed import chapter
 from secateur.storage import manifest
 from tiny_runs import LITTLE, TINY, TRUST, TRUSTED, train
 
@@ -134,7 +134,7 @@ def test_a_run_in_int8_says_what_it_costs(run: Path, capsys: pytest.CaptureFixtu
     )
     assert found["depth"]["abs"] == pytest.approx(wanted["depth"]["abs"], rel=0.1)
     assert found != wanted
-    said = dict.fromkeys(text for _, text in deployed(run) if text.startswith("model-int8.onnx"))
+    said = dict.fromkeys(text for _, text in chapter(run, {}, {}).facts if text.startswith("model-int8.onnx"))
     assert "in int8, off by at most seg" in next(iter(said))
-    assert main(["export", str(run), "--quantize", "int8", "--format", "openvino", *TRUST]) == 1
-    assert "for ONNX alone" in capsys.readouterr().err
+    assert main(["export", str(run), "--quantize", "int8", "--format", "pt2", *TRUST]) == 1
+    assert "for onnx and openvino" in capsys.readouterr().err

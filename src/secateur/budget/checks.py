@@ -12,7 +12,7 @@ from torch import nn
 from secateur.budget.limits import Budget
 from secateur.budget.worth import Score
 from secateur.deployment.bench import require_engine
-from secateur.deployment.export import Quantize, require
+from secateur.deployment.export import Quantize, int8_suffix, require
 from secateur.problem import Problem, check_takes, example, one
 from secateur.pruning import check_done
 from secateur.training import check_allowed, shares_lost
@@ -100,4 +100,4 @@ def _check_files(budget: Budget, quantize: Quantize | None) -> None:
     if {"ms", "mb"} & set(budget.kinds):
         require_engine(budget.engine, quantize)
     if quantize is not None:
-        require("onnx")
+        require("onnx" if int8_suffix(budget.engine) == ".onnx" else "openvino")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import gettempdir
 
-from secateur.deployment.export import LARGEST_ERROR, describe, export
+from secateur.deployment.export import LARGEST_ERROR, describe, export, int8_suffix
 from secateur.measures import DeadTaskWarning, evaluate
 from secateur.problem import Input, Problem
 from secateur.runs import Exported
@@ -41,8 +41,10 @@ def judged(
     floors: Mapping[str, float],
     reference: Mapping[str, Mapping[str, float]] | None,
     keep: Sequence[str] = (),
+    *,
+    engine: str = "onnxruntime",
 ) -> Judged:
-    """Quantises, calibrated on training batches, and judges the file in ONNX Runtime; a head that breaks its floor goes back to float.
+    """Quantises, calibrated on training batches, and judges the file as it runs; a head that breaks its floor goes back to float.
 
     Args:
         problem: Its model is left as it was.
@@ -50,13 +52,14 @@ def judged(
         floors: Task to the share that it may lose.
         reference: Metrics of the dense network on the validation split.
         keep: Tasks whose heads are in float from the beginning.
+        engine: Which the file is for; but for OpenVINO's own, all are run in ONNX Runtime.
 
     Raises:
         ValueError: If it cannot be exported.
     """
     kept = list(keep)
     while True:
-        lost, errors = _judged(problem, example, reference, kept)
+        lost, errors = _judged(problem, example, reference, kept, int8_suffix(engine))
         broken = tuple(task for task in errors if _breaks(task, floors, lost, errors))
         more = [task for task in broken if task not in kept]
         if not more:
@@ -79,12 +82,13 @@ def _judged(
     example: Input,
     reference: Mapping[str, Mapping[str, float]] | None,
     keep: Sequence[str],
+    suffix: str,
 ) -> tuple[dict[str, float], dict[str, float]]:
     with folder_aside(Path(gettempdir()) / "secateur-int8") as folder:
         path = export(
             problem.model,
             example,
-            folder / "net.onnx",
+            folder / f"net{suffix}",
             call=problem.call,
             quantize="int8",
             calibrate=problem,

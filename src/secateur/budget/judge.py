@@ -30,6 +30,7 @@ class Judge:
         floors: Task to the share of its validation metrics that it may lose.
         quantize: ``int8`` where a file in int8 is what they hold for.
         example: What such a file is made with.
+        engine: Which it is for.
 
     Attributes:
         keep: Tasks whose heads stay in float; they become more where int8 breaks a floor.
@@ -45,8 +46,9 @@ class Judge:
         floors: Mapping[str, float] | None,
         quantize: Quantize | None,
         example: Input,
+        engine: str = "onnxruntime",
     ) -> None:
-        self.floors, self.example = dict(floors or {}), example
+        self.floors, self.example, self.engine = dict(floors or {}), example, engine
         self.quantize: Quantize | None = quantize
         self.problem = problem
         self.reference = None if floors is None else evaluate(problem, "val")
@@ -114,7 +116,12 @@ class Judge:
 
     def _in_int8(self, model: nn.Module) -> Judged:
         found = judged(
-            replace(self.problem, model=model), self.example, self.floors, self.reference, self.keep
+            replace(self.problem, model=model),
+            self.example,
+            self.floors,
+            self.reference,
+            self.keep,
+            engine=self.engine,
         )
         self.keep = found.keep
         return found

@@ -12,16 +12,14 @@ from torch import nn
 
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import Measure, bench
-from secateur.deployment.export import Quantize, export
+from secateur.deployment.export import Quantize, export, int8_suffix
 from secateur.measures import DeadTaskWarning, count_macs
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
 
 _ROUNDS, _PROCESSES = 6, 3
-_CLEAN, _TRIES = (
-    0.05,
-    5,
-)  # share of the time without a core above which a measurement is taken again, so often at most
+_CLEAN = 0.05  # share of the time without a core above which it is measured again
+_TRIES = 5  # so often at most
 _SUFFIX = {
     "torch": ".pt2",
     "onnxruntime": ".onnx",
@@ -65,7 +63,7 @@ def measured(
         found["ms"], found["mb"] = _timed(model, example, budget, call, quantize, keep_float)
     elif "mb" in budget.kinds:
         with folder_aside(Path(gettempdir()) / "secateur-budget") as folder:
-            suffix = ".onnx" if quantize else _SUFFIX[budget.engine]
+            suffix = int8_suffix(budget.engine) if quantize else _SUFFIX[budget.engine]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeadTaskWarning)  # it is judged when it is trained
                 path = export(

@@ -75,7 +75,7 @@ class Rounds:
         weights = dict(self.problem.model.named_parameters())
         self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
         self.dense = measured(problem.model, self.example, budget, problem.call)
-        self.judge = Judge(problem, floors, quantize, one(example(problem)))
+        self.judge = Judge(problem, floors, quantize, one(example(problem)), budget.engine)
         whole = self.dense if quantize is None else self._measured(problem.model)
         table = "ms" in budget.kinds and has_table(budget.engine)
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None

@@ -17,6 +17,7 @@ from secateur.budget.folders import asked, claimed, folders_of
 from secateur.budget.limits import Budget
 from secateur.budget.prune import Options, networks
 from secateur.budget.record import record_of
+from secateur.deployment.export import int8_suffix
 from secateur.measures import count_macs, layer_rows
 from secateur.problem import Input, Problem, components, example, one
 from secateur.runs import (
@@ -122,7 +123,8 @@ def prune_run(
             write_text(run.path / "budget.json", json.dumps(told, indent=1))
             write_text(run.metrics, "")  # nothing is logged on the way
             if record is not None and record.quantize:
-                export_run(run.path, quantize=record.quantize, trust=trust)
+                kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
+                export_run(run.path, kind, quantize=record.quantize, trust=trust)
             write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
     return [run.path for run in runs]
 

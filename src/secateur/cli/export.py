@@ -58,7 +58,7 @@ def parser() -> Parser:
         "--quantize",
         type=Literal["int8"] | None,
         default=None,
-        help="int8: weights and activations of an ONNX file as bytes, calibrated on the run's training batches; not exact",
+        help="int8: weights and activations of an .onnx or .xml as bytes, calibrated on the run's training batches; not exact",
     )
     made.add_argument(
         "--keep-float",

@@ -81,8 +81,9 @@ def _tell(folders: list[Path]) -> None:
     console.print(results_table([read_run(folder) for folder in folders]))
     for folder in folders:
         console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
-        if (folder / "model-int8.onnx").exists():
-            console.print(f"int8   {folder / 'model-int8.onnx'}", soft_wrap=True)
+        for file in (folder / "model-int8.onnx", folder / "model-int8.xml"):
+            if file.exists():
+                console.print(f"int8   {file}", soft_wrap=True)
 
 
 def _apart(argv: list[str]) -> tuple[list[str], list[str]]:

@@ -74,7 +74,7 @@ def export_run(
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
 
-    With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``; what ``keep_float`` names
+    With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``, or ``.xml``; what ``keep_float`` names
     stays in float, and of a network that was pruned for int8, if it is None, the heads that the pruning found to need it.
 
     Raises:

@@ -119,8 +119,7 @@ def test_ranges_of_other_inputs_leave_nothing_and_no_file(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("path", "options", "said"),
     [
-        ("net.xml", {"quantize": "int8", "calibrate": images()}, "OpenVINO reads too"),
-        ("net.pt2", {"quantize": "int8", "calibrate": images()}, "for ONNX alone"),
+        ("net.pt2", {"quantize": "int8", "calibrate": images()}, "for onnx and openvino"),
         ("net.onnx", {"quantize": "int8"}, "calibrate=problem"),
         ("net.onnx", {"calibrate": images()}, "add quantize='int8'"),
         ("net.onnx", {"quantize": "int4", "calibrate": images()}, "'int4'"),

@@ -68,7 +68,7 @@ def bench(
         processes: How many processes each network gets, one after the other, with a share of the rounds each;
             if None four, or one for each round where there are fewer.
         precision: What OpenVINO computes in (by itself it may choose bfloat16); the others compute in float32.
-        quantize: ``int8`` times ONNX files in int8, in ``onnxruntime``, ``openvino`` and ``sparse``. Their ranges are those of
+        quantize: ``int8`` times files in int8, in ``onnxruntime``, ``openvino`` and ``sparse``. Their ranges are those of
             ``example``: no time depends on them, whatever is predicted.
         keep_float: As of :func:`secateur.export`.
         by_layer: Count what each layer takes too, in ``onnxruntime`` and ``openvino``: ``times``.

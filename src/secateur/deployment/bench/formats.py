@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from secateur.deployment.engines import need
-from secateur.deployment.export import Format, Quantize, require
+from secateur.deployment.export import Format, Quantize, int8_suffix, require
 from secateur.problem import Input
 
 EngineName = Literal["torch", "onnxruntime", "openvino", "executorch", "sparse"]
@@ -18,7 +18,7 @@ FORMATS: dict[EngineName, tuple[Format, str]] = {
     "executorch": ("executorch", ".pte"),
     "sparse": ("onnx", ".onnx"),
 }
-INT8: tuple[EngineName, ...] = ("onnxruntime", "openvino", "sparse")  # which run ONNX in int8
+INT8: tuple[EngineName, ...] = ("onnxruntime", "openvino", "sparse")  # which run int8
 
 
 def formats(engines: Sequence[EngineName], quantize: Quantize | None) -> dict[EngineName, tuple[Format, str]]:
@@ -34,7 +34,9 @@ def formats(engines: Sequence[EngineName], quantize: Quantize | None) -> dict[En
         raise ValueError(
             f"bench: quantize is {quantize!r}, which {', '.join(INT8)} run, and engines names {', '.join(others)}."
         )
-    return dict.fromkeys(engines, FORMATS["onnxruntime"])
+    return {
+        engine: FORMATS["openvino" if int8_suffix(engine) == ".xml" else "onnxruntime"] for engine in engines
+    }
 
 
 def options(example: Input, quantize: Quantize | None, keep_float: Sequence[str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Export: one file that an engine runs, checked against the model before it is called done."""
 
+from secateur.deployment.export.calibration import LARGEST_ERROR, LossyError, Quantize
 from secateur.deployment.export.export import Format, describe, export, require
-from secateur.deployment.export.quantizing import LARGEST_ERROR, LossyError, Quantize
+from secateur.deployment.export.quantizing import int8_suffix
 
 __all__ = [
     "LARGEST_ERROR",
@@ -10,5 +11,6 @@ __all__ = [
     "Quantize",
     "describe",
     "export",
+    "int8_suffix",
     "require",
 ]

@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from secateur.deployment.engines import load_engine, seal
 from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
-from secateur.deployment.export.facts import check_sizes, facts, plain
-from secateur.deployment.export.network import Network, network
-from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
-from secateur.deployment.export.quantizing import (
+from secateur.deployment.export.calibration import (
     LARGEST_ERROR,
     Calibration,
     LossyError,
     Quantize,
     calibration,
     check_quantize,
-    quantise,
 )
+from secateur.deployment.export.facts import check_sizes, facts, plain
+from secateur.deployment.export.network import Network, network
+from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
+from secateur.deployment.export.quantizing import quantise, require_tool
 from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
@@ -88,8 +88,8 @@ def export(
         weights: How ONNX stores weights with zeros, where that is smaller: ``sparse`` as gaps and values that the engine
             rebuilds when it loads the file, exactly; ``sparse_float16`` with the values rounded, which is not exact and
             checked to 1e-2 only; ``dense`` as they are. The other formats know dense weights alone.
-        quantize: ``int8`` rounds weights and activations of an ONNX file to bytes, by ONNX Runtime's tool: 4 times smaller, not
-            exact. Zeros stay zeros. By how much each task is off, the metadata say.
+        quantize: ``int8`` rounds weights and activations to bytes, of ``.onnx`` by ONNX Runtime's tool, of ``.xml`` by NNCF: 4 times
+            smaller, not exact. Zeros stay zeros. By how much each task is off, the metadata say.
         calibrate: What ranges are measured on, needed to quantise: a problem, for its training batches, or inputs. 16 at most.
         keep_float: What is not quantised: tasks, whose heads stay in float, and modules by their names in ``model``.
         largest_error: By how much a task may be off when quantised, of its largest value; beyond it there is no file.
@@ -115,6 +115,8 @@ def export(
             f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
         )
     check_quantize(quantize, calibrate, kind, weights, keep_float)
+    if quantize is not None:
+        require_tool(kind)
     made = network(model, example, tasks, call)
     how = None if calibrate is None else calibration(made, calibrate, keep_float, largest_error)
     dead = unmoved(made.module, varied(made.named()), made.by_name)
