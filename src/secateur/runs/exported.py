@@ -18,7 +18,7 @@ class Exported(nn.Module):
     """A loaded file: ``model(x) -> {task: prediction}`` on the CPU, for any number of samples.
 
     A file whose batch is fixed gets pieces of that size, the last one filled up by its last sample. Where each task has
-    its own input, ``x`` may hold those of some tasks alone.
+    its own input, ``x`` may hold those of some tasks alone, or be one tensor for all of them.
 
     Args:
         path: The file.
@@ -47,6 +47,8 @@ class Exported(nn.Module):
         Raises:
             ValueError: If the engine does not take ``x``.
         """
+        if isinstance(x, Tensor) and self.apart:  # one for all
+            x = dict.fromkeys(map(str, self.owners), x)
         if isinstance(x, Tensor) or not self.apart:
             return self._in_pieces(x)
         found: dict[str, Tensor] = {}

@@ -101,7 +101,7 @@ def _picture_shape(model: Exported) -> list[Any]:
     if (
         not alone
         or any(len(shape) != 4 or shape[1] != 3 for shape in shapes)
-        or len(set(map(str, shapes))) > 1
+        or len({str([size if isinstance(size, int) else None for size in shape]) for shape in shapes}) > 1
     ):
         raise ValueError(
             f"{model.path} takes {shapes}, no pictures (batch, 3, height, width); predict is for networks of pictures."
