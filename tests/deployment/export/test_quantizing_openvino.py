@@ -105,7 +105,15 @@ def test_what_is_kept_stays_in_float(keep: list[str], floats: set[tuple[int, ...
 def test_what_has_no_layer_of_its_own_and_what_is_too_far_off_leave_no_file(tmp_path: Path) -> None:
     net, x = pruned(), images()[0]
     with pytest.raises(ValueError, match=r"keep_float names 'body\.1', of which no layer"):
-        export(net, x, tmp_path / "n.xml", quantize="int8", calibrate=images(), keep_float=["body.1"])
+        export(
+            net,
+            x,
+            tmp_path / "n.xml",
+            quantize="int8",
+            calibrate=images(),
+            keep_float=["body.1"],
+            dynamic=False,
+        )
     with pytest.raises(ValueError, match="in int8 'a' is off by"):
         export(net, x, tmp_path / "n.xml", quantize="int8", calibrate=images(scale=1e-3))
     with pytest.raises(ValueError, match=r"for onnx and openvino, and the format is 'pt2'"):
