@@ -3,7 +3,7 @@
     python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet] [--dense RUN]
 
 Trains a dense network for each case (or takes that of a run, as trained longer on a GPU), prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
-architectures that came out from random weights for as many steps as dense training and pruning took together. What is finished is
+architectures that came out (of some shares) from random weights for as many steps as dense training and pruning took together. What is finished is
 not done again. Measures time, so nothing else may run. Writes docs/results/budgets.json and .md.
 """
 
@@ -30,12 +30,14 @@ CASES: dict[str, dict[str, Any]] = {
         "train": ["--model.width", "0.125", "--size", "60x80", "--steps", "1200", *COMMON],
         "shares": (0.5, 0.25, 0.125),
         "engines": ("onnxruntime", "openvino"),
+        "fresh": (0.25,),
         "prune": ["--steps", "600", "--size", "240x320"],
     },
     "mobilenet": {
         "train": ["--model", "mobilenetv2_aspp", "--model.head_width", "0.0625", "--size", "120x160", "--steps", "400", *COMMON],
         "shares": (0.5, 0.25),
         "engines": ("onnxruntime",),
+        "fresh": (0.5, 0.25),
         "prune": ["--steps", "200"],
     },
 }  # fmt: skip
@@ -101,13 +103,14 @@ def measure(folder: Path, case: str, root: str, given: Path | None) -> dict[str,
     config = RunFolder(dense).read_config()
     more = int(CASES[case]["prune"][CASES[case]["prune"].index("--steps") + 1])
     whole = json.loads((dense / "report.json").read_text())
-    rows = []
-    for engine in CASES[case]["engines"]:
-        for share, place in pruned(folder, case, engine, dense).items():
+    rows: list[dict[str, Any]] = []
+    places = {engine: pruned(folder, case, engine, dense) for engine in CASES[case]["engines"]}
+    for engine, found in places.items():
+        for share, place in found.items():
             report = json.loads((place / "report.json").read_text())
             budget = json.loads((place / "budget.json").read_text())
             fresh = None
-            if engine == CASES[case]["engines"][0]:
+            if engine == CASES[case]["engines"][0] and share in CASES[case]["fresh"]:
                 fresh = drawn(place, config["steps"] + more, config["precision"], place / "fresh.json")
             rows.append(
                 {

@@ -13,6 +13,7 @@ from secateur.deployment.engines.engine import (
 )
 from secateur.deployment.engines.seal import check_seal, is_sealed, seal, unseal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
+from secateur.deployment.engines.unobserved import unobserved
 
 __all__ = [
     "KEY",
@@ -30,5 +31,6 @@ __all__ = [
     "need",
     "quiet",
     "seal",
+    "unobserved",
     "unseal",
 ]

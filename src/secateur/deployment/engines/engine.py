@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secateur.deployment.engines.seal import check_seal
+from secateur.deployment.engines.unobserved import unobserved
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "f16"]
@@ -125,7 +126,7 @@ def need(extra: str, *modules: str) -> list[Any]:
     found: list[Any] = []
     for module in modules:
         try:
-            with quiet():
+            with quiet(), unobserved():
                 found.append(importlib.import_module(module))
         except ImportError as error:
             raise EngineMissingError(

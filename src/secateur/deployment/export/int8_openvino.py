@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal
+from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal, unobserved
 from secateur.deployment.export.calibration import Calibration, fitting
 from secateur.deployment.export.network import Network
 from secateur.problem import preserved_rng
@@ -34,7 +34,7 @@ def quantised(
     """``nncf.quantize``: weights in int8 with a scale a channel and no offset, so that zeros stay zeros; FakeQuantize on activations.
 
     Biases are corrected for what the rounding of weights moves. NNCF has usage statistics of its own, which
-    ``opt_in_out --opt_out`` turns off.
+    stay off here.
 
     Args:
         path: The ``.xml`` in float32.
@@ -53,7 +53,7 @@ def quantised(
     with kept_signal_stack():  # from memory: the file is written anew
         model = openvino.Core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
         kept = nncf.IgnoredScope(names=list(_kept(model, made, how.keep)), validate=False)
-        with quiet(), _silent("nncf"), preserved_rng(), redirect_stdout(io.StringIO()):
+        with quiet(), unobserved(), _silent("nncf"), preserved_rng(), redirect_stdout(io.StringIO()):
             model = nncf.quantize(
                 model,
                 nncf.Dataset(feeds),
@@ -75,7 +75,10 @@ def quantised(
 
 
 def _nncf() -> Any:
-    with _silent("torch.utils.cpp_extension"):  # which it imports, that there is no GPU to compile for
+    with (
+        unobserved(),
+        _silent("torch.utils.cpp_extension"),
+    ):  # which it imports, that there is no GPU to compile for
         return need("nncf", "nncf")[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet
+from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, unobserved
 from secateur.deployment.export.tracing import Traced
 
 
@@ -23,11 +23,11 @@ def require() -> None:
 def write(traced: Traced, path: Path, about: str) -> None:
     """Weights stay float32; the metadata stand in ``rt_info`` under ``secateur``.
 
-    OpenVINO's converter has usage statistics of its own, which ``opt_in_out --opt_out`` turns off.
+    OpenVINO's converter has usage statistics of its own, which stay off here.
     """
     (openvino,) = need("openvino", "openvino")
     layers = _layers(traced)
-    with quiet(), kept_signal_stack():
+    with quiet(), unobserved(), kept_signal_stack():
         model = openvino.convert_model(traced.program)
     for found, names in ((model.inputs, traced.network.inputs), (model.outputs, traced.network.tasks)):
         for port, name in zip(found, names, strict=True):
