@@ -22,7 +22,7 @@ def evaluate(argv: list[str]) -> None:
     if path.suffix in _FILES and not path.is_dir():
         results = _of_file(path, argv, chosen, arguments)
     else:
-        for name in ("data", "batch", "size", "engine"):
+        for name in ("data", "batch", "size", "engine", "outputs"):
             if chosen if name == "data" else getattr(arguments, name) is not None:
                 raise ValueError(f"{path} is a run folder and has its own; --{name} is for exported files.")
         from secateur.runs import evaluate_run
@@ -46,6 +46,7 @@ def _of_file(path: Path, argv: list[str], chosen: str | None, arguments: Any) ->
         batch=arguments.batch,
         size=parse_size(arguments.size),
         engine=arguments.engine,
+        outputs=arguments.outputs,
         trust=trusted(argv),
     )
 
@@ -78,6 +79,13 @@ def parser(chosen: str | None = None, argv: list[str] | None = None) -> Parser:
         type=Literal["sparse", "openvino"] | None,
         default=None,
         help="of a file: sparse runs .onnx by secateur-runtime, openvino by OpenVINO (default: that of the file)",
+    )
+    made.add_argument(
+        "--outputs",
+        type=dict[str, str] | None,
+        default=None,
+        help="of an .onnx or .xml that secateur did not write: task to the name of its output, such as '{seg: logits}'; its pictures "
+        "are normalised as the data are",
     )
     made.add_argument("--device", type=str, default="auto", help=f"of a run folder: {DEVICE}")
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)

@@ -22,6 +22,7 @@ def predict(argv: list[str]) -> None:
         std=arguments.std,
         pictures=arguments.pictures,
         engine=arguments.engine,
+        outputs=arguments.outputs,
         trust=trusted(argv),
         device=arguments.device,
     )
@@ -86,6 +87,12 @@ def parser() -> Parser:
         type=Literal["sparse"] | None,
         default=None,
         help="sparse runs an .onnx file by secateur-runtime (default: that of the file)",
+    )
+    made.add_argument(
+        "--outputs",
+        type=dict[str, str] | None,
+        default=None,
+        help="of an .onnx or .xml that secateur did not write: task to the name of its output, such as '{seg: logits}'",
     )
     made.add_argument("--device", type=str, default="cpu", help=f"of a run folder: {DEVICE}")
     made.add_argument("--trust", type=str | None, default=None, help=TRUST)

@@ -23,15 +23,18 @@ class Exported(nn.Module):
     Args:
         path: The file.
         engine: ``sparse`` for secateur-runtime, or None for that of the suffix.
+        outputs: Of a file that ``export`` did not write: task to the name of its output.
 
     Raises:
         As :func:`secateur.deployment.engines.load_engine`.
     """
 
-    def __init__(self, path: Path, engine: str | None = None) -> None:
+    def __init__(
+        self, path: Path, engine: str | None = None, outputs: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__()
         self.path = path
-        self.engine: Engine = load_engine(path, engine=engine)
+        self.engine: Engine = load_engine(path, engine=engine, outputs=outputs)
         self.about: Mapping[str, Any] = self.engine.about
         self.tasks = list(self.about["tasks"])
         self.owners = [given.get("task") for given in self.about["inputs"].values()]

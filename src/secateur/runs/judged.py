@@ -29,6 +29,7 @@ def evaluate_file(
     batch: int | None = None,
     size: tuple[int, int] | None = None,
     engine: str | None = None,
+    outputs: Mapping[str, str] | None = None,
     trust: Trust | None = None,
 ) -> dict[str, dict[str, float]]:
     """Metrics of what an exported file predicts: those of the network that it was made of, to rounding.
@@ -40,6 +41,7 @@ def evaluate_file(
         batch: Samples a pass; None takes the run's, or 1.
         size: ``(height, width)`` of pictures; None takes the run's, or that of the file.
         engine: ``sparse`` for secateur-runtime, of an ``.onnx`` file.
+        outputs: Of a file that ``export`` did not write: task to the name of its output. It is given pictures as the data normalise them.
         trust: Whose parts may be imported; ours alone if None.
 
     Raises:
@@ -50,7 +52,7 @@ def evaluate_file(
     """
     if batch is not None and batch < 1:
         raise ValueError(f"batch is {batch}; give at least 1.")
-    model = Exported(path, engine)
+    model = Exported(path, engine, outputs)
     made = _data(model, data, batch, size, trust or Trust())
     tasks = [task for task in made.tasks if task in model.tasks]
     if not tasks:
@@ -61,7 +63,7 @@ def evaluate_file(
         has, needs = model.about["tasks"][task].get("channels"), made.channels[task]
         if made.tasks[task].decode is not None:
             raise ValueError(f"{path}: what the metrics of {task!r} look at {_NONE}")
-        if has != needs:
+        if has != needs and not (has is None and outputs):  # somebody else's output of any size
             raise ValueError(
                 f"{path} predicts {has} channels for {task!r}, and the data ask for {needs}; name the data that it was trained "
                 "on, with their options."
@@ -87,7 +89,7 @@ def _data(
 ) -> Data:
     if data is not None:
         shapes = [given["example"] for given in model.about["inputs"].values()]
-        own = (shapes[0][2], shapes[0][3]) if len(shapes[0]) == 4 else None
+        own = (shapes[0][2], shapes[0][3]) if len(shapes[0]) == 4 and all(shapes[0][2:]) else None
         said = model.about.get("size")
         trained = cast(Any, tuple(said)) if isinstance(said, list) and len(cast(Any, said)) == 2 else own
         config: Config = {"data": dict(data)}

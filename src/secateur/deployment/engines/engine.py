@@ -14,6 +14,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from secateur.deployment.engines.foreign import ForeignError, check_foreign
 from secateur.deployment.engines.seal import check_seal
 from secateur.deployment.engines.unobserved import unobserved
 
@@ -78,7 +79,11 @@ class Engine:
 
 
 def load_engine(
-    path: Path | str, threads: int | None = None, precision: Precision = "f32", engine: str | None = None
+    path: Path | str,
+    threads: int | None = None,
+    precision: Precision = "f32",
+    engine: str | None = None,
+    outputs: Mapping[str, str] | None = None,
 ) -> Engine:
     """Loads a file that :func:`secateur.deployment.export.export` wrote, in the engine that its suffix asks for.
 
@@ -89,6 +94,7 @@ def load_engine(
         precision: What OpenVINO computes in; the others compute in float32.
         engine: ``sparse`` runs an ``.onnx`` file by secateur-runtime, which skips zeros, ``openvino`` by OpenVINO; None takes
             that of the suffix.
+        outputs: Of an ``.onnx`` or ``.xml`` that ``export`` did not write: task to the name of the output that is its prediction.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -100,15 +106,18 @@ def load_engine(
         raise ValueError(f"load_engine: {path.name} ends in none of {sorted(_MODULES)}.")
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}; export the model first, or check the path.")
-    check_seal(path)
+    if outputs is None:
+        check_seal(path)
+    else:
+        check_foreign(path, outputs)
     name = engine or _MODULES[path.suffix]
     known = (_MODULES[path.suffix], *_ALSO.get(path.suffix, ()))
     if name not in known:
         raise ValueError(f"load_engine: {name!r} does not run {path.name}; it is one of {list(known)}.")
     module = importlib.import_module(f"secateur.deployment.engines.run_{name}")
     try:
-        return module.load(path, threads, precision)
-    except (EngineMissingError, UnreadableError):
+        return module.load(path, threads, precision, *(() if outputs is None else (outputs,)))
+    except (EngineMissingError, UnreadableError, ForeignError):
         raise
     except Exception as error:  # every engine raises its own kinds
         said = " ".join(str(error).split())

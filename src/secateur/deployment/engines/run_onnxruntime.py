@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, check_ends, need, parsed
+from secateur.deployment.engines.foreign import described, output_names
 
 
-def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+def load(
+    path: Path, threads: int | None, precision: Precision, outputs: Mapping[str, str] | None = None
+) -> Engine:
     """A session whose threads sleep as soon as a pass is over."""
     (runtime,) = need("onnx", "onnxruntime")
     session = runtime.InferenceSession(path, options(runtime, threads), providers=["CPUExecutionProvider"])
-    return wrapped("onnxruntime", runtime.__version__, path, session)
+    return wrapped("onnxruntime", runtime.__version__, path, session, outputs)
 
 
 def options(runtime: Any, threads: int | None) -> Any:
@@ -26,18 +30,29 @@ def options(runtime: Any, threads: int | None) -> Any:
     return made
 
 
-def wrapped(name: str, version: str, path: Path, session: Any, layers: tuple[Any, ...] = ()) -> Engine:
-    """A session as an engine.
+def wrapped(
+    name: str,
+    version: str,
+    path: Path,
+    session: Any,
+    outputs: Mapping[str, str] | None = None,
+    layers: tuple[Any, ...] = (),
+) -> Engine:
+    """A session as an engine; of a file that is not ours, ``outputs`` says which of its outputs is which task.
 
     Raises:
         UnreadableError: If the file does not describe itself, or otherwise than it is.
     """
-    about = parsed(path, session.get_modelmeta().custom_metadata_map.get(KEY))
-    ends = (x.name for x in session.get_inputs()), (x.name for x in session.get_outputs())
-    check_ends(path, about, *ends)
-    names, tasks = list(about["inputs"]), list(about["tasks"])
+    given, found = session.get_inputs(), session.get_outputs()
+    if outputs is None:
+        about = parsed(path, session.get_modelmeta().custom_metadata_map.get(KEY))
+        check_ends(path, about, (x.name for x in given), (x.name for x in found))
+    else:
+        named, made = ([(x.name, x.shape) for x in ends] for ends in (given, found))
+        about = described(path, named, made, outputs)
+    names, wanted = list(about["inputs"]), output_names(about)
 
     def call(arrays: list[Array]) -> list[Array]:
-        return session.run(tasks, dict(zip(names, arrays, strict=True)))
+        return session.run(wanted, dict(zip(names, arrays, strict=True)))
 
     return Engine(name, version, about, call, layers)

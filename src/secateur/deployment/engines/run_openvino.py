@@ -2,36 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, check_ends, need, parsed
+from secateur.deployment.engines.foreign import described, output_names
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 
 
-def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+def load(
+    path: Path, threads: int | None, precision: Precision, outputs: Mapping[str, str] | None = None
+) -> Engine:
     """One stream that answers as soon as it can; OpenVINO's own choice of precision would be bfloat16 where it is faster."""
     (openvino,) = need("openvino", "openvino")
     with kept_signal_stack():
         core = openvino.Core()
         model = core.read_model(path)
-        place = ["framework", KEY] if path.suffix == ".onnx" else [KEY]
-        about = parsed(path, model.get_rt_info(place).value if model.has_rt_info(place) else None)
-        ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
-        check_ends(path, about, *ends)
+        if outputs is None:
+            place = ["framework", KEY] if path.suffix == ".onnx" else [KEY]
+            about = parsed(path, model.get_rt_info(place).value if model.has_rt_info(place) else None)
+            ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
+            check_ends(path, about, *ends)
+        else:
+            about = described(path, _ends(model.inputs), _ends(model.outputs), outputs)
         request = core.compile_model(model, "CPU", settings(threads, precision)).create_infer_request()
-    names, tasks = list(about["inputs"]), list(about["tasks"])
+    names, wanted = list(about["inputs"]), output_names(about)
 
     def call(arrays: list[Array]) -> list[Array]:
         with kept_signal_stack():
             found = request.infer(
                 dict(zip(names, arrays, strict=True)), share_inputs=True, share_outputs=True
             )
-        return [np.array(found[task]) for task in tasks]  # copies: the next pass writes over the engine's own
+        return [
+            np.array(found[task]) for task in wanted
+        ]  # copies: the next pass writes over the engine's own
 
     return Engine("openvino", openvino.__version__, about, call)
+
+
+def _ends(ports: Any) -> list[tuple[str, list[int | None]]]:
+    """Each name of each port, and its shape."""
+    shapes = [
+        [side.get_length() if side.is_static else None for side in port.partial_shape] for port in ports
+    ]
+    return [(name, shape) for port, shape in zip(ports, shapes, strict=True) for name in sorted(port.names)]
 
 
 def settings(threads: int | None, precision: Precision) -> dict[str, Any]:

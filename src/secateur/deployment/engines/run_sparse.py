@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from secateur.deployment.engines.engine import Engine, EngineMissingError, Preci
 from secateur.deployment.engines.run_onnxruntime import options, wrapped
 
 
-def load(path: Path, threads: int | None, precision: Precision) -> Engine:
+def load(
+    path: Path, threads: int | None, precision: Precision, outputs: Mapping[str, str] | None = None
+) -> Engine:
     """A session in which layers with enough zeros run by our kernels, and the rest as in ONNX Runtime.
 
     Raises:
@@ -23,4 +26,4 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     except sparse.Unsupported as error:
         raise EngineMissingError(str(error)) from error
     layers = tuple(asdict(layer) for layer in sparse.report(session).layers)
-    return wrapped("sparse", sparse.__version__, path, session, layers)
+    return wrapped("sparse", sparse.__version__, path, session, outputs, layers)

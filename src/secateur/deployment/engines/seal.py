@@ -46,8 +46,8 @@ def check_seal(path: Path) -> None:
     found, after = _seal_of(path), _AROUND[path.suffix][1]
     if found is None:
         raise ValueError(
-            f"{path} carries no metadata of secateur at its end: it was cut short or changed, or secateur.export did not write "
-            "it; export it again."
+            f"{path} carries no metadata of secateur at its end: it was cut short or changed: export it again; or secateur.export did "
+            "not write it: name its outputs, such as --outputs '{seg: output}' (outputs= in Python), where it is .onnx or .xml."
         )
     if found != _checksum(path, path.stat().st_size - 8 - len(after)):
         raise ValueError(f"{path} is damaged: its checksum is another; export it again.")

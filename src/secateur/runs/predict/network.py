@@ -49,6 +49,7 @@ def network_of(
     std: Sequence[float] | None = None,
     pictures: Mapping[str, str] | None = None,
     engine: str | None = None,
+    outputs: Mapping[str, str] | None = None,
     trust: Trust | None = None,
     device: str = "cpu",
 ) -> Network:
@@ -61,6 +62,7 @@ def network_of(
         std: Of RGB in [0, 1].
         pictures: Task to the kind of its picture: segmentation, normal, depth, inverse_depth, map, yes_or_no, class.
         engine: ``sparse`` for secateur-runtime, of an ``.onnx`` file.
+        outputs: Of a file that ``export`` did not write: task to the name of its output.
         trust: Whose parts may be imported, of a run folder; ours alone if None.
         device: Of the network of a run folder.
 
@@ -76,9 +78,11 @@ def network_of(
             raise ValueError(
                 f"{source} is a run folder, which no engine runs; leave --engine out, or give its .onnx."
             )
+        if outputs is not None:
+            raise ValueError(f"{source} is a run folder, which knows its tasks; leave --outputs out.")
         return _of_run(source, size, given, trust, device)
     check_processor(device, "predict")
-    model = Exported(source, engine)
+    model = Exported(source, engine, outputs)
     shape = _picture_shape(model)
     fixed, free = shape, not all(isinstance(side, int) for side in shape[2:])
     example = next(iter(model.about["inputs"].values()))["example"]
@@ -88,6 +92,8 @@ def network_of(
             f"{source} is for {'x'.join(map(str, fixed[2:]))} alone, and size is {chosen[0]}x{chosen[1]}; leave --size out, or "
             "export a file whose size may vary."
         )
+    if not all(chosen):
+        raise ValueError(f"{source} does not say the size of its pictures; give --size 120x160.")
     facts = facts_of(model.about, str(source), **given)
     return Network(
         source, tuple(model.tasks), chosen, facts, _caller(model, model.owners, torch.device("cpu"))
