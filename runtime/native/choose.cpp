@@ -15,12 +15,12 @@ double at_least(double a, double b) { return a > b ? a : b; }
 }  // namespace
 
 double peak(const Kernels* kernels) {
-  static double measured;
-  double rate;
-  __atomic_load(&measured, &rate, __ATOMIC_RELAXED);
+  static double measured[4];  // a process may have sessions of several instruction sets: porTable, avx2, avx512, neoN
+  double rate, *kept = measured + (kernels->name[3] & 3);
+  __atomic_load(kept, &rate, __ATOMIC_RELAXED);
   if (rate == 0) {
     rate = kernels->dense_rate();
-    __atomic_store(&measured, &rate, __ATOMIC_RELAXED);
+    __atomic_store(kept, &rate, __ATOMIC_RELAXED);
   }
   return rate;
 }
@@ -91,6 +91,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   choice->direct = layer.pointwise() && !matrix && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
   choice->depthwise = !matrix && layer.inputs == 1 && layer.outputs == layer.groups && density > 0.5;
   for (int i = 0; i < layer.step_count; i++) choice->depthwise &= layer.steps[i].op != Op::add;
+  choice->direct &= !choice->depthwise;
   int most = k.vectors[best];
   // Vectors of rows that a block has. A little more than the first cache holds does no harm, fewer visits to the sums help.
   int64_t budget = (session.cache < (64 << 10) ? session.cache * 6 / 5 : session.cache * 4 / 5) / (k.lanes * 4);
@@ -133,7 +134,8 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);
   if (layer.stride[0] * layer.stride[1] > 1) ours += inputs * cycle * 1.2;
   ours += 3000;  // a node's own overhead
-  double dense = macs / (rate * (layer.groups > 1 && per_group < 8 ? 0.5 : matrix ? 0.9 : 1));
+  // ONNX Runtime takes the best instructions, whatever ours are limited to.
+  double dense = macs / (peak(kernels(nullptr)) * (layer.groups > 1 && per_group < 8 ? 0.5 : matrix ? 0.9 : 1));
   if (few) dense = at_least(dense, double(census.weights) * 4 / 60);
   dense += 2000 + sums * 1 * cycle;
   cost->ours = ours * 1e-6;

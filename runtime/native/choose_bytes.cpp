@@ -53,7 +53,7 @@ bool choose_bytes(const Layer& layer, const Census& census, const Sizes& in, con
   choice->panels = int(panels);
 
   // In nanoseconds: of multiply-adds, of packing, of sums that leave the registers, of writing.
-  const double rate = peak(&k), floats = secateur::peak(session.kernels), cycle = kByteRow / rate;
+  const double rate = peak(&k), floats = secateur::peak(kernels(nullptr)), cycle = kByteRow / rate;
   const int64_t input[2] = {in.height, in.width};
   const double used = matrix ? 1 : inside(layer, input, before, size);
   double computed = layer.cut(0) ? layer.cut(1) ? used : (1 + used) / 2 : 1;

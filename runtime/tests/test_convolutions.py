@@ -49,7 +49,18 @@ def test_grid(case, isa):
 
 @pytest.mark.parametrize("isa", ["", "avx2", "portable"])
 @pytest.mark.parametrize(
-    "case", [(3, 1, 1, 1), (3, 2, 1, 1), (5, 2, 1, 2), (7, 1, 2, 3), (3, 1, 9, 9), (2, 3, 1, 0)], ids=str
+    "case",
+    [
+        (3, 1, 1, 1),
+        (3, 2, 1, 1),
+        (5, 2, 1, 2),
+        (7, 1, 2, 3),
+        (3, 1, 9, 9),
+        (2, 3, 1, 0),
+        (1, 1, 1, 0),
+        (1, 2, 1, 0),
+    ],
+    ids=str,
 )
 def test_depthwise(case, isa):
     k, s, d, p = case
@@ -57,7 +68,15 @@ def test_depthwise(case, isa):
     for height, width in [(30, 37), (7, 7), (19, 16), (20, 100)]:
         x = random.standard_normal((2, 6, height, width)).astype(np.float32)
         w, b = sparse((6, 1, k, k), 1, random), random.standard_normal(6).astype(np.float32)
-        data = conv(x.shape, w, b, strides=[s, s], dilations=[d, d], pads=[p, p, p + 1, p + 2], group=6)
+        data = conv(
+            x.shape,
+            w,
+            b,
+            strides=[s, s],
+            dilations=[d, d],
+            pads=[p, p, p + 1, p + 2] if k > 1 else [0] * 4,
+            group=6,
+        )
         try:
             session = same(data, {"x": x}, isa=isa, threads=2)
         except ValueError:

@@ -80,6 +80,21 @@ def test_a_value_that_an_option_cannot_have(key, value):
         secateur_runtime.session(pruned(), options={key: value}, strict=True)
 
 
+def test_each_instruction_set_is_expected_to_be_as_fast_as_it_is():
+    """A slow one that was asked for once is not what later sessions expect of theirs, nor ever of ONNX Runtime."""
+    reports = [
+        secateur_runtime.report(
+            secateur_runtime.session(pruned(), threads=1, strict=True, options={"isa": isa})
+        )
+        for isa in ("portable", "")
+    ]
+    if reports[1].instructions in ("portable", "neon"):
+        pytest.skip("as wide as the portable ones")
+    slow, fast = (report.layers[0] for report in reports)
+    assert fast.expected < 0.8 * slow.expected
+    assert slow.dense < 1.2 * fast.dense
+
+
 def test_results_are_the_same_each_time_and_for_each_thread():
     session = ours(pruned(), threads=2)
     expected = session.run(None, image())[0]

@@ -1,5 +1,6 @@
-// Layers without ONNX Runtime: random shapes against a plain loop (under sanitizers: `make -C runtime sanitize`), and
-// times of one layer for tuning: `harness time inputs outputs kernel stride dilation height width density pattern [vectors block]`.
+// Layers without ONNX Runtime: random shapes, threads and calls at once against a plain loop (under sanitizers:
+// `make -C runtime sanitize` and `race`), and times of one layer for tuning:
+// `harness time inputs outputs kernel stride dilation height width density pattern [vectors block]`.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,18 +37,6 @@ static void randomize(const Layer& l, Array<float>& w, double density, int patte
   }
 }
 
-static void run_all(Job& job, const Kernels& k, void* scratch, float* made) {
-  job.source = job.x;
-  if (source_numbers(job)) {
-    bool strided = job.layer->stride[0] > 1 || job.layer->stride[1] > 1;
-    for (int64_t c = 0; c < job.batch * job.layer->groups * job.layer->inputs; c++) strided ? k.phases(job, c, made) : widen(job, c, made);
-    job.source = made;
-  }
-  bool depthwise = job.packed->choice.depthwise;
-  int64_t units = depthwise ? job.batch * job.layer->groups : job.units;
-  for (int64_t u = 0; u < units; u++) depthwise ? k.depthwise(job, u, scratch) : k.unit(job, u, scratch);
-}
-
 static double expected(const Layer& l, const Job& job, const float* w, int64_t n, int64_t o, int64_t y, int64_t x) {
   int64_t per = l.outputs / l.groups, first = o / per * l.inputs;
   double sum = 0;
@@ -56,6 +45,10 @@ static double expected(const Layer& l, const Job& job, const float* w, int64_t n
       for (int64_t kx = 0; kx < l.kernel[1]; kx++) {
         int64_t iy = y * l.stride[0] + ky * l.dilation[0] - job.before[0], ix = x * l.stride[1] + kx * l.dilation[1] - job.before[1];
         if (iy < 0 || ix < 0 || iy >= job.in_height || ix >= job.in_width) continue;
+        if (l.kind == Kind::matrix) {
+          sum += double(job.x[x * l.inputs + c]) * double(w[o * l.inputs + c]);
+          continue;
+        }
         double in = job.x[((n * l.groups * l.inputs + first + c) * job.in_height + iy) * job.in_width + ix];
         sum += in * double(w[(o * l.inputs + c) * l.taps() + ky * l.kernel[1] + kx]);
       }
@@ -64,10 +57,41 @@ static double expected(const Layer& l, const Job& job, const float* w, int64_t n
   return sum;
 }
 
+// Whether three calls at the same time give what one gave.
+static bool alike(Session& session, const Threads& threads, const Job& job, const Array<float>& y) {
+  struct Call {
+    Session* session;
+    const Threads* threads;
+    Job job;
+    Array<float> y;
+    bool fine;
+  } calls[3];
+  pthread_t on[3];
+  for (int i = 0; i < 3; i++) {
+    Call& call = calls[i];
+    call.session = &session, call.threads = &threads, call.job = job;
+    put(call.y, y.size());
+    call.job.y = call.y.data();
+    auto go = [](void* data) -> void* {
+      Call& c = *static_cast<Call*>(data);
+      c.fine = compute(*c.session, *c.threads, c.job);
+      return nullptr;
+    };
+    if (pthread_create(&on[i], nullptr, go, &call)) return false;
+  }
+  bool fine = true;
+  for (int i = 0; i < 3; i++) {
+    pthread_join(on[i], nullptr);
+    fine &= calls[i].fine && !memcmp(calls[i].y.data(), y.data(), y.size() * sizeof(float));
+  }
+  if (!fine) printf("%s: three calls at once give something else than one\n", session.kernels->name);
+  return fine;
+}
+
 static void check(const Kernels& k, int times) {
-  Session session;
-  session.kernels = &k;
   for (int i = 0; i < times; i++) {
+    Session session;  // its buffers are no larger than this layer needs
+    session.kernels = &k;
     Layer l;
     l.groups = next(4) ? 1 : 1 + next(3);
     l.inputs = 1 + next(40);
@@ -83,11 +107,16 @@ static void check(const Kernels& k, int times) {
     }
     l.pad = Pad(next(5) < 3 ? 0 : next(4));
     Sizes sizes{1 + next(2), 1 + next(30), 1 + next(70)};
-    Array<float> w, x, y, made;
-    put(w, size_t(l.outputs * l.rows()));
-    randomize(l, w, l.outputs == l.groups ? 1 : double(next(100)) / 100, 1 << next(3));
-    l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1;
     l.shape.rank = 4;
+    if (next(4) == 0) {
+      l = Layer();
+      l.kind = Kind::matrix, l.inputs = 1 + next(200), l.outputs = 1 + next(90), l.shape.rank = 2;
+      sizes = {1, 1, 1 + next(next(2) ? 8 : 70)};
+    }
+    Array<float> w, x, y;
+    put(w, size_t(l.outputs * l.rows()));
+    randomize(l, w, l.groups > 1 && l.outputs == l.groups ? 1 : double(next(100)) / 100, 1 << next(3));
+    l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1;
     put(x, size_t(sizes.batch * l.groups * l.inputs * sizes.height * sizes.width));
     for (float& f : x) f = number();
     Census census;
@@ -101,17 +130,17 @@ static void check(const Kernels& k, int times) {
     if (!count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) continue;
     if (!pack(l, choice, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) continue;
     put(y, size_t(sizes.batch * l.outputs * job.height * job.width));
-    put(made, size_t(source_numbers(job)));
+    for (float& f : y) f = NAN;
     job.x = x.data(), job.y = y.data();
-    void* scratch = allocate(scratch_bytes(l, packed));
-    run_all(job, k, scratch, made.data());
-    release(scratch);
+    const Threads threads(int(next(4)));
+    if (!compute(session, threads, job) || !alike(session, threads, job, y)) exit(1);
     for (int64_t n = 0, at = 0; n < sizes.batch; n++) {
       for (int64_t o = 0; o < l.outputs; o++) {
         for (int64_t p = 0; p < job.height * job.width; p++, at++) {
           double wanted = expected(l, job, w.data(), n, o, p / job.width, p % job.width);
-          if (fabs(wanted - double(y[size_t(at)])) > 1e-4) {
-            printf("%s, layer %d: output %lld pixel %lld is %g, not %g\n", k.name, i, (long long)o, (long long)p, double(y[size_t(at)]), wanted);
+          double is = double(y[size_t(l.kind == Kind::matrix ? p * l.outputs + o : at)]);
+          if (!(fabs(wanted - is) <= 1e-4)) {
+            printf("%s, layer %d: output %lld pixel %lld is %g, not %g\n", k.name, i, (long long)o, (long long)p, is, wanted);
             exit(1);
           }
         }
@@ -146,7 +175,7 @@ int main(int n, char** v) {
     l.before[a] = l.after[a] = l.dilation[a] * (l.kernel[a] / 2);
   }
   Sizes sizes{1, atoi(v[7]), atoi(v[8])};
-  Array<float> w, x, y, made;
+  Array<float> w, x, y;
   put(w, size_t(l.outputs * l.rows()));
   randomize(l, w, atof(v[9]), atoi(v[10]));
   l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1, l.shape.rank = 4;
@@ -163,13 +192,11 @@ int main(int n, char** v) {
   if (n > 13) choice.direct = atoi(v[13]);
   if (!pack(l, choice, &packed) || !plan(l, packed, 1, sizes.height, sizes.width, 1, &job)) return 1;
   put(y, size_t(l.outputs * job.height * job.width));
-  put(made, size_t(source_numbers(job)));
   job.x = x.data(), job.y = y.data();
-  void* scratch = allocate(scratch_bytes(l, packed));
   double best = 1e9, start = now();
   while (now() - start < 400) {
     double before = now();
-    run_all(job, *session.kernels, scratch, made.data());
+    compute(session, Threads(0), job);
     double t = now() - before;
     best = t < best ? t : best;
   }
