@@ -6,7 +6,7 @@ from secateur.measures.delta import DeltaT, delta_t
 from secateur.measures.evaluate import evaluate, higher_is_better
 from secateur.measures.layers import layer_rows
 from secateur.measures.overlap import Overlap, overlap
-from secateur.measures.seeds import LEVEL, Stat, differs, stat
+from secateur.measures.seeds import LEVEL, Stat, corrected, differs, p_value, stat
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said, unmoved, varied
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Overlap",
     "Stat",
     "Unmoved",
+    "corrected",
     "cost",
     "count_macs",
     "dead_said",
@@ -27,6 +28,7 @@ __all__ = [
     "layer_rows",
     "metrics",
     "overlap",
+    "p_value",
     "stat",
     "unmoved",
     "varied",

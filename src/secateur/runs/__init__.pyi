@@ -37,4 +37,6 @@ from .result import keep as keep
 from .run import evaluate_run as evaluate_run
 from .run import overlap_run as overlap_run
 from .run import train as train
+from .several import SeveralParser as SeveralParser
+from .several import add_grid_options as add_grid_options
 from .timing import time_run as time_run

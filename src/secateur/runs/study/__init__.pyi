@@ -1,10 +1,15 @@
+from .cells import SAME as SAME
 from .cells import Cell as Cell
+from .cells import Variant as Variant
 from .cells import grid as grid
 from .compare import compare as compare
+from .compare import conduct as conduct
 from .results import Arm as Arm
 from .results import Column as Column
 from .results import Results as Results
 from .results import collect as collect
+from .table import label as label
 from .table import marks_on as marks_on
 from .table import note as note
 from .table import terminal as terminal
+from .table import text as text

@@ -15,6 +15,8 @@ from secateur.runs.study.results import Results, collect
 from secateur.runs.study.running import run
 from secateur.storage import write_text
 
+OnDone = Callable[[Cell, int, int, str | None], object]
+
 
 def compare(
     recipes: Sequence[str],
@@ -29,7 +31,7 @@ def compare(
     jobs: int | None = None,
     workers: int = 0,
     command: str = "",
-    on_done: Callable[[Cell, int, int, str | None], object] | None = None,
+    on_done: OnDone | None = None,
 ) -> Results:
     """Trains every recipe at every density and seed in a run folder of its own under ``out``, and compares them.
 
@@ -66,19 +68,53 @@ def compare(
         single=single,
         equal_steps=equal_steps,
     )
+    return conduct(cells, out, jobs=jobs, workers=workers, command=command, on_done=on_done)
+
+
+def conduct(
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    jobs: int | None = None,
+    workers: int = 0,
+    command: str = "",
+    on_done: OnDone | None = None,
+    on_results: Callable[[Results], object] | None = None,
+) -> Results:
+    """Trains what is missing of a grid, and keeps the table in ``out`` as of what is finished.
+
+    Args:
+        cells: Of :func:`secateur.runs.study.grid`.
+        out: Folder of the comparison.
+        jobs: Runs at a time: one on each GPU if None, one on a CPU.
+        workers: Processes that load data, a run.
+        command: For the record.
+        on_done: Called with the run, how many are done, how many there are, and its error or None.
+        on_results: Called with what is finished, whenever a run is and at the end.
+
+    Raises:
+        ValueError: If a folder holds a run of another configuration, before anything trains.
+        RuntimeError: If a run failed; the others are finished and in the table.
+    """
     done = 0
+
+    def write() -> Results:
+        results = collect(cells, out)
+        _write(results, cells, out, command)
+        if on_results:
+            on_results(results)
+        return results
 
     def finished(cell: Cell, error: str | None) -> None:
         nonlocal done
         done += 1
         if error is None:
-            _write(collect(cells, out), cells, out, command)
+            write()
         if on_done:
             on_done(cell, done, len(cells), error)
 
     failed = run(cells, out, jobs=jobs, workers=workers, on_done=finished)
-    results = collect(cells, out)
-    _write(results, cells, out, command)
+    results = write()
     if failed:
         said = "; ".join(f"{name}: {error}" for name, error in failed.items())
         raise RuntimeError(

@@ -1,0 +1,63 @@
+"""The command line of a verb that trains several runs: its own options, and those of ``secateur train`` for all of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from secateur.runs.arguments import spelt_out
+from secateur.runs.config import train_parser
+from secateur.runs.parser import complaint, missing, spelt
+
+
+class SeveralParser(argparse.ArgumentParser):
+    """Of the options that are not of ``secateur train``, which jsonargparse cannot leave aside."""
+
+    @property
+    def options(self) -> list[str]:
+        """All options as they are written."""
+        return [name for name in self._option_string_actions if name.startswith("--")]
+
+    def error(self, message: str) -> NoReturn:
+        """Says what is wrong in a line, and ends with status 2."""
+        said = complaint(message, self.options)
+        sys.stderr.write(
+            f"error: {said} `{self.prog} --help` and `secateur train --help` list the options.\n"
+        )
+        self.exit(2)
+
+    def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+        """Own options, and those that are left for ``secateur train``; ``--method.density`` is the own ``--density``."""
+        words = [f"--density{a.removeprefix('--method.density')}" if a.startswith("--method.density") else a
+                 for a in spelt(argv, self.options)]  # fmt: skip
+        return self.parse_known_args(words)
+
+    def check(self, recipe: str, options: Sequence[str]) -> None:
+        """Ends with status 2 if one of ``options`` is none of ``secateur train`` with this recipe."""
+        of_train = train_parser([recipe, *options])
+        known, given = [*self.options, *of_train.options], [spelt_out(option) for option in options]
+        wrong = [name for a in given if a.startswith("--") and (name := a.partition("=")[0]) not in known]
+        if wrong:
+            self.error(" ".join(missing(name, known, of_train.parts) for name in wrong))
+
+
+def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
+    """Options of every grid of runs; ``out`` is the folder that is named where none is given."""
+    parser.add_argument(
+        "--density", type=density, nargs="+", metavar="D", help="kept fractions, for methods that take one"
+    )
+    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each, with seeds 0 to N-1")
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, on a CPU one)"
+    )
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load data, a run")
+    parser.add_argument(
+        "--out", default=out or None, metavar="DIR", help=f"folder of the runs and tables (default: {out})"
+    )
+
+
+def density(text: str) -> list[float]:
+    """``0.1``, ``0.1,0.05`` or ``[0.1, 0.05]``."""
+    return [float(word) for word in text.strip("[] ").split(",")]
