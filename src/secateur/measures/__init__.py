@@ -7,6 +7,7 @@ from secateur.measures.evaluate import evaluate, higher_is_better
 from secateur.measures.layers import layer_rows
 from secateur.measures.overlap import Overlap, overlap
 from secateur.measures.seeds import LEVEL, Stat, corrected, differs, p_value, stat
+from secateur.measures.sensitivity import sensitivity
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said, unmoved, varied
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "metrics",
     "overlap",
     "p_value",
+    "sensitivity",
     "stat",
     "unmoved",
     "varied",

@@ -53,8 +53,9 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
         "--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, on a CPU one)"
     )
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that load data, a run")
+    shown = out or "runs/NAME"
     parser.add_argument(
-        "--out", default=out or None, metavar="DIR", help=f"folder of the runs and tables (default: {out})"
+        "--out", default=out or None, metavar="DIR", help=f"folder of runs and tables (default: {shown})"
     )
 
 

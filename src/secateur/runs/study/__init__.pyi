@@ -4,6 +4,7 @@ from .cells import Variant as Variant
 from .cells import grid as grid
 from .compare import compare as compare
 from .compare import conduct as conduct
+from .page import curve as curve
 from .results import Arm as Arm
 from .results import Column as Column
 from .results import Results as Results

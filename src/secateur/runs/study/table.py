@@ -36,12 +36,9 @@ def text(arm: Arm, column: Column, results: Results) -> str:
     if not values:
         return ""
     found = stat(values.values())
-    if (
-        column.group == "ΔT"
-        and arm.dense
-        and (arm.recipe == "single-task") == (column.name == "to single-task")
-    ):
-        return "reference"
+    own = column.group == "ΔT" and (arm.recipe == "single-task") == (column.name == "to single-task")
+    if arm.dense and own and all(math.isnan(value) or value == 0 for value in values.values()):
+        return "reference"  # of itself; another dense arm has figures
     match column.unit:
         case "points":
             return points(found.mean, found.margin)

@@ -1,0 +1,13 @@
+from .catalog import LOOKS as LOOKS
+from .catalog import listing as listing
+from .catalog import studies as studies
+from .looked import Look as Look
+from .looks import look as look
+from .perform import perform as perform
+from .plan import cells_of as cells_of
+from .plan import words_of as words_of
+from .shown import Shown as Shown
+from .shown import shown as shown
+from .study import Study as Study
+from .study import find_study as find_study
+from .writing import tables as tables
