@@ -34,12 +34,13 @@ def study(argv: Sequence[str]) -> None:
 
 
 def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
-    from secateur.runs.studies import find_study, perform, tables, words_of
+    from secateur.runs.studies import find_study, only, perform, tables, words_of
 
     found, own = find_study(name), parser(looks=False, name=name)
     if more:
         own.error(f"{more[0]!r} is one word too many; study {name} trains its own runs.")
     arguments, options = own.split(argv[1:])
+    found = only(found, arguments.rows.split(",")) if arguments.rows else found
     for row in found.rows[:1]:
         own.check(row.recipe, [*words_of(found, options), *row.options])
     said, console, out = errors(), output(), Path(arguments.out or f"runs/{name}")
@@ -123,6 +124,9 @@ def parser(*, trains: bool = True, looks: bool = True, name: str = "NAME") -> Se
     )
     if trains:
         add_grid_options(made, "")
+        made.add_argument(
+            "--rows", metavar="ROWS", help="some rows of the table alone, such as snip,adapmtl (default: all)"
+        )
         made.add_argument(
             "--engines",
             metavar="E",

@@ -38,7 +38,7 @@ def sensitivity(
         on_done: Called with each component and density that is done.
 
     Returns:
-        Component to density to task to ΔT; a task has none (NaN) where one of its metrics is zero or NaN as the network is.
+        Component to density to task to ΔT, over the metrics that are not zero or NaN as the network is; NaN where none is left.
 
     Raises:
         ValueError: If a density is out of range, or the split is not there.
@@ -80,6 +80,8 @@ def _keep_largest(own: Mapping[str, nn.Parameter], before: Mapping[str, Tensor],
 def _delta(
     task: str, pruned: Mapping[str, float], whole: Mapping[str, float], better: Mapping[str, bool]
 ) -> float:
-    if not whole or any(not value or not math.isfinite(value) for value in whole.values()):
+    known = [name for name, value in whole.items() if value and math.isfinite(value)]
+    if not known:
         return math.nan
-    return delta_t({task: pruned}, {task: whole}, {task: better}).overall
+    now, then = ({task: {name: values[name] for name in known}} for values in (pruned, whole))
+    return delta_t(now, then, {task: {name: better[name] for name in known}}).overall

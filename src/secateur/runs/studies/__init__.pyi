@@ -10,4 +10,5 @@ from .shown import Shown as Shown
 from .shown import shown as shown
 from .study import Study as Study
 from .study import find_study as find_study
+from .study import only as only
 from .writing import tables as tables

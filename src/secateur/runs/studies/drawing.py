@@ -40,9 +40,10 @@ def dots(
     names, series = list(known), list(dict.fromkeys(s for row in known.values() for s in row))
     left = 24 + 6.6 * max(len(shortened(name, 34)) for name in names)
     figure, axes = new_figure(900, 24 * len(names) + 84, left, 24 + 6.6 * max(map(len, series)))
-    others = [s for s in series if s != "mean"]
+    others: list[str] = [s for s in series if s != "mean"]
+    ordered: list[str] = [*others, "mean"] if "mean" in series else others
     ends: list[tuple[str, float, str]] = []
-    for place, name in enumerate([*others, *(["mean"] if "mean" in series else [])]):
+    for place, name in enumerate(ordered):
         colour = INK if name == "mean" else SERIES[place % len(SERIES)]
         found = [(row[name], y) for y, row in enumerate(known.values()) if name in row]
         axes.plot(

@@ -55,6 +55,7 @@ def look(
             raise ValueError(f"study sensitivity looks at one run, and {len(runs)} are given; name one.")
         kept = tuple(densities) or ((0.5, 0.2, 0.1) if by == "component" else (0.1,))
         settings |= {"by": by, "densities": list(kept), "limit": limit}
+        claim(out, name, settings, make=False)
         found = sensitivity_of(runs[0], by, kept, limit, trust, device, on_done)
     else:
         titles = labels([[record] for record in records])

@@ -98,8 +98,8 @@ def _counted(needed: Sequence[str], least: int) -> str:
     return f"the tasks {', '.join(needed)}" if needed else f"{least} tasks at least"
 
 
-def claim(out: Path, study: str, settings: Mapping[str, Any]) -> None:
-    """Makes ``out`` the folder of this study with these settings.
+def claim(out: Path, study: str, settings: Mapping[str, Any], *, make: bool = True) -> None:
+    """Makes ``out`` the folder of this study with these settings; without ``make`` it only looks whether it may be.
 
     Raises:
         ValueError: If it holds another study, one with other settings, or something else.
@@ -109,16 +109,17 @@ def claim(out: Path, study: str, settings: Mapping[str, Any]) -> None:
     if not path.exists():
         if out.exists() and (not out.is_dir() or not all(map(is_leftover, out.iterdir()))):
             raise ValueError(f"{out} exists and is no study's folder; choose another --out.")
-        if write_new(path, json.dumps(asked, indent=1, sort_keys=True) + "\n"):
+        if not make or write_new(path, json.dumps(asked, indent=1, sort_keys=True) + "\n"):
             return
     try:
         held: Any = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read ({said(error)}); choose another --out.") from error
-    if not isinstance(held, Mapping) or (told := list(differences(held, json.loads(json.dumps(asked))))):
-        differ = "; ".join(told[:4]) if isinstance(held, Mapping) else "it holds no settings"
+    if not isinstance(held, Mapping):
+        raise ValueError(f"{path} holds no settings; choose another --out.")
+    if told := list(differences(held, json.loads(json.dumps(asked)))):
         raise ValueError(
-            f"{out} holds a study with other options: {differ}. Choose another --out, or delete the folder."
+            f"{out} holds a study with other options: {'; '.join(told[:4])}. Choose another --out, or delete the folder."
         )
 
 

@@ -223,7 +223,20 @@ def _beside(
         if str(_found(config, key)) != str(value)
     ]
     said = [f"Ours are made otherwise than the published: {', '.join(differ)}."] if differ else []
-    return published.values, [*said, " ".join(published.note.split())]
+    apart = {
+        task: needed
+        for task, needed in published.where.items()
+        if any(str(_found(config, k)) != str(v) for k, v in needed.items())
+    }
+    said += [
+        f"Published metrics of {task} mean something else, so they stand beside with {' '.join(f'--{k} {v}' for k, v in needed.items())} alone."
+        for task, needed in apart.items()
+    ]
+    values = {
+        row: {column: value for column, value in figures.items() if column.partition(" ")[0] not in apart}
+        for row, figures in published.values.items()
+    }
+    return values, [*said, " ".join(published.note.split())]
 
 
 def _found(config: Mapping[str, Any], key: str) -> Any:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from secateur.runs.parser import nearest
 from secateur.runs.studies.catalog import study_path
 from secateur.runs.study import SAME, Variant
 from secateur.runs.written import read
@@ -19,11 +20,13 @@ class Published:
         data: Name of the data set that its figures are of.
         settings: How its runs were made: key of a configuration, such as ``model.width``, to value.
         values: Row to column, such as ``seg miou``, to figure, in the units of ours.
+        where: Task to the settings without which its metrics mean something else there and do not stand beside ours.
         note: What else keeps its figures from being ours.
     """
 
     data: str
     settings: Mapping[str, Any]
+    where: Mapping[str, Mapping[str, Any]]
     values: Mapping[str, Mapping[str, float]]
     note: str
 
@@ -104,6 +107,22 @@ def _study(name: str, content: Mapping[str, Any]) -> Study:
     )
 
 
+def only(study: Study, rows: Sequence[str]) -> Study:
+    """The study with some of its rows: those asked, and the one that ΔT refers to.
+
+    Raises:
+        ValueError: If it has no such row; names the nearest.
+    """
+    known = [row.name for row in study.rows]
+    for name in rows:
+        if name not in known:
+            raise ValueError(
+                f"study {study.name} has no row {name!r}; its rows are {', '.join(known)}.{nearest(name, known)}"
+            )
+    reference = next((row.name for row in study.rows if row.reference), known[0])
+    return replace(study, rows=tuple(row for row in study.rows if row.name in (reference, *rows)))
+
+
 def _tasks(said: Any) -> dict[str, tuple[str, ...]]:
     by_data = said if isinstance(said, Mapping) else {"": said}
     return {str(data): tuple(tasks) for data, tasks in by_data.items()}
@@ -133,4 +152,10 @@ def _published(content: Mapping[str, Any]) -> Published:
         row: {c: round(f * s, 6) for c, f, s in zip(columns, figures, scale, strict=True) if f is not None}
         for row, figures in content["rows"].items()
     }
-    return Published(content["data"], content.get("settings", {}), values, content.get("note", ""))
+    return Published(
+        content["data"],
+        content.get("settings", {}),
+        content.get("where", {}),
+        values,
+        content.get("note", ""),
+    )
