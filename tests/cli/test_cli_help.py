@@ -69,6 +69,7 @@ def test_every_recipe_has_a_line() -> None:
         (["train", "dense", "--data", "nyu2"], "nyuv2"),
         (["compare", "dense", "--densty", "0.2"], "--density"),
         (["compare", "dense", "--stps", "2"], "--steps"),
+        (["study", "tabel1"], "table1"),
         (["evaluate", "run", "--splt", "val"], "--split"),
         (["export", "run", "--format", "onxx"], "onnx"),
         (["bench", "run", "--engines", "torch,onnx"], "onnxruntime"),

@@ -103,3 +103,13 @@ def test_the_record_has_every_seed_and_the_published_figure(tmp_path: Path) -> N
     assert snip["figures"]["ΔT sum"]["published"] == -11.0
     assert set(snip["figures"]["ΔT mean"]["seeds"]) == {"0", "1", "2"}
     assert record["command"] == "secateur study table1"
+
+
+def test_a_second_dense_recipe_has_its_figures(tmp_path: Path) -> None:
+    found = [
+        write_cell(tmp_path, "dense", 0, 0.5, 1.0),
+        write_cell(tmp_path, "dense_equal_weights", 0, 0.55, 1.0),
+    ]
+    found = [replace(cell, config=NYU) for cell in found]
+    table = shown(find_study("weightings"), collect(found, tmp_path), found)
+    assert [row.cells["ΔT mean"] for row in table.rows] == ["reference", "+5.0\u202f%"]
