@@ -16,10 +16,18 @@ from tiny_runs import LITTLE
 
 pytestmark = pytest.mark.forks
 SAMPLED = {
-    "train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "export pt2": 1, "prune": 1,
+    "train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "study": 1, "export pt2": 1, "prune": 1,
     "pack in place": 1, "predict": 2,
 }  # fmt: skip
-OTHERS = ["bench", "prune family", "pack", "predict file", "report exports", "export int8"]
+OTHERS = [
+    "bench",
+    "study allocation",
+    "prune family",
+    "pack",
+    "predict file",
+    "report exports",
+    "export int8",
+]
 OTHERS += [f"export {f}" for f in FORMATS if f != "pt2"]
 FILES = ("pack", "predict", "report exports", "evaluate file", "export int8")  # which need an ONNX file
 

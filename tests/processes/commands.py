@@ -27,6 +27,7 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
     """Verb to its command; what it begins with is made once, in ``base``, of the ``network`` that these words say."""
     small = [*network, *FEW]
     several = ["compare", "magnitude", "--density", "0.5", "0.25", *small, "--out", "study"]
+    paper = ["study", "weightings", "--rows", "adapmtl", *small, "--out", "named"]
     dense, pruned = ["train", "dense", *small, "--out", "dense"], ["train", "adapmtl", *small, "--out", "run"]
 
     @cache
@@ -50,6 +51,16 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
     @cache
     def study() -> Path:
         return _made(base / "study", several)
+
+    def shown(root: Path) -> None:
+        _copied(named())(root)
+        for path in filter(Path.is_file, (root / "named").iterdir()):
+            if path.name != "study.claim.json":  # or the folder is nobody's
+                path.unlink()
+
+    @cache
+    def named() -> Path:
+        return _made(base / "named", paper)
 
     @cache
     def exported() -> Path:
@@ -91,6 +102,16 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
         command("overlap", lambda root: _copied(runs())(root), "overlap", "run", "--batches=1", *TRUST),
         command("report", without_report, "report", "dense", "run"),
         command("compare", compared, *several),
+        command("study", shown, *paper),
+        command(
+            "study allocation",
+            lambda root: _copied(runs())(root),
+            "study",
+            "allocation",
+            "run",
+            "--out",
+            "seen",
+        ),
         command("report exports", files, "report", "dense", "run", "--out", "page.html"),
         command("evaluate file", files, "evaluate", "run/model.pt2", *TRUST),
         command("pack", files, "pack", "run/model.onnx"),

@@ -13,7 +13,7 @@ from secateur.runs.folder import differences
 from secateur.runs.studies.study import Study
 from secateur.runs.study import Cell, grid
 from secateur.runs.written import said
-from secateur.storage import is_leftover, write_new
+from secateur.storage import is_leftover, remove_leftovers, write_new
 
 _CLAIM = "study.claim.json"
 _RUN = ("method", "seed", "weighting")  # of a configuration: what differs from run to run
@@ -109,6 +109,8 @@ def claim(out: Path, study: str, settings: Mapping[str, Any], *, make: bool = Tr
     if not path.exists():
         if out.exists() and (not out.is_dir() or not all(map(is_leftover, out.iterdir()))):
             raise ValueError(f"{out} exists and is no study's folder; choose another --out.")
+        if make and out.is_dir():
+            remove_leftovers(out)
         if not make or write_new(path, json.dumps(asked, indent=1, sort_keys=True) + "\n"):
             return
     try:
@@ -121,6 +123,8 @@ def claim(out: Path, study: str, settings: Mapping[str, Any], *, make: bool = Tr
         raise ValueError(
             f"{out} holds a study with other options: {'; '.join(told[:4])}. Choose another --out, or delete the folder."
         )
+    if make:
+        remove_leftovers(out)
 
 
 def settings_of(cells: Sequence[Cell]) -> dict[str, Any]:
