@@ -102,7 +102,7 @@ def test_options_that_every_method_shares(runs: Path, tmp_path: Path, capsys: py
         "Sum",
     ]
     floors = ["--floors", "{depth: 0.0, seg: 0.5}", "--tries", "2", "--against", str(runs / "dense")]
-    assert train("magnitude", out, "--method.density", "0.05", *options, *floors) == 0
+    assert train("magnitude", out, "--method.density", "0.05", *options, *floors, steps=5) == 0
     found = json.loads((out / "report.json").read_text())
     assert found["floors"]["asked"] == {"depth": 0.0, "seg": 0.5}
     attempts = found["floors"]["attempts"]

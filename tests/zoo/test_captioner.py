@@ -109,7 +109,7 @@ def test_group_lasso_takes_heads_and_units_out() -> None:
     x = inputs()
     data = [(x, {"caption": torch.randint(0, 50, (2, 5))})]
     problem = Problem(small(), {"caption": Task(torch.nn.functional.cross_entropy)}, data)
-    fit(problem, GroupLasso(density=0.6, groups="coupled", metric="euclidean"), steps=20)
+    fit(problem, GroupLasso(density=0.6, groups="coupled", metric="euclidean"), steps=8)
     less = compact(problem.model, x)
     before, after = compaction(less).channels
     assert before == 6 * 4 + 4 * 64
