@@ -46,8 +46,8 @@ def test_a_run_leaves_everything(runs: Path) -> None:
     rows = [json.loads(line) for line in (runs / "pruned" / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in rows if "loss" in r] == list(range(1, 13))
     assert [r["step"] for r in rows if "val" in r] == [6, 12]
-    pictures = np.load(runs / "pruned" / "samples.npz")
-    assert pictures["seg/truth/0"].shape == pictures["input/0"].shape == (24, 32, 3)
+    with np.load(runs / "pruned" / "samples.npz") as pictures:
+        assert pictures["seg/truth/0"].shape == pictures["input/0"].shape == (24, 32, 3)
 
 
 def test_in_a_pipe_it_says_how_far_it_is(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -56,6 +56,7 @@ def watch(event, args):
 
 sys.addaudithook(watch)
 sys.modules["datasets"] = None
+import numpy.testing  # of NumPy 2.0: asks lscpu what the processor is
 import pyarrow
 from secateur.data.arrow import class_names, values
 from secateur.data.hf_images import hf_images

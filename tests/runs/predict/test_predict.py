@@ -32,8 +32,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def photo(run: Path, tmp_path: Path) -> Path:
     """The first picture of the report."""
     path = tmp_path / "photo.png"
-    Image.fromarray(np.load(run / "samples.npz")["input/0"]).save(path)
+    Image.fromarray(arrays(run / "samples.npz")["input/0"]).save(path)
     return path
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
 
 
 def picture(path: Path) -> np.ndarray:
@@ -45,7 +50,7 @@ def test_predictions_are_drawn_as_in_the_report(run: Path, photo: Path, tmp_path
     out = tmp_path / "seen"
     assert main(["predict", str(run / source), str(photo), "--out", str(out), "--raw", *TRUST]) == 0
     assert {p.name for p in out.iterdir()} == {"photo.png", "photo.npz", *(f"photo.{t}.png" for t in TASKS)}
-    report, raw = np.load(run / "samples.npz"), np.load(out / "photo.npz")
+    report, raw = arrays(run / "samples.npz"), arrays(out / "photo.npz")
     for task in TASKS:  # the report's network saw the picture before it was rounded to bytes
         shown, wanted = picture(out / f"photo.{task}.png").astype(int), report[f"{task}/prediction/0"]
         assert shown.shape == wanted.shape
@@ -62,7 +67,7 @@ def test_a_file_and_its_run_predict_the_same_and_other_sizes(run: Path, photo: P
         argv = ["predict", str(source), str(photo), "--out", str(tmp_path / name), "--raw", "--size", "32x64"]
         argv += TRUST
         assert main(argv) == 0
-    found, wanted = (np.load(tmp_path / name / "photo.npz") for name in "ba")
+    found, wanted = (arrays(tmp_path / name / "photo.npz") for name in "ba")
     for task in TASKS:
         assert np.abs(found[task] - wanted[task]).max() <= 1e-4 * np.abs(wanted[task]).max()
     assert picture(tmp_path / "b" / "photo.seg.png").shape == (32, 64, 3)
