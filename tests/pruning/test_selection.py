@@ -161,3 +161,12 @@ def test_the_guard_of_blocks_takes_the_best_block() -> None:
     masks = select({"w": score, "x": other}, 0.5, pattern=blocks, at_least=1)
     assert masks["w"].int().tolist() == [[0, 0, 0, 0, 1, 1, 1, 1]]
     assert int(masks["x"].sum()) == 4
+
+
+@pytest.mark.parametrize("text", ["1x4", "4x1", "2x2"])
+def test_blocks_come_within_half_a_block_of_what_was_asked(text: str) -> None:
+    """Of the share itself, not of the whole number of weights next to it, at every share."""
+    score = torch.rand(32, 32, generator=torch.Generator().manual_seed(0))
+    for density in [number / 997 for number in range(10, 997, 7)]:
+        kept = int(select({"w": score}, density, pattern=Pattern.parse(text), at_least=0)["w"].sum())
+        assert abs(kept - density * score.numel()) <= 2

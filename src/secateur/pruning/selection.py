@@ -65,9 +65,13 @@ def select(
                 )
     else:
         budget = _budget(density, size, at_least, wanted, least, most)
+    share: Mapping[str, float] = budget
+    if shape.blocks and len(groups) == 1:  # a count that is rounded first would add half a weight to the half block
+        (only,) = groups
+        share = {only: min(max(density * size, least[only]), most[only])}
     found: dict[str, Tensor] = {}
     for group, members in groups.items():
-        found |= _best({name: ranked[name] for name in members}, budget[group], shape)
+        found |= _best({name: ranked[name] for name in members}, share[group], shape)
     return {name: found[name] for name in scores}
 
 
@@ -130,11 +134,11 @@ def _ranked(score: Tensor, shape: Pattern, at_least: int) -> Tensor:
     return ranked.masked_fill(shape.spread(forced, ranked.shape), torch.inf)
 
 
-def _best(ranked: Mapping[str, Tensor], keep: int, shape: Pattern) -> dict[str, Tensor]:
+def _best(ranked: Mapping[str, Tensor], keep: float, shape: Pattern) -> dict[str, Tensor]:
     if not keep:
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in ranked.items()}
     if not shape.blocks:
-        return dict(zip(ranked, top_masks(list(ranked.values()), keep), strict=True))
+        return dict(zip(ranked, top_masks(list(ranked.values()), round(keep)), strict=True))
     found = best_blocks(
         [shape.pooled(s) for s in ranked.values()], [shape.sizes(s) for s in ranked.values()], keep
     )
