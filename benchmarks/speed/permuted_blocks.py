@@ -138,17 +138,19 @@ def measured(network: list[Layer]) -> dict[str, float]:
     }  # fmt: skip
 
 
-def random(density: float, rows: int = 1) -> list[Layer]:
-    """Full width with random zeros; those of blocks are shuffled, so that no block is left as it was."""
+def random(density: float, rows: int = 1, cut: float | None = None) -> list[Layer]:
+    """Full width with random zeros; outputs of blocks are shuffled, or a random share of them is cut out."""
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     found: list[Layer] = []
     for weights, layer, size in layers(deeplab_resnet34(HEADS)):
         kept = rng.random((-(-len(weights) // rows), *weights.shape[1:])) < density
-        zeros = kept.repeat(rows, 0)[: len(weights)]
-        found.append(
-            ((weights * zeros)[rng.permutation(len(weights)) if rows > 1 else slice(None)], layer, size)
-        )
+        pruned = weights * kept.repeat(rows, 0)[: len(weights)]
+        if cut is not None:
+            pruned = pruned[rng.random(len(pruned)) >= cut]
+        elif rows > 1:
+            pruned = pruned[rng.permutation(len(pruned))]
+        found.append((pruned, layer, size))
     return found
 
 
@@ -159,6 +161,7 @@ def main() -> None:
     given = parser.parse_args()
     networks = {f"random {1 - density:.0%}": random(density) for density in (0.2, 0.1, 0.05)}
     networks["blocks 4x1 90%, shuffled"] = random(0.1, 4)
+    networks |= {f"blocks 4x1 90%, {cut:.0%} of outputs cut": random(0.1, 4, cut) for cut in (0, 0.02, 0.1)}
     if given.trained:
         model = deeplab_resnet34(HEADS, width=0.125)
         load(model, given.trained)
