@@ -65,8 +65,9 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
         console.print()
     for note in shown.notes:
         console.print(note, markup=False)
+    kinds = [kind for kind in (".txt", ".json", ".svg") if (out / f"study{kind}").exists()]
     console.print(
-        f"study  {out / 'study.md'}, .txt, .json and .svg; every figure in {out / 'results.json'}",
+        f"study  {out / 'study.md'}, {', '.join(kinds)}; every figure in {out / 'results.json'}",
         soft_wrap=True,
     )
 

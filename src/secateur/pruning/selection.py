@@ -66,7 +66,9 @@ def select(
     else:
         budget = _budget(density, size, at_least, wanted, least, most)
     share: Mapping[str, float] = budget
-    if shape.blocks and len(groups) == 1:  # a count that is rounded first would add half a weight to the half block
+    if (
+        shape.blocks and len(groups) == 1
+    ):  # a count that is rounded first would add half a weight to the half block
         (only,) = groups
         share = {only: min(max(density * size, least[only]), most[only])}
     found: dict[str, Tensor] = {}
