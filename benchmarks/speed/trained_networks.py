@@ -32,7 +32,7 @@ def timed(out: Path, threads: int) -> dict[str, Any]:
         file = Path(place) / "bench.json"
         words = [str(out / f"{name}-0") for name in NAMES[1:]]
         words += ["--against", str(out / "dense-0"), "--engines", ENGINES, "--size", "240x320"]
-        words += ["--threads", str(threads), "--repeats", "30", "--json", str(file)]
+        words += ["--threads", str(threads), "--repeats", "20", "--json", str(file)]
         subprocess.run([sys.executable, "-m", "secateur", "bench", *words], check=True)
         return json.loads(file.read_text(encoding="utf-8"))
 
