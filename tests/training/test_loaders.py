@@ -21,6 +21,7 @@ from torch.utils.data import (
     TensorDataset,
 )
 
+from contract import STEPS
 from problems import equal, shuffled_loader, two_heads, weights
 from secateur import AdaptiveWeighting, Problem, SoftThreshold, fit
 from secateur.problem import rng_state, set_rng_state
@@ -120,8 +121,8 @@ def test_fit_goes_on_with_a_users_batch_sampler(tmp_path: Path) -> None:
         return Problem(problem.model, problem.tasks, loader)
 
     straight = make()
-    fit(straight, SoftThreshold(0.2), AdaptiveWeighting(), steps=40)
-    stopped = stopped_and_resumed(make, lambda: SoftThreshold(0.2), tmp_path / "c.pt", (5, 13, 31))
+    fit(straight, SoftThreshold(0.2), AdaptiveWeighting(), steps=STEPS)
+    stopped = stopped_and_resumed(make, lambda: SoftThreshold(0.2), tmp_path / "c.pt", (5, 13, 23))
     assert equal(weights(straight), weights(stopped))
 
 
