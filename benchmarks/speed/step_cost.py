@@ -28,28 +28,10 @@ from secateur.problem.problem import Problem, Task
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.training.fit import fit
 from secateur.zoo import deeplab_resnet34
+from turns import DoneError, Turns
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results"
 HEIGHT, WIDTH = 120, 160
-
-
-class Turns:
-    """Lets two threads run one step at a time."""
-
-    def __init__(self) -> None:
-        self.locks = [threading.Semaphore(1), threading.Semaphore(0)]
-
-    def take(self, who: int) -> None:
-        """Waits for the turn."""
-        self.locks[who].acquire()
-
-    def give(self, who: int) -> None:
-        """Hands the turn to the other."""
-        self.locks[1 - who].release()
-
-
-class DoneError(Exception):
-    """Enough steps."""
 
 
 def timed(base: type[Sparsifier], turns: Turns, who: int, count: int, times: list[float]) -> type[Sparsifier]:
@@ -96,7 +78,7 @@ def ratios(width: float, batch: int, phase: str, warmup: int, count: int) -> tup
         "ramp": SoftThreshold(0.1, ramp=(0.0, 0.9)),
         "frozen": SoftThreshold(0.1, ramp=(0.0, 1.0 / nominal)),
     }[phase]
-    turns, times = Turns(), ([], [])
+    turns, times = Turns(2), ([], [])
     methods: list[Any] = [Sparsifier(), method]
     for who, made in enumerate(methods):
         made.__class__ = timed(type(made), turns, who, warmup + count, times[who])

@@ -24,7 +24,7 @@ class Options(TypedDict, total=False):
     Args:
         floors: Task to the share of its metrics that it may lose on the validation split: 0.02 is 2 %. A round that breaks one is
             taken back and chosen anew with that task's worth doubled.
-        steps: Optimizer steps of each network, 2000 by default; 0 prunes in one shot and repairs on a few batches, whose labels
+        steps: Optimizer steps of each network, 2000 by default; 0 prunes without training and repairs on a few batches, whose labels
             are used for scores only.
         rounds: Over which the channels go, 4 by default.
         score: ``"taylor"`` (default), ``"magnitude"`` or ``"random"``; see :func:`secateur.budget.worth.task_worth`.

@@ -48,6 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         net, (x,), folder / "free.onnx", **names, dynamo=True, dynamic_shapes={"image": sides}, verbose=False
     )
     model = openvino.convert_model(folder / "net.onnx")
+    model.inputs[0].get_tensor().add_names({"picture"})  # a port may have several names
     openvino.save_model(model, folder / "net.xml", compress_to_fp16=False)
     two = onnx.load(folder / "net.onnx")
     two.graph.input.append(onnx.helper.make_tensor_value_info("mask", onnx.TensorProto.FLOAT, [1]))

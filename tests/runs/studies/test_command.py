@@ -121,3 +121,21 @@ def test_alone_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "\n  table1 " in shown
     assert "\n  sensitivity " in shown
+
+
+def test_engines_time_the_networks_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["weightings", "--rows", "adapmtl", "--out", str(folder), *SMALL, "--engines"]
+    assert study(*words, "onnxruntme") == 1
+    assert "'onnxruntme' is no engine; there are torch, onnxruntime" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not (folder / "times.json").exists()
+    assert study(*words, "onnxruntime") == 0
+    kept = (folder / "times.json").read_text(encoding="utf-8")
+    assert set(json.loads(kept)["onnxruntime"]) == {"dense-seg+normal+depth-s0", RUN}
+    assert study(*words, "onnxruntime") == 0
+    assert (folder / "times.json").read_text(encoding="utf-8") == kept, "timed once"
+    for damaged in ("[1]", '{"onnxruntime": 3}', "{"):
+        (folder / "times.json").write_text(damaged, encoding="utf-8")
+        assert study(*words, "onnxruntime") == 0
+        assert set(json.loads((folder / "times.json").read_text(encoding="utf-8"))) == {"onnxruntime"}

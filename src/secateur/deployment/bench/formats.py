@@ -51,9 +51,11 @@ def require_engine(engine: EngineName, quantize: Quantize | None = None) -> None
     """Asks for what an engine and its files need.
 
     Raises:
-        ValueError: If the engine has no file in int8, and that is asked.
+        ValueError: If there is no such engine, or it has no file in int8 and that is asked.
         EngineMissingError: If a package is not installed; it says what to install.
     """
+    if engine not in FORMATS:
+        raise ValueError(f"{engine!r} is no engine; there are {', '.join(FORMATS)}.")
     made = formats([engine], quantize)
     require(FORMATS[engine][0])  # which runs it
     require(made[engine][0])  # which writes for it

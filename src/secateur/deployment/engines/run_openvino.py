@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ def load(
             ends = (x.any_name for x in model.inputs), (name for x in model.outputs for name in x.names)
             check_ends(path, about, *ends)
         else:
-            about = described(path, _ends(model.inputs), _ends(model.outputs), outputs)
+            given = [names[0] for names in _ends(model.inputs) if names]
+            about = described(path, given, list(chain(*_ends(model.outputs))), outputs)
         request = core.compile_model(model, "CPU", settings(threads, precision)).create_infer_request()
     names, wanted = list(about["inputs"]), output_names(about)
 
@@ -43,12 +45,12 @@ def load(
     return Engine("openvino", openvino.__version__, about, call)
 
 
-def _ends(ports: Any) -> list[tuple[str, list[int | None]]]:
-    """Each name of each port, and its shape."""
+def _ends(ports: Any) -> list[list[tuple[str, list[int | None]]]]:
+    """Of each port its names, which may be several, with its shape."""
     shapes = [
         [side.get_length() if side.is_static else None for side in port.partial_shape] for port in ports
     ]
-    return [(name, shape) for port, shape in zip(ports, shapes, strict=True) for name in sorted(port.names)]
+    return [[(name, shape) for name in sorted(port.names)] for port, shape in zip(ports, shapes, strict=True)]
 
 
 def settings(threads: int | None, precision: Precision) -> dict[str, Any]:

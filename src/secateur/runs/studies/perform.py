@@ -119,10 +119,9 @@ def _timed(cells: Sequence[Cell], out: Path, engines: Sequence[EngineName], trus
     """Milliseconds of a pass of the first seed's networks, side by side; what was timed with the same engines is kept."""
     asked = [cell for cell in cells if cell.seed == 0 and len(cell.tasks) == max(len(c.tasks) for c in cells)]
     path, names = out / "times.json", [cell.name for cell in asked]
-    if path.is_file():
-        held: Any = json.loads(path.read_text(encoding="utf-8"))
-        if sorted(held) == sorted(engines) and all(set(names) <= set(held[engine]) for engine in engines):
-            return {engine: held[engine] for engine in engines}
+    held = _held(path)
+    if sorted(held) == sorted(engines) and all(set(names) <= set(held[engine]) for engine in engines):
+        return {engine: held[engine] for engine in engines}
     folders = [out / name for name in names]
     for cell, folder in zip(asked, folders, strict=True):
         if not cell.dense and not RunFolder(folder).compact.exists():
@@ -135,3 +134,14 @@ def _timed(cells: Sequence[Cell], out: Path, engines: Sequence[EngineName], trus
     }
     write_text(path, json.dumps(found, indent=1) + "\n")
     return found
+
+
+def _held(path: Path) -> Times:
+    """The times that were kept; none where the file is not there or not as it was written."""
+    try:
+        held: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    times: Any = list(held.values()) if isinstance(held, dict) else [None]
+    whole = all(isinstance(t, dict) and all(type(ms) in (int, float) for ms in t.values()) for t in times)
+    return held if whole else {}
