@@ -109,6 +109,10 @@ class GradualMagnitude(Masked):
             self.masks.replace_(self._select(1.0), None)
         super().finish()
 
+    def settled(self) -> bool:
+        """Whether the masks are final."""
+        return self.density == 1.0 or self._frozen
+
     def state_dict(self) -> dict[str, Any]:
         """The masks, and whether they are final."""
         return {**super().state_dict(), "frozen": self._frozen}

@@ -18,7 +18,6 @@ from secateur.pruning import (
     all_weights,
     group_of,
     input_groups,
-    l1_prox,
     prox,
     revived,
     schedules,
@@ -108,8 +107,7 @@ class GroupLasso(Sparsifier):
         if not isinstance(groups, Groups):
             by = {"input": input_groups if self._chosen else default_groups, "all": all_weights}.get(groups)
             groups = (by or problem_groups)(problem)
-        unknown = sorted(groups.axis.keys() - parameters.keys())
-        if unknown:
+        if unknown := sorted(groups.axis.keys() - parameters.keys()):
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")
         self._weights = {name: parameters[name] for name in groups.axis}
         self._others = [p for name, p in parameters.items() if name not in self._weights and p.requires_grad]
@@ -179,15 +177,18 @@ class GroupLasso(Sparsifier):
         """Whether every pruned weight is zero; the share left is that of whole groups, as near as they come."""
         return revived(self.masks, self._weights) if self.masks is not None else ""
 
+    def settled(self) -> bool:
+        """Whether the last groups are cut; where no density is asked, what is there is what is asked."""
+        return self.masks is None or self._frozen
+
     def thresholds(self) -> dict[str, Tensor]:
         """The present λ, as ``strength``, while it is controlled."""
-        moving = self.density is not None and self._level is not None and not self._frozen
-        return {"strength": torch.tensor(self._level)} if moving else {}
+        return {} if self._level is None or self.settled() else {"strength": torch.tensor(self._level)}
 
     def state_dict(self) -> dict[str, Any]:
         """The present λ, the groups that it spares, and the masks."""
-        masks = None if self.masks is None else self.masks.masks
-        return {"level": self._level, "frozen": self._frozen, "spared": self._spared, "masks": masks}
+        held = {"masks": self.masks and self.masks.masks, "spared": self._spared}
+        return {"level": self._level, "frozen": self._frozen, **held}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up λ and the masks."""
@@ -209,10 +210,10 @@ class GroupLasso(Sparsifier):
     def _prox(self, metric: Metric | None, kappa: float) -> None:
         points = {name: p.detach().to(wide(p)) for name, p in self._weights.items()}
         if self.norm == "l1":
-            strengths = self._groups.spread(torch.full_like(self._roots, kappa), 0.0, points)
+            kappas = self._groups.spread(torch.full_like(self._roots, kappa), 0.0, points)
             for name, spared in self._spared.items():
-                strengths[name] = strengths[name] * ~spared
-            found = {n: l1_prox(u, metric[n] if metric else 1.0, strengths[n]) for n, u in points.items()}
+                kappas[name] = kappas[name] * ~spared
+            found = {n: prox.l1_prox(u, metric[n] if metric else 1.0, kappas[n]) for n, u in points.items()}
         else:
             strength = kappa * self._roots
             if self._spared:
@@ -226,8 +227,7 @@ class GroupLasso(Sparsifier):
         if self.masks is not None and self._due(progress) < 1.0:
             kept, _ = self._strongest(self._due(progress), metric)
             masks = self._groups.masks(kept[_GROUPS], self._weights) if self.norm == "group" else kept
-            old = self.masks.masks
-            self.masks.replace_({name: mask & old[name] for name, mask in masks.items()}, optimizer)
+            self.masks.replace_({n: mask & self.masks.masks[n] for n, mask in masks.items()}, optimizer)
 
     def _look_ahead(self, progress: float, metric: Metric | None, rate: float) -> None:
         """Spares what is not due soon, and sets λ for the rest."""

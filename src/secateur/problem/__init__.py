@@ -19,7 +19,14 @@ from secateur.problem.problem import (
     sample_shape,
     to_device,
 )
-from secateur.problem.processes import average_gradients, averaged, same_buffers, several, undivided
+from secateur.problem.processes import (
+    any_process,
+    average_gradients,
+    averaged,
+    same_buffers,
+    several,
+    undivided,
+)
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import distributed_samplers, holders
 from secateur.problem.taking import check_takes, taking
@@ -35,6 +42,7 @@ __all__ = [
     "Split",
     "Task",
     "Together",
+    "any_process",
     "apart",
     "average_gradients",
     "averaged",

@@ -27,6 +27,15 @@ def averaged(value: Tensor) -> Tensor:
     return mean
 
 
+def any_process(said: bool, device: torch.device) -> bool:
+    """Whether any process says so; every process must ask, and all hear the same."""
+    if not several():
+        return said
+    found = torch.tensor(float(said), device=device)
+    distributed.all_reduce(found, distributed.ReduceOp.MAX)
+    return bool(found)
+
+
 @torch.no_grad()
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """Averages gradients over the processes, all in one message; where one has none it counts as zero, where all have none it stays so."""

@@ -32,6 +32,7 @@ from secateur.pruning.prox import adam_metric, group_prox, l1_prox
 from secateur.pruning.regrowth import drop_share, dropped, top
 from secateur.pruning.schedules import (
     Schedule,
+    WarmUp,
     check_cycles,
     check_density,
     check_ramp,
@@ -70,6 +71,7 @@ __all__ = [
     "Shrinkage",
     "Sparsifier",
     "Thresholded",
+    "WarmUp",
     "adam_metric",
     "all_weights",
     "attach",

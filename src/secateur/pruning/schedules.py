@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 Schedule = Callable[[float], float]
 
@@ -25,6 +26,27 @@ def staircase(factor: float = 0.5, stairs: int = 5) -> Schedule:
         return factor ** min(int(progress * stairs + 1e-9), stairs - 1)
 
     return schedule
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """A schedule that first rises from 0 in a straight line (Goyal et al. 2017, arXiv 1706.02677, section 2.2).
+
+    Args:
+        share: Share of the steps over which the factor of ``then`` rises to its whole.
+        then: The schedule, over all steps.
+    """
+
+    share: float
+    then: Schedule = cosine
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.share < 1.0:
+            raise ValueError(f"WarmUp: share is {self.share}; it is a share of the steps and lies in (0, 1).")
+
+    def __call__(self, progress: float) -> float:
+        """The factor of the learning rate; the very first step has a hundredth of the rise."""
+        return self.then(progress) * min(1.0, max(progress / self.share, 0.01))
 
 
 def cubic_density(progress: float, density: float, start: float, end: float) -> float:

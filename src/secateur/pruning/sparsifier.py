@@ -97,8 +97,12 @@ class Sparsifier:
         """Takes off whatever holds on to model and optimizer, where training broke off or ``start`` raised half way."""
 
     def missed(self) -> str:
-        """After ``finish``: what was asked and is not there, in a sentence; empty where all is."""
+        """What was asked and is not there, in a sentence; empty where all is. Asked after ``finish``, and on the way."""
         return ""
+
+    def settled(self) -> bool:
+        """Whether what is asked is there already, in the midst of training: then it may stop, and a state of now may be kept."""
+        return not self.missed()
 
     def thresholds(self) -> dict[str, Tensor]:
         """Component to its present threshold, for the record; empty where there is none."""

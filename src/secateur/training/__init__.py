@@ -1,6 +1,16 @@
 """The only training loop, and what it needs around a step."""
 
 from secateur.training.aggregators import aggregator, of_torchjd
+from secateur.training.callbacks import (
+    EMA,
+    Callback,
+    CallbackError,
+    ClipGradients,
+    Course,
+    EarlyStopping,
+    KeepBest,
+    Snapshots,
+)
 from secateur.training.distillation import Distillation
 from secateur.training.fit import fit
 from secateur.training.floors import check_allowed, check_floors, shares_lost
@@ -12,12 +22,20 @@ from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate
 
 __all__ = [
+    "EMA",
+    "Callback",
+    "CallbackError",
+    "ClipGradients",
+    "Course",
     "Distillation",
+    "EarlyStopping",
     "Guests",
     "History",
+    "KeepBest",
     "MakeOptimizer",
     "Pruning",
     "Row",
+    "Snapshots",
     "adam",
     "aggregator",
     "check_allowed",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
+from secateur.problem import fed, to_device
 from secateur.training.aggregation import Aggregator, aggregated
 from secateur.training.objective import Terms
 from secateur.training.pruning import Pruning
@@ -24,7 +25,7 @@ class Backward:
     """Leaves gradients in the parameters.
 
     Args:
-        pruning: Says what is trained.
+        pruning: Says what is trained, and how many batches make a step.
         model: The problem's model as Fabric wraps it.
         fabric: Does the backward pass.
         aggregator: Decides on gradients that several tasks reach, in place of their sum; None sums.
@@ -39,6 +40,10 @@ class Backward:
     aggregator: Aggregator | None = None
 
     def __post_init__(self) -> None:
+        if self.aggregator is not None and self.pruning.turns.accumulate > 1:
+            raise ValueError(
+                f"fit: accumulate is {self.pruning.turns.accumulate}, and an aggregator decides on the gradients of each batch; give one of them."
+            )
         scaled = getattr(self.fabric.strategy.precision, "scaler", None) is not None
         if self.aggregator is not None and scaled:
             raise ValueError("aggregator: gradients are scaled under 16-mixed; use bf16-mixed or 32-true.")
@@ -48,15 +53,31 @@ class Backward:
         )  # DDP: parameters that no output reaches count as done
         self.pruning.together.absent_too = self.aggregator is not None or not finds
 
-    def around(self) -> AbstractContextManager[None]:
-        """For forward and backward pass: with an aggregator each process has its own gradients until it decides."""
-        apart = self.aggregator is not None and self.fabric.world_size > 1
+    def step(self, stream: Iterator[Any]) -> list[Terms]:
+        """Leaves the gradients of one step in the parameters; returns the terms of each of its batches, those with labels."""
+        problem, batches = self.pruning.problem, self.pruning.turns.accumulate
+        found: list[Terms] = []
+        while len(found) < batches:
+            x, targets = to_device(problem.batch(next(stream)), self.fabric.device)
+            with self._around(last=len(found) == batches - 1):
+                runs = targets or self.fabric.world_size > 1  # processes keep step
+                terms = self.pruning.terms(fed(self.model, x) if runs else {}, targets, x)
+                if terms.empty:
+                    continue
+                self(terms)
+            found.append(terms)
+        return found
+
+    def _around(self, last: bool) -> AbstractContextManager[None]:
+        """For forward and backward pass: with an aggregator, and before the last batch, each process has its own gradients."""
+        apart = (self.aggregator is not None or not last) and self.fabric.world_size > 1
         return self.fabric.no_backward_sync(self.model) if apart else nullcontext()
 
     def __call__(self, terms: Terms) -> None:
         """The backward pass of one batch."""
         if self.aggregator is None:
-            self.fabric.backward(terms.total)
+            batches = self.pruning.turns.accumulate
+            self.fabric.backward(terms.total / batches if batches > 1 else terms.total)
         else:
             self.fabric.backward(cast(Tensor, _Deferred(lambda: self._aggregate(terms))))
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from secateur.measures import DeadTaskWarning, evaluate
-from secateur.problem import Problem, fed, same_buffers, seed_all, to_device
+from secateur.problem import Problem, same_buffers, seed_all
 from secateur.pruning import Schedule, Sparsifier, cosine
 from secateur.storage import named_tensors
 from secateur.training.aggregation import Aggregator
 from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
+from secateur.training.callbacks import Callback, Callbacks, Course
 from secateur.training.distillation import Distillation
 from secateur.training.floors import Results, within_floors
 from secateur.training.history import History, Progress
@@ -51,12 +52,14 @@ def fit(
     checkpoint_every: int | None = None,
     log_every: int | None = None,
     validate_every: int = 0,
+    accumulate: int = 1,
     distillation: Distillation | None = None,
     aggregator: Aggregator | None = None,
     recalibrate: int | None = None,
     floors: Mapping[str, float] | None = None,
     reference: Results | None = None,
     tries: int = 5,
+    callbacks: Sequence[Callback] = (),
     on_log: Callable[[list[Row]], object] | None = None,
     progress: bool = True,
 ) -> History:
@@ -75,7 +78,8 @@ def fit(
         checkpoint: File to write to, and to resume from where it exists.
         checkpoint_every: Steps between checkpoints; a twentieth of the steps if None.
         log_every: Steps between rows of the history; a two-hundredth of the steps if None.
-        validate_every: Steps between validations, 0 for none.
+        validate_every: Steps between validations, 0 for none; a twentieth of the steps if a callback looks at them.
+        accumulate: Batches to a step, whose gradients are averaged.
         distillation: A teacher that the network follows beside the labels; None for none.
         aggregator: ``(tasks, elements) -> (elements,)``, such as those of TorchJD: the direction that the gradients of
             what several tasks share are put together to; None adds them up. A backward pass for each task. What a stateful
@@ -83,8 +87,9 @@ def fit(
         recalibrate: Batches to measure BatchNorm's statistics on anew once the method is done; None for none.
         floors: Task to the share of its validation metrics that it may lose at most against a dense network: with
             ``{"seg": 0.02}`` the density is raised until seg loses no more than 2 %; the attempts are in the history.
-        reference: Metrics of the dense network on the validation split, for ``floors``; None trains one first.
+        reference: Metrics of the dense network on the validation split, for ``floors`` and ``"delta_t"``; None trains one first.
         tries: Trainings at most under ``floors``.
+        callbacks: What happens beside the steps: :class:`EarlyStopping`, :class:`KeepBest`, :class:`EMA`, one of your own.
         on_log: Called with all rows so far whenever there is a new one, and on resuming.
         progress: Say on standard error how far it is: a bar on a terminal, elsewhere a line every 5 %.
 
@@ -92,7 +97,8 @@ def fit(
         The history. A run that was stopped and resumed ends with the weights, bit for bit, of one never stopped.
 
     Raises:
-        ValueError: If settings, model, data and checkpoint do not fit together.
+        ValueError: If settings, model, data, callbacks and checkpoint do not fit together.
+        CallbackError: If a callback raised.
         FloatingPointError: If a task's loss or gradient is NaN or infinite; the last checkpoint is kept.
         OSError: If a checkpoint cannot be written; the last one is kept.
     """
@@ -107,6 +113,7 @@ def fit(
         checkpoint_every=checkpoint_every,
         log_every=log_every,
         validate_every=validate_every,
+        accumulate=accumulate,
         distillation=distillation,
         recalibrate=recalibrate,
         on_log=on_log,
@@ -115,12 +122,12 @@ def fit(
     method, weighting = method or Sparsifier(), weighting or Weighting()
     check_parts(problem, method, weighting)
     check_make(asked.optimizer)
-    path = Path(checkpoint) if checkpoint else None
+    path, beside = Path(checkpoint) if checkpoint else None, Callbacks(callbacks, reference)
     if floors is None:
-        return _train(problem, method, weighting, aggregator, path, asked)
+        return _train(problem, method, weighting, aggregator, beside, path, asked)
 
     def attempt(made: Sparsifier, path: Path | None) -> History:
-        return _train(problem, made, deepcopy(weighting), deepcopy(aggregator), path, asked)
+        return _train(problem, made, *deepcopy((weighting, aggregator, beside)), path, asked)
 
     return within_floors(attempt, problem, method, floors, reference, path, tries)
 
@@ -130,6 +137,7 @@ def _train(
     method: Sparsifier,
     weighting: Weighting,
     aggregator: Aggregator | None,
+    callbacks: Callbacks,
     path: Path | None,
     asked: Settings,
 ) -> History:
@@ -138,7 +146,7 @@ def _train(
     total = method.total(steps)
     log_every = asked.log_every or max(1, total // 200)
     checkpoint_every = asked.checkpoint_every or max(1, total // 20)
-    validate_every = asked.validate_every if problem.val is not None else 0
+    validate_every = asked.validations(problem, total, callbacks.validating_ones)
     make, schedule, distillation = asked.optimizer, asked.schedule, asked.distillation
     memory = Memory(aggregator, fabric.device)
     if path:
@@ -147,7 +155,10 @@ def _train(
     seed_all(asked.seed)
 
     shown = Progress(total, asked.progress and fabric.is_global_zero)
-    with Pruning(problem, method, weighting, steps=steps, distillation=distillation) as pruning, shown:
+    pruning = Pruning(
+        problem, method, weighting, steps=steps, accumulate=asked.accumulate, distillation=distillation
+    )
+    with callbacks, pruning, shown:
         inner = pruning.attach(make(pruning.groups()))
         rates = [group["lr"] for group in inner.param_groups]
         model, stepper = cast(
@@ -162,8 +173,12 @@ def _train(
             warnings.warn(said, stacklevel=3)
         ledger, history = Ledger(), History()
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
+        parts |= {"callbacks": callbacks} if callbacks else {}
         decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
         decides = identity_of_training({**decides, "aggregator": aggregator}, inner, fabric, loader)
+        decides |= callbacks.identity() | ({"accumulate": asked.accumulate} if asked.accumulate > 1 else {})
+        course = Course(problem, pruning, history, fabric, model, stepper, validate_every)
+        callbacks.start(course, decides)
         tensors = named_tensors(problem.model)
         resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero)
         if saved := resumption.load(inner):
@@ -173,29 +188,26 @@ def _train(
 
         problem.model.train()
         shown.begin(pruning.done)
-        while pruning.done < total:
+        while pruning.done < total and not course.stopped:
             began = time.perf_counter()
             if pruning.turns.between_rounds:  # a new round: a new optimizer, only then
                 inner = pruning.attach(make(pruning.groups()))
-                stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
+                course.optimizer = stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
             for group, rate in zip(inner.param_groups, rates, strict=True):
                 group["lr"] = rate * schedule(pruning.turns.place / steps)
 
-            x, targets = to_device(problem.batch(next(stream)), fabric.device)
-            with backward.around():
-                runs = targets or fabric.world_size > 1  # processes keep step
-                terms = pruning.terms(fed(model, x) if runs else {}, targets, x)
-                if terms.empty:
-                    continue
-                backward(terms)
+            found = backward.step(stream)
+            callbacks.before_step()
             stepper.step()
             pruning.step()
             stepper.zero_grad()
             step = pruning.done
-            ledger.add(step, terms.losses, terms.weights)
+            for terms in found:
+                ledger.add(step, terms.losses, terms.weights)
+            callbacks.after_step(found[-1].losses)
             history.seconds += time.perf_counter() - began
 
-            last, fresh = step == total, len(history.rows)
+            last, fresh = step == total or callbacks.stopping(), len(history.rows)
             saves = path is not None and (step % checkpoint_every == 0 or last)
             logs = step % log_every == 0 or last
             if saves or logs:
@@ -207,17 +219,29 @@ def _train(
             shown(step, lambda: (ledger.means(), pruning.density().overall), logs)
             if validate_every and (step % validate_every == 0 or last):
                 same_buffers(problem.model)
-                with warnings.catch_warnings():
+                with callbacks.validating(), warnings.catch_warnings():
                     if not last:  # what is dead on the way may yet live
                         warnings.simplefilter("ignore", DeadTaskWarning)
                     history.rows.append({"step": step, "val": evaluate(problem, "val")})
-            if asked.on_log and len(history.rows) > fresh:
-                asked.on_log(history.rows)
+                    callbacks.validated(history.rows[-1]["val"])
+            if len(history.rows) > fresh:
+                callbacks.logged(history.rows[fresh:])
+                if asked.on_log:
+                    asked.on_log(history.rows)
+                if callbacks.stopping() and path is not None and not saves:
+                    saves = True
+                    pruning.finite.check(resumption.kept(), remembered=inner.state_dict()["state"])
             if saves:
                 resumption.save(step, inner, history.rows, history.seconds)
-    if asked.recalibrate is not None:
-        recalibrate(problem, asked.recalibrate)
-        same_buffers(problem.model)
-        pruning.finite.check(resumption.kept())
+
+        if course.stopped:
+            shown.stop(pruning.done, course.stopped)
+        callbacks.finish()
+        pruning.leave(early=bool(course.stopped))
+        if asked.recalibrate is not None:
+            recalibrate(problem, asked.recalibrate)
+            same_buffers(problem.model)
+            pruning.finite.check(resumption.kept())
+        callbacks.end()
     history.skipped, history.ignored = pruning.labels.skipped, pruning.labels.ignored
     return history

@@ -20,15 +20,15 @@ class Followers:
         self._model = model
         self._copies: list[dict[str, Tensor]] = []
 
-    def add(self, copy: Any) -> nn.Module:
-        """Takes ``copy`` along; see :meth:`secateur.Pruning.follow`."""
-        if not isinstance(copy, nn.Module):
+    def add(self, copy: Any) -> Any:
+        """Takes ``copy``, a module or the tensors of one by their names, along; see :meth:`secateur.Pruning.follow`."""
+        if not isinstance(copy, (nn.Module, Mapping)):
             raise ValueError(
                 f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself."
             )
         own, other = _parameters(self._model), _parameters(copy)
         wrong = [n for n, p in own.items() if n not in other or other[n].shape != p.shape]
-        if wrong or own.keys() != other.keys():
+        if wrong or (own.keys() != other.keys() and isinstance(copy, nn.Module)):
             names = wrong or sorted(other.keys() - own.keys())
             raise ValueError(
                 f"follow: {type(copy).__name__} is no copy of the model; they differ in {', '.join(names[:3])}. "
@@ -60,16 +60,22 @@ class Followers:
                     copy[name].mul_((weight != 0).to(copy[name]))
 
 
-def _parameters(model: nn.Module) -> Mapping[str, Tensor]:
-    return dict(_inside(model).named_parameters())
+def _parameters(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    if isinstance(model, Mapping):
+        return model
+    return {_plain(name): parameter for name, parameter in _inside(model).named_parameters()}
 
 
 def _named(model: nn.Module) -> dict[str, nn.Parameter]:
-    return prunable(_inside(model))
+    return {_plain(name): parameter for name, parameter in prunable(_inside(model)).items()}
 
 
 def _names(model: nn.Module) -> list[str]:
     return list(_named(model))
+
+
+def _plain(name: str) -> str:
+    return name.replace("_orig_mod.", "")  # of a part that is compiled
 
 
 def _inside(model: nn.Module) -> nn.Module:

@@ -34,6 +34,8 @@ class History:
         attempts: Trainings under floors, in order; empty without floors.
         skipped: Batches that were no step, since they had no valid label of any task.
         ignored: Task to the batches in which all of its labels were ignored, where there are such.
+        stopped: Why training stopped before its last step; empty where it did not.
+        kept: The step whose state was kept as the best; None where it is the last.
     """
 
     rows: list[Row] = field(default_factory=list[Row])
@@ -41,6 +43,8 @@ class History:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     skipped: int = 0
     ignored: dict[str, int] = field(default_factory=dict[str, int])
+    stopped: str = ""
+    kept: int | None = None
 
     def log(self, row: Row, pruning: Pruning, rate: float) -> None:
         """Adds a row of the ledger, with density, thresholds and learning rate as they are now."""
@@ -94,6 +98,11 @@ class Progress:
         elif step == self._total or step * _LINES // self._total > (step - 1) * _LINES // self._total:
             words = [f"step {step}/{self._total} ({step / self._total:.0%})", said(*standing())]
             _write("  ".join([*words, f"{self._left(step)} left"]))
+
+    def stop(self, step: int, why: str) -> None:
+        """Training stops before its last step."""
+        if self._shown:
+            _write(f"stopped at step {step}/{self._total}: {why}")
 
     def _draw(self, bar: Bar, step: int, standing: Standing | None) -> None:
         (task,) = bar.task_ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ class Settings:
     checkpoint_every: int | None
     log_every: int | None
     validate_every: int
+    accumulate: int
     distillation: Distillation | None
     recalibrate: int | None
     on_log: Callable[[list[Row]], object] | None
@@ -48,12 +49,26 @@ class Settings:
         if steps is None:
             if (batches := length(problem.loader())) is None:
                 raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
-            steps = (epochs or 0) * batches
+            steps = -((epochs or 0) * batches // -self.accumulate)
         if steps < 1:
             raise ValueError(
                 f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."
             )
         return steps
+
+    def validations(self, problem: Problem, total: int, askers: Sequence[str]) -> int:
+        """Steps between validations, 0 for none: a twentieth of all where callbacks look at them and nothing was said.
+
+        Raises:
+            ValueError: If ``askers``, callbacks, look at them, and there are no validation data.
+        """
+        if askers and problem.val is None:
+            raise ValueError(
+                f"fit: callback {' and '.join(askers)} looks at validations, and the problem has no validation data; give "
+                "Problem(..., val=...)."
+            )
+        every = self.validate_every or (max(1, total // 20) if askers else 0)
+        return every if problem.val is not None else 0
 
     def fabric_of(self, problem: Problem) -> Fabric:
         """The Fabric that was given, or one for the device that the model is on."""

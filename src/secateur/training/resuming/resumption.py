@@ -41,6 +41,7 @@ class Resumption:
         stream: The place in the data.
         decides: What else decides the result, as plain values; another one is refused.
         writes: This process writes the file; of several one does, and all gather what is in it.
+        optional: Parts that a file may lack, as one of before they were there does.
     """
 
     path: Path | None
@@ -49,6 +50,7 @@ class Resumption:
     stream: Stream
     decides: Mapping[str, Any]
     writes: bool = True
+    optional: frozenset[str] = frozenset({"callbacks"})
 
     def load(self, optimizer: Optimizer) -> dict[str, Any] | None:
         """Goes to where the checkpoint was written; returns ``{"step", "rows", "seconds", ...}``, None without a file.
@@ -69,8 +71,9 @@ class Resumption:
                 set_rng_state(saved["rng"])  # one that cannot be taken up says so while nothing is changed
                 state = fitting(optimizer, saved["optimizer"])
             for name, part in self.parts.items():
-                part.load_state_dict(saved[name])
-                if (done := saved[name].get("done", saved["step"])) != saved["step"]:
+                state_of = saved.get(name, {}) if name in self.optional else saved[name]
+                part.load_state_dict(state_of)
+                if (done := state_of.get("done", saved["step"])) != saved["step"]:
                     raise ValueError(
                         f"it is of step {saved['step']}, and its {name} of step {short(done)}; delete it"
                     )

@@ -1,0 +1,103 @@
+"""A moving average of the weights, with the zeros that the weights have (Polyak and Juditsky 1992)."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.problem import prunable
+from secateur.pruning import is_effective
+from secateur.storage import named_tensors
+from secateur.training.callbacks.callback import Callback
+from secateur.training.callbacks.course import Course
+
+
+class EMA(Callback):
+    """Validates, keeps and ends with the exponential moving average of weights and running statistics, w̄ ← d·w̄ + (1 − d)·w.
+
+    While an average is young its decay is lower, min(decay, (1 + k)/(10 + k)) after k steps, so that short trainings are averaged
+    too. What is pruned is zero in the average at once; what the method does to the weights outside of the optimizer is done
+    to the average. A later round begins a new one.
+
+    Args:
+        decay: d, in [0, 1).
+
+    Raises:
+        ValueError: If ``decay`` is out of range.
+    """
+
+    single = True
+
+    def __init__(self, decay: float = 0.999) -> None:
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(
+                f"EMA: decay is {decay}; it lies in [0, 1): 0.999 looks back over some 1000 steps."
+            )
+        self.decay = decay
+        self._average: dict[str, Tensor] = {}
+        self._count = 0
+
+    @torch.no_grad()
+    def start(self, course: Course) -> None:
+        """Begins with the weights as they are."""
+        model = course.problem.model
+        self._average = {n: t.detach().clone() for n, t in named_tensors(model).items()}
+        self._count = 0
+        course.pruning.follow(self._average)
+
+    @torch.no_grad()
+    def after_step(self, course: Course, losses: object) -> None:
+        """Takes the step in."""
+        now = named_tensors(course.problem.model)
+        if course.pruning.turns.between_rounds and course.step < course.total:
+            self._count = 0  # the weights have been gone back to
+        decay = min(self.decay, (1 + self._count) / (10 + self._count)) if self._count else 0.0
+        self._count += 1
+        for name, average in self._average.items():
+            if average.is_floating_point() or average.is_complex():
+                average.lerp_(now[name].detach(), 1.0 - decay)
+            else:
+                average.copy_(now[name])
+
+    @contextmanager
+    def validating(self, course: Course) -> Generator[None]:
+        """With the average in place of the weights."""
+        tensors = named_tensors(course.problem.model)
+        kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._put(course)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, tensor in tensors.items():
+                    tensor.copy_(kept[name])
+
+    def finish(self, course: Course) -> None:
+        """Leaves the average in the model."""
+        self._put(course)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The average, and how many steps are in it."""
+        return {"average": self._average, "count": self._count}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes it up, in place, for the method knows these tensors."""
+        self._count = state["count"]
+        for name, average in self._average.items():
+            average.copy_(state["average"][name])
+
+    @torch.no_grad()
+    def _put(self, course: Course) -> None:
+        model = course.problem.model
+        weights = (
+            () if is_effective(model) else prunable(model).values()
+        )  # thresholds make their zeros themselves
+        pruned = set(map(id, weights))
+        for name, tensor in named_tensors(model).items():
+            average = self._average[name]
+            tensor.copy_(average * (tensor != 0) if id(tensor) in pruned else average)

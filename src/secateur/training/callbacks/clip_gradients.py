@@ -1,0 +1,42 @@
+"""Gradients that are cut to a largest size before the step (Pascanu et al. 2013, arXiv 1211.5063)."""
+
+from __future__ import annotations
+
+from secateur.training.callbacks.callback import Callback
+from secateur.training.callbacks.course import Course
+
+
+class ClipGradients(Callback):
+    """Scales all gradients down together where their norm is larger, or cuts each of their elements; under any precision.
+
+    The norm is over all that the optimizer trains, pruned weights, thresholds and task weights included.
+
+    Args:
+        norm: Largest Euclidean norm of all gradients together; give this or ``value``.
+        value: Largest size of an element.
+
+    Raises:
+        ValueError: If not exactly one is given, or it is not positive.
+    """
+
+    single = True
+    turn = 2  # sees what other callbacks have made of the gradients
+
+    def __init__(self, norm: float | None = None, value: float | None = None) -> None:
+        if (norm is None) == (value is None):
+            raise ValueError(
+                f"ClipGradients: norm is {norm} and value {value}; give exactly one, such as norm=1.0."
+            )
+        if not 0.0 < (norm or value or 0.0) < float("inf"):
+            raise ValueError(f"ClipGradients: norm is {norm} and value {value}; give a positive number.")
+        self.norm, self.value = norm, value
+
+    def before_step(self, course: Course) -> None:
+        """Clips; a gradient that is not finite is left to be named by its task."""
+        course.fabric.clip_gradients(
+            course.model,
+            course.optimizer,
+            clip_val=self.value,
+            max_norm=self.norm,
+            error_if_nonfinite=False,
+        )

@@ -1,0 +1,107 @@
+"""The best state of a training in place of the last."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secateur.storage import named_tensors, restore
+from secateur.training.callbacks.callback import Callback
+from secateur.training.callbacks.course import Course, Results
+from secateur.training.callbacks.watched import Watched, check_name
+
+_SLACK = 0.0005  # of the density: as exact as it is promised
+
+
+class KeepBest(Callback):
+    """Ends with the weights of the best validation, not with the last.
+
+    Only a state that has the density asked is kept, in the method's last round and after its schedule: the best moment of a
+    network that was still dense is none. Where no density is asked, a state counts that is no denser than what training
+    ends with. Where no state counts, the last stays, and a warning says so. Afterwards ``step`` and ``value`` say what was kept.
+
+    Args:
+        metric: ``"task.metric"``, or ``"delta_t"``: ΔT against the training's reference, or else against the first validation.
+
+    Raises:
+        ValueError: In ``start``, if there is no such metric.
+    """
+
+    single, validates, turn = True, True, 1  # after averages, whose weights it is to see and to replace
+
+    def __init__(self, metric: str) -> None:
+        self.metric = check_name(metric, "KeepBest")
+        self._watched = Watched(metric, "KeepBest")
+        self._forget()
+
+    def start(self, course: Course) -> None:
+        """Looks up the metric."""
+        self._watched.start(course)
+        self._forget()
+
+    @torch.no_grad()
+    def validated(self, course: Course, metrics: Results) -> None:
+        """Copies the state if it is the best so far; a state sparser than the best takes its place."""
+        if not course.settled:
+            return
+        value, density = self._watched(metrics), course.pruning.density().overall
+        denser = self._density is not None and density > self._density + _SLACK
+        sparser = self._density is not None and density < self._density - _SLACK
+        if denser or not self._watched.improves(value, None if sparser else self.value):
+            return
+        self.step, self.value, self._density = course.step, value, density
+        tensors = named_tensors(course.problem.model)
+        self._tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._method = _copied(course.pruning.method.state_dict())
+
+    @torch.no_grad()
+    def finish(self, course: Course) -> None:
+        """Puts the best state back."""
+        density = course.pruning.density().overall
+        if self.step is None or self._density is None or self._density > density + _SLACK:
+            warnings.warn(
+                f"KeepBest: no validation of {self.metric} found a number in a network as sparse as that at the end, so the last "
+                "state stays. Validate more often (validate_every), or let the method come to its density earlier.",
+                stacklevel=2,
+            )
+            self._forget()
+            return
+        course.pruning.method.load_state_dict(self._method)
+        restore(named_tensors(course.problem.model), self._tensors)
+        course.history.kept = self.step
+        self._tensors, self._method = {}, {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best state so far, and what it is of."""
+        return {
+            "step": self.step,
+            "value": self.value,
+            "density": self._density,
+            "tensors": self._tensors or None,
+            "method": self._method or None,
+            "watched": self._watched.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes it up."""
+        self.step, self.value, self._density = state["step"], state["value"], state["density"]
+        self._tensors, self._method = state["tensors"] or {}, state["method"] or {}
+        self._watched.load_state_dict(state["watched"])
+
+    def _forget(self) -> None:
+        self.step: int | None = None
+        self.value: float | None = None
+        self._density: float | None = None
+        self._tensors: dict[str, Tensor] = {}
+        self._method: dict[str, Any] = {}
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {key: _copied(value) for key, value in state.items()}
+    if isinstance(state, (list, tuple)):
+        return type(state)(map(_copied, state))
+    return state.detach().clone() if isinstance(state, Tensor) else state
