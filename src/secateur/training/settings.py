@@ -46,10 +46,14 @@ class Settings:
         epochs, steps = self.epochs, self.steps
         if (epochs is None) == (steps is None):
             raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
+        if self.accumulate < 1:
+            raise ValueError(f"fit: accumulate is {self.accumulate}; give at least 1 batch to a step.")
         if steps is None:
             if (batches := length(problem.loader())) is None:
                 raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
-            steps = -((epochs or 0) * batches // -self.accumulate)
+            steps = -(
+                (epochs or 0) * batches // -self.accumulate
+            )  # the last may have batches of the next epoch
         if steps < 1:
             raise ValueError(
                 f"fit: that makes {steps} steps; at least 1 is needed (epochs {epochs}, batches an epoch as the loader says)."

@@ -113,7 +113,9 @@ def test_hooks_come_in_their_order() -> None:
 def test_callbacks_that_only_look_change_nothing() -> None:
     plain, watched = judged(), judged()
     fit(plain, SoftThreshold(density=0.2), steps=6, validate_every=2, progress=False)
-    fit(watched, SoftThreshold(density=0.2), steps=6, validate_every=2, callbacks=[Scripted()], progress=False)
+    fit(
+        watched, SoftThreshold(density=0.2), steps=6, validate_every=2, callbacks=[Scripted()], progress=False
+    )
     assert equal(weights(plain), weights(watched))
 
 
@@ -213,7 +215,12 @@ def test_where_no_state_counts_the_last_stays_and_it_is_said() -> None:
     problem, plain = judged(), judged()
     with pytest.warns(UserWarning, match="KeepBest: no validation of colour"):
         history = fit(
-            problem, Late(density=0.2), steps=6, validate_every=2, callbacks=[KeepBest("colour")], progress=False
+            problem,
+            Late(density=0.2),
+            steps=6,
+            validate_every=2,
+            callbacks=[KeepBest("colour")],
+            progress=False,
         )
     fit(plain, GradualMagnitude(density=0.2), steps=6, progress=False)
     assert history.kept is None
