@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from contract import STEPS, Make, every_method, trained
+from contract import STEPS, Make, every_method, kept, overall, trained
 from problems import equal, shuffled_loader, two_heads, weights
-from secateur.methods import SoftThreshold
+from secateur.methods import DiSparseDynamic, RigL, SoftThreshold
 from secateur.problem.components import prunable
 from secateur.problem.problem import Problem
+from secateur.pruning import Density
 from secateur.pruning.sparsifier import Sparsifier
-from secateur.training.fit import fit
+from secateur.training import Callback, Course, fit
 from secateur.weighting import AdaptiveWeighting
 
 OPTIMIZERS = {
@@ -143,6 +144,26 @@ def test_resumes_bit_for_bit(make: Make, stops: tuple[int, ...], tmp_path: Path)
     assert equal(weights(straight), weights(stopped))
     again = fit(two_heads(), make(0.2), AdaptiveWeighting(), steps=STEPS, checkpoint=tmp_path / "c.pt")
     assert again.rows == rows
+
+
+@every_method
+def test_what_is_settled_stays(make: Make) -> None:
+    """From the step on at which a method says that it has come to what was asked, stopping leaves the density of the end."""
+    last, seen = trained(make), list[tuple[int, Density]]()
+
+    class Stopping(Callback):
+        def after_step(self, course: Course, losses: object) -> None:
+            if course.settled:
+                seen.append((course.step, course.pruning.density()))
+                course.stop("settled")
+
+    problem, method = two_heads(), make(0.2)
+    fit(problem, method, steps=STEPS, callbacks=[Stopping()], progress=False)
+    ((step, found),) = seen
+    assert kept(problem, method) == pytest.approx(kept(last.problem, last.method), abs=0.003)
+    if not isinstance(method, (RigL, DiSparseDynamic)):  # whose grown weights may be zero
+        assert found.overall == pytest.approx(overall(problem), abs=1e-9)
+    assert step < method.total(STEPS) or getattr(method, "freeze", None) == 1.0
 
 
 @pytest.mark.parametrize("own_generator", [False, True])

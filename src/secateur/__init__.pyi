@@ -58,6 +58,7 @@ from .training import History as History
 from .training import KeepBest as KeepBest
 from .training import Pruning as Pruning
 from .training import Snapshots as Snapshots
+from .training import Tracker as Tracker
 from .training import adam as adam
 from .training import fit as fit
 from .weighting import AdaptiveWeighting as AdaptiveWeighting

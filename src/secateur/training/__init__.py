@@ -20,9 +20,12 @@ from secateur.training.ledger import Row
 from secateur.training.optimizer import MakeOptimizer, adam
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import recalibrate
+from secateur.training.trackers import BACKENDS, Backend, Tracked, Tracker
 
 __all__ = [
+    "BACKENDS",
     "EMA",
+    "Backend",
     "Callback",
     "CallbackError",
     "ClipGradients",
@@ -36,6 +39,8 @@ __all__ = [
     "Pruning",
     "Row",
     "Snapshots",
+    "Tracked",
+    "Tracker",
     "adam",
     "aggregator",
     "check_allowed",

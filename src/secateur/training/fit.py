@@ -186,6 +186,7 @@ def _train(
             if asked.on_log:
                 asked.on_log(history.rows)
 
+        callbacks.begin()
         problem.model.train()
         shown.begin(pruning.done)
         while pruning.done < total and not course.stopped:

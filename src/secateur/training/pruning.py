@@ -175,7 +175,7 @@ class Pruning:
         self._entered()
         return density(self.problem.model, self._components)
 
-    def follow(self, copy: nn.Module) -> nn.Module:
+    def follow(self, copy: nn.Module | Mapping[str, Tensor]) -> Any:
         """Takes a copy of the model along, such as an average: it ends with the same zeros."""
         return self._followers.add(copy)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from judged import Scripted, judged
 from problems import equal, two_heads, weights
 from secateur import (
     EMA,
@@ -22,7 +23,6 @@ from secateur import (
 )
 from secateur.pruning import is_effective
 from secateur.training import CallbackError, Course
-from training.callbacks.test_callbacks import Scripted, judged
 
 TWICE = Scripted()
 

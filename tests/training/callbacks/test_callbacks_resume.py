@@ -10,6 +10,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
+from judged import Scripted, StopAt, judged, left
 from problems import equal, weights
 from processes.two import in_two
 from secateur import (
@@ -27,7 +28,6 @@ from secateur import (
     fit,
 )
 from secateur.training import Course
-from training.callbacks.test_callbacks import Scripted, judged, left
 
 STEPS = 24
 METHODS = {
@@ -36,22 +36,6 @@ METHODS = {
     "rounds": lambda: LotteryTicket(density=0.2, rounds=2),
     "dense": lambda: None,
 }
-
-
-class Stop(Exception):
-    pass
-
-
-class StopAt(Callback):
-    decides = False
-    turn = 9
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def after_step(self, course: Course, losses: Any) -> None:
-        if course.step == self.step:
-            raise Stop
 
 
 def train(method: str, path: Path, *more: Callback, seed: int = 0) -> tuple[Any, History, KeepBest]:

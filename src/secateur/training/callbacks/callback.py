@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Callback:
     """Something that happens beside the steps of a training: ``fit(..., callbacks=[EarlyStopping("depth.rel")])``.
 
-    ``fit`` calls, in this order: ``start``; ``load_state_dict`` when a stopped run goes on; for each step ``before_step``, as soon as
+    ``fit`` calls, in this order: ``start``; ``load_state_dict`` when a stopped run goes on; ``begin``; for each step ``before_step``, as soon as
     there are gradients, and ``after_step``; ``logged`` for each new row of the history; ``validated`` for each validation, inside of
     ``validating``; after the last step ``finish``, while the method is still at work, and ``end``, when the model is plain; or
     ``failed``, whatever raised. All get the :class:`Course`, which says where training is and stops it.
@@ -34,6 +34,9 @@ class Callback:
 
     def start(self, course: Course) -> None:
         """Before the first step; forgets any training before. What does not fit is refused here, by a ValueError."""
+
+    def begin(self, course: Course) -> None:
+        """The first step is next, or that after ``course.step`` steps; what must be there by now and is not, is refused here."""
 
     def before_step(self, course: Course) -> None:
         """The gradients are there; the optimizer has not stepped."""

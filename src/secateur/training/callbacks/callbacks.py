@@ -66,14 +66,23 @@ class Callbacks:
 
     def start(self, course: Course, settings: Mapping[str, Any]) -> None:
         """Tells all of the training and its ``settings``; what they refuse they refuse here."""
-        course.reference, course.settings = self._reference, settings
+        pruning = course.pruning
+        parts = {**identity(pruning.method, "method"), **identity(pruning.weighting, "weighting")}
+        course.reference, course.settings = (
+            self._reference,
+            {**parts, "steps": pruning.turns.steps, **settings},
+        )
         self._course, self._started = course, []
         for name, callback in self._all.items():
             self._started.append(name)
             self._call(name, "start", partial(callback.start, course))
 
-    def before_step(self) -> None:
+    def begin(self) -> None:
         """See :class:`Callback`, here and below."""
+        self._each("begin", lambda callback, course: callback.begin(course))
+
+    def before_step(self) -> None:
+        """When there are gradients."""
         self._each("before_step", lambda callback, course: callback.before_step(course))
 
     def after_step(self, losses: Mapping[str, Tensor]) -> None:
@@ -139,7 +148,7 @@ class Callbacks:
         try:
             call()
         except Exception as error:
-            if hook == "start" and isinstance(error, (ValueError, OSError, ImportError)):
+            if hook in ("start", "begin") and isinstance(error, (ValueError, OSError, ImportError)):
                 error.add_note(f"callback {name}")  # what is refused is said in its own words
                 raise
             step = self._course.step if self._course else 0
