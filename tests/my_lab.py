@@ -11,6 +11,9 @@ _CODE = """
 from pathlib import Path
 from subprocess import run
 
+from torch.optim import SGD
+
+from secateur import Callback
 from secateur.data import rooms
 from secateur.methods import GradualMagnitude
 from secateur.weighting import Equal
@@ -39,6 +42,15 @@ class Method(GradualMagnitude):
 
 class Weights(Equal):
     pass
+
+
+class Descent(SGD):
+    pass
+
+
+class Watch(Callback):
+    def __init__(self, number: int = 0):
+        self.number = number
 
 
 class Mean:
@@ -79,4 +91,7 @@ PARTS = {
     "method": "my_lab.Method",
     "weighting": "my_lab.Weights",
     "aggregator": "my_lab.Mean",
+    "optimizer": "my_lab.Descent",
 }
+CALLBACK = "my_lab.Watch"
+"""One of several that a configuration may name."""

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from my_lab import PARTS, Lab
+from my_lab import CALLBACK, PARTS, Lab
 from secateur.pruning import Sparsifier
 from secateur.runs import names
 from secateur.runs.arguments import trusted
@@ -94,12 +94,12 @@ def test_ours_are_those_of_the_kind() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_trusted_is_found(kind: Kind, lab: Lab) -> None:
-    name = PARTS[kind]
+    name = {**PARTS, "callback": CALLBACK}[kind]
     for words in (["--trust", "her_lab"], ["--trust=my_la"], [f"--{kind}", "my_lab.other"], ["--seed", name]):
         with pytest.raises(ValueError, match=f"names {kind} {name}, which is not ours.*--trust my_lab"):
             find(kind, name, trusted(words).reading("f.yaml"))
     assert not lab.imported
-    said = "--aggregator" if kind == "aggregator" else f"--{kind}"
+    said = "--callbacks" if kind == "callback" else f"--{kind}"
     for words in (["--trust", "my_lab"], ["--trust=her_lab, my_lab"], [f"--trust={name}"], [said, name], [f"{said}={name}"]):  # fmt: skip
         assert find(kind, name, trusted(words)).__name__ == name.rpartition(".")[2]
     assert lab.imported
@@ -245,5 +245,13 @@ def test_a_recipe_says_not_where_to_write(tmp_path: Path, monkeypatch: pytest.Mo
     assert parse([str(recipe)]).out == "runs/mine"
 
 
-def test_every_kind_has_a_room_or_is_of_torchjd() -> None:
-    assert set(KINDS) == {*ROOMS, "aggregator"}
+def test_every_kind_has_a_room_or_is_of_a_library() -> None:
+    assert set(KINDS) == {*ROOMS, "aggregator", "optimizer", "callback"}
+    assert set(ours("callback")) == {
+        "ClipGradients",
+        "EMA",
+        "EarlyStopping",
+        "KeepBest",
+    }  # none that writes where a file says
+    assert {"Adam", "SGD", "RMSprop"} < set(ours("optimizer"))
+    assert not {"Optimizer", "LBFGS", "SparseAdam", "lr_scheduler"} & set(ours("optimizer"))

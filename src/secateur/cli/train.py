@@ -31,6 +31,8 @@ def train(argv: list[str]) -> None:
         trust=trusted(argv),
         device=arguments.device,
         progress=not arguments.quiet,
+        track=arguments.track or (),
+        snapshots=arguments.snapshots,
     )
     console = output()
     dense = found["delta_t"]["against"]
@@ -42,6 +44,10 @@ def train(argv: list[str]) -> None:
         console.print(
             "No dense reference found; train one beside it (secateur train dense, otherwise the same options)."
         )
+    if stopped := found.get("stopped"):
+        console.print(f"stopped at step {stopped['step']}: {stopped['why']}", markup=False, soft_wrap=True)
+    if kept := found.get("kept"):
+        console.print(f"the weights are those of step {kept['step']}, the best", markup=False)
     if found.get("floors", {}).get("attempts"):
         console.print(sentence(read_run(out).floors), markup=False)
     for line in time_run(out, found, arguments.bench, trusted(argv)):

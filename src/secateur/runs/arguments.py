@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from secateur.runs.names import ROOMS, Trust
+from secateur.runs.names import CHOSEN, Trust
 
 TRUST = "packages or modules, such as my_lab or my_lab,her_lab, whose code may run where a file names it"
 """Help of ``--trust``."""
@@ -37,7 +37,7 @@ def spelt_out(argument: str) -> str:
     option = f"--{option[2:].replace('-', '_')}"
     return (
         f"{option}.name{equals}{value}"
-        if option[2:] in ROOMS
+        if option[2:] in CHOSEN
         else f"{_SHORT.get(option, option)}{equals}{value}"
     )
 
@@ -70,15 +70,25 @@ def trusted(argv: Sequence[str]) -> Trust:
     for package in packages:
         if not all(word.isidentifier() for word in package.split(".")):
             raise ValueError(f"--trust is {package!r}; give a package or module, such as my_lab.")
-    named = {(kind, name) for kind in ROOMS for name in given(argv, f"--{kind}.name")}
+    named = {(kind, name) for kind in CHOSEN for name in given(argv, f"--{kind}.name")}
     asked = [*given(argv, "--aggregator"), *given(argv, "--aggregator.name")]
     named |= {("aggregator", str(name)) for value in asked if (name := aggregator_name(_value(value)))}
+    called = [name for value in given(argv, "--callbacks") for name in callback_names(_value(value))]
+    named |= {("callback", str(name)) for name in called}
     return Trust(frozenset(packages), frozenset(named))
 
 
 def aggregator_name(asked: Any) -> Any:
     """The name in what ``aggregator`` is given: it is one, or a mapping with one."""
     return asked.get("name") if isinstance(asked, Mapping) else asked
+
+
+def callback_names(asked: Any) -> list[Any]:
+    """The names in what ``callbacks`` is given: a list of names and of mappings with one, or names with commas between them."""
+    if isinstance(asked, str):
+        asked = [name.strip() for name in asked.split(",")]
+    held: list[Any] = list(asked) if isinstance(asked, (list, tuple)) else []
+    return [one.get("name") if isinstance(one, Mapping) else one for one in held]
 
 
 def _value(text: str) -> Any:

@@ -8,16 +8,24 @@ from collections.abc import Callable, Mapping, Sequence
 from glob import escape
 from os import PathLike
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 from jsonargparse import Namespace
 
-from secateur.runs.arguments import TIMED, TRUST, Timing, aggregator_name, given, spelt_out, trusted, without
-from secateur.runs.names import ROOMS, Kind, Trust, check_made, find
+from secateur.runs.arguments import (
+    aggregator_name,
+    callback_names,
+    given,
+    spelt_out,
+    trusted,
+    without,
+)
+from secateur.runs.names import CHOSEN, ROOMS, Kind, Trust, check_made, find
 from secateur.runs.options import listing, recipe_path, training
 from secateur.runs.options import recipes as recipes
 from secateur.runs.parser import Parser
+from secateur.runs.parts import add_parts, add_places, linked_options
 from secateur.runs.written import check_size, check_values, options_of, read_recipe
 
 Config = dict[str, Any]
@@ -27,10 +35,20 @@ _DEFAULTS: dict[Kind, str] = {
     "method": "Dense",
     "weighting": "Equal",
 }
-# What the run says once and hands to the parts that take it.
-_LINKED = {"data": {"size", "batch", "seed", "workers"}, "model": {"tasks"}}
 # What changes nothing in the result, and so does not tell one run from another: of the run, and of its parts.
-_PLACES = ("out", "against", "workers", "device", "recipe", "config", "trust", "quiet", "bench")
+_PLACES = (
+    "out",
+    "against",
+    "workers",
+    "device",
+    "recipe",
+    "config",
+    "trust",
+    "quiet",
+    "bench",
+    "track",
+    "snapshots",
+)
 _IDLE = {"data": {"cache"}}
 
 
@@ -67,28 +85,9 @@ def parser_of(
         "recipe", nargs="?", help="one of those below, or a YAML file of your own; stands first"
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
-    parser.add_argument(
-        "--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)"
-    )
-    parser.add_argument(
-        "--against",
-        type=str | None,
-        help="run folder of the dense reference (default: looked for beside --out)",
-    )
-    parser.add_argument("--trust", type=str | None, help=TRUST)
-    parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
-    parser.add_argument("--bench", type=Timing, default="auto", help=TIMED)
+    add_places(parser)
     parser.add_function_arguments(training, as_group=True)
-    for kind, (name, target) in targets.items():
-        group = parser.add_argument_group(f"--{kind} {name}")
-        group.add_argument(
-            f"--{kind}.name", default=name, help=f"which {kind}: ours by name, or an import path"
-        )
-        skip = cast(set[str | int], _linked(kind, target))
-        if inspect.isclass(target):
-            group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
-        else:
-            group.add_function_arguments(target, kind, as_group=False, skip=skip)
+    add_parts(parser, targets)
     return parser
 
 
@@ -126,15 +125,19 @@ def train_parser(argv: Sequence[str], exits: bool = True) -> Parser:
     for path, content in files.items():
         check_size(path, content)
     targets: dict[Kind, tuple[str, Callable[..., Any]]] = {}
-    for kind in ROOMS:
+    for kind in CHOSEN:
         name, place = _named(kind, argv, files)
-        targets[kind] = (name, find(kind, name, trust.reading(place)))
+        if name is None and kind not in ROOMS:
+            continue
+        targets[kind] = (str(name), find(kind, name, trust.reading(place)))
         for path, content in files.items():
             check_values(path, options_of(content, kind, path), targets[kind][1], kind)
     for path, content in files.items():
         name = aggregator_name(content.get("aggregator"))
         if name is not None:
             trust.reading(path).check("aggregator", name)
+        for name in callback_names(content.get("callbacks")):
+            find("callback", name, trust.reading(path))
     made = parser_of(recipe, targets, exits)
     made.files = list(files)
     made.hint = "" if recipe else "A recipe, named first, chooses the method: `secateur train adapmtl`."
@@ -150,6 +153,8 @@ def _recipe(argv: Sequence[str]) -> str | None:
 def resolved(arguments: Namespace) -> Config:
     """What the run is, as plain values: the configuration without the places where things lie."""
     plain = arguments.clone().as_dict()
+    if (plain.get("optimizer") or {}).get("name") is None:
+        plain.pop("optimizer", None)  # as in folders of before one could be named
     return _plain({k: v for k, v in sorted(plain.items()) if k not in _PLACES and not k.startswith("__")})
 
 
@@ -176,7 +181,7 @@ def build(kind: Kind, config: Config, trust: Trust | None = None, **linked: Any)
     options = options_of(config, kind, trust.place or "The configuration")
     name = options.pop("name", None)
     target = find(kind, name, trust)
-    taken = _linked(kind, target)
+    taken = linked_options(kind, target)
     if linked.get("size") is not None and "size" not in taken:
         raise ValueError(f"size is given, but {kind} {name!r} has none; leave --size out.")
     options |= {key: value for key, value in linked.items() if key in taken and value is not None}
@@ -191,13 +196,9 @@ def build(kind: Kind, config: Config, trust: Trust | None = None, **linked: Any)
     return made
 
 
-def _linked(kind: Kind, target: Callable[..., Any]) -> set[str]:
-    return _LINKED.get(kind, set()) & set(inspect.signature(target).parameters)
-
-
 def _named(kind: Kind, argv: Sequence[str], files: Mapping[Path, Config]) -> tuple[Any, str]:
     """Which part is chosen, and where: by default, then by the recipe, by ``--config`` files, by the options."""
-    found: tuple[Any, str] = (_DEFAULTS[kind], "")
+    found: tuple[Any, str] = (_DEFAULTS.get(kind), "")
     for path, content in files.items():
         options = options_of(content, kind, path)
         found = (options["name"], str(path)) if "name" in options else found

@@ -16,9 +16,19 @@ from typing import Any, Literal
 from secateur.runs.parser import nearest
 from secateur.runs.written import said
 
-Kind = Literal["data", "model", "method", "weighting", "aggregator"]
+Kind = Literal["data", "model", "method", "weighting", "aggregator", "optimizer", "callback"]
 ROOMS: dict[Kind, str] = {"data": "data", "model": "zoo", "method": "methods", "weighting": "weighting"}
 """Kind of a part to the room that has ours."""
+CHOSEN: tuple[Kind, ...] = (*ROOMS, "optimizer")
+"""Kinds of which one is chosen, whose options are then those of the command line."""
+
+
+# Of torch's optimizers: the base, one that calls the loss itself, and one of sparse gradients.
+_OTHER_LOOPS = ("Optimizer", "LBFGS", "SparseAdam")
+
+
+# Callbacks that write or send somewhere, which is for the command line alone to say; and the base.
+_NOT_IN_FILES = ("Callback", "Snapshots", "Tracker")
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,15 @@ def find(kind: Kind, name: object, trust: Trust | None = None) -> Callable[..., 
 
 def ours(kind: Kind) -> Mapping[str, Callable[..., Any]]:
     """Our parts of a kind by their names: not all that their room hands out."""
-    room = importlib.import_module(f"secateur.{ROOMS[kind]}")
+    if kind == "optimizer":
+        import torch
+
+        found = {name: one for name, one in vars(torch.optim).items() if _fits(kind, one)}
+        return {name: one for name, one in found.items() if name not in _OTHER_LOOPS}
+    room = importlib.import_module(f"secateur.{ROOMS.get(kind, 'training')}")
     if kind == "data":
         return {name: getattr(room, name) for name in room.FRAMES}
-    handed = {name: getattr(room, name) for name in room.__all__}
+    handed = {name: getattr(room, name) for name in room.__all__ if name not in _NOT_IN_FILES}
     return {name: found for name, found in handed.items() if _fits(kind, found)}
 
 
@@ -131,6 +146,8 @@ def _foreign(kind: Kind, name: str, trust: Trust) -> Callable[..., Any]:
                   "weighting": "a class that derives from secateur.Weighting",
                   "data": "a function that returns secateur's Data",
                   "model": "a class or function that makes a torch.nn.Module",
+                  "optimizer": "a class that derives from torch.optim.Optimizer",
+                  "callback": "a class that derives from secateur.Callback",
                   "aggregator": "a class or function that makes an aggregator"}[kind]  # fmt: skip
         raise ValueError(f"{_start(kind, name, trust)} is {_described(found)}; a {kind} is {wanted}.")
     return found
@@ -141,6 +158,10 @@ def _fits(kind: Kind, found: object) -> bool:
         from secateur.pruning import Sparsifier as Wanted
     elif kind == "weighting":
         from secateur.weighting import Weighting as Wanted
+    elif kind == "optimizer":
+        from torch.optim import Optimizer as Wanted
+    elif kind == "callback":
+        from secateur.training import Callback as Wanted
     else:
         return callable(found)
     return inspect.isclass(found) and issubclass(found, Wanted)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from secateur.runs.parser import nearest
 
+BETAS = (0.9, 0.999)
 _RECIPES = Path(__file__).parent / "recipes"
 
 
@@ -54,7 +55,7 @@ def training(
     size: str | None = None,
     seed: int = 0,
     lr: float = 1e-3,
-    betas: tuple[float, float] = (0.9, 0.999),
+    betas: tuple[float, float] = BETAS,
     weight_decay: float = 0.0,
     decay: Literal["cosine", "staircase", "constant"] = "cosine",
     device: str = "auto",
@@ -68,6 +69,10 @@ def training(
     tries: int = 5,
     aggregator: str | dict[str, Any] | None = None,
     map_error: Literal["absolute", "squared"] | None = None,
+    accumulate: int | None = None,
+    clip: float | None = None,
+    warmup: float | None = None,
+    callbacks: list[str | dict[str, Any]] | None = None,
 ) -> None:
     """Options of training.
 
@@ -76,14 +81,14 @@ def training(
         batch: Images a step.
         size: Height x width of the images, such as 60x80; the data set's own if left out.
         seed: Seed of weights, data order and dropout.
-        lr: Learning rate of Adam.
+        lr: Learning rate, of Adam where no optimizer is named.
         betas: Moments of Adam.
         weight_decay: Coupled L2 decay of Adam.
         decay: Course of the learning rate; staircase halves it in every fifth of the steps.
         device: cpu, cuda, cuda:1, or auto: a GPU where there is one.
         precision: Precision of the arithmetic.
         workers: Processes that load data.
-        validate_every: Steps between validations; 0 for none.
+        validate_every: Steps between validations; 0 for none, or a twentieth of the steps where callbacks look at them.
         teacher: Run folder of a dense network that the pruned one learns from beside the labels.
         distill: Factor of the mismatch to the teacher, beside each task's loss.
         recalibrate: Batches to measure BatchNorm's statistics on anew after pruning; none if left out.
@@ -93,4 +98,9 @@ def training(
         aggregator: Of conflicting gradients: a class of TorchJD such as UPGrad, or an import path, or '{name: CAGrad, c: 0.5}'
             with settings; adds them up if left out.
         map_error: Error that depth and other maps of values are trained on; the data set's own, absolute, if left out.
+        accumulate: Batches to a step, whose gradients are averaged; 1 if left out.
+        clip: Largest norm of all gradients together; not clipped if left out.
+        warmup: Share of the steps over which the learning rate rises from 0; none if left out.
+        callbacks: What happens beside the steps, such as '[{name: EarlyStopping, metric: depth.rel}, {name: KeepBest, metric:
+            delta_t}, EMA]'; ours by name, or an import path.
     """

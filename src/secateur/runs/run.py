@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -13,8 +14,9 @@ from lightning_fabric import Fabric
 from secateur.data import Data
 from secateur.measures import Overlap, evaluate, overlap
 from secateur.problem import Problem
-from secateur.pruning import Schedule, Sparsifier, constant, cosine, staircase
+from secateur.pruning import Sparsifier
 from secateur.runs import references
+from secateur.runs.beside import make_callbacks, make_optimizer, make_schedule, make_trackers, named
 from secateur.runs.config import Config, build
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import on_device, torch_device
@@ -22,10 +24,8 @@ from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.result import Report, figures, finite, keep
 from secateur.storage import load, write_text
-from secateur.training import Distillation, Row, adam, aggregator, check_floors, fit
+from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
-
-_DECAYS: dict[str, Schedule] = {"cosine": cosine, "staircase": staircase(), "constant": constant}
 
 
 def train(
@@ -39,6 +39,8 @@ def train(
     trust: Trust | None = None,
     device: str = "auto",
     progress: bool = True,
+    track: Sequence[str] = (),
+    snapshots: int | None = None,
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
 
@@ -52,12 +54,15 @@ def train(
         trust: Whose parts may be imported; ours alone if None.
         device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one. It tells no run from another.
         progress: Say on standard error how far training is.
+        track: Names of trackers to show the training in.
+        snapshots: Steps between two files of weights in ``path``; None for none.
 
     Returns:
         The content of ``report.json``.
 
     Raises:
         ValueError: If the configuration cannot be run or ``path`` holds another one.
+        ImportError: If the package of a tracker is missing.
         FileNotFoundError: If data are missing.
         FloatingPointError: If a loss is not finite.
         OSError: If the folder cannot be written.
@@ -74,6 +79,10 @@ def train(
     weighting = cast(Weighting, build("weighting", config, trust))
     distillation = _teacher(config, data, trust)
     combine = aggregator(config["aggregator"], partial(find, "aggregator", trust=trust))
+    optimizer, schedule = make_optimizer(config, trust), make_schedule(config)
+    callbacks = make_callbacks(config, trust)
+    callbacks += make_trackers(track, path, config)
+    callbacks += [Snapshots(path / "snapshots", snapshots)] if snapshots is not None else []
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
     judged = _judged(config, problem, reference or references.neighbour(folder, config)[0])
@@ -92,18 +101,20 @@ def train(
                 method,
                 weighting,
                 steps=config["steps"],
-                optimizer=adam(config["lr"], tuple(config["betas"]), config["weight_decay"]),
-                schedule=_DECAYS[config["decay"]],
+                optimizer=optimizer,
+                schedule=schedule,
                 seed=config["seed"],
                 fabric=fabric,
                 checkpoint=folder.checkpoint,
                 validate_every=config["validate_every"],
+                accumulate=1 if config.get("accumulate") is None else config["accumulate"],
                 distillation=distillation,
                 aggregator=combine,
                 recalibrate=config["recalibrate"],
                 floors=config["floors"],
                 reference=judged,
                 tries=config["tries"],
+                callbacks=callbacks,
                 on_log=record,
                 progress=progress,
             )
@@ -111,6 +122,10 @@ def train(
         report = figures(config, problem, data, history.seconds, command)
         report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
+        if history.stopped:
+            report["stopped"] = {"step": history.rows[-1]["step"], "why": history.stopped}
+        if history.kept is not None:
+            report["kept"] = {"step": history.kept}
         report["name"] = name or report["method"].rpartition(".")[2]
         report["delta_t"] = references.found(report, reference, folder, config)
         write_text(folder.report, json.dumps(finite(report), indent=1))
@@ -133,8 +148,9 @@ def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
 
 
 def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[str, dict[str, float]] | None:
-    """Metrics on the validation split of the dense run that floors refer to; None where there is none yet."""
-    if config["floors"] is None or reference is None:
+    """Metrics on the validation split of the dense run that floors and ΔT refer to; None where there is none yet, or none is asked."""
+    against = any(options.get("metric") == "delta_t" for _, options in named(config.get("callbacks")))
+    if (config["floors"] is None and not against) or reference is None:
         return None
     initial = {name: value.clone() for name, value in problem.model.state_dict().items()}
     load(problem.model, RunFolder(Path(reference["folder"])).weights)

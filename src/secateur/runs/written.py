@@ -80,7 +80,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
         ValueError: If it cannot be understood, names a class, or says what only a command line may say.
     """
     content = read(path) if path.read_bytes().strip() else {}
-    for key in ("config", "trust"):
+    for key in ("config", "trust", "track", "snapshots"):
         if any(k.partition(".")[0] == key and v is not None for k, v in content.items()):
             raise ValueError(f"{path}: {key} is for the command line alone; give --{key} there.")
     for keys, _ in _looked_into(path, content):

@@ -57,7 +57,6 @@ class KeepBest(Callback):
         self._tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         self._method = _copied(course.pruning.method.state_dict())
 
-    @torch.no_grad()
     def finish(self, course: Course) -> None:
         """Puts the best state back."""
         density = course.pruning.density().overall
@@ -69,8 +68,9 @@ class KeepBest(Callback):
             )
             self._forget()
             return
-        course.pruning.method.load_state_dict(self._method)
-        restore(named_tensors(course.problem.model), self._tensors)
+        with torch.no_grad():
+            course.pruning.method.load_state_dict(self._method)
+            restore(named_tensors(course.problem.model), self._tensors)
         course.history.kept = self.step
         self._tensors, self._method = {}, {}
 

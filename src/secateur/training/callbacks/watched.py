@@ -17,8 +17,8 @@ DELTA = "delta_t"
 class Watched:
     """Looks up ``"depth.rel"``, ``"depth"`` where the task has one metric alone, or ``"delta_t"``.
 
-    ΔT is against the reference of the training, or else against the first validation that has no zero and no NaN: then it says what
-    got better since, each metric in relation to what it was.
+    ΔT is against the reference of the training, or else against the first validation: then it says what got better since, each metric
+    in relation to what it was. Metrics that are zero or NaN in the reference, to which there is no relation, are left out.
 
     Args:
         name: Of the number.
@@ -59,19 +59,20 @@ class Watched:
         """The number; nan where it has no meaning."""
         if self.name != DELTA:
             return metrics[self._place[0]][self._place[1]]
-        metrics = {task: metrics[task] for task in self._better}
-        if self._reference is None and all(
-            v and math.isfinite(v) for m in metrics.values() for v in m.values()
-        ):
+        held = _usable(self._reference or metrics)
+        if self._reference is None and held:
             self._reference = {task: dict(found) for task, found in metrics.items()}
-        usable = self._reference is not None and all(v for m in self._reference.values() for v in m.values())
-        return delta_t(metrics, self._reference or {}, self._better).overall if usable else math.nan
+        same = {task: {m: metrics[task][m] for m in found} for task, found in held.items()}
+        return delta_t(same, held, self._better_of(held)).overall if held else math.nan
 
     def improves(self, value: float, best: float | None, by: float = 0.0) -> bool:
         """Whether ``value`` is better than ``best``, by more than ``by``; nan never is, anything is better than None."""
         if math.isnan(value):
             return False
         return best is None or (value - best > by if self.higher_is_better else best - value > by)
+
+    def _better_of(self, held: Results) -> dict[str, dict[str, bool]]:
+        return {task: {m: self._better[task][m] for m in found} for task, found in held.items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What ΔT is against, as ``{task: {metric: value}}``; None where it is not known yet."""
@@ -81,6 +82,12 @@ class Watched:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes it up."""
         self._reference = state["reference"]
+
+
+def _usable(metrics: Results) -> dict[str, dict[str, float]]:
+    """Those that something can be set in relation to."""
+    found = {task: {m: v for m, v in own.items() if v and math.isfinite(v)} for task, own in metrics.items()}
+    return {task: own for task, own in found.items() if own}
 
 
 def names(tasks: Mapping[str, Task]) -> dict[str, tuple[str, str]]:

@@ -1,0 +1,66 @@
+"""The options of ``secateur train`` beside those of training: where things lie and are shown, and those of the parts that are named."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+from secateur.runs.arguments import TIMED, TRUST, Timing
+from secateur.runs.names import Kind
+from secateur.runs.parser import Parser
+
+# What the run says once and hands to the parts that take it.
+_LINKED = {
+    "data": {"size", "batch", "seed", "workers"},
+    "model": {"tasks"},
+    "optimizer": {"params", "lr"},
+}
+_OPTIMIZER = "which optimizer, in place of Adam: torch's by name, such as SGD, or an import path"
+
+
+def linked_options(kind: Kind, target: Callable[..., Any]) -> set[str]:
+    """The options of a part that the run hands to it."""
+    return _LINKED.get(kind, set()) & set(inspect.signature(target).parameters)
+
+
+def add_places(parser: Parser) -> None:
+    """Options that change nothing in the result."""
+    parser.add_argument(
+        "--out", type=str | None, help="run folder (default: runs/ and a hash of the configuration)"
+    )
+    parser.add_argument(
+        "--against",
+        type=str | None,
+        help="run folder of the dense reference (default: looked for beside --out)",
+    )
+    parser.add_argument("--trust", type=str | None, help=TRUST)
+    parser.add_argument(
+        "--track",
+        type=list[str] | None,
+        help="show the training in tensorboard, trackio, wandb or mlflow, or in several: tensorboard,trackio",
+    )
+    parser.add_argument(
+        "--snapshots",
+        type=int | None,
+        help="steps between two files of weights in the run folder; none if left out",
+    )
+    parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
+    parser.add_argument("--bench", type=Timing, default="auto", help=TIMED)
+
+
+def add_parts(parser: Parser, targets: Mapping[Kind, tuple[str, Callable[..., Any]]]) -> None:
+    """Of each kind the name, and the options of the part that it names."""
+    if "optimizer" not in targets:
+        parser.add_argument(
+            "--optimizer.name", type=str | None, help=f"{_OPTIMIZER}, which then has options of its own"
+        )
+    for kind, (name, target) in targets.items():
+        group = parser.add_argument_group(f"--{kind} {name}")
+        which = _OPTIMIZER if kind == "optimizer" else f"which {kind}: ours by name, or an import path"
+        group.add_argument(f"--{kind}.name", default=name, help=which)
+        skip = cast(set[str | int], linked_options(kind, target))
+        if inspect.isclass(target):
+            group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
+        else:
+            group.add_function_arguments(target, kind, as_group=False, skip=skip)
