@@ -31,8 +31,8 @@ $(READY): pyproject.toml $(LOCK) $(wildcard runtime/native/*.* runtime/native/*/
 		|| { $(if $(LOCK),echo "Not installed. Where $(LOCK) names what this machine cannot have: make setup LOCK=" >&2;) exit 1; }
 	touch $@
 
-# Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
-RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --all-extras --group dev --group install \
+# The group dev has every extra that is locked. Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
+RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --group dev --group install \
 	$(addprefix --constraint ,$(shell $(BIN)/python -m pip config list 2> /dev/null | sed -n "s/^global.constraint='\(.*\)'/\1/p"))
 
 lock: $(READY)

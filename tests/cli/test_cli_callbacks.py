@@ -11,6 +11,7 @@ import yaml
 
 from my_lab import CALLBACK, Lab
 from secateur.cli import main
+from secateur.runs import ours
 from tiny_runs import train
 
 BESIDE = [
@@ -87,6 +88,13 @@ def test_what_is_refused_leaves_no_folder(
     assert train("magnitude", tmp_path / "a", *words, steps=2) != 0
     assert said in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
+
+
+def test_what_a_file_may_name() -> None:
+    """No callback that writes or sends where the file says, and no optimizer that calls the loss itself."""
+    assert set(ours("callback")) == {"ClipGradients", "EMA", "EarlyStopping", "KeepBest"}
+    assert {"Adam", "SGD", "RMSprop"} < set(ours("optimizer"))
+    assert not {"Optimizer", "LBFGS", "SparseAdam", "lr_scheduler"} & set(ours("optimizer"))
 
 
 def test_a_misspelt_option_of_the_optimizer(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

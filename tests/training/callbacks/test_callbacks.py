@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from judged import Scripted, judged, left
+from loops.judged import Scripted, judged, left
 from problems import equal, weights
 from secateur import (
     Callback,

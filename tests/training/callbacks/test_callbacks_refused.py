@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from judged import Scripted, judged
+from loops.judged import Scripted, judged
 from problems import equal, two_heads, weights
 from secateur import (
     EMA,

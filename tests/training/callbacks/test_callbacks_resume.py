@@ -10,7 +10,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 
-from judged import Scripted, StopAt, judged, left
+from loops.judged import Scripted, StopAt, judged, left
 from problems import equal, weights
 from processes.two import in_two
 from secateur import (

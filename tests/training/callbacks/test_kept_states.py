@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from judged import judged, left
+from loops.judged import judged, left
 from problems import equal, weights
 from secateur import (
     EMA,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from judged import StopAt, judged
+from loops.judged import StopAt, judged
 from problems import equal, weights
 from secateur import KeepBest, Problem, SoftThreshold, Task, Tracker, fit
 from secateur.training import Tracked
