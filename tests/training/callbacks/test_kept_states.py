@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 
 from loops.judged import judged, left
 from problems import equal, weights
@@ -159,6 +161,46 @@ def test_clipping_is_torchs() -> None:
     fit(judged(), steps=3, callbacks=[ClipGradients(0.05), Norm()], progress=False)
     assert min(seen[:3]) > 0.06
     assert seen[3:] == pytest.approx([0.05] * 3, rel=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_clipping_under_mixed_precision_is_of_the_gradients_themselves(precision: str) -> None:
+    """Not of the gradients times what a scaler has multiplied the loss by."""
+    seen: list[float] = []
+
+    class Norm(Callback):
+        turn = 3
+
+        def before_step(self, course: Course) -> None:
+            grads = [p.grad for p in course.problem.model.parameters() if p.grad is not None]
+            seen.append(float(torch.nn.utils.get_total_norm(grads)))
+
+    problem = judged()
+    before = weights(problem)
+    scaler = torch.amp.GradScaler("cpu", init_scale=64.0) if precision == "16-mixed" else None
+    fabric = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision(precision, "cpu", scaler)])  # pyright: ignore
+    fit(problem, steps=3, fabric=fabric, callbacks=[ClipGradients(0.05), Norm(), EMA(0.0)], progress=False)
+    assert seen == pytest.approx([0.05] * 3, rel=1e-2)
+    assert not equal(before, weights(problem))
+
+
+def test_delta_t_is_against_the_reference_and_leaves_out_what_is_zero_there(scores: list[float]) -> None:
+    scores += [0.5, 0.25, 0.4]
+    keep = KeepBest("delta_t")
+    reference = {"colour": {"accuracy": 0.0}, "shade": {"error": 0.5}}
+    fit(judged(), steps=6, validate_every=2, reference=reference, callbacks=[keep], progress=False)
+    assert (keep.step, keep.value) == (
+        2,
+        pytest.approx(0.0),
+    )  # shade's error is 1 - 0.5 there, as in the reference
+    with pytest.raises(ValueError, match="KeepBest: the reference has no metric of these tasks"):
+        fit(
+            judged(),
+            steps=2,
+            reference={"other": {"m": 1.0}},
+            callbacks=[KeepBest("delta_t")],
+            progress=False,
+        )
 
 
 def test_snapshots_are_the_network_of_their_step(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course
+from secateur.training.optimizer import inside
 
 
 class ClipGradients(Callback):
@@ -33,10 +36,14 @@ class ClipGradients(Callback):
 
     def before_step(self, course: Course) -> None:
         """Clips; a gradient that is not finite is left to be named by its task."""
-        course.fabric.clip_gradients(
-            course.model,
-            course.optimizer,
-            clip_val=self.value,
-            max_norm=self.norm,
-            error_if_nonfinite=False,
-        )
+        optimizer = inside(course.optimizer)
+        scaler = getattr(course.fabric.strategy.precision, "scaler", None)
+        if (
+            scaler is not None
+        ):  # not through Fabric, which refuses the fused Adam here, while torch takes gradients unscaled
+            scaler.unscale_(optimizer)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        if self.norm is not None:
+            nn.utils.clip_grad_norm_(trained, self.norm)
+        elif self.value is not None:
+            nn.utils.clip_grad_value_(trained, self.value)

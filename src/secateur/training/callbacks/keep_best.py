@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.storage import named_tensors, restore
+from secateur.storage import mismatches, named_tensors, restore
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course, Results
 from secateur.training.callbacks.watched import Watched, check_name
@@ -40,6 +40,7 @@ class KeepBest(Callback):
     def start(self, course: Course) -> None:
         """Looks up the metric."""
         self._watched.start(course)
+        self._course = course
         self._forget()
 
     @torch.no_grad()
@@ -86,7 +87,13 @@ class KeepBest(Callback):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes it up."""
+        """Takes it up; ValueError if its tensors are not those of model and method."""
+        if state["tensors"] is not None:
+            tensors = named_tensors(self._course.problem.model)
+            here = {"tensors": tensors, "method": self._course.pruning.method.state_dict()}
+            there = {name: state[name] or {} for name in here}
+            if wrong := list(mismatches(here, there, tensors, "best")):
+                raise ValueError(f"KeepBest: {'; '.join(wrong[:3])}")
         self.step, self.value, self._density = state["step"], state["value"], state["density"]
         self._tensors, self._method = state["tensors"] or {}, state["method"] or {}
         self._watched.load_state_dict(state["watched"])

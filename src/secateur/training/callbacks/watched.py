@@ -49,6 +49,10 @@ class Watched:
             spec = tasks[task]
             self._better = higher_is_better({task: Task(spec.loss, {metric: spec.metrics[metric]})})
         self._reference = course.reference if self.name == DELTA else None
+        if self._reference is not None and not self._held(self._reference):
+            raise ValueError(
+                f"{self._asker}: the reference has no metric of these tasks that is neither zero nor NaN; give what evaluate(dense, 'val') found."
+            )
 
     @property
     def higher_is_better(self) -> bool:
@@ -59,7 +63,7 @@ class Watched:
         """The number; nan where it has no meaning."""
         if self.name != DELTA:
             return metrics[self._place[0]][self._place[1]]
-        held = _usable(self._reference or metrics)
+        held = self._held(self._reference or metrics)
         if self._reference is None and held:
             self._reference = {task: dict(found) for task, found in metrics.items()}
         same = {task: {m: metrics[task][m] for m in found} for task, found in held.items()}
@@ -70,6 +74,14 @@ class Watched:
         if math.isnan(value):
             return False
         return best is None or (value - best > by if self.higher_is_better else best - value > by)
+
+    def _held(self, metrics: Results) -> dict[str, dict[str, float]]:
+        """Those of the tasks that something can be set in relation to."""
+        found = {
+            task: {m: v for m, v in own.items() if m in self._better.get(task, ()) and v and math.isfinite(v)}
+            for task, own in metrics.items()
+        }
+        return {task: own for task, own in found.items() if own}
 
     def _better_of(self, held: Results) -> dict[str, dict[str, bool]]:
         return {task: {m: self._better[task][m] for m in found} for task, found in held.items()}
@@ -82,12 +94,6 @@ class Watched:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes it up."""
         self._reference = state["reference"]
-
-
-def _usable(metrics: Results) -> dict[str, dict[str, float]]:
-    """Those that something can be set in relation to."""
-    found = {task: {m: v for m, v in own.items() if v and math.isfinite(v)} for task, own in metrics.items()}
-    return {task: own for task, own in found.items() if own}
 
 
 def names(tasks: Mapping[str, Task]) -> dict[str, tuple[str, str]]:

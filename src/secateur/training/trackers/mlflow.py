@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from secateur.training.trackers.backend import Picture, Tracked, needed
@@ -23,12 +24,13 @@ class MLflow:
 
     def __init__(self) -> None:
         try:
-            from mlflow import MlflowClient
-            from mlflow.entities import Metric, Param
+            api: Any = import_module("mlflow")
+            entities: Any = import_module("mlflow.entities")
         except ImportError as error:
             raise needed("mlflow", "mlflow") from error
-        self._client_class: Any = MlflowClient
-        self._metric, self._param = Metric, Param
+        self._client_class: Any = api.MlflowClient
+        self._client: Any = None
+        self._metric, self._param = entities.Metric, entities.Param
         self._id, self._last = "", -1
 
     def open(self, run: Tracked) -> str:
