@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from io import StringIO
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from problems import two_heads
 from secateur import SoftThreshold, fit
-from secateur.training.history import Progress, bar, said
+from secateur.training.history import Progress, bar, in_notebook, said
 from secateur.training.ledger import Ledger
 
 
@@ -91,3 +93,20 @@ def test_means_outlast_the_row() -> None:
     ledger = Ledger()
     ledger.add(1, {"a": torch.tensor(2.0)}, {"a": 1.0})
     assert ledger.means() == ledger.row()["loss"] == ledger.means() == {"a": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "widgets", "bar"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_a_notebook_gets_a_bar_where_it_can_draw_one(
+    kernel: bool, widgets: bool, bar: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a kernel of Jupyter looks to rich; without widgets, or in another shell, there are lines as in a pipe."""
+    shell = type("ZMQInteractiveShell", (), {})()
+    monkeypatch.setattr("builtins.get_ipython", lambda: shell, raising=False)
+    if kernel:
+        monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    monkeypatch.setattr("secateur.training.history.find_spec", lambda name: name if widgets else None)
+    assert in_notebook() is bar

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from secateur.training.floors import Attempt
@@ -68,7 +69,7 @@ class Progress:
         self._drawn = 0.0
 
     def __enter__(self) -> Progress:
-        if self._shown and sys.stderr.isatty():
+        if self._shown and (sys.stderr.isatty() or in_notebook()):
             self._bar = bar(self._total)
             self._bar.start()
         return self
@@ -146,6 +147,15 @@ def bar(total: int) -> Bar:
     )
     made.add_task("", total=total, left="?", said="")
     return made
+
+
+def in_notebook() -> bool:
+    """Whether a bar can be drawn in a notebook: rich knows of it, and the widgets that it draws with are installed."""
+    if "ipykernel" not in sys.modules or find_spec("ipywidgets") is None:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
 
 
 def _write(line: str) -> None:
