@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from problems import two_heads
-from secateur import export, load, save
+from problems import equal, two_heads, weights
+from secateur import export, fit, load, save
+from secateur.cli.report import report as cli_report
 from secateur.runs import RunFolder
+from secateur.runs import report as pages
+from secateur.runs.report import page
 from secateur.storage import behind, put, write_text
 
 
@@ -54,6 +57,38 @@ def test_weights_and_exports_go_through_a_link(tmp_path: Path) -> None:
         assert (tmp_path / "store" / f"real.{name}").is_file()
 
 
+def test_a_checkpoint_goes_through_a_link_and_is_taken_up_through_it(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    link, real = tmp_path / "link.pt", tmp_path / "store" / "real.pt"
+    link.symlink_to(Path("store", "real.pt"))  # not there yet
+    problem = two_heads()
+    fit(problem, steps=6, checkpoint=link, checkpoint_every=3)
+    assert sorted(p.name for p in real.parent.iterdir()) == ["real.before.pt", "real.pt"]
+    assert link.is_symlink()
+    assert [p.name for p in tmp_path.iterdir() if p.is_file() and p != link] == []
+    again, written = two_heads(), real.stat().st_ino
+    fit(again, steps=6, checkpoint=link, checkpoint_every=3)
+    assert equal(weights(problem), weights(again))
+    assert real.stat().st_ino == written  # nothing was trained anew
+
+
+def test_a_page_goes_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of ``--out``; the page of a run folder takes the place of a link there."""
+    (tmp_path / "run").mkdir()
+    monkeypatch.setattr(pages, "read_run", lambda folder: folder)
+    monkeypatch.setattr(pages, "results_table", lambda runs: "")
+    monkeypatch.setattr(page, "read_run", lambda folder: folder)
+    monkeypatch.setattr(page, "render", lambda runs: "page")
+    real = tmp_path / "real.html"
+    for link, stays in ((tmp_path / "link.html", True), (tmp_path / "run" / "report.html", False)):
+        link.symlink_to(real)
+        cli_report([str(tmp_path / "run"), *(["--out", str(link)] if stays else [])])
+        assert link.is_symlink() == stays
+        assert link.read_text() == "page"
+        assert real.exists() == stays
+        real.unlink(missing_ok=True)
+
+
 def test_a_link_out_of_a_run_folder_is_refused_and_one_inside_is_not(tmp_path: Path) -> None:
     folder, precious = RunFolder(tmp_path / "run"), tmp_path / "precious"
     folder.path.mkdir()
@@ -67,6 +102,10 @@ def test_a_link_out_of_a_run_folder_is_refused_and_one_inside_is_not(tmp_path: P
     with pytest.raises(ValueError, match="is a link out of the run folder"):
         folder.claim({})
     assert folder.inside(folder.compact) == folder.compact
+    folder.weights.rename(folder.checkpoint)
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is a link out of the run folder"):
+        folder.claim({})
+    folder.checkpoint.rename(folder.weights)
     write_text(folder.weights, "ours")  # what is not asked for by name takes the place of a link
     assert precious.read_text() == "text"
 

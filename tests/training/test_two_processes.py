@@ -129,6 +129,24 @@ def test_a_loop_of_ones_own(finds: bool, tmp_path: Path) -> None:
     assert equal(*in_two(train, tmp_path / "two"))
 
 
+def test_a_state_of_two_processes_is_refused_by_one(tmp_path: Path) -> None:
+    """In a loop of one's own; two take it up."""
+
+    def train(rank: int) -> dict[str, Any]:
+        with Pruning(two_heads(), SoftThreshold(0.2), steps=4) as pruning:
+            state = pruning.state_dict()
+            pruning.load_state_dict(state)
+            pruning.leave(early=True)
+        return state
+
+    state, _ = in_two(train, tmp_path / "two")
+    with Pruning(two_heads(), SoftThreshold(0.2), steps=4) as pruning:
+        with pytest.raises(ValueError, match=r"processes is 2 there and 1 here \(start as many as there"):
+            pruning.load_state_dict(state)
+        pruning.load_state_dict({**state, "identity": pruning.state_dict()["identity"]})
+        pruning.leave(early=True)
+
+
 def test_a_task_that_no_process_has_is_left_alone_by_the_step(tmp_path: Path) -> None:
     """As in a single process: no momentum and no decay moves its head."""
 

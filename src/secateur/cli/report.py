@@ -13,10 +13,12 @@ def report(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.runs.report import read_run, results_table
     from secateur.runs.report import report as report_runs
+    from secateur.storage import behind
 
     folders = [Path(run) for run in arguments.runs]
     output().print(results_table([read_run(folder) for folder in folders]))
-    page = report_runs(folders, Path(arguments.out) if arguments.out else folders[-1] / "report.html")
+    named = Path(arguments.out) if arguments.out else None
+    page = report_runs(folders, behind(named) if named else folders[-1] / "report.html")
     output().print(f"report {page}", soft_wrap=True)
 
 

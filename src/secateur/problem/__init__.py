@@ -26,6 +26,7 @@ from secateur.problem.processes import (
     same_buffers,
     several,
     undivided,
+    world_size,
 )
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import distributed_samplers, holders
@@ -74,4 +75,5 @@ __all__ = [
     "undivided",
     "unlabelled",
     "untraceable",
+    "world_size",
 ]

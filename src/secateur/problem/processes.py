@@ -13,9 +13,14 @@ from torch.utils.data import DistributedSampler
 from secateur.problem.samplers import distributed_samplers
 
 
+def world_size() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
 def several() -> bool:
     """Whether several processes train together."""
-    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    return world_size() > 1
 
 
 def averaged(value: Tensor) -> Tensor:

@@ -28,11 +28,7 @@ _PATIENCE = 1.0  # seconds that a killed process is given to be gone
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Names of the files in a run folder.
-
-    Args:
-        path: The folder.
-    """
+    """Names of the files in the run folder at ``path``."""
 
     path: Path
 
@@ -100,10 +96,11 @@ class RunFolder:
         """Makes the folder this configuration's own.
 
         Raises:
-            ValueError: If it holds a run of another configuration, or something else, or its weights are a link out of it.
+            ValueError: If it holds a run of another configuration, or something else, or weights or checkpoint are a link out of it.
             OSError: If it cannot be written.
         """
-        self.inside(self.weights)
+        for path in (self.weights, self.checkpoint):
+            self.inside(path)
         if not self.config.exists():
             inside = self.path.iterdir() if self.path.is_dir() else ()
             if self.path.exists() and (not self.path.is_dir() or not all(map(is_leftover, inside))):

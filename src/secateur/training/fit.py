@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 from secateur.measures import DeadTaskWarning, evaluate
 from secateur.problem import Problem, same_buffers, seed_all
 from secateur.pruning import Schedule, Sparsifier, cosine
-from secateur.storage import named_tensors
+from secateur.storage import behind, named_tensors
 from secateur.training.aggregation import Aggregator
 from secateur.training.aggregators import Memory
 from secateur.training.backward import Backward
@@ -75,7 +75,7 @@ def fit(
         schedule: Progress in [0, 1] to the factor of the learning rate.
         seed: Seeds the global generators when training begins.
         fabric: Devices, precision and strategy; the device that the model is on if None.
-        checkpoint: File to write to, and to resume from where it exists.
+        checkpoint: File to write to, and to resume from where it exists; of a link, the file that it leads to.
         checkpoint_every: Steps between checkpoints; a twentieth of the steps if None.
         log_every: Steps between rows of the history; a two-hundredth of the steps if None.
         validate_every: Steps between validations, 0 for none; a twentieth of the steps if a callback looks at them.
@@ -122,7 +122,7 @@ def fit(
     method, weighting = method or Sparsifier(), weighting or Weighting()
     check_parts(problem, method, weighting)
     check_make(asked.optimizer)
-    path, beside = Path(checkpoint) if checkpoint else None, Callbacks(callbacks, reference)
+    path, beside = behind(Path(checkpoint)) if checkpoint else None, Callbacks(callbacks, reference)
     if floors is None:
         return _train(problem, method, weighting, aggregator, beside, path, asked)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, Together, components, prunable, same_buffers
+from secateur.problem import Problem, Together, components, prunable, same_buffers, world_size
 from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
@@ -217,12 +217,17 @@ class Pruning:
         self.turns.check_between()
         self.finite.check()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
-        return {"done": self.done, "total": self.total, "identity": self._identity, **parts}
+        return {
+            "done": self.done,
+            "total": self.total,
+            "identity": {**self._identity, "processes": world_size()},
+            **parts,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
 
-        What is of another method, weighting, length or shape is a ValueError that names what differs; nothing is changed.
+        Another method, weighting, length, shape or number of processes is a ValueError that names it; nothing is changed.
         """
         check_state(state, self.state_dict(), dict(self.problem.model.named_parameters()), self.total)
         self._hold.begin()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 _PLAIN = (bool, int, float, str, type(None))
+_REMEDIES = {"processes": " (start as many as there, such as by torchrun --nproc-per-node)"}
 
 
 def identity(part: object, kind: str) -> dict[str, Any]:
@@ -95,7 +96,10 @@ def check_state(
 def differences(saved: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     """What differs, in words; empty where nothing does."""
     names = sorted(n for n in saved.keys() | here.keys() if saved.get(n) != here.get(n))
-    return "; ".join(f"{name} is {saved.get(name)} there and {here.get(name)} here" for name in names)
+    return "; ".join(
+        f"{name} is {saved.get(name)} there and {here.get(name)} here{_REMEDIES.get(name, '')}"
+        for name in names
+    )
 
 
 def _plain(value: Any) -> Any:
