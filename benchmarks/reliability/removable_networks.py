@@ -151,7 +151,7 @@ def _transformers(name: str, kind: str, settings: dict[str, Any]) -> Built:
 
     config = transformers.AutoConfig.for_model(name, **settings)
     config.use_cache = False
-    config._attn_implementation = "eager" if name in ("albert",) else "sdpa"
+    config._attn_implementation = "eager" if name in ("albert", "mpnet", "deberta-v2") else "sdpa"
     if name == "detr":
         config.backbone_config = transformers.ResNetConfig(
             embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], out_features=["stage2"]

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, Together, components, prunable, same_buffers, world_size
+from secateur.problem import Problem, Together, components, prunable, same_buffers
 from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
 from secateur.training.finite import Finite
@@ -17,7 +17,7 @@ from secateur.training.hold import Hold, check_parts, computing_once
 from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
-from secateur.training.resuming.identity import check_state, identity
+from secateur.training.resuming.identity import check_state, identity, with_processes
 from secateur.training.several import guards
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
@@ -217,12 +217,7 @@ class Pruning:
         self.turns.check_between()
         self.finite.check()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
-        return {
-            "done": self.done,
-            "total": self.total,
-            "identity": {**self._identity, "processes": world_size()},
-            **parts,
-        }
+        return {"done": self.done, "total": self.total, "identity": with_processes(self._identity), **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.

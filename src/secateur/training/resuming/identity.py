@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import length
+from secateur.problem import length, world_size
 from secateur.storage import mismatches
 
 if TYPE_CHECKING:
@@ -40,6 +40,11 @@ def identity(part: object, kind: str) -> dict[str, Any]:
             own = {f.name: getattr(made, f.name) for f in fields(made) if getattr(made, f.name) != f.default}
             settings |= {f"{name}.{n}": v for n, v in own.items() if _is_plain(v)}
     return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
+
+
+def with_processes(found: Mapping[str, Any]) -> dict[str, Any]:
+    """``found``, and how many processes train now; they may be fewer when a method is made than when it trains."""
+    return {**found, "processes": world_size()}
 
 
 def identity_of_training(
