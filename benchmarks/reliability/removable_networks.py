@@ -81,14 +81,14 @@ TRANSFORMERS: dict[str, tuple[str, dict[str, Any]]] = {  # class, settings of it
     "resnet": ("ResNetForImageClassification", {"embedding_size": 16, "hidden_sizes": [32, 64], "depths": [2, 2], **_SIGHT}),
     "mobilevit": ("MobileViTForImageClassification", _SIGHT),
     "pvt_v2": ("PvtV2ForImageClassification", {"hidden_sizes": [16, 32, 48, 64], "depths": [1] * 4, "num_attention_heads": [1, 2, 3, 4], **_SIGHT}),
-    "dpt": ("DPTForDepthEstimation", _SMALL | {"image_size": 64, "backbone_out_indices": [0, 0, 1, 1], "neck_hidden_sizes": [16, 24, 32, 48],
+    "dpt": ("DPTForDepthEstimation", _SMALL | {"image_size": 64, "num_hidden_layers": 4, "backbone_out_indices": [0, 1, 2, 3], "neck_hidden_sizes": [16, 24, 32, 48],
         "fusion_hidden_size": 32, "reassemble_factors": [4, 2, 1, 0.5], "is_hybrid": False, "patch_size": 16}),
     "detr": ("DetrForObjectDetection", {"d_model": 64, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4, "encoder_ffn_dim": 96, "decoder_ffn_dim": 96, "num_queries": 10, "use_pretrained_backbone": False}),
     "yolos": ("YolosForObjectDetection", _SMALL | {"image_size": [64, 64], "num_detection_tokens": 5}),
     "wav2vec2": ("Wav2Vec2ForSequenceClassification", _SMALL | {"conv_dim": [32] * 3, "conv_stride": [5, 4, 4], "conv_kernel": [10, 8, 4],
         "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "num_feat_extract_layers": 3}),
-    "clip": ("CLIPModel", {"text_config": _SMALL | {"max_position_embeddings": 32}, "vision_config": _SMALL | {"image_size": 64, "patch_size": 16}}),
+    "clip": ("CLIPModel", {"text_config": _SMALL | {"max_position_embeddings": 32, "eos_token_id": 2}, "vision_config": _SMALL | {"image_size": 64, "patch_size": 16}}),
 }  # fmt: skip
 
 
@@ -151,7 +151,9 @@ def _transformers(name: str, kind: str, settings: dict[str, Any]) -> Built:
 
     config = transformers.AutoConfig.for_model(name, **settings)
     config.use_cache = False
-    config._attn_implementation = "eager" if name in ("albert", "mpnet", "deberta-v2") else "sdpa"
+    family = getattr(transformers, kind)
+    fused = getattr(family, "_supports_sdpa", False) and name != "albert"  # one of both kinds
+    config._attn_implementation = "sdpa" if fused else "eager"
     if name == "detr":
         config.backbone_config = transformers.ResNetConfig(
             embedding_size=16, hidden_sizes=[16, 32], depths=[1, 1], out_features=["stage2"]
@@ -169,4 +171,4 @@ def _transformers(name: str, kind: str, settings: dict[str, Any]) -> Built:
         x = {"input_ids": words, "decoder_input_ids": words} if name == "t5" else words
     elif kind.endswith(("ImageClassification", "SemanticSegmentation", "DepthEstimation", "ObjectDetection")):
         x = image
-    return Called(getattr(transformers, kind)(config)), x
+    return Called(family(config)), x

@@ -18,6 +18,7 @@ from torch.export.graph_signature import InputKind
 from secateur.problem import Input, functional, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
 from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.channels.sizes import shape, sized
 from secateur.shrinking.copying import copied
 from secateur.shrinking.names import first_names, first_paths
 
@@ -107,9 +108,10 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
             if graph is None or not _plain(graph):
                 program = program.run_decompositions({})
                 graph = program.graph
+            known = sized(program, graph, example)
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(untraceable(error)) from error
-    return unflipped(list(_read(program, graph, inner)))
+    return unflipped(list(_read(program, graph, inner, known)))
 
 
 @contextmanager
@@ -167,9 +169,11 @@ def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
     return node.run(value)
 
 
-def _read(program: ExportedProgram, graph: fx.Graph, model: nn.Module) -> Iterator[Node]:
+def _read(
+    program: ExportedProgram, graph: fx.Graph, model: nn.Module, known: dict[fx.Node, Any]
+) -> Iterator[Node]:
     names, owners = first_names(model), first_paths(model)
-    made: dict[fx.Node, Node] = {}
+    made: dict[fx.Node, Any] = {}  # nodes, and numbers
     ends: dict[str, Node] = {}  # a tensor of the model's with several names is one node
     specs = {spec.arg.name: spec for spec in program.graph_signature.input_specs}
     for node in graph.nodes:
@@ -180,7 +184,7 @@ def _read(program: ExportedProgram, graph: fx.Graph, model: nn.Module) -> Iterat
             kind = _ENDS.get(spec.kind, "buffer")
             target = _own(spec.target or "")
             target = names.get(target, target)
-            new = Node(node.name, kind, shape=_shape(node), target=target)
+            new = Node(node.name, kind, shape=shape(node.meta.get("val")), target=target)
             if kind == "constant":
                 new.value, new.target = cast(Tensor, program.constants[spec.target or ""]).detach().cpu(), ""
             elif kind != "input":
@@ -189,12 +193,14 @@ def _read(program: ExportedProgram, graph: fx.Graph, model: nn.Module) -> Iterat
                     continue
         elif node.op == "output":
             new = Node("output", "output", args=replaced(node.args, made.__getitem__))
+        elif isinstance(known.get(node), (int, float)):
+            made[node] = known[node]
+            continue
         else:
-            args, kwargs = (
-                replaced(node.args, made.__getitem__),
-                replaced(dict(node.kwargs), made.__getitem__),
-            )
-            new = Node(node.name, _op(node.target), node.target, args, kwargs, _shape(node), owner, source)
+            args = replaced(node.args, made.__getitem__)
+            kwargs = replaced(dict(node.kwargs), made.__getitem__)
+            sizes = shape(known.get(node, node.meta.get("val")))
+            new = Node(node.name, _op(node.target), node.target, args, kwargs, sizes, owner, source)
         made[node] = new
         yield new
 
@@ -204,15 +210,6 @@ def _op(target: Any) -> str:
         return "getitem"
     packet = getattr(target, "overloadpacket", None)
     return str(getattr(packet, "__name__", getattr(target, "__name__", target))).rstrip("_")
-
-
-def _shape(node: fx.Node) -> Any:
-    value = node.meta.get("val")
-    if isinstance(value, Tensor):
-        return tuple(int(size) for size in value.shape)
-    if isinstance(value, (tuple, list)):
-        return tuple(tuple(int(s) for s in v.shape) if isinstance(v, Tensor) else () for v in value)
-    return ()
 
 
 def _origin(node: fx.Node) -> tuple[str, str]:
