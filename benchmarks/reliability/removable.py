@@ -13,6 +13,7 @@ are in it are not run again) and the table in docs/reliability.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import multiprocessing
@@ -133,8 +134,8 @@ def measured(name: str) -> dict[str, Any]:
     warnings.simplefilter("ignore")
     torch.manual_seed(SEED)
     model, x = networks()[name]()
-    model = _lively(model.eval()).double()
-    x = _double(x)
+    model, x = _lively(model.eval()).double(), _double(x)
+    _calibrate(model, x)
     found: dict[str, Any] = {"parameters": _size(model)}
     cuts = groups(model, x, SEED)
     found["groups"] = len(cuts)
@@ -173,11 +174,27 @@ def _lively(model: nn.Module) -> nn.Module:
         elif "running_mean" in name:
             value.data.normal_(0, 0.1, generator=draw)
         elif value.is_floating_point() and (value.dim() == 1 or not value.any()):
-            value.data += 0.1 * torch.randn(value.shape, generator=draw)
+            norm = value.dim() == 1 and name.endswith("weight")
+            one = norm and float(value.abs().mean()) < 0.1  # it begins near zero, and nothing goes through
+            value.data += one + 0.1 * torch.randn(value.shape, generator=draw)
         if value.is_floating_point() and value.dim() > 1:
             small = float(value.std()) * value[0].numel() ** 0.5
             value.data *= 1 / small if 0 < small < 0.5 else 1.0
     return model
+
+
+def _calibrate(model: nn.Module, x: Any) -> None:
+    """Statistics of BatchNorm that fit, without which outputs of a deep network hardly depend on its input."""
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.training, norm.momentum = norm.running_var is not None, 1.0
+    with contextlib.suppress(ValueError):  # of one value a channel
+        model(x)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.training, norm.momentum = False, momentum
+        if norm.running_var is not None:
+            norm.running_var.clamp_(0.1, 10.0)
 
 
 def _size(model: nn.Module) -> int:

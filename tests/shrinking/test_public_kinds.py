@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -35,3 +36,63 @@ def test_sizes_that_values_decide_are_those_of_the_example() -> None:
     assert small.a.out_features == 7
     for x in (words, words.flip(1)):
         assert same(model(x), small(x))
+
+
+class Between(nn.Module):
+    """Two layers, and what other names, types and sums of products do in between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(6, 8), nn.Linear(8, 3)
+        self.register_buffer("places", torch.rand(9, 6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(torch.relu(self.a(x)))
+
+
+class Renamed(Between):
+    """Of ConvBERT."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x))
+        return self.b(torch.subtract(torch.multiply(y, y), torch.divide(y.clip(0, 1), 2.0)))
+
+
+class Typed(Between):
+    """Of Funnel and CTRL: only the type of another tensor is taken, and a buffer is looked up in it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        places = self.places.to(x.dtype)[torch.arange(x.shape[1], device=x.device)]
+        y = torch.relu(self.a(x + places.to(x.device)))
+        seen = torch.ones(x.shape[:2], dtype=torch.long).type_as(y)
+        return self.b(y * seen[..., None].to(y))
+
+
+class Summed(Between):
+    """Of XLNet and BoTNet: sums over places written by their letters."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x))
+        weights = torch.einsum("bid,bjd->bij", x, x).softmax(-1)
+        return self.b(torch.einsum("bij,bjd->bid", weights, y))
+
+
+class Shifted(Between):
+    """Of BLOOM: what is added goes into the product."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, near = torch.relu(self.a(x)), torch.ones(len(x), x.shape[1], x.shape[1])
+        weights = near.baddbmm(batch1=y, batch2=y.transpose(1, 2), beta=0.5, alpha=0.1).softmax(-1)
+        return self.b(torch.bmm(weights, y))
+
+
+@pytest.mark.parametrize("kind", [Renamed, Typed, Summed, Shifted])
+@torch.no_grad()
+def test_what_is_known_by_another_name_is_followed(kind: type[Between]) -> None:
+    torch.manual_seed(0)
+    model, x = kind().eval(), torch.randn(2, 5, 6)
+    model.a.weight[2:5], model.a.bias[2:5] = 0, 0
+    model.b.weight[:, 0] = 0
+    small = compact(model, x)
+    assert small.a.out_features == 4
+    assert same(model(x), small(x))

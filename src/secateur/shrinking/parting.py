@@ -110,7 +110,7 @@ def parting(
     by_place: dict[Place, list[Node]] = defaultdict(list)
     by_owner: dict[str, list[Node]] = defaultdict(list)
     for node in channels.nodes:
-        if node.call is not None:
+        if node.call is not None and node.op not in operations.CHECKS:
             by_place[node.owner, _place(node)].append(node)
             by_owner[node.owner].append(node)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from secateur.shrinking.channels.operations import CREATIONS
+from secateur.shrinking.channels.operations import CHECKS, CREATIONS
 from secateur.shrinking.channels.trace import Node
 
 
@@ -21,7 +21,7 @@ def fixed_values(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> tuple[di
         elif node.value is not None:
             fixed[node] = node.value
             free.add(node)
-        elif node.call is None or node.op == "getitem":
+        elif node.call is None or node.op == "getitem" or node.op in CHECKS:
             continue
         elif node.op in CREATIONS or (node.inputs and all(read in fixed for read in node.inputs)):
             with torch.no_grad():

@@ -69,9 +69,14 @@ CHECKS = frozenset({
 BATCH_NORMS = frozenset({
     "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
 })
-# What a trace may hold as it is: the rest, most of all what may or may not be a view, is decomposed by torch.
-PLAIN = (
-    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS
-    | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "prelu", "scaled_dot_product_attention"}
-) - {"expand_as", "instance_norm", "movedim", "narrow", "to", "type_as"}
+# What has a rule here. The rest is decomposed by torch where it can (einsum, multiply, baddbmm), but for what it would unroll.
+KNOWN = (
+    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
+    | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "native_layer_norm", "prelu", "rms_norm"}
+    | {"scaled_dot_product_attention"}
+)
+UNROLLED = frozenset({"gru", "lstm", "rnn_relu", "rnn_tanh"})
+AFTER_ANOTHER = frozenset({"to", "type_as"})  # they may take another tensor for its type alone; decomposed, they do not
+# What a trace may hold as it is: the rest, most of all what may or may not be a view, is made functional by torch.
+PLAIN = KNOWN - CHECKS - {"expand_as", "instance_norm", "movedim", "narrow", "native_layer_norm", "rms_norm", "to", "type_as"}
 # fmt: on

@@ -104,9 +104,8 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
     try:
         with torch.no_grad(), preserved_rng(), _quiet():
             program = torch.export.export(_Inside(inner), (example,))
-            graph = functional(program.graph)
-            if graph is None or not _plain(graph):
-                program = program.run_decompositions({})
+            if (graph := functional(program.graph)) is None or not _plain(graph):
+                program = program.run_decompositions(_decomposed(program.graph))
                 graph = program.graph
             known = sized(program, graph, example)
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
@@ -137,6 +136,14 @@ class _Inside(nn.Module):
 def _plain(graph: fx.Graph) -> bool:
     """Whether nothing in it needs torch to decompose it, which takes longer than the trace."""
     return all(_op(node.target) in ops.PLAIN for node in graph.nodes if node.op == "call_function")
+
+
+def _decomposed(graph: fx.Graph) -> dict[Any, Callable[..., Any]]:
+    """What has no rule here and torch makes of operations that may have one, and how."""
+    kept = ops.KNOWN - ops.AFTER_ANOTHER | ops.UNROLLED
+    found = {n.target for n in graph.nodes if n.op == "call_function" and _op(n.target) not in kept}
+    table = torch.export.default_decompositions() if found else {}
+    return {target: table[target] for target in found if target in table}
 
 
 def _own(path: str) -> str:
@@ -197,8 +204,7 @@ def _read(
             made[node] = known[node]
             continue
         else:
-            args = replaced(node.args, made.__getitem__)
-            kwargs = replaced(dict(node.kwargs), made.__getitem__)
+            args, kwargs = (replaced(part, made.__getitem__) for part in (node.args, dict(node.kwargs)))
             sizes = shape(known.get(node, node.meta.get("val")))
             new = Node(node.name, _op(node.target), node.target, args, kwargs, sizes, owner, source)
         made[node] = new
