@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dead_channels import same
 from secateur import compact
@@ -86,13 +87,30 @@ class Shifted(Between):
         return self.b(torch.bmm(weights, y))
 
 
-@pytest.mark.parametrize("kind", [Renamed, Typed, Summed, Shifted])
+@pytest.mark.parametrize(("kind", "left"), [(Renamed, 4), (Typed, 4), (Summed, 4), (Shifted, 5)])
 @torch.no_grad()
-def test_what_is_known_by_another_name_is_followed(kind: type[Between]) -> None:
+def test_what_is_known_by_another_name_is_followed(kind: type[Between], left: int) -> None:
     torch.manual_seed(0)
     model, x = kind().eval(), torch.randn(2, 5, 6)
     model.a.weight[2:5], model.a.bias[2:5] = 0, 0
     model.b.weight[:, 0] = 0
     small = compact(model, x)
-    assert small.a.out_features == 4
+    assert small.a.out_features == left
+    assert same(model(x), small(x))
+
+
+class Scaled(Between):
+    """Of RWKV: a weight is computed from one, and what goes in is as it was."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(torch.relu(self.a(x)), self.b.weight / 2)
+
+
+@torch.no_grad()
+def test_a_layer_whose_weight_is_computed_is_taken() -> None:
+    torch.manual_seed(0)
+    model, x = Scaled().eval(), torch.randn(2, 5, 6)
+    model.b.weight[:, 0] = 0
+    small = compact(model, x)
+    assert small.a.out_features == 8
     assert same(model(x), small(x))

@@ -115,8 +115,10 @@ def _convolution(needs: Needs, node: Node, live: list[Tensor]) -> None:
 
 def _product(needs: Needs, node: Node, live: list[Tensor]) -> None:
     layer = product(node)
-    if layer is not None and layer.weight.op == "parameter":
-        return _layer(needs, layer, live)
+    if (
+        layer is not None
+    ):  # a computed weight has its axes the other way round than a product's second operand
+        return _layer(needs, layer, live) if layer.weight.op == "parameter" else needs.all_of(node)
     if len(node.inputs) != 2 or any(len(read.shape) < 2 for read in node.inputs):
         return needs.all_of(node)
     a, b = node.args[:2]
