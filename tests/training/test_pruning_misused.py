@@ -198,8 +198,11 @@ def test_batches_without_labels_teach_nothing() -> None:
         with pytest.raises(ValueError, match=r"targets are Tensor .*; a batch is \(x, \{task: target\}\)"):
             pruning.loss(predictions, targets["shade"])
         assert pruning.loss(predictions, {**targets, "colour": None}).isfinite()
-        with pytest.raises(ValueError, match="follow: dict is no module"):
-            pruning.follow({})
+        with pytest.raises(ValueError, match="follow: list is no module"):
+            pruning.follow([])
+        for lacking in ({}, {"trunk.0.weight": 1.0}):
+            with pytest.raises(ValueError, match=r"follow: dict is no copy of the model; .* trunk.0.weight"):
+                pruning.follow(lacking)
         pruning.leave(early=True)
 
 

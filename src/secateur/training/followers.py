@@ -24,10 +24,10 @@ class Followers:
         """Takes ``copy``, a module or the tensors of one by their names, along; see :meth:`secateur.Pruning.follow`."""
         if not isinstance(copy, (nn.Module, Mapping)):
             raise ValueError(
-                f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself."
+                f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself, or its tensors by name."
             )
         own, other = _parameters(self._model), _parameters(copy)
-        wrong = [n for n, p in own.items() if n not in other or other[n].shape != p.shape]
+        wrong = [n for n, p in own.items() if getattr(other.get(n), "shape", None) != p.shape]
         if wrong or (own.keys() != other.keys() and isinstance(copy, nn.Module)):
             names = wrong or sorted(other.keys() - own.keys())
             raise ValueError(
