@@ -33,6 +33,7 @@ def train(argv: list[str]) -> None:
         progress=not arguments.quiet,
         track=arguments.track or (),
         snapshots=arguments.snapshots,
+        split=arguments.split,
     )
     console = output()
     dense = found["delta_t"]["against"]

@@ -33,6 +33,7 @@ from .problems import read_problem as read_problem
 from .references import compared as compared
 from .result import figures as figures
 from .result import finite as finite
+from .result import judge as judge
 from .result import keep as keep
 from .run import evaluate_run as evaluate_run
 from .run import overlap_run as overlap_run

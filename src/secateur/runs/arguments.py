@@ -24,6 +24,11 @@ TIMED = (
     "more are zero, training took 30 s or more, and secateur-runtime is installed"
 )
 """Help of ``--bench``."""
+SPLIT = (
+    "what the report's figures are of; val leaves the test split alone while settings are chosen, and the same command with test "
+    "then evaluates what was chosen"
+)
+"""Help of ``--split``."""
 
 
 _SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}

@@ -48,6 +48,7 @@ _PLACES = (
     "bench",
     "track",
     "snapshots",
+    "split",
 )
 _IDLE = {"data": {"cache"}}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from secateur.runs.arguments import TIMED, TRUST, Timing
+from secateur.runs.arguments import SPLIT, TIMED, TRUST, Timing
 from secateur.runs.names import Kind
 from secateur.runs.parser import Parser
 
@@ -47,6 +47,7 @@ def add_places(parser: Parser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
     parser.add_argument("--bench", type=Timing, default="auto", help=TIMED)
+    parser.add_argument("--split", type=Literal["test", "val"], default="test", help=SPLIT)
 
 
 def add_parts(parser: Parser, targets: Mapping[Kind, tuple[str, Callable[..., Any]]]) -> None:

@@ -27,11 +27,11 @@ _METHOD = {
 }
 
 
-def given(folder: RunFolder, config: Config) -> Report:
+def given(folder: RunFolder, config: Config, split: str = "test") -> Report:
     """The report of the run that ``--against`` names.
 
     Raises:
-        ValueError: If it is not finished, or was evaluated on other data than ``config`` says.
+        ValueError: If it is not finished, or was evaluated on other data than ``config`` says, or on another split.
     """
     report = folder.read_report()
     if report is None:
@@ -44,11 +44,16 @@ def given(folder: RunFolder, config: Config) -> Report:
         raise ValueError(
             f"--against {folder.path}: a run of other data ({'; '.join(told[:4])}); differences to it would mean nothing."
         )
+    if (held := report.get("split", "test")) != split:
+        raise ValueError(
+            f"--against {folder.path}: its figures are of the {held} split, these are of the {split} split; differences to them "
+            f"would mean nothing: train both with --split {split}."
+        )
     return {**report, "folder": str(folder.path)}
 
 
-def neighbour(folder: RunFolder, config: Config) -> tuple[Report | None, str]:
-    """A finished dense run beside this one that differs from it in nothing but the method.
+def neighbour(folder: RunFolder, config: Config, split: str = "test") -> tuple[Report | None, str]:
+    """A finished dense run beside this one that differs from it in nothing but the method, with figures of the same split.
 
     Returns:
         Its report; where there is none, None and a sentence on what the nearest dense run of the same data and network
@@ -69,7 +74,7 @@ def neighbour(folder: RunFolder, config: Config) -> tuple[Report | None, str]:
                 f"Looking for a dense run to compare with: {other} is left out. {error}", stacklevel=2
             )
             continue
-        if not (report and report.get("dense")):
+        if not (report and report.get("dense") and report.get("split", "test") == split):
             continue
         told = list(unlike(held, config))
         if not told:
@@ -88,7 +93,7 @@ def neighbour(folder: RunFolder, config: Config) -> tuple[Report | None, str]:
 
 def found(report: Report, given: Report | None, folder: RunFolder, config: Config) -> dict[str, Any]:
     """ΔT against the reference that was given, or is found beside; ``differs`` says what is not the same, or why there is none."""
-    reference, differs = (given, "") if given else neighbour(folder, config)
+    reference, differs = (given, "") if given else neighbour(folder, config, report.get("split", "test"))
     if given:
         told = list(unlike(RunFolder(Path(given["folder"])).read_config(), config))
         differs = f"The reference differs in more than the method: {'; '.join(told)}." if told else ""

@@ -1,22 +1,29 @@
-"""What a finished run leaves: weights, pictures and figures."""
+"""What a finished run leaves: weights, pictures and figures, of the test split, or of validation while settings are being chosen."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
 
 from secateur.data import Data, legend, picture_kind
 from secateur.deployment.bench import versions
 from secateur.measures import Unmoved, cost, evaluate, higher_is_better
 from secateur.problem import Problem, apart, components, one, sample_shape, to_device
+from secateur.runs import references
 from secateur.runs.config import Config
 from secateur.runs.folder import RunFolder
-from secateur.runs.hardware import hardware
+from secateur.runs.hardware import hardware, torch_device
+from secateur.runs.names import Trust
+from secateur.runs.problems import read_problem
 from secateur.runs.samples import save_samples
-from secateur.storage import save
+from secateur.storage import load, save, write_text
 
 Report = dict[str, Any]
+Split = Literal["test", "val"]
 
 
 def keep(folder: RunFolder, config: Config, problem: Problem, data: Data) -> None:
@@ -77,3 +84,66 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def judge(
+    path: Path, *, against: Path | None = None, trust: Trust | None = None, device: str = "auto"
+) -> Report:
+    """Evaluates a run that was trained with ``split="val"`` on the test split, once; of any other run its report as it is.
+
+    Args:
+        path: The run folder, finished.
+        against: As of :func:`train`.
+        trust: Whose parts may be imported; ours alone if None.
+        device: As of :func:`train`.
+
+    Returns:
+        The content of ``report.json``; the figures on the validation split are in it as ``validation``.
+
+    Raises:
+        FileNotFoundError: If the run has no weights yet.
+        ValueError: If it is not finished, or names what is neither ours nor trusted.
+    """
+    folder, place = RunFolder(path), torch_device(device)
+    held = folder.read_report()
+    if held is None:
+        raise ValueError(f"{path} is not finished; run the same `secateur train` command again.")
+    if held.get("split", "test") == "test":
+        return held
+    config = folder.read_config()
+    reference = None if against is None else references.given(RunFolder(against), config, "test")
+    problem, data = read_problem(folder, trust)
+    load(problem.model, folder.weights)
+    problem.model.to(place)
+    save_samples(problem, data, folder.samples)
+    found = figures(config, problem, data, held["train_seconds"], held["command"])
+    name = str(held["name"]).removesuffix(named("", "val"))
+    report = {**held, **found, "name": name, "split": "test", "validation": held["tasks"]}
+    report["delta_t"] = references.found(report, reference, folder, config)
+    write_text(folder.report, json.dumps(finite(report), indent=1))
+    return report
+
+
+def of_split(
+    split: Split, done: Report, path: Path, against: Path | None, trust: Trust, device: str
+) -> Report:
+    """A finished run's report, on the test split where that is asked."""
+    return judge(path, against=against, trust=trust, device=device) if split == "test" else done
+
+
+def showing(split: Split, problem: Problem, data: Data) -> tuple[Problem, Data]:
+    """The two with the split that is asked in the place of the test split.
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    if split == "test":
+        return problem, data
+    if problem.val is None or data.val is None:
+        raise ValueError("--split val: these data have no validation split; leave it out.")
+    return replace(problem, test=problem.val), replace(data, test=data.val)
+
+
+def named(name: str, split: Split) -> str:
+    """What reports call it, so that no table takes one for the other."""
+    return name if split == "test" else f"{name} (validation)"

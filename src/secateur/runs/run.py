@@ -22,7 +22,7 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import on_device, torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
-from secateur.runs.result import Report, figures, finite, keep
+from secateur.runs.result import Report, Split, figures, finite, keep, named, of_split, showing
 from secateur.storage import load, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
@@ -41,8 +41,12 @@ def train(
     progress: bool = True,
     track: Sequence[str] = (),
     snapshots: int | None = None,
+    split: Split = "test",
 ) -> Report:
     """Trains, evaluates on the test split once, and writes the run folder; what is done already is not done again.
+
+    With ``split="val"`` the figures and pictures are those of the validation split and the test split is left alone, so that
+    settings can be chosen by them; the same call with ``"test"`` then evaluates the chosen one, without training again.
 
     Args:
         config: Resolved, of :func:`secateur.runs.config.resolved`.
@@ -56,25 +60,27 @@ def train(
         progress: Say on standard error how far training is.
         track: Names of trackers to show the training in.
         snapshots: Steps between two files of weights in ``path``; None for none.
+        split: Of the figures: ``test``, or ``val`` while settings are being chosen.
 
     Returns:
         The content of ``report.json``.
 
     Raises:
-        ValueError: If the configuration cannot be run or ``path`` holds another one.
+        ValueError: If the configuration cannot be run, ``path`` holds another one, or there is no such split.
         ImportError: If the package of a tracker is missing.
         FileNotFoundError: If data are missing.
         FloatingPointError: If a loss is not finite.
         OSError: If the folder cannot be written.
     """
     folder, trust = RunFolder(path), trust or Trust()
-    reference = None if against is None else references.given(RunFolder(against), config)
+    reference = None if against is None else references.given(RunFolder(against), config, split)
     if folder.config.exists():
         folder.claim(config)
     if folder.finished and (done := folder.read_report()) is not None:
-        return done
+        return of_split(split, done, path, against, trust, device)
     fabric = Fabric(**on_device(device), precision=config["precision"])
     problem, data = make_problem(config, workers, trust)
+    shown, seen = showing(split, problem, data)
     method = cast(Sparsifier, build("method", config, trust))
     weighting = cast(Weighting, build("weighting", config, trust))
     distillation = _teacher(config, data, trust)
@@ -85,7 +91,7 @@ def train(
     callbacks += [Snapshots(path / "snapshots", snapshots)] if snapshots is not None else []
     if config["floors"] is not None:
         check_floors(problem, method, config["floors"], config["tries"])
-    judged = _judged(config, problem, reference or references.neighbour(folder, config)[0])
+    judged = _judged(config, problem, reference or references.neighbour(folder, config, split)[0])
     made = not path.exists()
     folder.claim(config)
 
@@ -94,7 +100,9 @@ def train(
 
     with folder.held():
         if folder.finished and (done := folder.read_report()) is not None:
-            return done  # by a process that began with this one
+            return of_split(
+                split, done, path, against, trust, device
+            )  # by a process that began with this one
         with folder.abandoned(made):
             history = fit(
                 problem,
@@ -118,15 +126,16 @@ def train(
                 on_log=record,
                 progress=progress,
             )
-        keep(folder, config, problem, data)
-        report = figures(config, problem, data, history.seconds, command)
+        keep(folder, config, shown, seen)
+        report = figures(config, shown, seen, history.seconds, command)
         report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         if history.stopped:
             report["stopped"] = {"step": history.rows[-1]["step"], "why": history.stopped}
         if history.kept is not None:
             report["kept"] = {"step": history.kept}
-        report["name"] = name or report["method"].rpartition(".")[2]
+        report["name"] = named(name or report["method"].rpartition(".")[2], split)
+        report["split"] = split
         report["delta_t"] = references.found(report, reference, folder, config)
         write_text(folder.report, json.dumps(finite(report), indent=1))
         return report

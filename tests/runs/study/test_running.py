@@ -40,7 +40,7 @@ def placed(
     busy: list[str | None] = []
     most, guard = 0, Lock()
 
-    def train(cell: Cell, out: Path, environment: dict[str, str], *_: Any) -> None:
+    def train(name: str, out: Path, environment: dict[str, str], *_: Any) -> None:
         nonlocal most
         device = environment.get("CUDA_VISIBLE_DEVICES")
         with guard:

@@ -67,7 +67,7 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
     """Groups seeds and finds the reference: the first run if it is dense, otherwise the first dense one.
 
     Raises:
-        ValueError: If there is no run, or the runs have different tasks or metrics.
+        ValueError: If there is no run, or the runs have different tasks or metrics, or figures of different splits.
     """
     if not records:
         raise ValueError("report: folders is empty; give at least one run folder.")
@@ -77,6 +77,11 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
             raise ValueError(
                 f"{first.folder} and {record.folder} have different tasks, metrics or directions of better "
                 f"({_describe(first)} against {_describe(record)}); report them separately."
+            )
+        if record.split != first.split:
+            raise ValueError(
+                f"{first.folder} has figures of the {first.split} split, {record.folder} of the {record.split} split; give the "
+                "command that trained the latter again with the --split of the other."
             )
     by_key: dict[str, list[RunRecord]] = {}
     for record in records:

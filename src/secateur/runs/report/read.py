@@ -94,6 +94,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "train_seconds": _number(report["train_seconds"]),
         "floors": _floors(report.get("floors") or {}),
         "before": _before(report.get("before")),
+        "split": str(report.get("split", "test")),
         "dead": tuple(str(task) for task in report.get("dead") or ()),
         "legends": {task: dict(found) for task, found in (report.get("legends") or {}).items() if found},
     }

@@ -91,6 +91,7 @@ class RunRecord:
     before: tuple[float, float] | None = (
         None  # parameters and multiply-adds of the network that it was cut out of
     )
+    split: str = "test"  # of the figures
     dead: tuple[str, ...] = ()  # tasks whose prediction is the same whatever the input
 
     @property

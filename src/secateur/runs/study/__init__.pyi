@@ -9,6 +9,7 @@ from .results import Arm as Arm
 from .results import Column as Column
 from .results import Results as Results
 from .results import collect as collect
+from .running import Trainer as Trainer
 from .table import label as label
 from .table import marks_on as marks_on
 from .table import note as note

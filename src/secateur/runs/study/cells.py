@@ -104,6 +104,10 @@ def grid(
     for option in ("--seed", "--out", "--method.density"):
         if any(given == option or given.startswith(option + "=") for given in options):
             raise ValueError(f"compare: {option} differs from run to run; use --seeds, --out or --density.")
+    if any(given.partition("=")[0] == "--split" for given in options):
+        raise ValueError(
+            "compare: a table is of the test split; `secateur search` chooses settings by validation."
+        )
     variants = [r if isinstance(r, Variant) else Variant(r, r) for r in recipes]
     configs = [_config(variant, options) for variant in variants]
     tasks: tuple[str, ...] = tuple(configs[0]["data"].get("tasks") or ())

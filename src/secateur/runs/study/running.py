@@ -46,47 +46,69 @@ def run(
     Raises:
         ValueError: If a folder holds a run of another configuration; before anything trains.
     """
-    gpus = _gpus()
-    count = jobs or max(1, len(gpus))
     for cell in cells:
         if RunFolder(out / cell.name).config.exists():
             RunFolder(out / cell.name).claim(cell.config)
-    places: SimpleQueue[str | None] = SimpleQueue()
-    for place in range(count):
-        places.put(gpus[place % len(gpus)] if gpus else None)
+    trainer = Trainer(out, jobs=jobs, workers=workers)
     failed: dict[str, str] = {}
-    stop, telling = Event(), Lock()
+    telling = Lock()
 
     def one(cell: Cell) -> None:
         error = None
-        if not RunFolder(out / cell.name).finished and not stop.is_set():
-            place = places.get()
-            try:
-                error = _train(cell, out, _environment(place, count), workers, stop)
-            finally:
-                places.put(place)
+        if not RunFolder(out / cell.name).finished and not trainer.stop.is_set():
+            error = trainer.train(cell.name, cell.arguments)
         if error:
             failed[cell.name] = error
-        if on_done and not stop.is_set():
+        if on_done and not trainer.stop.is_set():
             with telling:
                 on_done(cell, error)
 
-    with ThreadPoolExecutor(count) as pool:
+    with ThreadPoolExecutor(trainer.count) as pool:
         try:
             for future in [pool.submit(one, cell) for cell in cells]:
                 future.result()
         except BaseException:
-            stop.set()
+            trainer.stop.set()
             raise
     return failed
 
 
-def _train(cell: Cell, out: Path, environment: dict[str, str], workers: int, stop: Event) -> str | None:
-    """Runs ``secateur train`` to its end; its last words if it fails."""
-    log = out / "logs" / f"{cell.name}.txt"
+class Trainer:
+    """Runs ``secateur train`` in processes of their own, as many at a time as there is room for; threads may share it.
+
+    Args:
+        out: Folder of the runs; what each says goes to ``logs`` in it.
+        jobs: Runs at a time: on GPUs one each if None, on a CPU one.
+        workers: Processes that load data, a run.
+    """
+
+    def __init__(self, out: Path, *, jobs: int | None = None, workers: int = 0) -> None:
+        gpus = _gpus()
+        self.out, self.workers = out, workers
+        self.count = jobs or max(1, len(gpus))
+        self.stop = Event()
+        """Ends what runs, and lets nothing begin."""
+        self._places: SimpleQueue[str | None] = SimpleQueue()
+        for place in range(self.count):
+            self._places.put(gpus[place % len(gpus)] if gpus else None)
+
+    def train(self, name: str, arguments: Sequence[str]) -> str | None:
+        """Trains to the end, in the folder ``name`` of ``out``; its last words if it fails."""
+        place = self._places.get()
+        try:
+            environment = _environment(place, self.count)
+            return _train(name, self.out, environment, arguments, self.workers, self.stop)
+        finally:
+            self._places.put(place)
+
+
+def _train(
+    name: str, out: Path, environment: dict[str, str], arguments: Sequence[str], workers: int, stop: Event
+) -> str | None:
+    log = out / "logs" / f"{name}.txt"
     log.parent.mkdir(parents=True, exist_ok=True)
-    options = ["--out", str(out / cell.name), f"--workers={workers}"]
-    command = [sys.executable, "-P", str(_BOUND), "secateur", "train", *cell.arguments, *options]
+    options = ["--out", str(out / name), f"--workers={workers}"]
+    command = [sys.executable, "-P", str(_BOUND), "secateur", "train", *arguments, *options]
     with log.open("w", encoding="utf-8") as said:
         process = subprocess.Popen(
             command, stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.PIPE, env=environment
