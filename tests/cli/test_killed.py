@@ -16,7 +16,7 @@ from tiny_runs import LITTLE
 
 pytestmark = pytest.mark.forks
 SAMPLED = {
-    "train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "study": 1, "export pt2": 1, "prune": 1,
+    "train": 2, "compact": 1, "overlap": 1, "report": 1, "compare": 1, "study": 1, "search": 1, "export pt2": 1, "prune": 1,
     "pack in place": 1, "predict": 2,
 }  # fmt: skip
 OTHERS = [
@@ -39,7 +39,9 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Command]:
 
 def ask(verb: str) -> None:
     """Skips where the engine is not there."""
-    if verb.startswith(FILES):
+    if verb == "search":
+        pytest.importorskip("optuna", reason="needs Optuna: pip install 'secateur[search]'")
+    elif verb.startswith(FILES):
         pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'secateur[onnx]'")
     elif verb.startswith("export"):
         pytest.importorskip(FORMATS[verb.split()[1]])

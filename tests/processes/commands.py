@@ -28,6 +28,16 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
     small = [*network, *FEW]
     several = ["compare", "magnitude", "--density", "0.5", "0.25", *small, "--out", "study"]
     paper = ["study", "weightings", "--rows", "adapmtl", *small, "--out", "named"]
+    tried = [
+        "search",
+        "magnitude",
+        "--over",
+        "{method.density: [0.2, 0.5], lr: log 1e-4 1e-2}",
+        "--trials",
+        "2",
+        *small,
+    ]
+    tried += ["--objectives", "depth.abs", "--floors", "{edge: 0.9}", "--out", "search"]
     dense, pruned = ["train", "dense", *small, "--out", "dense"], ["train", "adapmtl", *small, "--out", "run"]
 
     @cache
@@ -57,6 +67,17 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
         for path in filter(Path.is_file, (root / "named").iterdir()):
             if path.name != "study.claim.json":  # or the folder is nobody's
                 path.unlink()
+
+    def searched(root: Path) -> None:
+        """The runs of a search whose journal is gone: training is stopped elsewhere."""
+        _copied(search())(root)
+        for path in filter(Path.is_file, (root / "search").iterdir()):
+            if path.name != "search.claim.json":  # or the folder is nobody's
+                path.unlink()
+
+    @cache
+    def search() -> Path:
+        return _made(base / "search", tried)
 
     @cache
     def named() -> Path:
@@ -103,6 +124,7 @@ def commands(base: Path, network: Sequence[str] = TINY) -> dict[str, Command]:
         command("report", without_report, "report", "dense", "run"),
         command("compare", compared, *several),
         command("study", shown, *paper),
+        command("search", searched, *tried, same=lambda name: not name.endswith("journal.log")),
         command(
             "study allocation",
             lambda root: _copied(runs())(root),

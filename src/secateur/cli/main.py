@@ -19,6 +19,7 @@ VERBS = {
     "report": "report",
     "compare": "compare",
     "study": "study",
+    "search": "search",
     "overlap": "overlap",
     "compact": "compact",
     "prune": "prune",
@@ -32,15 +33,16 @@ VERBS = {
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
-_RESUMED = ("train", "compare", "study")  # what goes on where it was stopped
+_RESUMED = ("train", "compare", "study", "search")  # what goes on where it was stopped
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,study,overlap,compact,prune,export,pack,bench,predict,doctor,completion} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, or of an exported file, computed anew
   secateur report RUN [RUN ...]            one page about several runs, dense first
   secateur compare RECIPE [RECIPE ...]     several recipes, seeds, densities or combinations of tasks in one table
   secateur study NAME [RUN ...]            a table or figure of a paper by its name; alone it lists them
+  secateur search RECIPE --over SPACE      the best settings of a recipe, by validation, on the test split once
   secateur overlap RUN                     where the tasks of a run disagree about the weights that they share
   secateur compact RUN                     a smaller network with the same outputs
   secateur prune RUN --budget '30 ms'      a trained network made to fit milliseconds, megabytes, operations or parameters

@@ -62,6 +62,11 @@ class Parser(ArgumentParser):
         """All options as a file names them."""
         return {action.dest for action in self._actions}
 
+    def takes(self, key: str) -> Any:
+        """The type of the option that a file names so, Any where it has none."""
+        action = next(a for a in self._actions if a.dest == key)
+        return getattr(action, "_typehint", None) or getattr(action, "type", None) or Any
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Says what is wrong in a line, and ends with status 2; without ``exit_on_error`` a ValueError says it."""
         said = self._said(message)

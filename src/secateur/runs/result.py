@@ -117,7 +117,7 @@ def judge(
     problem.model.to(place)
     save_samples(problem, data, folder.samples)
     found = figures(config, problem, data, held["train_seconds"], held["command"])
-    name = str(held["name"]).removesuffix(named("", "val"))
+    name = str(held["name"]).removesuffix(titled("", "val"))
     report = {**held, **found, "name": name, "split": "test", "validation": held["tasks"]}
     report["delta_t"] = references.found(report, reference, folder, config)
     write_text(folder.report, json.dumps(finite(report), indent=1))
@@ -144,6 +144,6 @@ def showing(split: Split, problem: Problem, data: Data) -> tuple[Problem, Data]:
     return replace(problem, test=problem.val), replace(data, test=data.val)
 
 
-def named(name: str, split: Split) -> str:
+def titled(name: str, split: Split) -> str:
     """What reports call it, so that no table takes one for the other."""
     return name if split == "test" else f"{name} (validation)"

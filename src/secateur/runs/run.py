@@ -22,7 +22,7 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import on_device, torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
-from secateur.runs.result import Report, Split, figures, finite, keep, named, of_split, showing
+from secateur.runs.result import Report, Split, figures, finite, keep, of_split, showing, titled
 from secateur.storage import load, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
@@ -134,7 +134,7 @@ def train(
             report["stopped"] = {"step": history.rows[-1]["step"], "why": history.stopped}
         if history.kept is not None:
             report["kept"] = {"step": history.kept}
-        report["name"] = named(name or report["method"].rpartition(".")[2], split)
+        report["name"] = titled(name or report["method"].rpartition(".")[2], split)
         report["split"] = split
         report["delta_t"] = references.found(report, reference, folder, config)
         write_text(folder.report, json.dumps(finite(report), indent=1))

@@ -28,6 +28,10 @@ class SeveralParser(argparse.ArgumentParser):
         )
         self.exit(2)
 
+    def spelt(self, argv: Sequence[str]) -> list[str]:
+        """Own options that are written with the other of - and _ as they are called."""
+        return spelt(argv, self.options)
+
     def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         """Own options, and those that are left for ``secateur train``; ``--method.density`` is the own ``--density``."""
         words = [f"--density{a.removeprefix('--method.density')}" if a.startswith("--method.density") else a
