@@ -27,6 +27,8 @@ VERBS = {
     "pack": "pack",
     "bench": "bench",
     "predict": "predict",
+    "push": "push",
+    "pull": "pull",
     "doctor": "doctor",
     "completion": "completion",
 }
@@ -35,7 +37,7 @@ VERBS = {
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _RESUMED = ("train", "compare", "study", "search")  # what goes on where it was stopped
 
-_USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,doctor,completion} ...
+_USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,push,pull,doctor,completion} ...
 
   secateur train RECIPE [options]          train by a recipe: dense, adapmtl, ..., or a YAML file of your own
   secateur evaluate RUN [--split val]      the metrics of a finished run, or of an exported file, computed anew
@@ -50,6 +52,8 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,
   secateur pack FILE.onnx                  the zeros of an ONNX file, whoever pruned it, taken out of the file
   secateur bench RUN --against DENSE       how fast it is, in which engine
   secateur predict RUN photos/ --out seen  pictures with predictions drawn, of a run or an exported file
+  secateur push RUN REPO                   a finished run to the Hugging Face Hub, private unless told otherwise
+  secateur pull REPO --out RUN             the same back, checked, and no code run
   secateur doctor --data NAME              is a copy of a data set complete and sane
   secateur completion bash                 completion of verbs, recipes and options for bash, zsh and fish
   secateur --version                       which secateur this is

@@ -81,6 +81,8 @@ def folder_aside(path: Path) -> Generator[Path]:
         _remove_leftovers_of(name, path.parent)
         aside.mkdir()
         yield aside
+    except ConnectionError:  # of what is written there, not of the writing
+        raise
     except OSError as error:
         raise error if isinstance(error, UnwrittenError) else _unwritten(path, error) from error
     finally:

@@ -1,0 +1,330 @@
+"""A run to the Hub and back, against a stand-in of it on the loopback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Generator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install 'secateur[hub]'")
+
+from runs.hub.standing import TOKEN, Hub, Repository, standing
+from secateur.cli import main
+from secateur.runs import evaluate_run
+from secateur.runs.hub import contents, pull, push
+from tiny_runs import LITTLE, TRUST, TRUSTED, train
+
+REPO = "my-lab/rooms-depth"
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Hub]:
+    import huggingface_hub.constants as constants
+
+    with standing() as found:
+        monkeypatch.setenv("HF_ENDPOINT", found.url)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.chdir(tmp_path)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trained")
+    few = [*LITTLE, *TRUST, "--data.tasks", "[depth, edge]"]
+    assert train("dense", out / "dense", steps=2, words=few) == 0
+    assert train("magnitude", out / "run", "--method.density", "0.5", steps=2, words=few) == 0
+    return out / "run"
+
+
+@pytest.fixture
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
+def words(capsys: pytest.CaptureFixture) -> str:
+    found = capsys.readouterr()
+    return " ".join((found.out + found.err).split())
+
+
+def test_there_and_back(run: Path, hub: Hub, capsys: pytest.CaptureFixture) -> None:
+    (run / "model.onnx").write_bytes(b"a graph")
+    (run / "exports.json").write_text(json.dumps({"model.onnx": {"format": "onnx", "tasks": [], "bytes": 7}}))
+    assert main(["push", str(run), REPO, "--licence", "mit"]) == 0
+    said = words(capsys)
+    assert "7 bytes model.onnx" in said
+    assert f"{hub.url}/{REPO}" in said
+    repository = hub.repositories[REPO]
+    assert repository.private
+    assert repository.commits == 1
+    sent = {
+        "README.md",
+        "config.yaml",
+        "exports.json",
+        "metrics.jsonl",
+        "model.onnx",
+        "model.safetensors",
+        "report.json",
+    }
+    assert set(repository.files) == {".gitattributes", "secateur.json", *sent}
+
+    assert main(["pull", REPO, "--out", "back"]) == 0
+    back = Path("back")
+    assert {p.name for p in back.iterdir()} == sent
+    assert (back / "model.safetensors").read_bytes() == (run / "model.safetensors").read_bytes()
+    assert evaluate_run(back, "test", TRUSTED, "cpu") == evaluate_run(run, "test", TRUSTED, "cpu")
+    assert not list(Path().glob(".*partial"))
+    assert main(["report", str(back)]) == 0
+    times = {p: p.stat().st_mtime_ns for p in back.iterdir()}
+    assert main(["pull", REPO, "--out", "back"]) == 0, "the same run is there already"
+    assert times == {p: p.stat().st_mtime_ns for p in times}
+
+
+def test_only_what_the_hub_is_asked_for_is_asked(run: Path, hub: Hub) -> None:
+    push(run, REPO)
+    pull(REPO, Path("back"))
+    assert not [line for line in hub.asked if "telemetry" in line]
+    assert not [agent for agent in hub.agents if "torch" in agent], (
+        "it says nothing of what else is installed"
+    )
+
+
+def test_the_card_says_what_the_report_says(run: Path, hub: Hub) -> None:
+    push(run, REPO, licence="mit")
+    text = hub.repositories[REPO].files["README.md"].decode()
+    _, front, page = text.split("---\n", 2)
+    facts, report = yaml.safe_load(front), json.loads((run / "report.json").read_text())
+    assert facts["license"] == "mit"
+    assert facts["library_name"] == "secateur"
+    assert {"secateur", "pruning"} <= set(facts["tags"])
+    (index,) = facts["model-index"]
+    values = {(r["task"]["name"], m["type"]): m["value"] for r in index["results"] for m in r["metrics"]}
+    assert values == {(t, m): v for t, ms in report["tasks"].items() for m, v in ms.items() if v is not None}
+    assert set(facts["metrics"]) == {m for ms in report["tasks"].values() for m in ms}
+    for said in (
+        "50.0% of its prunable weights",
+        "Seed 0",
+        "secateur pull my-lab/rooms-depth",
+        "--trust tiny_runs",
+    ):
+        assert said in page
+    assert "No licence is stated." in contents(run).files["README.md"].decode()  # pyright: ignore
+
+
+def test_a_time_is_on_the_card_with_its_engine(run: Path) -> None:
+    measure = {"p50": 2.5, "speedup": 1.75}
+    bench = {
+        "network": "run",
+        "bench": {"measures": {"onnxruntime": {"run": measure}}, "machine": {"cpu": "a machine"}},
+    }
+    (run / "bench.json").write_text(json.dumps(bench))
+    assert "| onnxruntime | 2.5 | 1.75 |" in contents(run).files["README.md"].decode()  # pyright: ignore
+
+
+def test_no_path_of_this_machine_leaves_it(
+    run: Path, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "alice"
+    monkeypatch.setenv("HOME", str(home))
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["data"]["root"] = f"{home}/my data/nyuv2"
+    config["teacher"] = "../bob/dense"
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    report = json.loads((run / "report.json").read_text())
+    report["command"] = (
+        f"secateur train x --data.root '{home}/my data/nyuv2' --teacher=~/dense --out runs/a --config C:\\me\\a.yaml"
+    )
+    report["delta_t"]["against"] = f"{home}/dense"
+    report["delta_t"]["differs"] = f"Train one, or name it: --against {home}/other, at 3 m/s."
+    (run / "report.json").write_text(json.dumps(report))
+    (run / "model.onnx").write_bytes(b"made in " + str(home).encode() + b"/net.py")
+    (run / "exports.json").write_text(
+        json.dumps({"model.onnx": {"format": "onnx", "tasks": [], "bytes": 7}, "gone.pte": {}})
+    )
+    sending = contents(run)
+    assert set(sending.left) == {"model.onnx", "gone.pte"}
+    push(run, REPO)
+    for name, data in hub.repositories[REPO].files.items():
+        for word in (b"alice", b"bob", b"my data", b"C:\\\\me", str(tmp_path).encode()):
+            assert word not in data, (name, word)
+    sent = json.loads(hub.repositories[REPO].files["report.json"])
+    assert sent["command"] == "secateur train x --data.root PATH --teacher=PATH --out runs/a --config PATH"
+    assert sent["delta_t"]["differs"] == "Train one, or name it: --against PATH, at 3 m/s."
+    pulled = yaml.safe_load((pull(REPO, Path("back")) / "config.yaml").read_text())
+    assert (pulled["data"]["root"], pulled["teacher"]) == ("PATH", "PATH")
+    rooted = pull(REPO, Path("here"), root="data/nyuv2")
+    assert yaml.safe_load((rooted / "config.yaml").read_text())["data"]["root"] == "data/nyuv2"
+
+
+def test_pictures_and_checkpoints_stay(run: Path) -> None:
+    assert (run / "samples.npz").is_file()
+    assert not [n for n in contents(run).files if n.endswith((".npz", ".pt", ".html"))]
+
+
+def test_dry_run_sends_nothing_and_needs_no_token(
+    run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["push", str(run), REPO, "--dry-run"]) == 0
+    assert "nothing was sent" in words(capsys)
+    assert hub.asked == []
+
+
+def test_pushed_again_what_is_no_longer_part_of_it_goes(run: Path, hub: Hub) -> None:
+    (run / "model.onnx").write_bytes(b"a graph")
+    (run / "exports.json").write_text(json.dumps({"model.onnx": {"format": "onnx", "tasks": [], "bytes": 7}}))
+    push(run, REPO)
+    hub.repositories[REPO].files["mine.md"] = b"notes"
+    (run / "exports.json").unlink()
+    push(run, REPO)
+    assert "model.onnx" not in hub.repositories[REPO].files
+    assert "mine.md" in hub.repositories[REPO].files, "not ours to take away"
+
+
+@pytest.mark.parametrize(
+    ("repository", "said"),
+    [
+        (Repository({"weights.bin": b""}), "holds something that secateur did not push (weights.bin)"),
+        (Repository({".gitattributes": b""}, private=False), "say --private false"),
+    ],
+)
+def test_a_repository_of_something_else_or_in_public_is_left_alone(
+    run: Path, hub: Hub, repository: Repository, said: str, capsys: pytest.CaptureFixture
+) -> None:
+    hub.repositories[REPO] = repository
+    assert main(["push", str(run), REPO]) == 1
+    assert said in words(capsys)
+    assert repository.commits == 0
+
+
+def test_private_is_what_one_says(run: Path, hub: Hub) -> None:
+    assert main(["push", str(run), REPO, "--private", "false"]) == 0
+    assert not hub.repositories[REPO].private
+
+
+@pytest.mark.parametrize(
+    "repo", ["", "a/b/c", "my lab/x", "x--y", "x/..", "-x", "x/y.git", "x" * 97, "/x", "x/", "../x"]
+)
+def test_what_is_no_name_is_refused(repo: str, run: Path, capsys: pytest.CaptureFixture) -> None:
+    for line in (["push", str(run), f"--repo={repo}"], ["pull", f"--repo={repo}"]):
+        with pytest.raises(ValueError, match="is no name of a repository"):
+            push(run, repo) if line[0] == "push" else pull(repo)
+
+
+def test_what_is_not_finished_is_not_pushed(run: Path, hub: Hub, capsys: pytest.CaptureFixture) -> None:
+    (run / "report.json").unlink()
+    assert main(["push", str(run), REPO]) == 1
+    assert "is not finished" in words(capsys)
+    assert main(["push", "nowhere", REPO]) == 1
+    assert "is no run folder" in words(capsys)
+    assert hub.asked == []
+
+
+def test_without_token_network_repository_or_package(
+    run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["pull", "my-lab/none"]) == 1
+    assert "there is no repository my-lab/none" in words(capsys)
+    push(run, REPO)
+    assert main(["pull", REPO, "--revision", "v9"]) == 1
+    assert "has no such revision" in words(capsys)
+    hub.readonly = True
+    assert main(["push", str(run), "my-lab/other"]) == 1
+    assert "this token may not do that" in words(capsys)
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["pull", REPO]) == 1
+    assert "or it is private and this token may not see it" in words(capsys)
+    assert main(["push", str(run), REPO]) == 1
+    assert "run `hf auth login`" in words(capsys)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
+        assert main(["pull", REPO]) == 1
+    assert "cannot be reached" in words(capsys)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for line in (["pull", REPO], ["push", str(run), REPO]):
+        assert main(line) == 1
+        assert "pip install 'secateur[hub]'" in words(capsys)
+    assert not Path("runs").exists()
+
+
+def changed(hub: Hub, name: str, content: bytes, *, listed: bool = True) -> None:
+    """Puts a file into the repository, and in its manifest too, as somebody would who means harm."""
+    files = hub.repositories[REPO].files
+    files[name] = content
+    if listed:
+        held = json.loads(files["secateur.json"])
+        held["files"][name] = {"bytes": len(content), "sha256": sha256(content).hexdigest()}
+        files["secateur.json"] = json.dumps(held).encode()
+
+
+def manifest(**changes: Any) -> Any:
+    def change(hub: Hub) -> None:
+        files = hub.repositories[REPO].files
+        files["secateur.json"] = json.dumps({**json.loads(files["secateur.json"]), **changes}).encode()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda hub: hub.repositories[REPO].files.pop("secateur.json"), "is no run that secateur pushed"),
+        (lambda hub: changed(hub, "secateur.json", b"{", listed=False), "cannot be understood"),
+        (lambda hub: changed(hub, "secateur.json", b" " * 2_000_000, listed=False), "none of ours"),
+        (manifest(format=2), "use a newer one"),
+        (manifest(format="x"), "is of format"),
+        (manifest(files={}), "does not name config.yaml"),
+        (lambda hub: changed(hub, "../evil.json", b"{}"), "no file of a run"),
+        (lambda hub: changed(hub, "evil.py", b"import os"), "no file of a run"),
+        (lambda hub: changed(hub, "sub/evil.json", b"{}"), "no file of a run"),
+        (lambda hub: hub.repositories[REPO].files.pop("metrics.jsonl"), "lacks metrics.jsonl"),
+        (lambda hub: changed(hub, "metrics.jsonl", b"{}", listed=False), "in its manifest"),
+        (
+            lambda hub: changed(hub, "report.json", hub.repositories[REPO].files["report.json"].replace(b"0", b"1"), listed=False),
+            "report.json is not what its manifest says",
+        ),
+        (lambda hub: changed(hub, "config.yaml", b"!!python/object/apply:os.system [x]"), "holds no whole run"),
+        (lambda hub: changed(hub, "report.json", b"[]"), "holds no whole run"),
+        (lambda hub: changed(hub, "model.safetensors", b"pickle"), "holds no whole run"),
+    ],
+)  # fmt: skip
+def test_what_is_no_whole_run_is_refused_and_nothing_is_left(
+    harm: Any, said: str, run: Path, hub: Hub, capsys: pytest.CaptureFixture
+) -> None:
+    push(run, REPO)
+    harm(hub)
+    assert main(["pull", REPO, "--out", "back"]) == 1
+    assert said in words(capsys)
+    assert not Path("back").exists()
+    assert not [p for p in Path().iterdir() if p.name.startswith(".back")]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(
+    run: Path, hub: Hub, capsys: pytest.CaptureFixture
+) -> None:
+    push(run, REPO)
+    Path("back").mkdir()
+    pull(REPO, Path("back"))
+    Path("back", "report.html").write_text("mine")
+    pull(REPO, Path("back"))
+    assert Path("back", "report.html").read_text() == "mine"
+    Path("back", "report.json").write_text("{}")
+    assert main(["pull", REPO, "--out", "back"]) == 1
+    assert "report.json there is not that of" in words(capsys)
+    assert Path("back", "report.json").read_text() == "{}"
+    Path("file").write_text("")
+    assert main(["pull", REPO, "--out", "file"]) == 1
+    assert "is a file" in words(capsys)
+    assert main(["pull", REPO, "--out", "rooted", "--root", "x"]) == 1
+    assert "have no root" in words(capsys)
