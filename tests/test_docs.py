@@ -17,20 +17,12 @@ from transformers import BertConfig, BertForSequenceClassification
 
 import secateur
 from problems import batches, two_heads
-from runs.hub.standing import TOKEN, standing
-from runs.search.searches import Made
 from secateur import fit
 from secateur.cli import compare as cli_compare
-from secateur.cli import main
-from secateur.cli import search as cli_search
 from secateur.measures.metrics import ImageIoU
 from secateur.problem.problem import Task
-from secateur.runs import search as search_at
 from secateur.runs.config import build, parse, recipes, resolved
-from secateur.runs.search.search import checked
-from secateur.runs.search.space import read_space
 from secateur.runs.study import grid
-from tiny_runs import LITTLE, TRUST, train
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -228,7 +220,7 @@ def renamed() -> secateur.Problem:
     return secateur.Problem(SegDepth(problem.model), made, seg_depth())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/compare.md", "docs/search.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/compare.md"])
 def test_the_comparisons_shown_have_a_grid(page: str) -> None:
     lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
     shown = [line for line in lines if line.startswith("secateur compare")]
@@ -239,39 +231,6 @@ def test_the_comparisons_shown_have_a_grid(page: str) -> None:
         arguments, options = cli_compare.parser().parse_known_args(argv[len(recipes) :])
         densities = [d for several in arguments.density or () for d in several]
         assert grid(recipes, options, densities=densities, seeds=arguments.seeds)
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
-def test_the_searches_shown_have_a_space_that_can_be_run(page: str) -> None:
-    lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
-    shown = [line for line in lines if line.startswith("secateur search")]
-    assert shown
-    for line in shown:
-        recipe, *argv = shlex.split(line)[2:]
-        arguments, options = cli_search.parser().parse_known_args(argv)
-        assert checked(read_space(arguments.over, recipe, options), recipe, options)
-
-
-def test_the_program_of_search_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Made(monkeypatch)  # nothing is trained
-    (program,) = blocks(ROOT / "docs" / "search.md", "python")
-    monkeypatch.setattr(search_at, "search", lambda recipe, over, trials, out: made(tmp_path / out, 2, over))
-    shown: list = []
-    exec(compile(program, "search.md", "exec"), {"print": shown.append})
-    assert shown[0]
-
-
-def test_the_program_and_commands_of_hub_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert train("dense", Path("runs/phone"), steps=2, words=[*LITTLE, *TRUST]) == 0
-    (program,) = blocks(ROOT / "docs" / "hub.md", "python")
-    lines = [shlex.split(x) for block in blocks(ROOT / "docs" / "hub.md", "") for x in block.splitlines()]
-    with standing() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        exec(compile(program, "hub.md", "exec"), {"print": lambda *_: None})
-        for line in lines:
-            assert main(line[1:]) == 0
 
 
 def test_every_recipe_parses_and_is_in_the_readme() -> None:

@@ -13,6 +13,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 TOKEN = "hf_standing"
 
 
@@ -61,6 +63,11 @@ def standing() -> Generator[Hub]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def said_by(capsys: pytest.CaptureFixture) -> str:
+    found = capsys.readouterr()
+    return " ".join((found.out + found.err).split())
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import sys
-from collections.abc import Generator
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-pytest.importorskip("huggingface_hub", reason="needs huggingface_hub: pip install 'secateur[hub]'")
-
-from runs.hub.standing import TOKEN, Hub, Repository, standing
+from runs.hub.standing import Hub, Repository, said_by
 from secateur.cli import main
 from secateur.runs import evaluate_run
 from secateur.runs.hub import contents, pull, push
-from tiny_runs import LITTLE, TRUST, TRUSTED, train
+from tiny_runs import TRUSTED
 
 REPO = "my-lab/rooms-depth"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Hub]:
-    import huggingface_hub.constants as constants
-
-    with standing() as found:
-        monkeypatch.setenv("HF_ENDPOINT", found.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.chdir(tmp_path)
-        yield found
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("trained")
-    few = [*LITTLE, *TRUST, "--data.tasks", "[depth, edge]"]
-    assert train("dense", out / "dense", steps=2, words=few) == 0
-    assert train("magnitude", out / "run", "--method.density", "0.5", steps=2, words=few) == 0
-    return out / "run"
-
-
-@pytest.fixture
-def run(trained: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(trained, tmp_path / "run"))
-
-
-def words(capsys: pytest.CaptureFixture) -> str:
-    found = capsys.readouterr()
-    return " ".join((found.out + found.err).split())
 
 
 def test_there_and_back(run: Path, hub: Hub, capsys: pytest.CaptureFixture) -> None:
     (run / "model.onnx").write_bytes(b"a graph")
     (run / "exports.json").write_text(json.dumps({"model.onnx": {"format": "onnx", "tasks": [], "bytes": 7}}))
     assert main(["push", str(run), REPO, "--licence", "mit"]) == 0
-    said = words(capsys)
+    said = said_by(capsys)
     assert "7 bytes model.onnx" in said
     assert f"{hub.url}/{REPO}" in said
     repository = hub.repositories[REPO]
@@ -176,7 +138,7 @@ def test_dry_run_sends_nothing_and_needs_no_token(
 ) -> None:
     monkeypatch.delenv("HF_TOKEN")
     assert main(["push", str(run), REPO, "--dry-run"]) == 0
-    assert "nothing was sent" in words(capsys)
+    assert "nothing was sent" in said_by(capsys)
     assert hub.asked == []
 
 
@@ -203,7 +165,7 @@ def test_a_repository_of_something_else_or_in_public_is_left_alone(
 ) -> None:
     hub.repositories[REPO] = repository
     assert main(["push", str(run), REPO]) == 1
-    assert said in words(capsys)
+    assert said in said_by(capsys)
     assert repository.commits == 0
 
 
@@ -224,9 +186,9 @@ def test_what_is_no_name_is_refused(repo: str, run: Path, capsys: pytest.Capture
 def test_what_is_not_finished_is_not_pushed(run: Path, hub: Hub, capsys: pytest.CaptureFixture) -> None:
     (run / "report.json").unlink()
     assert main(["push", str(run), REPO]) == 1
-    assert "is not finished" in words(capsys)
+    assert "is not finished" in said_by(capsys)
     assert main(["push", "nowhere", REPO]) == 1
-    assert "is no run folder" in words(capsys)
+    assert "is no run folder" in said_by(capsys)
     assert hub.asked == []
 
 
@@ -234,97 +196,25 @@ def test_without_token_network_repository_or_package(
     run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["pull", "my-lab/none"]) == 1
-    assert "there is no repository my-lab/none" in words(capsys)
+    assert "there is no repository my-lab/none" in said_by(capsys)
     push(run, REPO)
     assert main(["pull", REPO, "--revision", "v9"]) == 1
-    assert "has no such revision" in words(capsys)
+    assert "has no such revision" in said_by(capsys)
     hub.readonly = True
     assert main(["push", str(run), "my-lab/other"]) == 1
-    assert "this token may not do that" in words(capsys)
+    assert "this token may not do that" in said_by(capsys)
     monkeypatch.delenv("HF_TOKEN")
     assert main(["pull", REPO]) == 1
-    assert "or it is private and this token may not see it" in words(capsys)
+    assert "or it is private and this token may not see it" in said_by(capsys)
     assert main(["push", str(run), REPO]) == 1
-    assert "run `hf auth login`" in words(capsys)
+    assert "run `hf auth login`" in said_by(capsys)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{free.getsockname()[1]}")
         assert main(["pull", REPO]) == 1
-    assert "cannot be reached" in words(capsys)
+    assert "cannot be reached" in said_by(capsys)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for line in (["pull", REPO], ["push", str(run), REPO]):
         assert main(line) == 1
-        assert "pip install 'secateur[hub]'" in words(capsys)
+        assert "pip install 'secateur[hub]'" in said_by(capsys)
     assert not Path("runs").exists()
-
-
-def changed(hub: Hub, name: str, content: bytes, *, listed: bool = True) -> None:
-    """Puts a file into the repository, and in its manifest too, as somebody would who means harm."""
-    files = hub.repositories[REPO].files
-    files[name] = content
-    if listed:
-        held = json.loads(files["secateur.json"])
-        held["files"][name] = {"bytes": len(content), "sha256": sha256(content).hexdigest()}
-        files["secateur.json"] = json.dumps(held).encode()
-
-
-def manifest(**changes: Any) -> Any:
-    def change(hub: Hub) -> None:
-        files = hub.repositories[REPO].files
-        files["secateur.json"] = json.dumps({**json.loads(files["secateur.json"]), **changes}).encode()
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("harm", "said"),
-    [
-        (lambda hub: hub.repositories[REPO].files.pop("secateur.json"), "is no run that secateur pushed"),
-        (lambda hub: changed(hub, "secateur.json", b"{", listed=False), "cannot be understood"),
-        (lambda hub: changed(hub, "secateur.json", b" " * 2_000_000, listed=False), "none of ours"),
-        (manifest(format=2), "use a newer one"),
-        (manifest(format="x"), "is of format"),
-        (manifest(files={}), "does not name config.yaml"),
-        (lambda hub: changed(hub, "../evil.json", b"{}"), "no file of a run"),
-        (lambda hub: changed(hub, "evil.py", b"import os"), "no file of a run"),
-        (lambda hub: changed(hub, "sub/evil.json", b"{}"), "no file of a run"),
-        (lambda hub: hub.repositories[REPO].files.pop("metrics.jsonl"), "lacks metrics.jsonl"),
-        (lambda hub: changed(hub, "metrics.jsonl", b"{}", listed=False), "in its manifest"),
-        (
-            lambda hub: changed(hub, "report.json", hub.repositories[REPO].files["report.json"].replace(b"0", b"1"), listed=False),
-            "report.json is not what its manifest says",
-        ),
-        (lambda hub: changed(hub, "config.yaml", b"!!python/object/apply:os.system [x]"), "holds no whole run"),
-        (lambda hub: changed(hub, "report.json", b"[]"), "holds no whole run"),
-        (lambda hub: changed(hub, "model.safetensors", b"pickle"), "holds no whole run"),
-    ],
-)  # fmt: skip
-def test_what_is_no_whole_run_is_refused_and_nothing_is_left(
-    harm: Any, said: str, run: Path, hub: Hub, capsys: pytest.CaptureFixture
-) -> None:
-    push(run, REPO)
-    harm(hub)
-    assert main(["pull", REPO, "--out", "back"]) == 1
-    assert said in words(capsys)
-    assert not Path("back").exists()
-    assert not [p for p in Path().iterdir() if p.name.startswith(".back")]
-
-
-def test_a_folder_of_something_else_is_not_overwritten(
-    run: Path, hub: Hub, capsys: pytest.CaptureFixture
-) -> None:
-    push(run, REPO)
-    Path("back").mkdir()
-    pull(REPO, Path("back"))
-    Path("back", "report.html").write_text("mine")
-    pull(REPO, Path("back"))
-    assert Path("back", "report.html").read_text() == "mine"
-    Path("back", "report.json").write_text("{}")
-    assert main(["pull", REPO, "--out", "back"]) == 1
-    assert "report.json there is not that of" in words(capsys)
-    assert Path("back", "report.json").read_text() == "{}"
-    Path("file").write_text("")
-    assert main(["pull", REPO, "--out", "file"]) == 1
-    assert "is a file" in words(capsys)
-    assert main(["pull", REPO, "--out", "rooted", "--root", "x"]) == 1
-    assert "have no root" in words(capsys)

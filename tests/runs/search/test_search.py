@@ -6,7 +6,6 @@ import contextlib
 import json
 import math
 import os
-import shutil
 import time
 import warnings
 from pathlib import Path
@@ -15,11 +14,8 @@ import pytest
 
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'secateur[search]'")
 
-from runs.search.searches import BETTER, Made, bowl, settings
-from secateur.runs.search import Tried
-from secateur.runs.search.found import winners
+from runs.search.searches import Made, bowl, settings
 from secateur.runs.search.journal import NAME
-from secateur.runs.search.objectives import Objective, delta, lost, objectives
 
 
 def test_the_best_by_validation_alone_is_evaluated_on_test_once(
@@ -241,87 +237,3 @@ def test_figures_that_are_no_numbers_are_a_failure(tmp_path: Path, monkeypatch: 
     found = made(tmp_path / "s", 6)
     assert {t.state for t in found.trials if t.settings["lr"] > 1e-3} == {"fail"}  # pyright: ignore
     assert "has no value on the validation split" in next(t.error for t in found.trials if t.error)
-
-
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [
-        (
-            {"over": "{method.density: [0.1, 0.8], lr: log 1e-4 1e-2}"},
-            r"over.method.density is '\[0.1, 0.9\]' there",
-        ),
-        ({"over": "{method.density: [0.1, 0.9]}"}, "over.lr is 'log 0.0001 0.01' there, None asked"),
-        ({"floors": {"depth": 0.1}}, "floors.depth is None there, 0.1 asked"),
-        ({"objectives": ["density"]}, r"objectives is \['delta_t'\] there"),
-        ({"sampler": "random"}, "sampler is 'tpe' there"),
-    ],
-)
-def test_another_search_in_the_folder_is_refused_by_what_differs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict, said: str
-) -> None:
-    made = Made(monkeypatch)
-    made(tmp_path / "s", 2)
-    with pytest.raises(ValueError, match=said):
-        made(tmp_path / "s", 2, **changed)
-    assert len(made.trained) == 3
-
-
-def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "s").mkdir()
-    (tmp_path / "s" / "mine.txt").write_text("")
-    with pytest.raises(ValueError, match="is no folder of a search"):
-        Made(monkeypatch)(tmp_path / "s")
-
-
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"trials": 0}, "--trials is 0; at least 1"),
-        ({"objectives": ["delta"]}, r"no 'delta'; there are .*Did you mean delta_t\?"),
-        ({"objectives": ["depth.abss"]}, r"Did you mean depth.abs\?"),
-        ({"objectives": []}, "is empty"),
-        ({"objectives": ["density", "density"]}, "each once"),
-        ({"floors": {"dept": 0.1}}, "floors names"),
-        ({"floors": {"depth": 1.5}}, "lies in"),
-    ],
-)
-def test_what_makes_no_sense_is_refused_before_anything_is_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict, said: str
-) -> None:
-    made = Made(monkeypatch)
-    with pytest.raises(ValueError, match=said):
-        made(tmp_path / "s", **more)
-    assert not (tmp_path / "s").exists()
-
-
-def test_a_dense_run_that_scores_nothing_is_no_reference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = Made(monkeypatch)
-    made(tmp_path / "s", 1)
-    path = tmp_path / "s" / "dense" / "report.json"
-    report = json.loads(path.read_text())
-    report["validation"]["depth"]["abs"] = 0.0
-    path.write_text(json.dumps(report))
-    shutil.rmtree(tmp_path / "s" / "trials")
-    with pytest.raises(ValueError, match=r"dense run's depth abs is 0.0 on the validation split"):
-        made(tmp_path / "s", 2)
-
-
-def test_who_wins() -> None:
-    goals = (Objective("a", "maximize"), Objective("b", "minimize"))
-    points = [(1.0, 5.0), (2.0, 6.0), (2.0, 4.0), (3.0, 4.0), (0.0, 1.0), (3.0, 4.0)]
-    trials = [Tried(n, "complete", {}, values) for n, values in enumerate(points)]
-    assert [t.number for t in winners(trials, goals)] == [3, 4]
-    assert [t.number for t in winners([*trials, Tried(6, "fail", {})], goals)] == [3, 4]
-    out = Tried(7, "complete", {}, (9.0, 0.0), {"seg": 1e-9})
-    assert [t.number for t in winners([*trials, out], goals)] == [3, 4]
-
-
-def test_what_objectives_are() -> None:
-    made = objectives(["delta_t", "depth.abs", "time"], BETTER)
-    assert [o.direction for o in made] == ["maximize", "minimize", "minimize"]
-    dense, tasks = {"depth": {"abs": 2.0, "rel": 4.0}}, {"depth": {"abs": 1.0, "rel": 4.0}}
-    assert delta(tasks, dense, BETTER) == pytest.approx(25.0)
-    assert lost(tasks, dense, BETTER) == pytest.approx({"depth": -0.25})
-    assert lost({"depth": {"abs": math.nan, "rel": 1.0}}, dense, BETTER) == {"depth": 1.0}
