@@ -139,7 +139,7 @@ def showing(split: Split, problem: Problem, data: Data) -> tuple[Problem, Data]:
     """
     if split == "test":
         return problem, data
-    if problem.val is None or data.val is None:
+    if problem.val is None:
         raise ValueError("--split val: these data have no validation split; leave it out.")
     return replace(problem, test=problem.val), replace(data, test=data.val)
 

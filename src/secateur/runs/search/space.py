@@ -17,7 +17,20 @@ from secateur.runs.written import read_recipe, said
 
 Kind = Literal["range", "log", "choice"]
 # What says where and how a run is run, not what it is; and what the figures of all trials must have alike.
-_PLACES = ("out", "against", "workers", "device", "config", "trust", "quiet", "bench", "split", "recipe")
+_PLACES = (
+    "out",
+    "against",
+    "workers",
+    "device",
+    "config",
+    "trust",
+    "quiet",
+    "bench",
+    "split",
+    "recipe",
+    "track",
+    "snapshots",
+)
 _ALIKE = ("data", "size", "floors", "tries")
 
 
