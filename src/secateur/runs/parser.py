@@ -42,13 +42,14 @@ class Parser(ArgumentParser):
 
     def check_keys(self, path: Path, content: Mapping[str, Any]) -> None:
         """Ends with status 2 if a file has an option that does not exist."""
+        parts = self.parts.keys() | {key.partition(".")[0] for key in self.keys if "." in key}
         inside = {
             f"{key}.{name}"
             for key, value in content.items()
-            if key in self.parts and isinstance(value, Mapping)
+            if key in parts and isinstance(value, Mapping)
             for name in cast("Mapping[str, Any]", value)
         }
-        for key in sorted(inside | {key for key in content if key not in self.parts}):
+        for key in sorted(inside | {key for key in content if key not in parts}):
             if key not in self.keys:
                 self.error(f"{path}: {missing(key, self.keys, self.parts)}")
 
