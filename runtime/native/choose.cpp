@@ -58,7 +58,8 @@ Sizes sizes(const Layer& layer) {
   return s;
 }
 
-bool choose(const Layer& layer, const Census& census, const Sizes& in, const Session& session, Choice* choice, Cost* cost) {
+bool choose(const Layer& layer, const Census& census, const Sizes& in, const Session& session, Choice* choice, Cost* cost,
+            Tiling given) {
   if (layer.quantised.on) return choose_bytes(layer, census, in, session, choice, cost);
   const Kernels& k = *session.kernels;
   int64_t size[2] = {1, in.width}, before[2] = {};
@@ -70,7 +71,8 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   *choice = Choice();
   choice->lanes = k.lanes;
   const double pixels = double(size[0]) * double(size[1]) * double(in.batch), density = census.density();
-  const double vectors = at_least(pixels / k.lanes, 1);
+  const bool chained = choice->chained = given.vectors > 0;
+  const double vectors = chained ? given.all : at_least(pixels / k.lanes, 1);
 
   // How many outputs share zeros: what is stored against how well the kernel does.
   double entries[3] = {double(census.nonzeros), 2. * double(census.pairs), 4. * double(census.quads)};
@@ -88,8 +90,8 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   choice->together = best == 0 && !few ? k.together : 1;
 
   double per_output = double(census.nonzeros) / double(layer.outputs);
-  choice->direct = layer.pointwise() && !matrix && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
-  choice->depthwise = !matrix && layer.inputs == 1 && layer.outputs == layer.groups && density > 0.5;
+  choice->direct = layer.pointwise() && !matrix && !chained && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
+  choice->depthwise = !matrix && !chained && layer.inputs == 1 && layer.outputs == layer.groups && density > 0.5;
   for (int i = 0; i < layer.step_count; i++) choice->depthwise &= layer.steps[i].op != Op::add;
   choice->direct &= !choice->depthwise;
   int most = k.vectors[best];
@@ -101,6 +103,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   if (k.lanes == 16 && best > 0) t = best == 1 ? 4 : 3;
   if (!choice->direct && per_group * t * k.lanes * 4 > (400 << 10)) t = t > 3 ? 3 : t;
   while (t > 1 && (t - 1) * double(k.lanes) >= pixels / double(in.batch)) t--;
+  if (chained) t = given.vectors;
   choice->vectors = t;
   int64_t block = budget / t, most_offsets = 131070 / (t * k.lanes);
   choice->block = int(block < 16 ? 16 : block > most_offsets ? most_offsets : block);
@@ -108,7 +111,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   double tiles = at_least(vectors / t, 1) * double(in.batch) * double(layer.groups);
   int64_t panels = 1;
   while (per_group / panels > 2048) panels++;
-  while (tiles * double(panels) < 2 * session.threads && session.threads > 1 && per_group / (panels + 1) >= 16) panels++;
+  while (tiles * double(panels) < 2 * session.threads && !chained && session.threads > 1 && per_group / (panels + 1) >= 16) panels++;
   choice->panels = int(panels);
 
   // Costs in nanoseconds: of multiply-adds, of packing, of sums that go to the second cache and back, of writing.
@@ -128,7 +131,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   } else if (choice->direct) {
     ours += sums * 8 * cycle;
   } else {
-    ours += double(census.live_rows) * vectors * 3 * cycle * double(panels) + sums * (2 * blocks + 6) * cycle;
+    ours += (chained ? 0 : double(census.live_rows) * vectors * 3 * cycle * double(panels)) + sums * (2 * blocks + 6) * cycle;
     if (layer.taps() > 1) ours += vectors * double(layer.taps()) * 8 * cycle;
   }
   double inputs = double(layer.groups * layer.inputs) * double(in.height) * double(in.width) * double(in.batch);

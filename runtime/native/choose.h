@@ -24,7 +24,23 @@ double peak(const Kernels* kernels);
 // The part of a kernel's multiply-adds that does not fall on padding.
 double inside(const Layer& layer, const int64_t* in, const int64_t* before, const int64_t* out);
 bool choose_bytes(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
+// Of a layer that takes over the tiles of the layer before: their most vectors, and the vectors of all.
+struct Tiling {
+  int vectors = 0;
+  double all = 0;
+};
 // How it would be computed, and for how much; false where no kernel serves it.
-bool choose(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
+bool choose(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost,
+            Tiling given = {});
+
+// Layers one behind the other, of which each is the only reader of the one before.
+struct Link {
+  const Layer* layer;
+  const Census* census;
+  Choice choice;
+  double cost;  // milliseconds in the chain
+};
+// How they would be computed a tile at a time, and how many milliseconds less it would take than one by one; false where they cannot.
+bool choose_chain(Link* links, int count, const Session& session, double* gain);
 
 }  // namespace secateur

@@ -38,8 +38,8 @@ class Packer {
     for (int64_t o = 0; o < outputs_; o++) {
       for (int64_t r = 0; r < rows; r++) work_.live[size_t(r)] |= weight(o, r) != 0;
     }
-    // Rows of a matrix are packed by transposing neighbours, and direct rows are not packed: all stay.
-    if ((choice_.direct && !choice_.bytes) || choice_.tiny || layer_.kind == Kind::matrix) memset(work_.live.data(), 1, size_t(rows));
+    // Rows of a matrix are packed by transposing neighbours, and direct and chained rows are not packed: all stay.
+    if ((choice_.direct && !choice_.bytes) || choice_.tiny || choice_.chained || layer_.kind == Kind::matrix) memset(work_.live.data(), 1, size_t(rows));
     if (choice_.direct) work_.live[0] = 1;  // one block that writes every output, of nothing too
     return true;
   }

@@ -10,6 +10,7 @@ constexpr int kCuts = 8;      // most ranges of an axis that taps cut the output
 constexpr int kWidest = 16;   // most numbers in a vector
 constexpr int kPhases = 64;   // most products of the strides
 constexpr int64_t kTinyRows = 8;
+constexpr int kChain = 4;     // most layers in a chain
 constexpr int kByteRow = 64;  // pixels in a tile of bytes, whatever the instructions
 
 // How a layer is computed.
@@ -22,6 +23,7 @@ struct Choice {
   bool tiny = false;           // a matrix for at most kTinyRows rows of input
   bool bytes = false;          // quantised: rows of bytes, sums of int32
   bool depthwise = false;      // one channel each, dense
+  bool chained = false;        // a 1x1 layer that takes a tile over from the layer before: its rows are sums of that
   int panels = 1;              // parts of the outputs that run beside each other
 };
 
@@ -99,7 +101,15 @@ struct Job {
   Region regions[kCuts * kCuts];
   int region_count;
   int64_t tiles, units;
+  const Job* next;  // the 1x1 layer behind this one in a chain: it goes on with each tile; of that, only sizes, y and added are read
 };
+
+// Rows of sums that a tile needs: of a chain, those of one layer are read while those of the next are written.
+inline int64_t sum_rows(const Job& job) {
+  int64_t most = 0;
+  for (const Job* j = &job; j; j = j->next) most = j->packed->sums > most ? j->packed->sums : most;
+  return job.next ? 2 * most : most;
+}
 
 // Sums and what is added to them, each with strides over the dims of the output.
 struct Broadcast {

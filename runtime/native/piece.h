@@ -7,12 +7,19 @@
 
 namespace secateur {
 
-struct Piece : ort::ComputeInfo {
-  ort::Api api;
-  Session* session = nullptr;
+// One layer of a piece.
+struct Stage {
   Layer layer;  // its pointers to weights are void after packing
   Packed packed;
   size_t record = SIZE_MAX;  // its place among the session's
+  double part = 1;           // of the piece's time, as expected
+};
+
+struct Piece : ort::ComputeInfo {
+  ort::Api api;
+  Session* session = nullptr;
+  Stage stages[kChain];
+  int count = 1;  // above one: a chain, each layer goes on with the tiles of the one before
 };
 
 // One run: reads the inputs from the context and writes the output. Null is success.

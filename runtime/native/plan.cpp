@@ -107,13 +107,24 @@ bool plan(const Layer& layer, const Packed& packed, int64_t batch, int64_t heigh
   return true;
 }
 
-size_t scratch_bytes(const Layer& layer, const Packed& packed) {
+void plan_behind(const Layer& layer, const Packed& packed, Job* before, Job* job) {
+  *job = {};
+  job->layer = &layer;
+  job->packed = &packed;
+  job->batch = before->batch;
+  job->height = job->in_height = before->height, job->width = job->in_width = before->width;
+  before->next = job;
+}
+
+size_t scratch_bytes(const Job& job) {
+  const Layer& layer = *job.layer;
+  const Packed& packed = *job.packed;
   if ((packed.choice.direct && !packed.choice.bytes) || packed.choice.tiny) return 0;
   if (packed.choice.bytes)
     return (size_t(packed.sums) * 4 + size_t(packed.choice.block) + 8) * kByteRow + size_t(layer.taps()) * (kByteViewBytes + kByteRow * kByteSegmentBytes);
   if (packed.choice.depthwise) return size_t(layer.taps()) * 24;
   size_t row = size_t(packed.choice.vectors * packed.choice.lanes);
-  return (size_t(packed.sums) + size_t(packed.choice.block) + 8) * row * 4 + size_t(layer.taps()) * (kViewBytes + row * kSegmentBytes);
+  return (size_t(sum_rows(job)) + size_t(packed.choice.block) + 8) * row * 4 + size_t(layer.taps()) * (kViewBytes + row * kSegmentBytes);
 }
 
 int64_t source_numbers(const Job& job) {

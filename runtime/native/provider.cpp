@@ -5,9 +5,9 @@
 #include <unistd.h>
 #endif
 
-#include "choose.h"
 #include "claims.h"
-#include "piece.h"
+#include "compile.h"
+#include "packed.h"
 
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -57,6 +57,9 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
     return "secateur: `threads` is a number from 0 to 1024";
   if (entry(api, options, "share", text, sizeof text) && (!whole_number(text, 4, &o.share) || o.share == 3))
     return "secateur: `share` is 0, 1, 2 or 4";
+  int chain = 0;
+  if (entry(api, options, "chain", text, sizeof text) && !whole_number(text, 2, &chain)) return "secateur: `chain` is 0, 1 or 2";
+  o.chain = Chain(chain);
   entry(api, options, "label", o.label, sizeof o.label);
   entry(api, options, "isa", o.isa, sizeof o.isa);
   o.force = force;
@@ -76,58 +79,6 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
 #endif
   s->threads = o.threads ? o.threads : processors < 1 ? 1 : processors > 1024 ? 1024 : int(processors);
   s->cache = first_cache();
-  return nullptr;
-}
-
-Status* compile_one(OurEp& ep, const Graph* graph, const Node* fused, Piece* piece) {
-  Reader reader(ep.api);
-  const Node* nodes[kNodes];
-  const ValueInfo* inputs[kEnds] = {};
-  Match found;
-  Census census;
-  Choice choice;
-  Cost cost;
-  Array<float> copy;
-  size_t n = 0;
-  auto error = [&](const char* text) { return ep.api.error(kFail, text); };
-  if (!ep.api.ok(ep.api.node_count(graph, &n)) || n > kNodes || !ep.api.ok(ep.api.nodes(graph, nodes, n)))
-    return error("secateur: a claimed piece that cannot be read");
-  size_t first = 0;
-  while (first < n && !match(reader, nodes[first], &found)) first++;
-  if (first == n || size_t(found.node_count) != n) return error("secateur: a claimed piece that is not what was claimed");
-  int input_count = reader.inputs(fused, inputs);
-  auto place = [&](const ValueInfo* value) {
-    const char *wanted = nullptr, *at = nullptr;
-    for (int i = 0; value && i < input_count && ep.api.ok(ep.api.name(value, &wanted)); i++) {
-      if (inputs[i] && ep.api.ok(ep.api.name(inputs[i], &at)) && wanted && at && !strcmp(wanted, at)) return i;
-    }
-    return -1;
-  };
-  Layer& layer = piece->layer = found.layer;
-  layer.x = place(found.x);
-  for (int i = 0; i < layer.step_count; i++) {
-    if (layer.steps[i].op == Op::add) layer.steps[i].input = place(found.added);
-  }
-  if (layer.x < 0 || (found.added && place(found.added) < 0)) return error("secateur: an input of a claimed piece is missing");
-  if (!upright(&layer, &copy) || !count(layer, &census) || !choose(layer, census, sizes(layer), ep.session, &choice, &cost) ||
-      !pack(layer, choice, &piece->packed))
-    return error("secateur: no memory to pack weights");
-  layer.weights = layer.bias = layer.more_bias = nullptr;  // void from here on
-  layer.quantised.weights = nullptr;
-  layer.quantised.scales = nullptr;
-  layer.quantised.bias = nullptr;
-  const char* kernel = choice.depthwise ? "depthwise, dense " : choice.tiny ? "few rows " : choice.direct ? "direct " : "packed ";
-  Guard guard(ep.session.lock);
-  if (Record* r = ep.session.record(reader.name(nodes[first]))) {
-    piece->record = size_t(r - ep.session.records.data());
-    if (choice.bytes) {
-      snprintf(r->note, sizeof r->note, "int8 %dx1 %s, %d pixels, %d fused", choice.share, ep.session.bytes->name, choice.lanes, found.node_count - 1);
-    } else {
-      snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused", kernel, choice.share, ep.session.kernels->name,
-               choice.vectors, choice.lanes, found.node_count - 1);
-    }
-    r->bytes = piece->packed.bytes();
-  }
   return nullptr;
 }
 
@@ -159,7 +110,7 @@ Status* compile(Ep* self, const Graph** graphs, const Node** fused, size_t n, Co
     piece->compute = secateur::compute;
     piece->release_state = release_state;
     infos[i] = piece;
-    if (Status* failed = compile_one(*ep, graphs[i], fused[i], piece)) {
+    if (Status* failed = compile_piece(graphs[i], fused[i], piece)) {
       release_compute_infos(self, infos, i + 1);
       for (size_t k = 0; k <= i; k++) infos[k] = nullptr;
       return failed;

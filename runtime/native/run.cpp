@@ -79,22 +79,22 @@ double now() {
 
 Status* run(Piece& piece, Context* context) {
   const Api& api = piece.api;
-  const Layer& layer = piece.layer;
+  const Layer &layer = piece.stages[0].layer, &last = piece.stages[piece.count - 1].layer;
   double start = now();
   auto error = [&](int code, const char* text) { return api.error(code, text); };
   Tensor x, added;
   int addition = -1;
-  for (int i = 0; i < layer.step_count; i++) {
-    if (layer.steps[i].op == Op::add) addition = i;
+  for (int i = 0; i < last.step_count; i++) {
+    if (last.steps[i].op == Op::add) addition = i;
   }
   if (!read(api, context, layer.x, layer.quantised.on ? layer.quantised.in : Type::float32, &x) ||
-      (addition >= 0 && !read(api, context, layer.steps[addition].input, Type::float32, &added)))
+      (addition >= 0 && !read(api, context, last.steps[addition].input, Type::float32, &added)))
     return error(kInvalidArgument, "secateur: an input of a convolution or matrix is not of the type that the model says");
   bool matrix = layer.kind == Kind::matrix;
   int rank = x.shape.rank;
   if (rank != layer.shape.rank || x.shape.dims[matrix ? rank - 1 : 1] != (matrix ? layer.inputs : layer.groups * layer.inputs))
     return error(kInvalidArgument, "secateur: the input has not the rank or the channels that the weights are for");
-  Job job{};
+  Job jobs[kChain] = {}, &job = jobs[0], &end = jobs[piece.count - 1];
   Shape sums = x.shape;
   int64_t batch = matrix ? 1 : x.shape.dims[0], height = 1, width = x.shape.dims[rank - 1];
   if (matrix) {
@@ -108,9 +108,10 @@ Status* run(Piece& piece, Context* context) {
   if (!matrix && !output_size(layer, height, width, before, size))
     return error(kInvalidArgument, "secateur: the input is smaller than the kernel");
   bool empty = volume(x.shape) == 0 || size[0] == 0 || size[1] == 0;
-  if (!empty && !plan(layer, piece.packed, batch, height, width, piece.session->threads, &job))
+  if (!empty && !plan(layer, piece.stages[0].packed, batch, height, width, piece.session->threads, &job))
     return error(kInvalidArgument, "secateur: the input is larger than can be computed");
-  sums.dims[matrix ? rank - 1 : 1] = layer.outputs;
+  for (int i = 1; i < piece.count; i++) plan_behind(piece.stages[i].layer, piece.stages[i].packed, &jobs[i - 1], &jobs[i]);
+  sums.dims[matrix ? rank - 1 : 1] = last.outputs;
   if (!matrix && layer.spatial == 2) sums.dims[2] = size[0];
   if (!matrix) sums.dims[rank - 1] = size[1];
   Shape shape = sums;
@@ -122,35 +123,37 @@ Status* run(Piece& piece, Context* context) {
   if (volume(shape) == 0) return nullptr;
   job.x = x.floats();
   job.bytes = static_cast<const uint8_t*>(x.data);
-  job.y = static_cast<float*>(y);
+  end.y = static_cast<float*>(y);
   job.out = y;
   const SessionPool pool(api, context);
   bool fine;
-  if (addition < 0 || (same(shape, sums) && fits(layer, sums, added, &job))) {
+  if (addition < 0 || (same(shape, sums) && fits(last, sums, added, &end))) {
     fine = compute(*piece.session, pool, job);
   } else {  // the sums are smaller than what is added, or it is broadcast in an unusual way: in two passes
-    Layer plain = layer;
+    Layer plain = last;
     plain.step_count = addition;
-    job.layer = &plain;
-    job.added = {};
+    end.layer = &plain;
+    end.added = {};
     Broadcast b{};
     b.rank = shape.rank;
     memcpy(b.dims, shape.dims, sizeof shape.dims);
-    b.y = job.y;
+    b.y = end.y;
     b.added = added.floats();
-    job.y = static_cast<float*>(piece.session->buffers.borrow(size_t(volume(sums)) * 4));
-    b.sums = job.y;
-    fine = job.y && strides(sums, shape, b.sum_strides) && strides(added.shape, shape, b.added_strides) && compute(*piece.session, pool, job);
-    if (fine) piece.session->kernels->broadcast(layer, addition, b);
-    if (job.y) piece.session->buffers.give_back(job.y);
+    end.y = static_cast<float*>(piece.session->buffers.borrow(size_t(volume(sums)) * 4));
+    b.sums = end.y;
+    fine = end.y && strides(sums, shape, b.sum_strides) && strides(added.shape, shape, b.added_strides) && compute(*piece.session, pool, job);
+    if (fine) piece.session->kernels->broadcast(last, addition, b);
+    if (end.y) piece.session->buffers.give_back(end.y);
   }
   if (!fine) return error(kFail, "secateur: no memory for a convolution or matrix");
   double time = now() - start;
   Guard guard(piece.session->lock);
-  if (piece.record < piece.session->records.size()) {
-    Record* r = &piece.session->records[piece.record];
-    r->best = r->calls == 0 || time < r->best ? time : r->best;
-    r->total += time;
+  for (int i = 0; i < piece.count; i++) {
+    if (piece.stages[i].record >= piece.session->records.size()) continue;
+    Record* r = &piece.session->records[piece.stages[i].record];
+    double part = time * piece.stages[i].part;
+    r->best = r->calls == 0 || part < r->best ? part : r->best;
+    r->total += part;
     r->calls++;
   }
   return nullptr;

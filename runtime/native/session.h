@@ -5,7 +5,10 @@
 
 namespace secateur {
 
+enum class Chain { chosen, never, always };  // where they can be
+
 struct Options {
+  Chain chain = Chain::chosen;  // layers that go on with the tiles of the layer before
   bool force = false;   // claim whatever can be claimed (tests)
   int threads = 0;      // workers that share a layer; 0: as many as there are processors
   int share = 0;        // outputs that share zeros: 0 chooses, or 1, 2, 4 (benchmarks)

@@ -115,7 +115,7 @@ bool compute(Session& session, const Pool& pool, Job& job) {
     bool depthwise = choice.depthwise;
     s.units = depthwise ? job.batch * job.layer->groups : job.units;
     s.tiles = depthwise ? s.units : job.tiles;
-    s.scratch = scratch_bytes(*job.layer, *job.packed);
+    s.scratch = scratch_bytes(job);
     s.work = bytes       ? [](Shared& t, int64_t unit, void* scratch) { t.session->bytes->unit(*t.job, unit, scratch); }
              : depthwise ? [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->depthwise(*t.job, unit, scratch); }
                          : [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->unit(*t.job, unit, scratch); };

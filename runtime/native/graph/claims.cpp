@@ -18,6 +18,8 @@ struct Candidate {
   Census census;
   Cost cost;
   bool claimed;
+  bool chained = false, ours = false;  // chained: it goes on with the tiles of a piece before
+  Candidate* behind = nullptr;         // what goes on with its tiles
 };
 
 void note(Session& session, const Reader& reader, const Node* node, const char* why) {
@@ -156,6 +158,37 @@ void explain(const Reader& reader, const Session& session, const Candidate& c, c
   }
 }
 
+// Joins to a piece those that go on with its tiles, as far as that is expected to be faster.
+void join(const Reader& reader, const Session& session, Candidate* first, const Array<Candidate*>& all) {
+  Link links[kChain];
+  const Node* users[kEnds] = {};
+  double gain = 0, more = 0;
+  Candidate *last = first, *behind = first;
+  for (int count = 0; behind && behind->claimed && !behind->chained && count < kChain; count++) {
+    links[count] = {&behind->match.layer, &behind->census, {}, 0};
+    if (count && (!choose_chain(links, count + 1, session, &more) || !(more > gain || session.options.chain == Chain::always))) return;
+    if (count) last->behind = behind, behind->chained = true, gain = more;
+    last = behind;
+    behind = nullptr;
+    if (session.options.chain == Chain::never || !last->match.end || reader.consumers(last->match.end, users) != 1) return;
+    for (Candidate* c : all) {
+      if (c->match.nodes[0] == users[0] && same(reader, last->match.end, c->match.x)) behind = c;
+    }
+  }
+}
+
+// Hands a piece to ONNX Runtime, with all that is joined to it.
+void hand_over(const Api& api, Support* support, Candidate* first) {
+  const Node* nodes[kNodes * kChain];
+  size_t n = 0;
+  FusionOptions options;
+  for (Candidate* c = first; c; c = c->behind) {
+    for (int i = 0; i < c->match.node_count; i++) nodes[n++] = c->match.nodes[i];
+  }
+  bool ours = first->claimed && api.ok(api.fuse(support, nodes, n, &options));
+  for (Candidate* c = first; c; c = c->behind) c->ours = ours;
+}
+
 }  // namespace
 
 Status* claim(const Reader& given, Session& session, const Graph* graph, Support* support) {
@@ -198,11 +231,12 @@ Status* claim(const Reader& given, Session& session, const Graph* graph, Support
       changed = true;
     }
   }
+  for (Candidate* c : found) join(reader, session, c, found);
   for (Candidate* c : found) {
-    FusionOptions options;
     const Node* node = c->match.nodes[0];
-    bool ours = c->claimed && api.ok(api.fuse(support, c->match.nodes, size_t(c->match.node_count), &options));
     char text[160] = "";
+    if (!c->chained) hand_over(api, support, c);
+    bool ours = c->ours;
     if (!ours) {
       explain(reader, session, *c, found, text, sizeof text);
     }

@@ -1,23 +1,25 @@
 // One unit of work in one instruction set; this file is compiled once for each.
+#include "chain.h"
 #include "depthwise.h"
 #include "epilogue.h"
 #include "extra.h"
-#include "visits.h"
 
 namespace secateur {
 namespace ISA {
 namespace {
 
 struct Scratch {
-  float *sums, *rows;
+  float *sums, *more, *rows;  // more: of the next layer of a chain
   View* views;
 };
 
-Scratch divide(const Packed& p, int64_t taps, void* memory) {
+Scratch divide(const Job& job, void* memory) {
   Scratch s;
-  int64_t row = int64_t(p.choice.vectors) * V;
+  const Packed& p = *job.packed;
+  int64_t row = int64_t(p.choice.vectors) * V, taps = job.layer->taps(), sums = sum_rows(job);
   s.sums = static_cast<float*>(memory);
-  s.rows = s.sums + p.sums * row;
+  s.more = s.sums + sums / 2 * row;
+  s.rows = s.sums + sums * row;
   s.views = reinterpret_cast<View*>(s.rows + int64_t(p.choice.block + 8) * row);
   Segment* segments = reinterpret_cast<Segment*>(s.views + taps);
   for (int64_t t = 0; t < taps; t++) s.views[t].segments = segments + t * row;
@@ -38,14 +40,6 @@ const Panel& find(const Job& job, int64_t unit, Tile* tile, const Region** regio
   return job.packed->panels[size_t(rest) % job.packed->panels.size()];
 }
 
-void start_sums(const Packed& packed, const Panel& panel, int vectors, int pitch, float* sums) {
-  for (int64_t o = 0; o < panel.outputs; o++) {
-    vec bias = splat(packed.bias[size_t(panel.output + o)]);
-    for (int t = 0; t < vectors; t++) store(sums + o * pitch + t * V, bias);
-  }
-  memset(sums + panel.outputs * pitch, 0, size_t((packed.sums - panel.outputs) * pitch) * 4);  // of no output
-}
-
 int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0); }
 
 void look(const Job& job, const Tile& tile, Scratch* s) {
@@ -58,20 +52,6 @@ void look(const Job& job, const Tile& tile, Scratch* s) {
       view(tile, job.plane_height, job.plane_width, down, right, &s->views[tap]);
       s->views[tap].place = job.phase_place[phase] * job.plane;
     }
-  }
-}
-
-template <int T, int OUTPUTS, int SHARE>
-void visit_group(const Visits& v, int row_vectors) {
-  switch (v.entries % 4) {
-    case 0: return near_visits<T, OUTPUTS, SHARE, 0>(v, row_vectors);
-    case 2: return near_visits<T, OUTPUTS, SHARE, 2>(v, row_vectors);
-    case 1:
-      if constexpr (OUTPUTS == 1) return near_visits<T, OUTPUTS, SHARE, 1>(v, row_vectors);
-      break;
-    case 3:
-      if constexpr (OUTPUTS == 1) return near_visits<T, OUTPUTS, SHARE, 3>(v, row_vectors);
-      break;
   }
 }
 
@@ -109,12 +89,9 @@ void packed_tile(const Job& job, const Panel& panel, Tile* tile, Scratch s) {
   }
   if (matrix) return finish_tokens(job, tile->first_pixel, tokens, panel, s.sums, pitch);
   view(*tile, job.height, job.width, 0, 0, &tile->out);
-  for (int64_t o = 0; o < panel.outputs; o++) {
-    vec c[T];
-    if (o + 8 < panel.outputs) announce(job, *tile, panel.output + o + 8);
-    for (int t = 0; t < T; t++) c[t] = load<vec>(s.sums + o * pitch + t * V);
-    finish<T>(job, *tile, panel.output + o, c);
-  }
+  if (!job.next) return write_sums<T>(job, *tile, panel, s.sums, pitch);
+  const Job* last = go_on<T>(job, &s.sums, &s.more, pitch);
+  write_sums<T>(*last, *tile, last->packed->panels[0], s.sums, pitch);
 }
 
 // Rows of a 1x1 layer are read where they lie, and sums are written at once.
@@ -165,7 +142,7 @@ void direct_tile(const Job& job, const Panel& panel, Tile* tile, int64_t written
 template <int T, int OUTPUTS, int SHARE>
 void tile_of(const Job& job, const Panel& panel, Tile* tile, int64_t written, void* memory) {
   if (job.packed->choice.direct) return direct_tile<T, OUTPUTS, SHARE>(job, panel, tile, written);
-  packed_tile<T, OUTPUTS, SHARE>(job, panel, tile, divide(*job.packed, job.layer->taps(), memory));
+  packed_tile<T, OUTPUTS, SHARE>(job, panel, tile, divide(job, memory));
 }
 
 template <int OUTPUTS, int SHARE, int MOST>
@@ -177,14 +154,6 @@ void sized(const Job& job, const Panel& panel, Tile* tile, int64_t written, void
   switch (tile->vectors) { CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) }
 #undef CASE
 }
-
-#if ISA_AVX512
-constexpr int kTogether = 2, kMost[3] = {6, 5, 5};
-#elif ISA_AVX2
-constexpr int kTogether = 1, kMost[3] = {6, 4, 2};
-#else
-constexpr int kTogether = 1, kMost[3] = {ISA_NEON ? 8 : 4, ISA_NEON ? 6 : 3, ISA_NEON ? 5 : 2};
-#endif
 
 void unit(const Job& job, int64_t index, void* memory) {
   Tile tile;

@@ -1,5 +1,6 @@
 // The inner loops: sums of outputs over the entries of a block, with the sums in registers.
 #pragma once
+#include "packed.h"
 #include "vector.h"
 
 namespace secateur {
@@ -72,6 +73,37 @@ static __attribute__((noinline)) void near_visits(const Visits& v, int row_vecto
         for (int t = 0; t < T; t++) store(sums[u] + (p * row_vectors + t) * V, c[u * SHARE + p][t]);
       }
     }
+  }
+}
+
+// Outputs that a visit takes at a time, and the most vectors of a tile, for 1, 2 and 4 outputs that share zeros.
+#if ISA_AVX512
+constexpr int kTogether = 2, kMost[3] = {6, 5, 5};
+#elif ISA_AVX2
+constexpr int kTogether = 1, kMost[3] = {6, 4, 2};
+#else
+constexpr int kTogether = 1, kMost[3] = {ISA_NEON ? 8 : 4, ISA_NEON ? 6 : 3, ISA_NEON ? 5 : 2};
+#endif
+
+static void start_sums(const Packed& packed, const Panel& panel, int vectors, int pitch, float* sums) {
+  for (int64_t o = 0; o < panel.outputs; o++) {
+    vec bias = splat(packed.bias[size_t(panel.output + o)]);
+    for (int t = 0; t < vectors; t++) store(sums + o * pitch + t * V, bias);
+  }
+  memset(sums + panel.outputs * pitch, 0, size_t((packed.sums - panel.outputs) * pitch) * 4);  // of no output
+}
+
+template <int T, int OUTPUTS, int SHARE>
+static void visit_group(const Visits& v, int row_vectors) {
+  switch (v.entries % 4) {
+    case 0: return near_visits<T, OUTPUTS, SHARE, 0>(v, row_vectors);
+    case 2: return near_visits<T, OUTPUTS, SHARE, 2>(v, row_vectors);
+    case 1:
+      if constexpr (OUTPUTS == 1) return near_visits<T, OUTPUTS, SHARE, 1>(v, row_vectors);
+      break;
+    case 3:
+      if constexpr (OUTPUTS == 1) return near_visits<T, OUTPUTS, SHARE, 3>(v, row_vectors);
+      break;
   }
 }
 

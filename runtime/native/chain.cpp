@@ -1,0 +1,51 @@
+// Whether 1x1 layers go on with the tiles of the layer before: nothing is written between them, nothing packed again.
+#include "choose.h"
+#include "plan.h"
+
+namespace secateur {
+namespace {
+
+constexpr int64_t kRoom = 640 << 10;  // of the second cache, for the sums of two layers
+
+}  // namespace
+
+bool choose_chain(Link* links, int count, const Session& session, double* gain) {
+  const Layer& first = *links[0].layer;
+  Choice& choice = links[0].choice;
+  Sizes in = sizes(first);
+  Cost cost;
+  if (!choose(first, *links[0].census, in, session, &choice, &cost)) return false;
+  if (first.kind != Kind::convolution || first.groups > 1 || choice.direct || choice.depthwise || choice.bytes || choice.panels > 1) return false;
+  Packed empty;
+  Job job;
+  empty.choice = choice;
+  if (!empty.panels.resize(1) || !plan(first, empty, in.batch, in.height, in.width, session.threads, &job)) return false;
+  Tiling tiling{choice.vectors, 0};
+  for (int i = 0; i < job.region_count; i++) {
+    const Region& r = job.regions[i];
+    tiling.all += double((int64_t(r.bottom - r.top) * (r.right - r.left) + choice.lanes - 1) / choice.lanes * in.batch);
+  }
+  links[0].cost = cost.ours;
+  double alone = cost.ours, together = cost.ours;
+  int64_t most = first.outputs;
+  const Sizes out{in.batch, job.height, job.width};
+  for (int i = 1; i < count; i++) {
+    const Layer &layer = *links[i].layer, &before = *links[i - 1].layer;
+    if (!layer.pointwise() || layer.kind != Kind::convolution || layer.groups > 1 || layer.quantised.on || layer.inputs != before.outputs) return false;
+    for (int k = 0; k < before.step_count; k++) {
+      if (before.steps[k].op == Op::add) return false;
+    }
+    if (!choose(layer, *links[i].census, out, session, &links[i].choice, &cost)) return false;
+    alone += cost.ours;
+    if (!choose(layer, *links[i].census, out, session, &links[i].choice, &cost, tiling)) return false;
+    const Choice& c = links[i].choice;
+    if (session.kernels->vectors[c.share == 4 ? 2 : c.share == 2 ? 1 : 0] < choice.vectors || c.panels > 1) return false;
+    links[i].cost = cost.ours;
+    together += cost.ours;
+    most = layer.outputs > most ? layer.outputs : most;
+  }
+  *gain = alone - together;
+  return 2 * most * choice.vectors * choice.lanes * 4 <= kRoom;
+}
+
+}  // namespace secateur
