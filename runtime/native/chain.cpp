@@ -5,7 +5,10 @@
 namespace secateur {
 namespace {
 
-constexpr int64_t kRoom = 640 << 10;  // of the second cache, for the sums of two layers
+// Cycles of a vector that is neither written nor read again, besides those that `choose` counts for packing: of a tensor that the
+// second cache holds, and of one that comes from further away (fitted by benchmarks/chains.py).
+constexpr double kNear = 11, kFar = 20;
+constexpr double kShort = 0.5;  // vectors that one tile more, all others shorter, takes the time of
 
 }  // namespace
 
@@ -20,11 +23,15 @@ bool choose_chain(Link* links, int count, const Session& session, double* gain) 
   Job job;
   empty.choice = choice;
   if (!empty.panels.resize(1) || !plan(first, empty, in.batch, in.height, in.width, session.threads, &job)) return false;
-  Tiling tiling{choice.vectors, 0};
+  // Regions leave vectors that are not full and tiles that are short, which a layer of one region has not.
+  const double pixels = double(job.height) * double(job.width) / choice.lanes;
+  double vectors = 0, more = double(job.tiles) - pixels / choice.vectors - 1;
   for (int i = 0; i < job.region_count; i++) {
     const Region& r = job.regions[i];
-    tiling.all += double((int64_t(r.bottom - r.top) * (r.right - r.left) + choice.lanes - 1) / choice.lanes * in.batch);
+    vectors += double((int64_t(r.bottom - r.top) * (r.right - r.left) + choice.lanes - 1) / choice.lanes);
   }
+  const Tiling tiling{choice.vectors, double(in.batch) * (vectors + (more > 0 ? kShort * more : 0))};
+  const double cycle = choice.lanes / peak(session.kernels) * 1e-6;  // in ms
   links[0].cost = cost.ours;
   double alone = cost.ours, together = cost.ours;
   int64_t most = first.outputs;
@@ -41,11 +48,12 @@ bool choose_chain(Link* links, int count, const Session& session, double* gain) 
     const Choice& c = links[i].choice;
     if (session.kernels->vectors[c.share == 4 ? 2 : c.share == 2 ? 1 : 0] < choice.vectors || c.panels > 1) return false;
     links[i].cost = cost.ours;
-    together += cost.ours;
+    const double tensor = double(before.outputs) * pixels, bytes = tensor * choice.lanes * 4;
+    together += cost.ours - tensor * double(in.batch) * (bytes > double(session.second_cache) ? kFar : kNear) * cycle;
     most = layer.outputs > most ? layer.outputs : most;
   }
   *gain = alone - together;
-  return 2 * most * choice.vectors * choice.lanes * 4 <= kRoom;
+  return 2 * most * choice.vectors * choice.lanes * 4 <= session.second_cache * 5 / 8;
 }
 
 }  // namespace secateur

@@ -89,8 +89,8 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   choice->share = 1 << best;
   choice->together = best == 0 && !few ? k.together : 1;
 
-  double per_output = double(census.nonzeros) / double(layer.outputs);
-  choice->direct = layer.pointwise() && !matrix && !chained && rows <= 65535 && (rows <= 200 || per_group <= 16 || per_output <= 10);
+  // Where more is written than read, the packed kernel is faster: it asks for the lines of y ahead.
+  choice->direct = layer.pointwise() && !matrix && !chained && rows <= 65535 && (per_group <= 16 || (rows <= 200 && per_group < rows));
   choice->depthwise = !matrix && !chained && layer.inputs == 1 && layer.outputs == layer.groups && density > 0.5;
   for (int i = 0; i < layer.step_count; i++) choice->depthwise &= layer.steps[i].op != Op::add;
   choice->direct &= !choice->depthwise;
@@ -121,7 +121,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   const double macs = double(census.weights) * pixels * used;
   const double sums = double(layer.outputs) * vectors;
   double reach = kReach[best] * (choice->direct ? 0.65 : 1);
-  double ours = entries[best] * pixels * (layer.cut(0) ? layer.cut(1) ? used : (1 + used) / 2 : 1) / rate / reach;
+  double ours = entries[best] * (chained ? vectors * k.lanes : pixels) * (layer.cut(0) ? layer.cut(1) ? used : (1 + used) / 2 : 1) / rate / reach;
   double blocks = at_least(double(rows) / choice->block, 1);
   if (choice->depthwise) {
     double lines = double(layer.outputs * in.batch) * double(size[0]) * double((size[1] + k.lanes - 1) / k.lanes);

@@ -24,7 +24,7 @@ double peak(const Kernels* kernels);
 // The part of a kernel's multiply-adds that does not fall on padding.
 double inside(const Layer& layer, const int64_t* in, const int64_t* before, const int64_t* out);
 bool choose_bytes(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost);
-// Of a layer that takes over the tiles of the layer before: their most vectors, and the vectors of all.
+// Of a layer that takes over the tiles of the layer before: their most vectors, and how many vectors all take the time of.
 struct Tiling {
   int vectors = 0;
   double all = 0;

@@ -90,4 +90,12 @@ int64_t first_cache() {
   return bytes >= (16 << 10) && bytes <= (1 << 20) ? bytes : 32 << 10;
 }
 
+int64_t second_cache() {
+  int64_t bytes = 0;
+#if defined(__linux__) && defined(_SC_LEVEL2_CACHE_SIZE)
+  bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+  return bytes >= (128 << 10) && bytes <= (16 << 20) ? bytes : 512 << 10;
+}
+
 }  // namespace secateur

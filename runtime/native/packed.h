@@ -148,5 +148,6 @@ const Kernels* kernels(const char* wanted);
 const ByteKernels* byte_kernels(const char* wanted);
 bool fast_bytes();  // instructions that multiply and add four bytes at once, which ONNX Runtime uses
 int64_t first_cache();  // bytes
+int64_t second_cache();
 
 }  // namespace secateur

@@ -79,6 +79,7 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
 #endif
   s->threads = o.threads ? o.threads : processors < 1 ? 1 : processors > 1024 ? 1024 : int(processors);
   s->cache = first_cache();
+  s->second_cache = second_cache();
   return nullptr;
 }
 

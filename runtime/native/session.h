@@ -48,7 +48,7 @@ struct Session {
   const ByteKernels* bytes = nullptr;  // of quantised layers
   bool int8 = false;  // ONNX Runtime computes layers of int8 inputs in bytes too
   int threads = 1;
-  int64_t cache = 32 << 10;
+  int64_t cache = 32 << 10, second_cache = 512 << 10;
   Buffers buffers;
   Lock lock;
   Array<Record> records;

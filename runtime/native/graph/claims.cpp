@@ -169,6 +169,8 @@ void join(const Reader& reader, const Session& session, Candidate* first, const 
     if (count && (!choose_chain(links, count + 1, session, &more) || !(more > gain || session.options.chain == Chain::always))) return;
     if (count) last->behind = behind, behind->chained = true, gain = more;
     last = behind;
+    Candidate* c = first;
+    for (int i = 0; count && i <= count; i++, c = c->behind) c->cost.ours = links[i].cost;
     behind = nullptr;
     if (session.options.chain == Chain::never || !last->match.end || reader.consumers(last->match.end, users) != 1) return;
     for (Candidate* c : all) {

@@ -14,7 +14,10 @@ from secateur_runtime.library import PROVIDER, Unsupported, functions, register
 # Options of the provider: what each may be, and what it does.
 OPTIONS = {
     "force": (("0", "1"), "claim whatever can be claimed, faster or not"),
-    "chain": (("0", "1", "2"), "1x1 layers go on with the tiles of the layer before: 0 where it pays, 1 nowhere, 2 wherever they can"),
+    "chain": (
+        ("0", "1", "2"),
+        "1x1 layers go on with the tiles of the layer before: 0 where it pays, 1 nowhere, 2 wherever they can",
+    ),
     "share": (("0", "1", "2", "4"), "outputs whose zeros are taken together; 0 chooses by the weights"),
     "isa": (("", "avx512", "avx2", "neon", "portable"), "instructions to use at most"),
 }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "bytes.h"
+#include "chains.h"
 
 using namespace secateur;
 
@@ -162,6 +163,12 @@ int main(int n, char** v) {
         if (!check_bytes(*k, *byte_kernels(name), next)) return 1;
       }
       printf("%s bytes: %d layers are right\n", byte_kernels(name)->name, times);
+      for (int i = 0; i < times;) {
+        Chained is = check_chain(*k, next);
+        if (is == Chained::wrong) return 1;
+        i += is == Chained::right;
+      }
+      printf("%s: %d chains are right\n", k->name, times);
     }
     return 0;
   }
