@@ -1,15 +1,21 @@
 """Chains of layers a tile at a time against the same layers one by one, in one process, in turns.
 
-`python runtime/benchmarks/chains.py [MODEL.onnx ...] [--threads 1] [--seconds 10]`: of each model, or without any of a grid of pairs
-of layers, the lower quartile of the processor time in ms: one by one, wherever they can be chained, and as the cost model chooses.
+`python runtime/benchmarks/chains.py [MODEL.onnx ...] [--networks resnet50 ...] [--threads 1] [--seconds 10]`: of each model or network
+(of benchmarks/speed/sparse_networks.py, with random zeros), or without any of a grid of single chains, the lower quartile of the
+processor time in ms: one by one, chained wherever that can be, and as the cost model chooses. Needs secateur for networks.
 """
 
 import argparse
+import json
+import os
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+
 import secateur_runtime
 from timing import TYPES, numbers
 
@@ -28,6 +34,9 @@ PAIRS = [
     (1024, 256, 1, 1, (1024,), 14, 14),
     (320, 1280, 1, 1, (1280,), 40, 40),
     (2048, 64, 1, 1, (2048,), 20, 20),
+    (64, 1024, 3, 24, (1024, 1024), 31, 41),
+    (64, 256, 3, 12, (1024,), 15, 20),
+    (32, 64, 3, 12, (1024,), 15, 20),
 ]
 
 
@@ -99,29 +108,73 @@ def measure(
     }
 
 
+def networks(names: list[str], densities: list[float], patterns: list[int], folder: Path):
+    """Names of networks of benchmarks/speed/sparse_networks.py to files with random zeros in all layers but the first."""
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks" / "speed"))
+    import torch
+
+    from secateur import export
+    from sparse_networks import NETWORKS, Plain
+    from sparse_speed import pruned
+
+    for name in names:
+        torch.manual_seed(0)
+        network, example = NETWORKS[name]()
+        dense = export(Plain(network), example, folder / f"{name}.onnx", dynamic=False, weights="dense")
+        for pattern in patterns:
+            for density in densities:
+                path = folder / f"{name}-{pattern}-{density}.onnx"
+                pruned(dense, density, pattern, path)
+                yield f"{name}, {pattern}x1 {density}", str(path), {}
+                path.unlink()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", type=Path)
-    parser.add_argument("--densities", type=float, nargs="*", default=[0.3, 0.1, 0.05])
+    parser.add_argument("models", nargs="*")
+    parser.add_argument("--networks", nargs="*", default=[])
+    parser.add_argument("--densities", type=float, nargs="*", default=[0.2, 0.1, 0.05])
     parser.add_argument("--patterns", type=int, nargs="*", default=[1])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--isa", default="")
+    parser.add_argument("--out", type=Path, help="a JSON file that figures are added to")
     arguments = parser.parse_args()
-    cases = [(str(path), str(path), {}) for path in arguments.models] or [
-        (f"{case} {pattern}x1 {density}", chain(case, density, pattern), {"force": 1})
+    if arguments.threads == 1:
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    pairs = (
+        (f"{case}, {pattern}x1 {density}", chain(case, density, pattern), {"force": 1})
         for case in PAIRS
         for pattern in arguments.patterns
         for density in arguments.densities
-    ]
-    for name, model, options in cases:
-        found = measure(model, arguments.threads, arguments.seconds, isa=arguments.isa, **options)
-        base = found["one by one"][0]
-        print(
-            f"{name:56}",
-            *(f"{way} {ms:.3f} ({100 * (ms / base - 1):+.1f} %, {n})" for way, (ms, n) in found.items()),
-            flush=True,
-        )
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        cases = pairs
+        if arguments.networks:
+            cases = networks(arguments.networks, arguments.densities, arguments.patterns, Path(folder))
+        elif arguments.models:
+            cases = ((path, path, {}) for path in arguments.models)
+        for name, model, options in cases:
+            found = measure(model, arguments.threads, arguments.seconds, isa=arguments.isa, **options)
+            base = found["one by one"][0]
+            row = {way: [round(ms, 3), round(ms / base, 3), count] for way, (ms, count) in found.items()}
+            print(
+                f"{name:56}",
+                *(f"{way} {ms} ({share}, {count})" for way, (ms, share, count) in row.items()),
+                flush=True,
+            )
+            if arguments.out:
+                keep(arguments.out, f"{name}, {arguments.threads} threads", row)
+
+
+def keep(path: Path, name: str, row: dict[str, list[float]]) -> None:
+    """Add to the figures of a file: ms, the share of one by one, chained layers."""
+    raw = json.loads(path.read_text()) if path.exists() else {}
+    processor = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line)
+    raw |= {"command": "python runtime/benchmarks/chains.py", "what": "[ms of the processor, share of one by one, chained layers]"}  # fmt: skip
+    raw |= {"processor": processor.split(":")[1].strip(), "onnxruntime": onnxruntime.__version__}
+    raw.setdefault("figures", {})[name] = row
+    path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

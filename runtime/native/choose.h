@@ -33,6 +33,11 @@ struct Tiling {
 bool choose(const Layer& layer, const Census& census, const Sizes& sizes, const Session& session, Choice* choice, Cost* cost,
             Tiling given = {});
 
+constexpr double kMargin = 0.9;  // of the dense time that a claimed piece may be expected to take
+// The largest share of kept weights, in percent, with which the layer would be claimed: kept by each output for itself, or by
+// `together` of them at once; `border` is what claiming it costs besides, in milliseconds.
+int worth(const Session& session, const Layer& layer, double border, int together);
+
 // Layers one behind the other, of which each is the only reader of the one before.
 struct Link {
   const Layer* layer;

@@ -1,7 +1,6 @@
 // Which pieces are claimed: those that the cost model expects to be faster, borders to dense layers included.
 #include "claims.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,8 +9,6 @@
 namespace secateur {
 using namespace ort;
 namespace {
-
-constexpr double kMargin = 0.9;  // of the dense time that a claimed piece may be expected to take
 
 struct Candidate {
   Match match;
@@ -114,40 +111,13 @@ bool pays(const Reader& reader, const Candidate& c, const Array<Candidate*>& all
   return c.cost.ours + neighbours(reader, c, all) <= kMargin * c.cost.dense;
 }
 
-// The counts of weights of which a share is kept at random, by each output for itself or by `together` of them at once.
-Census imagined(const Layer& layer, double kept, int together) {
-  Census c;
-  double weights = double(layer.outputs * layer.rows()), none = 1 - kept;
-  c.weights = layer.outputs * layer.rows();
-  c.nonzeros = int64_t(weights * kept);
-  c.pairs = int64_t(weights / 2 * (together > 1 ? kept : 1 - none * none));
-  c.quads = int64_t(weights / 4 * (together > 1 ? kept : 1 - none * none * none * none));
-  c.live_rows = int64_t(double(layer.groups * layer.rows()) * (1 - pow(1 - kept, double(layer.outputs / layer.groups) / together)));
-  return c;
-}
-
-// The largest share of kept weights, in percent, with which the layer would be claimed.
-int worth(const Session& session, const Candidate& c, double border, int together) {
-  int low = 0, high = 100;
-  while (high - low > 1) {
-    int middle = (low + high) / 2;
-    Choice choice;
-    Cost cost;
-    const Layer& layer = c.match.layer;
-    bool pays = choose(layer, imagined(layer, middle / 100., together), sizes(layer), session, &choice, &cost) && !cost.depthwise &&
-                cost.ours + border <= kMargin * cost.dense;
-    (pays ? low : high) = middle;
-  }
-  return low;
-}
-
 // Why a layer is left, and from which share of kept weights on it would not be.
 void explain(const Reader& reader, const Session& session, const Candidate& c, const Array<Candidate*>& all, char* text, size_t size) {
   int n = c.census.density() > 0.5 ? snprintf(text, size, "dense weights: nothing to gain")
                                    : snprintf(text, size, "expected to be slower here (%.3f ms against %.3f ms)", c.cost.ours, c.cost.dense);
   if (pooling(reader, c) > 0) n = snprintf(text, size, "a MaxPool of bytes behind it would be slower (%.3f ms)", pooling(reader, c));
   double border = neighbours(reader, c, all);
-  int one = worth(session, c, border, 1), four = worth(session, c, border, 4);
+  int one = worth(session, c.match.layer, border, 1), four = worth(session, c.match.layer, border, 4);
   if (n < 0 || size_t(n) >= size) return;
   if (four < 1) {
     snprintf(text + n, size - size_t(n), "; would not pay however few are kept");
