@@ -10,7 +10,7 @@ JOBS ?= auto
 TEST := -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 DEMO := --model.width 0.125 --steps 800 --batch 16 --seed 0
 
-.PHONY: demo test test-runtime test-slow test-newest test-oldest check setup lock python clean
+.PHONY: demo test test-runtime test-slow test-newest test-oldest check docs docs-links setup lock python clean
 
 setup: $(READY)
 
@@ -32,7 +32,7 @@ $(READY): pyproject.toml $(LOCK) $(wildcard runtime/native/*.* runtime/native/*/
 	touch $@
 
 # The group dev has every extra that is locked. Of every version for all Pythons and for Linux and macOS. uv does not read pip's configuration: its limits are passed on.
-RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --group dev --group install \
+RESOLVE = $(BIN)/uv pip compile --quiet --no-header --no-annotate pyproject.toml --group dev --group docs --group install \
 	$(addprefix --constraint ,$(shell $(BIN)/python -m pip config list 2> /dev/null | sed -n "s/^global.constraint='\(.*\)'/\1/p"))
 
 lock: $(READY)
@@ -71,5 +71,19 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# The site, in build/docs; any warning is an error. Tutorials run, again only where they or the package have changed.
+SPHINX = $(BIN)/python -m sphinx --fail-on-warning --keep-going --nitpicky --quiet -c docs/site -d build/doctrees docs
+
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet $(addprefix --constraint ,$(LOCK)) --group docs
+	touch $@
+
+docs: $(VENV)/.docs
+	$(SPHINX) -b html build/docs
+
+# The links that lead outside; needs a network.
+docs-links: $(VENV)/.docs
+	SECATEUR_NOTEBOOKS=off $(SPHINX) -b linkcheck build/links
+
 clean:
-	rm -rf $(VENV) .venv-newest .venv-oldest runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-newest .venv-oldest build runs .pytest_cache .ruff_cache .hypothesis

@@ -55,7 +55,7 @@ def locked_extras() -> list[list[str]]:
     """What each extra asks for, of those that are for development too."""
     extras = PROJECT["project"]["optional-dependencies"]
     assert extras.keys() > UNLOCKED
-    return [asked for name, asked in extras.items() if name not in UNLOCKED]
+    return [asked for name, asked in extras.items() if name not in {*UNLOCKED, "all"}]
 
 
 def applies(requirement: Requirement, machine: dict[str, str], extras: frozenset[str] = frozenset()) -> bool:
@@ -120,6 +120,12 @@ def test_dev_has_every_extra_and_install_what_builds() -> None:
     for extra in locked_extras():
         assert set(map(str, map(Requirement, extra))) <= dev
     assert set(PROJECT["build-system"]["requires"]) <= install
+
+
+def test_all_unites_the_extras() -> None:
+    (united,) = map(Requirement, PROJECT["project"]["optional-dependencies"]["all"])
+    extras = PROJECT["project"]["optional-dependencies"].keys()
+    assert (united.name, united.extras) == ("secateur", extras - UNLOCKED - {"all"})
 
 
 def read(name: str) -> Any:

@@ -27,7 +27,7 @@ class Options(TypedDict, total=False):
         steps: Optimizer steps of each network, 2000 by default; 0 prunes without training and repairs on a few batches, whose labels
             are used for scores only.
         rounds: Over which the channels go, 4 by default.
-        score: ``"taylor"`` (default), ``"magnitude"`` or ``"random"``; see :func:`secateur.budget.worth.task_worth`.
+        score: ``"taylor"`` (default), ``"magnitude"`` or ``"random"``; see ``worth.task_worth``.
         batches: Training batches that a score looks at, 16 by default.
         repair: Training batches that :func:`secateur.budget.repair.repair` looks at with ``steps=0``, 8 by default; 0 leaves it out.
         weighting: Of the tasks' losses; equal weights by default.

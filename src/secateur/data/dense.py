@@ -36,7 +36,7 @@ def dense_data(
     others: Mapping[str, TaskOf] | None = None,
     encode: Mapping[str, Encode] | None = None,
 ) -> Data:
-    """Samples to the parts of a problem; arguments that are not here as of :func:`~secateur.data.making.make_data`.
+    """Samples to the parts of a problem; arguments that are not here as of ``making.make_data``.
 
     Args:
         splits: ``train``, ``val`` and ``test``.

@@ -41,7 +41,7 @@ def domains(
     Args:
         root: A folder ``{domain}/{class}/*.jpg``; or ``{domain}/{train,test}/{class}/*.jpg``; with ``{domain}_train_kfold.txt``
             and its fellows the splits of PACS, tested on ``crossval``, for its test list is the whole domain
-            (:func:`~secateur.data.domains.lists.listed_splits`); or packed ``{domain}_{train,test}.npz`` with a ``meta.json``.
+            (``lists.listed_splits``); or packed ``{domain}_{train,test}.npz`` with a ``meta.json``.
         tasks: The domains to take, the only ones that are read; all if left out.
         size: ``(height, width)`` in pixels; images are resized to it, whatever their size.
         batch: Images of each domain in a training step.
