@@ -49,6 +49,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
+nb_output_stderr = "remove"  # what libraries say while they are imported differs from machine to machine
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
 autodoc_default_options = {"members": True, "undoc-members": True}
