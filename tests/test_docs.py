@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from importlib import import_module
 from itertools import cycle, islice, takewhile
 from pathlib import Path
 
@@ -19,13 +20,15 @@ import secateur
 from problems import batches, two_heads
 from secateur import fit
 from secateur.cli import compare as cli_compare
+from secateur.cli.main import VERBS
 from secateur.measures.metrics import ImageIoU
 from secateur.problem.problem import Task
 from secateur.runs.config import build, parse, recipes, resolved
 from secateur.runs.study import grid
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+HOWTO = sorted((ROOT / "docs" / "howto").glob("*.md"))
 
 
 class SegDepth(nn.Module):
@@ -61,18 +64,23 @@ def test_the_whole_program_of_own_model_runs(tmp_path: Path, monkeypatch: pytest
 
 def test_the_five_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    code, runtime = blocks(ROOT / "README.md", "python")
+    (code,) = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {"model": SegDepth(two_heads().model), "train": seg_depth(1)})
     assert (tmp_path / "net.safetensors").exists()
+
+
+def test_the_session_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, runtime = blocks(ROOT / "docs" / "deploy.md", "python")
     pytest.importorskip("secateur_runtime", reason="needs secateur-runtime: pip install ./runtime")
     pytest.importorskip("onnxscript", reason="needs onnx: pip install 'secateur[onnx]'")
     secateur.export(two_heads().model, torch.randn(1, 3, 16, 16), "pruned_by_anyone.onnx")
-    exec(compile(runtime, "README.md", "exec"), {})
+    exec(compile(runtime, "deploy.md", "exec"), {"print": lambda *_: None})
 
 
 def test_the_program_of_deploy_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (code,) = blocks(ROOT / "docs" / "deploy.md", "python")
+    code, _ = blocks(ROOT / "docs" / "deploy.md", "python")
     model = SegDepth(two_heads(width=32).model)
     exec(compile(code, "deploy.md", "exec"), {"model": model, "train": seg_depth(), "print": lambda *_: None})
     assert (tmp_path / "small.onnx").exists()
@@ -193,12 +201,42 @@ def test_the_method_of_ones_own_runs() -> None:
     assert found.overall == pytest.approx(0.2, abs=0.0005)
 
 
-def test_the_commands_of_the_readme_parse() -> None:
-    lines = [line for block in blocks(ROOT / "README.md", "") for line in block.splitlines()]
-    trains = [shlex.split(line.split("#")[0])[2:] for line in lines if line.startswith("secateur train")]
-    assert len(trains) >= 2
-    for argv in trains:
-        parse(argv)
+COMMANDS = [
+    page
+    for page in (ROOT / "README.md", ROOT / "docs" / "quickstart.md", *HOWTO)
+    if "\nsecateur " in page.read_text()
+]
+
+
+@pytest.mark.parametrize("page", COMMANDS, ids=lambda p: p.name)
+def test_the_commands_shown_parse(page: Path) -> None:
+    lines = [line.split("  #")[0] for block in blocks(page, "") for line in block.splitlines()]
+    for verb, *argv in (shlex.split(line)[1:] for line in lines if line.startswith("secateur ")):
+        if verb == "train":
+            parse(argv)
+        elif verb not in ("compare", "study"):  # below, and in tests of their own
+            options = import_module(f"secateur.cli.{VERBS[verb]}").parser().format_help()
+            assert all(f"{word} " in options for word in argv if word.startswith("--")) or "--data" in argv
+
+
+@pytest.mark.parametrize("page", HOWTO, ids=lambda p: p.stem)
+def test_the_answers_of_howto_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for code in blocks(page, "python"):
+        loader = seg_depth(4)
+        tasks = {"seg": Task(F.cross_entropy, {"iou": ImageIoU()}), "depth": Task(F.l1_loss)}
+        problem = secateur.Problem(SegDepth(two_heads().model), tasks, loader, loader)
+        shown = {name: getattr(secateur, name) for name in secateur.__all__}
+        shown |= {
+            "problem": problem,
+            "model": problem.model,
+            "tasks": problem.tasks,
+            "loader": loader,
+            "steps": 12,
+        }
+        shown |= {"torch": torch, "example": loader[0][0], "print": lambda *_: None}
+        shown |= {"batches": lambda count, of=loader: islice(cycle(of), count)}
+        exec(compile(code, page.name, "exec"), shown)
 
 
 def test_the_weightings_of_fit_are_all_and_their_commands_build_them() -> None:
@@ -220,7 +258,9 @@ def renamed() -> secateur.Problem:
     return secateur.Problem(SegDepth(problem.model), made, seg_depth())
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/compare.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/compare.md", "docs/howto/command_line.md", "docs/howto/which_recipe.md"]
+)
 def test_the_comparisons_shown_have_a_grid(page: str) -> None:
     lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
     shown = [line for line in lines if line.startswith("secateur compare")]
@@ -233,8 +273,8 @@ def test_the_comparisons_shown_have_a_grid(page: str) -> None:
         assert grid(recipes, options, densities=densities, seeds=arguments.seeds)
 
 
-def test_every_recipe_parses_and_is_in_the_readme() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_recipe_parses_and_is_among_the_methods() -> None:
+    text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8").partition("## Recipes")[2]
     for recipe in recipes():
         parse([recipe])
         assert f"`{recipe}`" in text
