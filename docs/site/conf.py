@@ -81,4 +81,5 @@ def setup(app: Any) -> None:
     warnings.simplefilter("ignore")  # of libraries that autodoc imports; Sphinx's own are logged
     app.connect("missing-reference", names.resolve)
     app.connect("autodoc-process-docstring", names.unbarred)
+    app.connect("autodoc-process-signature", names.initialised)
     app.connect("source-read", names.titled)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from importlib import import_module
+from inspect import Signature
 from typing import Any
+
+from sphinx.util import inspect
 
 
 def unbarred(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -12,6 +15,18 @@ def unbarred(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     for i, line in enumerate(lines):
         parts = re.split(r"(``.*?``)", line)
         lines[i] = "".join(part if part.startswith("``") else part.replace("|", r"\|") for part in parts)
+
+
+def initialised(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """The arguments of ``__init__`` where a base's ``__new__`` takes any."""
+    if what != "class" or not (signature or "").startswith("(*given"):
+        return None
+    if obj.__init__ is object.__init__:
+        return "()", returned
+    own = inspect.signature(obj.__init__, bound_method=True).replace(return_annotation=Signature.empty)
+    return inspect.stringify_signature(own, unqualified_typehints=True), returned
 
 
 def titled(app: Any, docname: str, source: list[str]) -> None:
