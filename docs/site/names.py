@@ -30,9 +30,9 @@ def initialised(
 
 
 def titled(app: Any, docname: str, source: list[str]) -> None:
-    """Gives a table that a benchmark wrote the name of its file as a title."""
-    if docname.startswith("results/") and not source[0].startswith("#"):
-        source[0] = f"# {docname.removeprefix('results/')}\n\n{source[0]}"
+    """Gives a table that a benchmark wrote the name of its file as a title; what leads there is ``results.md``."""
+    if docname.startswith("results/"):
+        source[0] = f"---\norphan: true\n---\n\n# {docname.removeprefix('results/')}\n\n{source[0]}"
 
 
 def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:
