@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from importlib import import_module
 from inspect import Signature
 from typing import Any
@@ -30,9 +31,15 @@ def initialised(
 
 
 def titled(app: Any, docname: str, source: list[str]) -> None:
-    """Gives a table that a benchmark wrote the name of its file as a title; what leads there is ``results.md``."""
+    """Gives a table that a benchmark wrote the name of its file as a title; links to files outside of the docs become their names."""
+    source[0] = re.sub(r"\[([^\]]*)\]\(\.\./((?!docs/)[\w./]+)\)", _outside(docname), source[0])
     if docname.startswith("results/"):
         source[0] = f"---\norphan: true\n---\n\n# {docname.removeprefix('results/')}\n\n{source[0]}"
+
+
+def _outside(docname: str) -> str | Callable[[re.Match[str]], str]:
+    """What takes the place of a link that leaves the folder of a page: nothing changes where that is still the docs."""
+    return r"\1 (`\2`)" if "/" not in docname else lambda found: found[0]
 
 
 def resolve(app: Any, env: Any, node: Any, contnode: Any) -> Any:

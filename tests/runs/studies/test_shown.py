@@ -89,6 +89,13 @@ def test_one_seed_has_no_p_value_and_says_so(tmp_path: Path, seeds: list[int]) -
     assert all(row["p"] is None for row in to_dict(found, "secateur study")["rows"])
 
 
+def test_a_notebook_gets_the_same_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = made(tmp_path, [0])
+    written = plain(found)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert plain(found) == written
+
+
 def test_two_seeds_have_one_and_are_called_few(tmp_path: Path) -> None:
     found = made(tmp_path, [0, 1])
     assert any(row.p is not None for row in found.rows)

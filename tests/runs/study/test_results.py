@@ -137,6 +137,15 @@ def test_text_without_styles_has_visible_marks_and_says_which(found: Results) ->
     assert len({len(line) for line in digits}) == 1, "marks do not move the figures"
 
 
+def test_a_notebook_gets_the_same_text_and_shows_nothing_of_it(
+    found: Results, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = plain(found)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert plain(found) == written
+    assert not any(capsys.readouterr())
+
+
 def test_each_form_names_its_own_marks(found: Results) -> None:
     assert "the best is bold; underlined is what" in note(found)
     assert "the best is bold; in italics is what" in note(found, "italics")
