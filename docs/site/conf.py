@@ -47,10 +47,14 @@ nb_execution_mode = os.environ.get(
 nb_execution_cache_path = str(ROOT / "build" / "notebooks" / _sources.hexdigest()[:10])
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600
+nb_execution_timeout = 1200  # of a cell, on a busy machine
 nb_merge_streams = True
 nb_output_stderr = "remove"  # what libraries say while they are imported differs from machine to machine
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+_path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(ROOT / "src"), *_path])
+)  # of this tree, wherever a kernel begins
 
 autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_member_order = "bysource"
