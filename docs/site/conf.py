@@ -49,6 +49,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1200  # of a cell, on a busy machine
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # which knows tables
 nb_output_stderr = "remove"  # what libraries say while they are imported differs from machine to machine
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 _path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
