@@ -1,4 +1,4 @@
-"""Two processes that train together, forked from this one, which has imported everything already."""
+"""Several processes that train together, forked from this one, which has imported everything already."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ from torch import distributed
 PATIENCE = 120  # seconds, after which they hang
 
 
-def in_two(function: Callable[[int], dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """What ``function(rank)`` returns in each of them, in the order of their ranks."""
+def in_two(function: Callable[[int], dict[str, Any]], folder: Path, world: int = 2) -> list[dict[str, Any]]:
+    """What ``function(rank)`` returns in each of two processes, or of ``world``, in the order of their ranks."""
+    codes, said = ended(function, folder, world)
+    assert codes == dict.fromkeys(range(world), 0), said or f"of the processes only {sorted(codes)} ended"
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(world)]
+
+
+def ended(
+    function: Callable[[int], dict[str, Any]], folder: Path, world: int = 2
+) -> tuple[dict[int, int], str]:
+    """Rank to exit code of those that ended before one failed, or before they hung, and the traces that they left."""
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    numbers = [_forked(function, rank, folder, port) for rank in (0, 1)]
+    numbers = [_forked(function, rank, world, folder, port) for rank in range(world)]
     deadline = time.monotonic() + PATIENCE
     left = dict(enumerate(numbers))
     codes: dict[int, int] = {}
@@ -37,19 +46,22 @@ def in_two(function: Callable[[int], dict[str, Any]], folder: Path) -> list[dict
     for number in left.values():
         os.kill(number, signal.SIGKILL)
         os.waitpid(number, 0)
-    said = "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
-    assert codes == {0: 0, 1: 0}, said or f"processes {sorted(left)} hang"
-    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    return codes, "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
 
 
-def _forked(function: Callable[[int], dict[str, Any]], rank: int, folder: Path, port: str) -> int:
+def _forked(
+    function: Callable[[int], dict[str, Any]], rank: int, world: int, folder: Path, port: str
+) -> int:
     if number := os.fork():
         return number
     code = 1
     try:
-        world = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update(world)  # for Fabric: the processes are there already
-        distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+        ours = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update(ours)  # for Fabric: the processes are there already
+        torch.set_num_threads(1)
+        distributed.init_process_group(
+            "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world
+        )
         torch.save(function(rank), folder / f"{rank}.pt")
         distributed.barrier()
         code = 0

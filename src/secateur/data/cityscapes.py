@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,7 +12,7 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
 from secateur.data.data import Data
-from secateur.data.dense import check_tasks, dense_data, masked_l1
+from secateur.data.dense import check_tasks, dense_data, mapped
 from secateur.data.fields import IGNORE, Array, depth_field, label_table, metre_field, plain_labels
 from secateur.data.frames import Frames, readers
 from secateur.data.lists import numbered_frames
@@ -21,7 +20,6 @@ from secateur.data.making import Loading
 from secateur.data.pictures import inverse_depth_picture
 from secateur.data.splitting import check_size, with_val
 from secateur.measures import metrics
-from secateur.problem import Task
 
 Layout = Literal["official", "mtan"]
 TASKS = ("seg", "depth")
@@ -79,7 +77,7 @@ def cityscapes(
         root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
     )
     measured = {"abs": metrics.DepthError(statistic="abs"), "rel": metrics.DepthError(statistic="rel")}
-    depth = Task(partial(masked_l1, above=0.0), measured, picture=inverse_depth_picture)
+    depth = mapped(0.0, measured, inverse_depth_picture)
     return dense_data(
         splits,
         tasks,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, Loading, TaskO
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 from secateur.measures import metrics
 from secateur.problem import Task
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 Measures = Literal["adapmtl", "less_is_more"]
 
@@ -101,6 +104,7 @@ def segmentation(classes: int) -> Task:
             "pixel_accuracy": metrics.PixelAccuracy(classes, ignore_index=IGNORE),
         },
         picture=segmentation_picture,
+        count=segmentation_count,
     )
 
 
@@ -112,7 +116,7 @@ def surface_normal() -> Task:
         "median": metrics.NormalAngle(statistic="median"),
         **within,
     }
-    return Task(normal_loss, measured, picture=normal_picture)
+    return Task(normal_loss, measured, picture=normal_picture, count=normal_count)
 
 
 def depth() -> Task:
@@ -123,17 +127,23 @@ def depth() -> Task:
         "rel": metrics.DepthError(statistic="rel"),
         **deltas,
     }
-    return Task(partial(masked_l1, above=0.0), measured, picture=depth_picture)
+    return mapped(0.0, measured, depth_picture)
 
 
 def edge() -> Task:
     """Edge strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
-    return Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
+    return mapped(-1.0, {"error": metrics.MapError()}, map_picture)
 
 
 def keypoint() -> Task:
     """Keypoint strength: (N, 1, h, w), target in [0, 1], -1 = invalid."""
-    return Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
+    return mapped(-1.0, {"error": metrics.MapError()}, map_picture)
+
+
+def mapped(above: float, measured: Mapping[str, Metric], picture: Callable[[Tensor], Tensor]) -> Task:
+    """A map of values, (N, 1, h, w), trained on its absolute error where the target lies above ``above``."""
+    count = partial(masked_count, above=above)
+    return Task(partial(masked_l1, above=above), measured, picture=picture, count=count)
 
 
 def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -148,11 +158,19 @@ def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None
     labels = nearest(target, _grid(prediction)).flatten()  # (N h w)
     # in 1-d the CUDA kernel is deterministic
     logits = prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
-    valid, weights = labels != IGNORE, None if weights is None else weights.to(logits)
+    weights = None if weights is None else weights.to(logits)
     total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
+    return total / segmentation_count(prediction, target, weights).clamp(min=1 if weights is None else 1e-12)
+
+
+def segmentation_count(prediction: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """How many pixels :func:`segmentation_loss` is a mean over, or the sum of their weights."""
+    labels = nearest(target, _grid(prediction)).flatten()
+    valid = labels != IGNORE
     if weights is None:
-        return total / _count(valid)
-    return total / weights[labels.where(valid, 0)].where(valid, 0.0).sum().clamp(min=1e-12)
+        return valid.sum()
+    weights = weights.to(prediction.device, torch.float32)
+    return weights[labels.where(valid, 0)].where(valid, 0.0).sum()
 
 
 def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -161,6 +179,11 @@ def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
     valid = truth.abs().sum(1) > 0
     cosine = (F.normalize(prediction.float(), dim=1) * truth).sum(1)  # (N, h, w)
     return torch.where(valid, 1.0 - cosine, 0.0).sum() / _count(valid)
+
+
+def normal_count(prediction: Tensor, target: Tensor) -> Tensor:
+    """How many pixels :func:`normal_loss` is a mean over."""
+    return (_fitted(prediction, target).abs().sum(1) > 0).sum()
 
 
 def squared_errors(tasks: Mapping[str, Task]) -> dict[str, Task]:
@@ -184,6 +207,11 @@ def masked_squared(prediction: Tensor, target: Tensor, above: float) -> Tensor:
     truth = _fitted(prediction, target)
     valid = truth > above
     return torch.where(valid, (prediction.float() - truth).square(), 0.0).sum() / _count(valid)
+
+
+def masked_count(prediction: Tensor, target: Tensor, above: float) -> Tensor:
+    """How many values :func:`masked_l1` is a mean over."""
+    return (_fitted(prediction, target) > above).sum()
 
 
 def _fitted(prediction: Tensor, target: Tensor) -> Tensor:

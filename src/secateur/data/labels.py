@@ -20,13 +20,15 @@ NONE = -1
 
 def binary() -> TaskOf:
     """Yes or no: a logit (N, 1), labels int64 (N,), 0 or 1, -1 = none."""
-    return Task(binary_loss, {"accuracy": metrics.Accuracy()}, picture=yes_or_no_picture), 1
+    accuracy = {"accuracy": metrics.Accuracy()}
+    return Task(binary_loss, accuracy, picture=yes_or_no_picture, count=labelled), 1
 
 
 def classification(names: Sequence[str]) -> TaskOf:
     """One class of several, by name: logits (N, classes), labels int64 (N,), -1 = none."""
     picture = partial(class_picture, names=tuple(names))
-    return Task(classification_loss, {"accuracy": metrics.Accuracy()}, picture=picture), len(names)
+    accuracy = {"accuracy": metrics.Accuracy()}
+    return Task(classification_loss, accuracy, picture=picture, count=labelled), len(names)
 
 
 def binary_loss(prediction: Tensor, target: Tensor) -> Tensor:
@@ -43,6 +45,11 @@ def classification_loss(prediction: Tensor, target: Tensor) -> Tensor:
     _check(prediction, target, None)
     total = F.cross_entropy(prediction.float(), target, ignore_index=NONE, reduction="sum")
     return total / (target != NONE).sum().clamp(min=1)
+
+
+def labelled(_: Tensor, target: Tensor) -> Tensor:
+    """How many images have a label, which these losses are means over."""
+    return (target != NONE).sum()
 
 
 def _check(prediction: Tensor, target: Tensor, channels: int | None) -> None:

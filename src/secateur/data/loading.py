@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ class StepLoader(Resumable):
         augment: Random zoom and mirroring.
         workers: Processes that load; 0 loads in this one.
         encode: Task to what makes its targets of its field, after augmentation; the field itself where left out.
+        part: As ``share`` of :class:`~secateur.data.order.Epochs`.
 
     Raises:
         ValueError: If a number is out of range, or ``dataset`` does not fill one batch.
@@ -55,6 +56,7 @@ class StepLoader(Resumable):
     augment: bool = False
     workers: int = 0
     encode: Mapping[str, Encode] = field(default_factory=dict[str, Encode])
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         check_workers(self.workers)
@@ -63,11 +65,15 @@ class StepLoader(Resumable):
     @cached_property
     def epochs(self) -> Epochs:
         """The order of the samples."""
-        return Epochs(length(self.dataset), self.batch, self.seed, self.shuffle)
+        return Epochs(length(self.dataset), self.batch, self.seed, self.shuffle, self.part)
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self.epochs)
+
+    def share(self, rank: int, world: int) -> Self:
+        """See :class:`~secateur.data.order.Resumable`; the draws of a sample are those of its place in the whole batch."""
+        return replace(self, part=(rank, world))
 
     def _batches(self, start: int, stop: int | None) -> DataLoader[Any]:
         return DataLoader(
@@ -98,7 +104,7 @@ class _Steps(Sampler[list[tuple[int, Draw]]]):
 
     def __iter__(self) -> Iterator[list[tuple[int, Draw]]]:
         for step, chosen in self.epochs.batches(numbered(self.start, self.stop)):
-            yield [(index, (step, i)) for i, index in enumerate(chosen)]
+            yield [(index, (step, i)) for i, index in chosen]
 
 
 class Views(Dataset[Sample]):

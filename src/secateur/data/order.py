@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import Self
 
 import numpy as np
 
@@ -39,6 +40,14 @@ class Resumable(ABC):
         return iter(self._batches(step, None))
 
     @abstractmethod
+    def share(self, rank: int, world: int) -> Self:
+        """The same batches, of each the samples that process ``rank`` of ``world`` has: one piece after the other, all of a size.
+
+        Raises:
+            ValueError: If ``world`` does not divide the samples of every batch.
+        """
+
+    @abstractmethod
     def _batches(self, start: int, stop: int | None) -> Iterable[Batch]:
         """Batches ``start`` to ``stop - 1``, or without end."""
 
@@ -53,15 +62,17 @@ class Epochs:
         seed: Not negative.
         shuffle: A new order each epoch, and the last batch is dropped where it is not full; otherwise the order
             is the data set's and the last batch is kept.
+        share: Which of how many equal pieces of each batch, ``(rank, world)``.
 
     Raises:
-        ValueError: If a number is out of range, or the samples do not fill one batch.
+        ValueError: If a number is out of range, the samples do not fill one batch, or a batch has no equal pieces.
     """
 
     samples: int
     batch: int
     seed: int = 0
     shuffle: bool = False
+    share: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         for name, value, least in (("batch", self.batch, 1), ("seed", self.seed, 0)):
@@ -71,20 +82,38 @@ class Epochs:
             raise ValueError(
                 f"The {self.samples} samples do not fill one batch of {self.batch}; lower batch or add samples."
             )
+        rank, world = self.share
+        if not 0 <= rank < world:
+            raise ValueError(f"share={self.share}; give (rank, world) with 0 <= rank < world.")
+        for size, what in ((self.batch, "batch"), (self._last, "the last batch of an epoch")):
+            if size % world:
+                near = " or ".join(str(n) for n in (size - size % world, size + world - size % world) if n)
+                raise ValueError(
+                    f"{what} is {size}, which {world} processes cannot share evenly; give a batch that {world} divides"
+                    f"{f', such as {near}' if what == 'batch' else ''}, or another number of devices."
+                )
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return self.samples // self.batch if self.shuffle else -(-self.samples // self.batch)
 
-    def batches(self, steps: Iterable[int]) -> Iterator[tuple[int, list[int]]]:
-        """For each of ``steps``, ascending, the step and the indices of its samples."""
+    @property
+    def _last(self) -> int:
+        """Samples of an epoch's last batch."""
+        return self.batch if self.shuffle else self.samples - (len(self) - 1) * self.batch
+
+    def batches(self, steps: Iterable[int]) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+        """For each of ``steps``, ascending, the step and ``(place in the batch, index)`` of each sample of the share."""
+        rank, world = self.share
         order, known = np.arange(self.samples), -1
         for step in steps:
             epoch, place = divmod(step, len(self))
             if self.shuffle and epoch != known:
                 order = np.random.default_rng((self.seed, _ORDER, epoch)).permutation(self.samples)
                 known = epoch
-            yield step, order[place * self.batch : (place + 1) * self.batch].tolist()
+            chosen = order[place * self.batch : (place + 1) * self.batch].tolist()
+            own = len(chosen) // world
+            yield step, list(enumerate(chosen))[rank * own : (rank + 1) * own]
 
 
 def numbered(start: int, stop: int | None) -> Iterable[int]:

@@ -20,8 +20,9 @@ from secateur.data.dense import (
     dense_data,
     edge,
     keypoint,
-    masked_l1,
+    mapped,
     segmentation,
+    segmentation_count,
     segmentation_loss,
     surface_normal,
 )
@@ -42,7 +43,6 @@ from secateur.data.pictures import map_picture
 from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
 from secateur.measures import metrics
-from secateur.problem import Task
 
 TASKS = ("seg", "normal", "depth", "keypoint", "edge")
 # fmt: off
@@ -205,8 +205,9 @@ def _tasks(weights: Tensor | None) -> dict[str, TaskOf]:
         segmentation(len(CLASSES)),
         loss=partial(segmentation_loss, weights=weights),
         metrics={"error": entropy},
+        count=partial(segmentation_count, weights=weights),
     )
-    depth = Task(partial(masked_l1, above=-1.0), {"error": metrics.MapError()}, picture=map_picture)
+    depth = mapped(-1.0, {"error": metrics.MapError()}, map_picture)
     return {
         "seg": (seg, len(CLASSES)),
         "normal": (replace(surface_normal(), metrics={"cosine": metrics.CosineSimilarity()}), 3),

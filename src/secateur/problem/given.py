@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_task(task: Task) -> None:
-    """Raises ValueError if a loss cannot be called with ``(prediction, target)``."""
+    """Raises ValueError if a loss, or what else is a function, cannot be called."""
     loss: Any = task.loss
     if isinstance(loss, type):
         raise ValueError(
@@ -26,6 +26,11 @@ def check_task(task: Task) -> None:
     decode: Any = task.decode
     if decode is not None and not callable(decode):
         raise ValueError(f"Task: decode is {decode!r}; give a function (model, x) -> prediction.")
+    count: Any = task.count
+    if count is not None and not callable(count):
+        raise ValueError(
+            f"Task: count is {count!r}; give a function (prediction, target) -> number of labels that the loss is a mean over."
+        )
 
 
 def named_metrics(metrics: Any) -> Mapping[str, Any]:

@@ -39,6 +39,8 @@ class Task:
         picture: ``(prediction or target of one image) -> (H, W, 3) uint8``, for reports; None shows none.
         decode: ``(model in eval mode, x) -> prediction`` that the metrics see where it is not what the loss sees, such as
             a caption said word by word; None gives both the model's own.
+        count: ``(prediction, target) -> number`` of labels that ``loss`` is a mean over, or the sum of their weights. With
+            it several processes that share a batch exchange two numbers; without, predictions and targets of all.
     """
 
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -48,6 +50,7 @@ class Task:
     weight: float = 1.0
     picture: Callable[[Tensor], Tensor] | None = None
     decode: Callable[[nn.Module, Input], Tensor] | None = None
+    count: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __post_init__(self) -> None:
         check_task(self)

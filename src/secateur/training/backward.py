@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
 
-from secateur.problem import fed, to_device
+from secateur.problem import InStep, Whole, fed, to_device
 from secateur.training.aggregation import Aggregator, aggregated
 from secateur.training.objective import Terms
 from secateur.training.pruning import Pruning
@@ -29,6 +29,7 @@ class Backward:
         model: The problem's model as Fabric wraps it.
         fabric: Does the backward pass.
         aggregator: Decides on gradients that several tasks reach, in place of their sum; None sums.
+        shared: Each process has a share of every batch, and all compute as one process does on the whole batch.
 
     Raises:
         ValueError: If gradients are scaled, which aggregators are not told.
@@ -38,6 +39,7 @@ class Backward:
     model: _FabricModule
     fabric: Fabric
     aggregator: Aggregator | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if self.aggregator is not None and self.pruning.turns.accumulate > 1:
@@ -52,6 +54,8 @@ class Backward:
             inner, "find_unused_parameters", False
         )  # DDP: parameters that no output reaches count as done
         self.pruning.together.absent_too = self.aggregator is not None or not finds
+        if self.shared:
+            self.pruning.together.whole = Whole(self.pruning.problem.tasks, self.fabric.device)
 
     def step(self, stream: Iterator[Any]) -> list[Terms]:
         """Leaves the gradients of one step in the parameters; returns the terms of each of its batches, those with labels."""
@@ -68,10 +72,13 @@ class Backward:
             found.append(terms)
         return found
 
-    def _around(self, last: bool) -> AbstractContextManager[None]:
+    @contextmanager
+    def _around(self, last: bool) -> Generator[None]:
         """For forward and backward pass: with an aggregator, and before the last batch, each process has its own gradients."""
         apart = (self.aggregator is not None or not last) and self.fabric.world_size > 1
-        return self.fabric.no_backward_sync(self.model) if apart else nullcontext()
+        own = self.fabric.no_backward_sync(self.model) if apart else nullcontext()
+        with own, InStep() if self.shared else nullcontext():
+            yield
 
     def __call__(self, terms: Terms) -> None:
         """The backward pass of one batch."""

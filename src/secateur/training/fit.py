@@ -148,7 +148,8 @@ def _train(
     checkpoint_every = asked.checkpoint_every or max(1, total // 20)
     validate_every = asked.validations(problem, total, callbacks.validating_ones)
     make, schedule, distillation = asked.optimizer, asked.schedule, asked.distillation
-    memory = Memory(aggregator, fabric.device)
+    memory, loader = Memory(aggregator, fabric.device), problem.loader()
+    stream = Stream(loader, fabric.global_rank, fabric.world_size)
     if path:
         memory.check()
     fabric.to_device(problem.model)
@@ -165,9 +166,7 @@ def _train(
             "tuple[_FabricModule, _FabricOptimizer]",
             fabric.setup(problem.network, inner, _reapply_compile=False),
         )
-        backward = Backward(pruning, model, fabric, aggregator)
-        loader = problem.loader()
-        stream = Stream(loader, fabric.global_rank, fabric.world_size)
+        backward = Backward(pruning, model, fabric, aggregator, stream.shared)
         if path and (why := unrepeatable(loader)):
             said = f"fit: a stopped run of this loader will not go on bit for bit: {why}."
             warnings.warn(said, stacklevel=3)
@@ -175,12 +174,14 @@ def _train(
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
         parts |= {"callbacks": callbacks} if callbacks else {}
         decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
-        decides = identity_of_training({**decides, "aggregator": aggregator}, inner, fabric, loader)
+        decides = identity_of_training(
+            {**decides, "aggregator": aggregator}, inner, fabric, loader, stream.shared
+        )
         decides |= callbacks.identity() | ({"accumulate": asked.accumulate} if asked.accumulate > 1 else {})
         course = Course(problem, pruning, history, fabric, model, stepper, validate_every)
         callbacks.start(course, decides)
         tensors = named_tensors(problem.model)
-        resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero)
+        resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero, fabric.device)
         if saved := resumption.load(inner):
             history.rows, history.seconds = saved["rows"], saved["seconds"]
             if asked.on_log:

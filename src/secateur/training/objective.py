@@ -78,16 +78,21 @@ class Objective:
         """
         tasks = self.problem.tasks
         asked = selected(predictions, targets, tasks)
-        losses = task_losses(asked, targets, tasks)
-        found = {task: asked[task] for task in losses}
-        learning = torch.is_grad_enabled()
-        known = self._averaged(losses) if learning else losses
+        learning, whole = torch.is_grad_enabled(), self.together.whole
+        if learning and whole is not None:
+            shared = whole(asked, targets)
+            losses, known = shared.losses, shared.known
+            counted = (shared.asked, known, known)
+        else:
+            losses = task_losses(asked, targets, tasks)
+            known = self._averaged(losses) if learning else losses
+            counted = (asked, losses, known)
         if learning and self.labels is not None:
-            self.labels.count(asked, losses, known)
+            self.labels.count(*counted)
         weights = self.weighting(known) if learning and known else dict.fromkeys(losses, 1.0)
-        taught = (
-            self.distillation(x, found, self.problem.call) if self.distillation and learning and found else {}
-        )
+        found, taught = {task: asked[task] for task in losses}, dict[str, Tensor]()
+        if self.distillation and learning and (found or whole is not None):
+            taught = self.distillation(x, found, self.problem.call, known if whole is not None else None)
         weighed = {
             t: tasks[t].weight * weights[t] * (losses[t] + taught[t] if t in taught else losses[t])
             for t in losses
@@ -102,6 +107,13 @@ class Objective:
                 "predictions, or round them?"
             )
         weighed, tied = self.together.completed(weighed, predictions, known)
+        if whole is not None and (elsewhere := known.keys() - losses.keys()):
+            for t in elsewhere:  # its value matters to what weighs it
+                weighed[t] = weighed.get(t, 0.0) + tasks[t].weight * weights[t] * (
+                    known[t] + taught.get(t, 0.0)
+                )
+            losses = {t: losses.get(t, known[t]) for t in known}
+            weighed = {t: weighed[t] for t in tasks if t in weighed}
         return Terms(losses, weights, weighed, penalty, nothing, not known, tied)
 
     def check_own_loss(self) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -67,6 +67,7 @@ class ClipLoader(Resumable):
         batch: Clips a batch.
         seed: Not negative.
         shuffle: As of :class:`~secateur.data.order.Epochs`.
+        part: As ``share`` of :class:`~secateur.data.order.Epochs`.
 
     Raises:
         ValueError: If a number is out of range, or the clips do not fill one batch.
@@ -79,6 +80,7 @@ class ClipLoader(Resumable):
     batch: int
     seed: int = 0
     shuffle: bool = False
+    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         if self.frames < 1:
@@ -87,15 +89,19 @@ class ClipLoader(Resumable):
 
     @cached_property
     def _epochs(self) -> Epochs:
-        return Epochs(len(self.clips), self.batch, self.seed, self.shuffle)
+        return Epochs(len(self.clips), self.batch, self.seed, self.shuffle, self.part)
 
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self._epochs)
 
+    def share(self, rank: int, world: int) -> Self:
+        """See :class:`~secateur.data.order.Resumable`."""
+        return replace(self, part=(rank, world))
+
     def _batches(self, start: int, stop: int | None) -> Iterator[Batch]:
         for _, chosen in self._epochs.batches(numbered(start, stop)):
-            yield self._batch(chosen)
+            yield self._batch([index for _, index in chosen])
 
     def _batch(self, chosen: list[int]) -> Batch:
         vocabulary = self.vocabulary
@@ -169,6 +175,10 @@ class NextPiece:
         """(N, pieces, T) logits and (N, T) pieces -> scalar."""
         return F.cross_entropy(prediction, target, ignore_index=self.pad)
 
+    def count(self, _: Tensor, target: Tensor) -> Tensor:
+        """How many pieces are not fill."""
+        return (target != self.pad).sum()
+
 
 def clip_data(
     splits: Mapping[str, Clips], vocabulary: Vocabulary, *, frames: int, batch: int, seed: int
@@ -189,8 +199,9 @@ def clip_data(
         )
         for split, clips in splits.items()
     }
+    loss = NextPiece(vocabulary.pad)
     task = Task(
-        NextPiece(vocabulary.pad),
+        loss,
         {
             "bleu3": metrics.CaptionScore("bleu3", vocabulary.text),
             "bleu4": metrics.CaptionScore("bleu4", vocabulary.text),
@@ -199,6 +210,7 @@ def clip_data(
             "cider": metrics.CaptionScore("cider", vocabulary.text),
         },
         decode=Greedy(vocabulary.begin, vocabulary.end, vocabulary.pad, longest + 1),
+        count=loss.count,
     )
     return Data(
         tasks={TASK: task},

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -65,6 +67,12 @@ class DomainLoader(Resumable):
         """Batches until the largest domain has been seen once."""
         return max(map(len, self._epochs))
 
+    def share(self, rank: int, world: int) -> Self:
+        """See :class:`~secateur.data.order.Resumable`; of every domain a share of its own."""
+        made = copy(self)
+        made._epochs = [replace(own, share=(rank, world)) for own in self._epochs]
+        return made
+
     def _batches(self, start: int, stop: int | None) -> DataLoader[Any]:
         return DataLoader(
             _Together(self._views),
@@ -109,5 +117,5 @@ class _Steps(Sampler[list[Place]]):
             yield [
                 (domain, index, (step, i))
                 for domain, (step, chosen) in enumerate(found)
-                for i, index in enumerate(chosen)
+                for i, index in chosen
             ]

@@ -48,16 +48,19 @@ def with_processes(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def identity_of_training(
-    parts: Mapping[str, Any], optimizer: Optimizer, fabric: Fabric, data: object
+    parts: Mapping[str, Any], optimizer: Optimizer, fabric: Fabric, data: object, shared: bool
 ) -> dict[str, Any]:
-    """What else decides the result of a training: optimizer, precision, processes, data, and ``parts`` by their names."""
+    """What else decides the result of a training: optimizer, precision, processes, data, and ``parts`` by their names.
+
+    Where the processes share each batch, the result is that of one process, whatever their number.
+    """
     found: dict[str, Any] = {
         "optimizer": " and ".join(
             type(part).__qualname__ for part in getattr(optimizer, "parts", [optimizer])
         ),
         **{f"optimizer.{name}": value for name, value in optimizer.defaults.items() if _is_plain(value)},
         "precision": str(fabric.strategy.precision.precision),
-        "processes": fabric.world_size,
+        "processes": 1 if shared else fabric.world_size,
         "batches of an epoch": length(data),
     }
     for i, group in enumerate(optimizer.param_groups):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import preserved_rng, rng_state, set_rng_state
+from secateur.problem import from_first, preserved_rng, rng_state, same_generator, set_rng_state
 from secateur.storage import load_snapshot, restore, save_snapshot, short
 from secateur.training.resuming.identity import differences
 from secateur.training.resuming.moments import fitting
@@ -41,6 +42,7 @@ class Resumption:
         stream: The place in the data.
         decides: What else decides the result, as plain values; another one is refused.
         writes: This process writes the file; of several one does, and all gather what is in it.
+        device: Of the training.
         optional: Parts that a file may lack, as one of before they were there does.
     """
 
@@ -50,6 +52,7 @@ class Resumption:
     stream: Stream
     decides: Mapping[str, Any]
     writes: bool = True
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     optional: frozenset[str] = frozenset({"callbacks"})
 
     def load(self, optimizer: Optimizer) -> dict[str, Any] | None:
@@ -58,9 +61,8 @@ class Resumption:
         Raises:
             ValueError: If the file is damaged, or of another model, length or part.
         """
-        if self.path is None or not self.path.exists():
+        if self.path is None or (saved := from_first(self._read, self.device)) is None:
             return None
-        saved = load_snapshot(self.path, self.tensors)
         kept = {name: value.detach().clone() for name, value in self.tensors.items()}
         drawn = rng_state()
         try:
@@ -81,6 +83,7 @@ class Resumption:
             restore(self.tensors, saved["model"])
             optimizer.load_state_dict(state)
             set_rng_state(saved["rng"])
+            same_generator(self.device)
         except BaseException as error:
             restore(self.tensors, kept)  # masks are laid on weights as they are taken up
             set_rng_state(drawn)
@@ -92,6 +95,12 @@ class Resumption:
                 raise ValueError(f"The checkpoint {self.path}: {short(error, 400)}") from error
             raise
         return saved
+
+    def _read(self) -> dict[str, Any] | None:
+        """Of several processes the first one alone reads: the others may not have the file."""
+        if self.path is None or not self.path.exists():
+            return None
+        return load_snapshot(self.path, self.tensors)
 
     def _check_place(self, saved: Mapping[str, Any]) -> None:
         """Raises ValueError if the step is none, or the history is no list of rows."""

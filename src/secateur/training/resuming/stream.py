@@ -19,18 +19,32 @@ class StepIndexed(Protocol):
         ...
 
 
+@runtime_checkable
+class Shareable(StepIndexed, Protocol):
+    """One whose batches several processes can share, such as secateur's own."""
+
+    def share(self, rank: int, world: int) -> StepIndexed:
+        """The same batches, of each the samples of process ``rank`` of ``world``, in their order."""
+        ...
+
+
 class Stream:
     """Endless batches of ``loader``; the place in the data is in :meth:`state_dict`.
 
     A loader with ``from_step`` starts anywhere at no cost. Any other is replayed: its epoch begins again from the
     random state it began with, its own and that of its samplers and data sets, and the batches already used are skipped.
-    Of several processes each takes every n-th batch, unless a ``DistributedSampler`` has split them; that is told its epoch.
+    Of several processes each takes its share of every batch, where the loader has ``share``; otherwise every n-th batch, unless
+    a ``DistributedSampler`` has split them; that is told its epoch.
 
     Raises:
-        ValueError: On the first batch, if the loader is empty.
+        ValueError: If a batch cannot be shared; on the first batch, if the loader is empty.
     """
 
     def __init__(self, loader: Iterable[Any], rank: int = 0, world: int = 1) -> None:
+        self.shared = world > 1 and isinstance(loader, Shareable)
+        """Whether the processes share each batch, so that a step is that of one process."""
+        if world > 1 and isinstance(loader, Shareable):
+            loader, rank, world = loader.share(rank, world), 0, 1
         self._samplers = distributed_samplers(loader)  # they have split the data already
         self._loader, self._rank, self._world = (
             loader,

@@ -15,7 +15,8 @@ from torch.autograd import Variable
 from torch.optim import Optimizer
 
 from secateur.problem.problem import Problem
-from secateur.problem.processes import average_gradients, several
+from secateur.problem.processes.shared import average_gradients, several
+from secateur.problem.processes.whole import Whole
 
 
 class Together:
@@ -32,6 +33,8 @@ class Together:
         self._seen: set[str] = set()
         self.absent_too = False
         """Whether tasks that the model predicts nothing for get zeros as well; not where a wrapper looks for them itself."""
+        self.whole: Whole | None = None
+        """Computes the losses of the batch that the processes have shares of; None where each has batches of its own."""
 
     def completed(
         self, weighed: Mapping[str, Tensor], predictions: Mapping[str, Any], seen: Mapping[str, object]

@@ -24,12 +24,16 @@ def several() -> bool:
 
 
 def averaged(value: Tensor) -> Tensor:
-    """``value``, averaged over the processes where there are several, so that all weigh alike; every process must ask."""
+    """``value``, averaged over the processes where there are several, so that all weigh alike; every process must ask.
+
+    What is the same in all of them stays so to the last bit, as scores of the same data must.
+    """
     if not several():
         return value
-    mean = value / distributed.get_world_size()
+    exact = value.device.type != "mps"  # Apple's GPU has no float64
+    mean = value.to(torch.float64 if exact else value.dtype) / distributed.get_world_size()
     distributed.all_reduce(mean)
-    return mean
+    return mean.to(value.dtype)
 
 
 def any_process(said: bool, device: torch.device) -> bool:

@@ -1,0 +1,30 @@
+"""Several processes that train one network: what they average, agree on, and compute as one process would."""
+
+from secateur.problem.processes.agreement import check_same, from_first, same_generator
+from secateur.problem.processes.in_step import InStep
+from secateur.problem.processes.shared import (
+    any_process,
+    average_gradients,
+    averaged,
+    same_buffers,
+    several,
+    undivided,
+)
+from secateur.problem.processes.together import Together
+from secateur.problem.processes.whole import Whole, as_one
+
+__all__ = [
+    "InStep",
+    "Together",
+    "Whole",
+    "any_process",
+    "as_one",
+    "average_gradients",
+    "averaged",
+    "check_same",
+    "from_first",
+    "same_buffers",
+    "same_generator",
+    "several",
+    "undivided",
+]
