@@ -49,9 +49,7 @@ def ended(
     return codes, "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
 
 
-def _forked(
-    function: Callable[[int], dict[str, Any]], rank: int, world: int, folder: Path, port: str
-) -> int:
+def _forked(function: Callable[[int], dict[str, Any]], rank: int, world: int, folder: Path, port: str) -> int:
     if number := os.fork():
         return number
     code = 1

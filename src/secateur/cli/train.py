@@ -12,7 +12,7 @@ from secateur.runs import digest, parse, resolved, trusted
 def train(argv: list[str]) -> None:
     """``secateur train RECIPE``."""
     arguments = parse(argv)
-    from secateur.runs import time_run
+    from secateur.runs import Devices, ElsewhereError, time_run
     from secateur.runs import train as train_run
     from secateur.runs.report import read_run, report, results_table, sentence
 
@@ -21,20 +21,27 @@ def train(argv: list[str]) -> None:
     against = Path(arguments.against) if arguments.against else None
     name = Path(arguments.recipe).stem if arguments.recipe else ""
     command = shlex.join(["secateur", "train", *argv])
-    found = train_run(
-        config,
-        out,
-        against=against,
-        workers=arguments.workers,
-        command=command,
-        name=name,
-        trust=trusted(argv),
-        device=arguments.device,
-        progress=not arguments.quiet,
-        track=arguments.track or (),
-        snapshots=arguments.snapshots,
-        split=arguments.split,
-    )
+    devices = Devices(arguments.device, arguments.devices, arguments.nodes, arguments.strategy)
+    try:
+        found = train_run(
+            config,
+            out,
+            against=against,
+            workers=arguments.workers,
+            command=command,
+            name=name,
+            trust=trusted(argv),
+            device=devices,
+            words=["train", *argv],
+            progress=not arguments.quiet,
+            track=arguments.track or (),
+            snapshots=arguments.snapshots,
+            split=arguments.split,
+        )
+    except ElsewhereError:
+        raise SystemExit(1) from None
+    if not found:
+        return  # the first of several processes goes on alone
     console = output()
     dense = found["delta_t"]["against"]
     folders = [out] if dense in (None, "itself") else [Path(dense), out]

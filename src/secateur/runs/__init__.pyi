@@ -30,6 +30,8 @@ from .parser import nearest as nearest
 from .parser import spelt as spelt
 from .problems import make_problem as make_problem
 from .problems import read_problem as read_problem
+from .processes import Devices as Devices
+from .processes import ElsewhereError as ElsewhereError
 from .references import compared as compared
 from .result import figures as figures
 from .result import finite as finite

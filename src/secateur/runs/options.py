@@ -78,7 +78,7 @@ def training(
 
     Args:
         steps: Optimizer steps.
-        batch: Images a step.
+        batch: Images a step, of all devices together.
         size: Height x width of the images, such as 60x80; the data set's own if left out.
         seed: Seed of weights, data order and dropout.
         lr: Learning rate, of Adam where no optimizer is named.

@@ -45,6 +45,11 @@ def add_places(parser: Parser) -> None:
         type=int | None,
         help="steps between two files of weights in the run folder; none if left out",
     )
+    parser.add_argument(
+        "--devices", type=int, default=1, help="devices of a node, a process each, that share every batch"
+    )
+    parser.add_argument("--nodes", type=int, default=1, help="nodes; torchrun or SLURM starts the processes")
+    parser.add_argument("--strategy", type=str, default="auto", help="ddp, or auto, which is that")
     parser.add_argument("--quiet", action="store_true", help="say nothing while it trains")
     parser.add_argument("--bench", type=Timing, default="auto", help=TIMED)
     parser.add_argument("--split", type=Literal["test", "val"], default="test", help=SPLIT)

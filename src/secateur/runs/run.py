@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import torch
-from lightning_fabric import Fabric
 
 from secateur.data import Data
 from secateur.measures import Overlap, evaluate, overlap
-from secateur.problem import Problem
+from secateur.problem import Problem, check_same, from_first
 from secateur.pruning import Sparsifier
 from secateur.runs import references
 from secateur.runs.beside import make_callbacks, make_optimizer, make_schedule, make_trackers, named
-from secateur.runs.config import Config, build
+from secateur.runs.config import Config, build, digest
 from secateur.runs.folder import RunFolder
-from secateur.runs.hardware import on_device, torch_device
+from secateur.runs.hardware import torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
+from secateur.runs.processes import Devices, started
 from secateur.runs.result import Report, Split, figures, finite, keep, of_split, showing, titled
 from secateur.storage import load, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
@@ -37,7 +38,8 @@ def train(
     command: str = "",
     name: str = "",
     trust: Trust | None = None,
-    device: str = "auto",
+    device: Devices | str = "auto",
+    words: Sequence[str] = (),
     progress: bool = True,
     track: Sequence[str] = (),
     snapshots: int | None = None,
@@ -47,6 +49,7 @@ def train(
 
     With ``split="val"`` the figures and pictures are those of the validation split and the test split is left alone, so that
     settings can be chosen by them; the same call with ``"test"`` then evaluates the chosen one, without training again.
+    Of several processes the first decides, writes and evaluates, and returns the figures; the others return none.
 
     Args:
         config: Resolved, of :func:`secateur.runs.config.resolved`.
@@ -56,7 +59,8 @@ def train(
         command: For the record.
         name: What reports call the run; the method's name if empty.
         trust: Whose parts may be imported; ours alone if None.
-        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one. It tells no run from another.
+        device: ``cpu``, ``cuda``, ``cuda:1``, or ``auto``: a GPU where there is one; or several. They tell no run from another.
+        words: Of the command line that starts the other processes, see :func:`~secateur.runs.processes.started`.
         progress: Say on standard error how far training is.
         track: Names of trackers to show the training in.
         snapshots: Steps between two files of weights in ``path``; None for none.
@@ -71,63 +75,88 @@ def train(
         FileNotFoundError: If data are missing.
         FloatingPointError: If a loss is not finite.
         OSError: If the folder cannot be written.
+        ElsewhereError: If another process of this training has failed, and has said why.
     """
     folder, trust = RunFolder(path), trust or Trust()
-    reference = None if against is None else references.given(RunFolder(against), config, split)
-    if folder.config.exists():
-        folder.claim(config)
-    if folder.finished and (done := folder.read_report()) is not None:
-        return of_split(split, done, path, against, trust, device)
-    fabric = Fabric(**on_device(device), precision=config["precision"])
-    problem, data = make_problem(config, workers, trust)
-    shown, seen = showing(split, problem, data)
-    method = cast(Sparsifier, build("method", config, trust))
-    weighting = cast(Weighting, build("weighting", config, trust))
-    distillation = _teacher(config, data, trust)
-    combine = aggregator(config["aggregator"], partial(find, "aggregator", trust=trust))
-    optimizer, schedule = make_optimizer(config, trust), make_schedule(config)
-    callbacks = make_callbacks(config, trust)
-    callbacks += make_trackers(track, path, config)
-    callbacks += [Snapshots(path / "snapshots", snapshots)] if snapshots is not None else []
-    if config["floors"] is not None:
-        check_floors(problem, method, config["floors"], config["tries"])
-    judged = _judged(config, problem, reference or references.neighbour(folder, config, split)[0])
-    made = not path.exists()
-    folder.claim(config)
+    devices = device if isinstance(device, Devices) else Devices(device)
 
-    def record(rows: list[Row]) -> None:
-        write_text(folder.metrics, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+    def done() -> Report | None:
+        return folder.read_report() if folder.finished else None
 
-    with folder.held():
-        if folder.finished and (done := folder.read_report()) is not None:
-            return of_split(
-                split, done, path, against, trust, device
-            )  # by a process that began with this one
-        with folder.abandoned(made):
-            history = fit(
-                problem,
-                method,
-                weighting,
-                steps=config["steps"],
-                optimizer=optimizer,
-                schedule=schedule,
-                seed=config["seed"],
-                fabric=fabric,
-                checkpoint=folder.checkpoint,
-                validate_every=config["validate_every"],
-                accumulate=1 if config.get("accumulate") is None else config["accumulate"],
-                distillation=distillation,
-                aggregator=combine,
-                recalibrate=config["recalibrate"],
-                floors=config["floors"],
-                reference=judged,
-                tries=config["tries"],
-                callbacks=callbacks,
-                on_log=record,
-                progress=progress,
-            )
+    def begun() -> dict[str, Any]:
+        reference = None if against is None else references.given(RunFolder(against), config, split)
+        if folder.config.exists():
+            folder.claim(config)
+        return {"reference": reference, "done": done()}
+
+    def shown_again(report: Report) -> Report:
+        return of_split(split, report, path, against, trust, devices.device)
+
+    if not devices.several and (found := begun())["done"] is not None:
+        return shown_again(found["done"])
+    fabric = devices.fabric(config["precision"])
+    with started(fabric, devices.several, words) as processes, ExitStack() as stack:
+        found = from_first(begun, fabric.device)
+        if found["done"] is not None:
+            processes.part()
+            return shown_again(found["done"]) if processes.first else {}
+        check_same({"its configuration": digest(config)}, fabric.device, "Start all with the same command.")
+        problem, data = make_problem(config, workers, trust)
+        shown, seen = showing(split, problem, data)
+        method = cast(Sparsifier, build("method", config, trust))
+        weighting = cast(Weighting, build("weighting", config, trust))
+        distillation = _teacher(config, data, trust)
+        combine = aggregator(config["aggregator"], partial(find, "aggregator", trust=trust))
+        optimizer, schedule = make_optimizer(config, trust), make_schedule(config)
+        callbacks = make_callbacks(config, trust)
+        callbacks += make_trackers(track, path, config)
+        callbacks += [Snapshots(path / "snapshots", snapshots)] if snapshots is not None else []
+        if config["floors"] is not None:
+            check_floors(problem, method, config["floors"], config["tries"])
+        reference = cast(Report | None, found["reference"])
+        near = from_first(lambda: reference or references.neighbour(folder, config, split)[0], fabric.device)
+        judged = _judged(config, problem, near)
+        made = not path.exists()
+        if processes.first:
+            folder.claim(config)
+            stack.enter_context(folder.held())
+        if (finished := from_first(done, fabric.device)) is not None:
+            processes.part()  # by a process that began with this one
+            return shown_again(finished) if processes.first else {}
+        if processes.first:
+            stack.enter_context(folder.abandoned(made))
+
+        def record(rows: list[Row]) -> None:
+            write_text(folder.metrics, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+
+        history = fit(
+            problem,
+            method,
+            weighting,
+            steps=config["steps"],
+            optimizer=optimizer,
+            schedule=schedule,
+            seed=config["seed"],
+            fabric=fabric,
+            checkpoint=folder.checkpoint,
+            validate_every=config["validate_every"],
+            accumulate=1 if config.get("accumulate") is None else config["accumulate"],
+            distillation=distillation,
+            aggregator=combine,
+            recalibrate=config["recalibrate"],
+            floors=config["floors"],
+            reference=judged,
+            tries=config["tries"],
+            callbacks=callbacks,
+            on_log=record if processes.first else None,
+            progress=progress,
+        )
+        processes.part()
+        if not processes.first:
+            return {}
         keep(folder, config, shown, seen)
         report = figures(config, shown, seen, history.seconds, command)
+        report |= {"processes": processes.world} if processes.world > 1 else {}
         report |= {"rounds": method.rounds, "steps_in_all": method.total(config["steps"])}
         report["floors"] = {"asked": config["floors"], "attempts": [a.to_dict() for a in history.attempts]}
         if history.stopped:

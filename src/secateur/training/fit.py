@@ -150,6 +150,7 @@ def _train(
     make, schedule, distillation = asked.optimizer, asked.schedule, asked.distillation
     memory, loader = Memory(aggregator, fabric.device), problem.loader()
     stream = Stream(loader, fabric.global_rank, fabric.world_size)
+    stream.check_same(method, weighting, {"seed": asked.seed, "steps": total}, fabric.device)
     if path:
         memory.check()
     fabric.to_device(problem.model)
@@ -174,9 +175,8 @@ def _train(
         parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
         parts |= {"callbacks": callbacks} if callbacks else {}
         decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
-        decides = identity_of_training(
-            {**decides, "aggregator": aggregator}, inner, fabric, loader, stream.shared
-        )
+        decides |= {"aggregator": aggregator}
+        decides = identity_of_training(decides, inner, fabric, loader, stream.shared)
         decides |= callbacks.identity() | ({"accumulate": asked.accumulate} if asked.accumulate > 1 else {})
         course = Course(problem, pruning, history, fabric, model, stepper, validate_every)
         callbacks.start(course, decides)

@@ -9,6 +9,7 @@ from secateur.problem.processes.shared import (
     same_buffers,
     several,
     undivided,
+    world_size,
 )
 from secateur.problem.processes.together import Together
 from secateur.problem.processes.whole import Whole, as_one
@@ -27,4 +28,5 @@ __all__ = [
     "same_generator",
     "several",
     "undivided",
+    "world_size",
 ]

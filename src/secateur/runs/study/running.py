@@ -17,7 +17,7 @@ import torch
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
 
-_BOUND = Path(__file__).with_name("bound.py")
+_BOUND = Path(__file__).parents[1] / "processes" / "bound.py"
 OnDone = Callable[[Cell, str | None], object]
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol, runtime_checkable
 
-from secateur.problem import distributed_samplers, rng_state, set_rng_state
+import torch
+
+from secateur.problem import check_same, distributed_samplers, length, rng_state, set_rng_state
+from secateur.storage import tensors_of
+from secateur.training.resuming.identity import identity
 from secateur.training.resuming.loader_state import loader_state, restore_loader
 
 
@@ -43,6 +48,7 @@ class Stream:
     def __init__(self, loader: Iterable[Any], rank: int = 0, world: int = 1) -> None:
         self.shared = world > 1 and isinstance(loader, Shareable)
         """Whether the processes share each batch, so that a step is that of one process."""
+        self._whole = loader
         if world > 1 and isinstance(loader, Shareable):
             loader, rank, world = loader.share(rank, world), 0, 1
         self._samplers = distributed_samplers(loader)  # they have split the data already
@@ -56,6 +62,23 @@ class Stream:
         self._taken = 0  # by this process, since training began: more than steps, where some had no label
         self._gave = False
         self._batches: Iterator[Any] | None = None
+
+    def check_same(
+        self, method: object, weighting: object, decides: Mapping[str, Any], device: torch.device
+    ) -> None:
+        """Raises ValueError, in all processes that share batches, if one trains otherwise or reads other data than the first.
+
+        Args:
+            method: As it was made.
+            weighting: As it was made.
+            decides: What else must be the same, as plain values.
+            device: Where tensors can be sent from.
+        """
+        if self.shared:
+            data = {"the first and the last batch of its data": _digest(self._whole)}
+            remedy = "Give all the same settings and the same data, such as by a folder that all nodes see."
+            parts = {**identity(method, "method"), **identity(weighting, "weighting")}
+            check_same({**parts, **decides, **data}, device, remedy)
 
     def seek(self, step: int, state: dict[str, Any]) -> None:
         """Goes to training step ``step``; the global random state is the caller's to restore afterwards."""
@@ -130,3 +153,13 @@ class Stream:
         self._epoch = state["number"]
         set_rng_state(state["rng"])
         restore_loader(self._loader, state["loader"])
+
+
+def _digest(loader: Any) -> str:
+    """Of the length of an epoch and of two of its batches."""
+    found, count = hashlib.sha256(), length(loader) or 1
+    for step in (0, count - 1):
+        for name, value in tensors_of(next(loader.from_step(step))):
+            found.update(f"{name} {tuple(value.shape)}".encode())
+            found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return f"{found.hexdigest()[:12]} of {count} batches"
