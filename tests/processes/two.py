@@ -25,18 +25,21 @@ def in_two(function: Callable[[int], dict[str, Any]], folder: Path, world: int =
 
 
 def ended(
-    function: Callable[[int], dict[str, Any]], folder: Path, world: int = 2
+    function: Callable[[int], dict[str, Any]], folder: Path, world: int = 2, *, together: bool = False
 ) -> tuple[dict[int, int], str]:
-    """Rank to exit code of those that ended before one failed, or before they hung, and the traces that they left."""
+    """Rank to exit code of those that ended before one failed, or before they hung, and the traces that they left.
+
+    With ``together`` they find each other themselves, and one that fails does not end the others.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    numbers = [_forked(function, rank, world, folder, port) for rank in range(world)]
+    numbers = [_forked(function, rank, world, folder, port, together) for rank in range(world)]
     deadline = time.monotonic() + PATIENCE
     left = dict(enumerate(numbers))
     codes: dict[int, int] = {}
-    while left and time.monotonic() < deadline and not any(codes.values()):
+    while left and time.monotonic() < deadline and (together or not any(codes.values())):
         for rank, number in list(left.items()):
             done, status = os.waitpid(number, os.WNOHANG)
             if done:
@@ -49,7 +52,9 @@ def ended(
     return codes, "\n".join(path.read_text() for path in sorted(folder.glob("*.txt")))
 
 
-def _forked(function: Callable[[int], dict[str, Any]], rank: int, world: int, folder: Path, port: str) -> int:
+def _forked(
+    function: Callable[[int], dict[str, Any]], rank: int, world: int, folder: Path, port: str, alone: bool
+) -> int:
     if number := os.fork():
         return number
     code = 1
@@ -57,12 +62,17 @@ def _forked(function: Callable[[int], dict[str, Any]], rank: int, world: int, fo
         ours = {"LOCAL_RANK": str(rank), "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         os.environ.update(ours)  # for Fabric: the processes are there already
         torch.set_num_threads(1)
+        if alone:
+            function(rank)
+            os._exit(0)
         distributed.init_process_group(
             "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world
         )
         torch.save(function(rank), folder / f"{rank}.pt")
         distributed.barrier()
         code = 0
+    except SystemExit as error:
+        code = int(error.code or 0)
     except BaseException:
         (folder / f"{rank}.txt").write_text(traceback.format_exc())
     os._exit(code)

@@ -92,7 +92,8 @@ class Whole:
             shared.known.update({t: loss.detach() for t, loss in found.items()})
             shared.asked.extend(whole)
         return Shared(
-            *({t: held[t] for t in self.tasks if t in held} for held in (shared.losses, shared.known)),
+            {t: shared.losses[t] for t in self.tasks if t in shared.losses},
+            {t: shared.known[t] for t in self.tasks if t in shared.known},
             [t for t in self.tasks if t in shared.asked],
         )
 

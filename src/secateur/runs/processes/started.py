@@ -40,17 +40,18 @@ class Processes:
     Args:
         first: Whether this is the one that writes and prints.
         world: How many there are.
+        watch: On the others; None where there are none, or no longer.
     """
 
     first: bool = True
     world: int = 1
-    _watch: _Watch | None = field(default=None, repr=False)
+    watch: Watch | None = field(default=None, repr=False)
 
     def part(self) -> None:
         """All have come to the end of what they do together; from here on each is alone."""
-        if self._watch is not None:
-            self._watch.end()
-            self._watch = None
+        if self.watch is not None:
+            self.watch.end()
+            self.watch = None
 
 
 @contextmanager
@@ -75,7 +76,7 @@ def started(fabric: Fabric, several: bool, words: Sequence[str] = ()) -> Generat
         fabric.launch()
         if not fabric.is_global_zero:
             warnings.simplefilter("ignore")  # the first says it
-        watch = _Watch(fabric.global_rank, fabric.world_size)
+        watch = Watch(fabric.global_rank, fabric.world_size)
         made = Processes(fabric.is_global_zero, fabric.world_size, watch)
         try:
             yield made
@@ -85,7 +86,7 @@ def started(fabric: Fabric, several: bool, words: Sequence[str] = ()) -> Generat
                 if made.first:
                     raise
                 raise ElsewhereError("stopped") from error
-            if made._watch is None:
+            if made.watch is None:
                 raise
             if not watch.speaks():
                 raise ElsewhereError("another process has failed") from error
@@ -106,6 +107,7 @@ def _others(fabric: Fabric, words: Sequence[str]) -> Generator[None]:
         return
     devices = int(getattr(fabric.strategy, "num_processes", 1))
     port = os.environ.get("MASTER_PORT") or str(find_free_network_port())
+    quiet = {"TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}  # that the first is gone
     shared = {
         "MASTER_ADDR": environment.main_address,
         "MASTER_PORT": port,
@@ -151,7 +153,7 @@ def _look_after(begun: Sequence[subprocess.Popen[bytes]], ended: threading.Event
             os._exit(1)
 
 
-class _Watch:
+class Watch:
     """Looks whether another process has failed, and says so of this one."""
 
     def __init__(self, rank: int, world: int) -> None:
@@ -164,6 +166,8 @@ class _Watch:
     def speaks(self) -> bool:
         """This process has failed: whether it is the first, whose message counts."""
         self._stop.set()
+        if self._heard:
+            return False
         try:
             mine = self._store.compare_set(_FAILED, "", str(self._rank)).decode() == str(self._rank)
         except Exception:  # the store went with the first process

@@ -28,7 +28,7 @@ class StepIndexed(Protocol):
 class Shareable(StepIndexed, Protocol):
     """One whose batches several processes can share, such as secateur's own."""
 
-    def share(self, rank: int, world: int) -> StepIndexed:
+    def share(self, rank: int, world: int) -> Iterable[Any]:
         """The same batches, of each the samples of process ``rank`` of ``world``, in their order."""
         ...
 
