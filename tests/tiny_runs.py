@@ -8,7 +8,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from secateur.cli import main
-from secateur.runs import Trust
+from secateur.runs import RunFolder, Trust, read_problem
+from secateur.storage import load
 
 TINY = [
     "--model.width",
@@ -35,6 +36,13 @@ TRUSTED = Trust(frozenset({"tiny_runs"}))
 
 def train(recipe: str, out: Path, *options: str, steps: int = 12, words: list[str] = TINY) -> int:
     return main(["train", recipe, *words, "--steps", str(steps), "--out", str(out), *options])
+
+
+def weights_of(out: Path) -> dict[str, Tensor]:
+    """All tensors of a finished run's network."""
+    folder = RunFolder(out)
+    problem, _ = read_problem(folder, TRUSTED)
+    return load(problem.model, folder.weights).state_dict()
 
 
 class Small(nn.Module):

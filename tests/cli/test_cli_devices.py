@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 
 from processes.two import ended
 from secateur.cli import main
-from tiny_runs import LITTLE, TINY, train
+from tiny_runs import LITTLE, TINY, train, weights_of
 
 pytestmark = pytest.mark.forks
 RECIPES = ["adapmtl", "less_is_more", "disparse", "magnitude"]
@@ -37,11 +36,12 @@ def in_processes(folder: Path, world: int, *words: str) -> tuple[dict[int, int],
     return codes, [(folder / f"{rank}.said").read_text() for rank in range(world)]
 
 
-def differs(one: Path, other: Path) -> float:
-    """The largest difference of two networks, whose zeros must be the same."""
-    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
-    assert all(torch.equal(a[n] == 0, b[n] == 0) for n in a if n.endswith("weight"))
-    return max(float((a[n].double() - b[n].double()).abs().max()) for n in a)
+def same(one: Path, other: Path) -> bool:
+    """Whether two networks are the same to rounding, by which the last weight under a threshold and the first above may swap."""
+    a, b = (weights_of(folder) for folder in (one, other))
+    apart = torch.cat([(a[n].double() - b[n].double()).abs().flatten() for n in a])
+    swapped = sum(int(((a[n] == 0) != (b[n] == 0)).sum()) for n in a)
+    return float(apart.mean()) < 1e-5 and swapped <= 8
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -56,8 +56,7 @@ def test_one_run_on_any_number_of_devices(recipe: str, tmp_path: Path) -> None:
     configs = [(tmp_path / name / "config.yaml").read_text() for name in ("one", "two")]
     assert configs[0] == configs[1]
     assert "devices" not in yaml.safe_load(configs[0])
-    # Adam makes a step of any gradient, of one that is a rounding too.
-    assert differs(tmp_path / "one", tmp_path / "two") < 2e-3
+    assert same(tmp_path / "one", tmp_path / "two")
 
 
 def test_a_finished_run_returns_at_once_on_all(tmp_path: Path) -> None:
@@ -149,4 +148,4 @@ def test_killed_and_resumed_on_another_number(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     for out in ("run", "straight"):  # the first goes on, where no process is the second
         assert main(["train", "adapmtl", *words, "--out", str(tmp_path / out)]) == 0
-    assert differs(tmp_path / "run", tmp_path / "straight") < 2e-3
+    assert same(tmp_path / "run", tmp_path / "straight")
