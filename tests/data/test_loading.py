@@ -200,3 +200,24 @@ def test_targets_are_made_of_the_field_after_augmentation() -> None:
     for (_, a), (_, b) in zip(plain, encoded, strict=True):
         assert torch.equal(a["depth"], -b["depth"])
         assert torch.equal(a["seg"], b["seg"])
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 6])
+def test_processes_share_a_batch_with_the_draws_of_the_whole(world: int) -> None:
+    whole = list(islice(loader(20, batch=6).from_step(2), 5))
+    shares = [list(islice(loader(20, batch=6).share(rank, world).from_step(2), 5)) for rank in range(world)]
+    for batch, parts in zip(whole, zip(*shares, strict=True), strict=True):
+        images, depths = [torch.cat([p[0] for p in parts]), torch.cat([p[1]["depth"] for p in parts])]
+        assert torch.equal(images, batch[0])
+        assert torch.equal(depths, batch[1]["depth"])
+
+
+def test_a_batch_that_has_no_equal_shares_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"batch is 6, which 4 processes cannot share evenly; .* such as 4 or 8"
+    ):
+        loader(20, batch=6).share(0, 4)
+    with pytest.raises(ValueError, match="the last batch of an epoch is 2, which 3 processes cannot share"):
+        loader(20, batch=6, shuffle=False).share(0, 3)
+    with pytest.raises(ValueError, match=r"share=\(2, 2\); give \(rank, world\)"):
+        loader(20, batch=6).share(2, 2)

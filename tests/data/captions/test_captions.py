@@ -89,6 +89,9 @@ def test_batches_are_functions_of_seed_and_step() -> None:
     words, target = x["words"][0], targets["caption"][0]
     length = int((target != 0).sum())
     assert torch.equal(words[1:length], target[: length - 1])
+    shares = [next(train.share(rank, 2).from_step(5)) for rank in (0, 1)]
+    assert torch.equal(torch.cat([x["words"] for x, _ in shares]), first[5][0]["words"])
+    assert torch.equal(torch.cat([y["caption"] for _, y in shares]), first[5][1]["caption"])
     with pytest.raises(ValueError, match="must not be negative"):
         train.from_step(-1)
     with pytest.raises(ValueError, match="do not fill one batch"):

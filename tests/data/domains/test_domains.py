@@ -103,6 +103,9 @@ def test_batch_k_is_a_function_of_seed_and_k(tmp_path: Path, workers: int) -> No
             assert torch.equal(x[domain], batches[k][0][domain])
             assert torch.equal(y[domain], batches[k][1][domain])
     assert not torch.equal(batches[0][0]["photo"], batches[1][0]["photo"])
+    shares = [next(again.train.share(rank, 2).from_step(4)) for rank in (0, 1)]
+    for domain, images in batches[4][0].items():
+        assert torch.equal(torch.cat([x[domain] for x, _ in shares]), images)
 
 
 def test_each_domain_keeps_its_own_epochs_and_ends_alone(tmp_path: Path) -> None:

@@ -57,6 +57,8 @@ class Together:
         device = next(self._problem.model.parameters()).device
         mark = torch.zeros((), device=device, requires_grad=True)
         rest = [_zero([mark], self.average), *(zero for t, zero in zeros.items() if t not in seen)]
+        if self.absent_too and (idle := self._of(frozenset())):  # parameters that no task reaches
+            rest.append(_zero(idle))
         return ordered, cast(Tensor, sum(rest))
 
     def average(self) -> None:
@@ -69,7 +71,7 @@ class Together:
         def forget(*_: object) -> None:
             for name, parameter in self._problem.model.named_parameters() if several() else ():
                 owners = self._problem.owners.get(name)
-                if owners and not owners & self._seen:
+                if owners is not None and not owners & self._seen:
                     parameter.grad = None
             self._seen.clear()
 
@@ -83,6 +85,10 @@ class Together:
             return []
         trained = ((n, p) for n, p in self._problem.model.named_parameters() if p.requires_grad)
         return [p for name, p in trained if task in self._problem.owners.get(name, ())]
+
+    def _of(self, owners: frozenset[str]) -> list[Tensor]:
+        named = self._problem.model.named_parameters()
+        return [p for n, p in named if p.requires_grad and self._problem.owners.get(n) == owners]
 
 
 def _zero(ends: Sequence[Tensor], after: Callable[[], None] | None = None) -> Tensor:
