@@ -59,3 +59,14 @@ def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> No
     assert page.partition(kills.BEGIN)[2].partition(kills.END)[0].strip() == kills.table(verbs).strip()
     assert set(verbs) == set(commands(ROOT))
     assert not [name for name, found in verbs.items() if found["equal"] != found["tried"]]
+
+
+@pytest.mark.parametrize(("room", "name"), [("reliability", "devices"), ("speed", "scale")])
+def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / room))
+    made = importlib.import_module(name)
+    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    for mark, table in made.tables(found).items():
+        begin, end = (text.format(mark) for text in made.MARKS)
+        assert page.partition(begin)[2].partition(end)[0].strip() == table.strip(), mark

@@ -217,7 +217,8 @@ class Pruning:
         self.turns.check_between()
         self.finite.check()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
-        return {"done": self.done, "total": self.total, "identity": with_processes(self._identity), **parts}
+        named = with_processes(self._identity, self.together.whole is not None)
+        return {"done": self.done, "total": self.total, "identity": named, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from problems import IGNORED, TwoHeads, masked, weights
+from problems import IGNORED, TwoHeads, equal, masked, weights
 from processes.two import in_two
 from secateur.methods import (
     DiSparse,
@@ -179,3 +179,48 @@ class Stop(Callback):
     def after_step(self, course: Course, losses: object) -> None:
         if course.step == 5:
             raise KeyboardInterrupt
+
+
+def test_processes_that_read_other_data_are_named(tmp_path: Path) -> None:
+    def share(rank: int) -> dict[str, Any]:
+        made = problem()
+        if rank == 1:
+            made = Problem(made.model, made.tasks, Other())
+        before, fabric = weights(made), Fabric(accelerator="cpu", devices=2, strategy="ddp")
+        fabric.launch()
+        said = "Process 1 trains something else than the first: the first and the last batch of its data is"
+        with pytest.raises(ValueError, match=said):
+            fit(made, SoftThreshold(0.2), steps=2, fabric=fabric, progress=False)
+        with pytest.raises(ValueError, match=r"Process 1 .*: seed is 0 in the first and 1 there"):
+            fit(problem(), SoftThreshold(0.2), steps=2, seed=rank, fabric=fabric, progress=False)
+        assert equal(before, weights(made))
+        return {}
+
+    in_two(share, tmp_path / "two")
+
+
+class Other(Pieces):
+    """Other samples."""
+
+    def batch(self, k: int) -> tuple[Tensor, dict[str, Tensor]]:
+        return super().batch(k + 1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_no_task_reaches_is_waited_for_and_left_alone(tmp_path: Path) -> None:
+    def share(rank: int, world: int = 2) -> dict[str, Any]:
+        made = problem()
+        made.model.idle = nn.Linear(3, 3)
+        fabric = Fabric(accelerator="cpu", devices=world, strategy="ddp" if world > 1 else "auto")
+        fabric.launch()
+        fit(made, SoftThreshold(0.2), steps=3, optimizer=decaying, fabric=fabric, progress=False)
+        return weights(made)
+
+    one = share(0, 1)
+    for found in in_two(share, tmp_path / "two"):
+        assert torch.equal(found["idle.bias"], one["idle.bias"])
+        assert same(one, found)
+
+
+def decaying(groups: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(groups, lr=0.05, weight_decay=0.1)

@@ -42,9 +42,12 @@ def identity(part: object, kind: str) -> dict[str, Any]:
     return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
 
 
-def with_processes(found: Mapping[str, Any]) -> dict[str, Any]:
-    """``found``, and how many processes train now; they may be fewer when a method is made than when it trains."""
-    return {**found, "processes": world_size()}
+def with_processes(found: Mapping[str, Any], shared: bool) -> dict[str, Any]:
+    """``found``, and how many processes train now; they may be fewer when a method is made than when it trains.
+
+    Those that share each batch train as one.
+    """
+    return {**found, "processes": 1 if shared else world_size()}
 
 
 def identity_of_training(

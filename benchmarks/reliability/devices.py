@@ -3,9 +3,9 @@
 Everything is trained on the built-in rooms at a twentieth of the width, twelve images a step. For each recipe: the largest
 difference between the weights of two processes and of one, whether the same weights are zero, the same difference for one process
 with other kernels (oneDNN switched off), which is what rounding alone makes of it, and what two processes send beside the gradients.
-Writes docs/results/processes.json, where recipes that are not asked for stay as they were found, and the tables in docs/scale.md.
+Writes docs/results/devices.json, where recipes that are not asked for stay as they were found, and the tables in docs/scale.md.
 
-python benchmarks/reliability/processes.py [--recipes adapmtl,magnitude] [--killed adapmtl] [--apart adapmtl] [--time adapmtl]
+python benchmarks/reliability/devices.py [--recipes adapmtl,magnitude] [--killed adapmtl] [--apart adapmtl] [--time adapmtl]
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 STEPS = 8
 WORDS = [*TINY, "--batch", "12", "--data.train_count", "24", "--quiet", "--bench", "never"]
 KILLED = "[{{name: processes.failing.FailsOnOne, rank: 1, how: kill, step: 5, once: {}}}]"
-MARKS = ("<!-- {}: written by benchmarks/reliability/processes.py -->", "<!-- end of {} -->")
+MARKS = ("<!-- {}: written by benchmarks/reliability/devices.py -->", "<!-- end of {} -->")
 
 
 def main() -> None:
@@ -51,11 +51,11 @@ def main() -> None:
     parser.add_argument(
         "--time", default="", help="recipes to time: one process on all cores, and one a core"
     )
-    parser.add_argument("--out", type=Path, default=DOCS / "results" / "processes.json")
+    parser.add_argument("--out", type=Path, default=DOCS / "results" / "devices.json")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     made: dict[str, Any] = json.loads(asked.out.read_text()) if asked.out.exists() else {}
-    command = shlex.join(["python", "benchmarks/reliability/processes.py", *sys.argv[1:]])
+    command = shlex.join(["python", "benchmarks/reliability/devices.py", *sys.argv[1:]])
     special = {"killed": asked.killed, "apart": asked.apart, "time": asked.time}
     todo = [(kind, name) for kind, names in special.items() for name in names.split(",") if name]
     if not todo or asked.recipes:
