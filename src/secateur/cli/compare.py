@@ -6,13 +6,24 @@ import shlex
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from secateur.cli.console import errors, output
+from secateur.cli.console import errors, output, say_script
 from secateur.runs import SeveralParser, add_grid_options
 
 if TYPE_CHECKING:
     from secateur.runs.study import Cell
+
+
+class Grid(TypedDict):
+    """Which runs a command line asks for."""
+
+    densities: list[float]
+    seeds: int
+    combinations: bool
+    single: bool
+    equal_steps: bool
+
 
 _EPILOG = "All other options are those of `secateur train`, --trust among them, and hold for every recipe."
 
@@ -22,10 +33,11 @@ def compare(argv: Sequence[str]) -> None:
     recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
     own = parser()
     arguments, options = own.split(argv[len(recipes) :])
+    where = own.where(arguments)
     for recipe in recipes:
         own.check(recipe, options)
     from secateur.runs.study import compare as compare_runs
-    from secateur.runs.study import marks_on, note, terminal
+    from secateur.runs.study import grid, job_array, marks_on, note, terminal
 
     console = output()
     said = errors()
@@ -34,17 +46,26 @@ def compare(argv: Sequence[str]) -> None:
         said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
 
     out = Path(arguments.out)
+    asked: Grid = {
+        "densities": [d for several in arguments.density or () for d in several],
+        "seeds": arguments.seeds,
+        "combinations": arguments.combinations,
+        "single": arguments.single,
+        "equal_steps": arguments.equal_steps,
+    }
+    if recipes and where.on == "slurm":
+        cells = grid(recipes, options, **asked)
+        script = job_array(cells, out, where, jobs=arguments.jobs, workers=arguments.workers)
+        if script is not None:
+            return say_script(script, out)
     results = compare_runs(
         recipes,
         options,
         out=out,
-        densities=[d for several in arguments.density or () for d in several],
-        seeds=arguments.seeds,
-        combinations=arguments.combinations,
-        single=arguments.single,
-        equal_steps=arguments.equal_steps,
+        **asked,
         jobs=arguments.jobs,
         workers=arguments.workers,
+        where=where,
         command=shlex.join(["secateur", "compare", *argv]),
         on_done=on_done,
     )
@@ -57,6 +78,7 @@ def compare(argv: Sequence[str]) -> None:
         f"table  {out / 'table.html'}, .txt, .md, .csv and .tex; every figure in {out / 'results.json'}",
         soft_wrap=True,
     )
+    return None
 
 
 def parser() -> SeveralParser:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 from rich.console import Console
 
 WIDTH = 240
@@ -21,3 +24,15 @@ def errors() -> Console:
 def _console(stderr: bool) -> Console:
     made = Console(stderr=stderr, highlight=False)
     return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+
+
+def say_script(script: str, out: Path) -> None:
+    """A job array as it is on standard output, and beside it how it is submitted and what comes after."""
+    from secateur.runs.study import submission
+
+    sys.stdout.write(script)
+    errors().print(
+        f"submit  {submission(script, out)}\nNothing was trained. When the jobs have ended, the same command writes the table.",
+        markup=False,
+        soft_wrap=True,
+    )

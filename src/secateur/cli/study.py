@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secateur.cli.console import errors, output
+from secateur.cli.console import errors, output, say_script
 from secateur.runs import DEVICE, TRUST, SeveralParser, add_grid_options, density
 from secateur.runs.studies import LOOKS, listing
 
@@ -34,12 +34,14 @@ def study(argv: Sequence[str]) -> None:
 
 
 def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
-    from secateur.runs.studies import find_study, only, perform, tables, words_of
+    from secateur.runs.studies import find_study, only, perform, planned, tables, words_of
+    from secateur.runs.study import job_array
 
     found, own = find_study(name), parser(looks=False, name=name)
     if more:
         own.error(f"{more[0]!r} is one word too many; study {name} trains its own runs.")
     arguments, options = own.split(argv[1:])
+    where = own.where(arguments)
     found = only(found, arguments.rows.split(",")) if arguments.rows else found
     for row in found.rows[:1]:
         own.check(row.recipe, [*words_of(found, options), *row.options])
@@ -48,14 +50,21 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
         said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
 
+    densities = [d for several in arguments.density or () for d in several]
+    if where.on == "slurm":
+        cells = planned(found, options, out, seeds=arguments.seeds, densities=densities)
+        script = job_array(cells, out, where, jobs=arguments.jobs, workers=arguments.workers)
+        if script is not None:
+            return say_script(script, out)
     shown = perform(
         found,
         options,
         out=out,
         seeds=arguments.seeds,
-        densities=[d for several in arguments.density or () for d in several],
+        densities=densities,
         jobs=arguments.jobs,
         workers=arguments.workers,
+        where=where,
         engines=arguments.engines.split(",") if arguments.engines else (),
         command=shlex.join(["secateur", "study", *argv]),
         on_done=on_done,
@@ -70,6 +79,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
         f"study  {out / 'study.md'}, {', '.join(kinds)}; every figure in {out / 'results.json'}",
         soft_wrap=True,
     )
+    return None
 
 
 def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:

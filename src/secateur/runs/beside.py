@@ -84,6 +84,12 @@ def named(asked: object) -> Iterator[tuple[Any, dict[str, Any]]]:
         yield options.pop("name"), options
 
 
+def judges(config: Config) -> bool:
+    """Whether a training looks at the dense run beside it: for floors, or where a callback watches ΔT."""
+    watched = any(options.get("metric") == "delta_t" for _, options in named(config.get("callbacks")))
+    return config.get("floors") is not None or watched
+
+
 def make_trackers(asked: Sequence[str], folder: Path, config: Config) -> list[Tracker]:
     """Trackers of a run, which bears its folder's name; TensorBoard's and Weights & Biases' files go there.
 

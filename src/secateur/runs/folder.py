@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
-from weakref import ref
+from typing import Any, cast
 
 import yaml
 
 from secateur.runs.config import telling
 from secateur.runs.written import check_size, read, said
-from secateur.storage import behind, is_leftover, remove_leftovers, write_new
-
-try:
-    import fcntl
-except ImportError:  # no such locks on Windows
-    fcntl = None
-
-_PATIENCE = 1.0  # seconds that a killed process is given to be gone
+from secateur.storage import behind, is_leftover, is_locked, lock, remove_leftovers, write_new
 
 
 @dataclass(frozen=True)
@@ -137,13 +127,18 @@ class RunFolder:
         Raises:
             ValueError: If another process trains here already.
         """
-        with self.config.open(encoding="utf-8") as file:
-            if not _locked(file):
+        with self.config.open("r+", encoding="utf-8") as file:  # of NFS alone a lock asks for a file to write
+            if not lock(file):
                 raise ValueError(
                     f"{self.path}: another process trains here; wait for it, or choose another --out."
                 )
             remove_leftovers(self.path)
             yield
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process trains here, of this machine or of another that has the folder."""
+        return is_locked(self.config)
 
     @contextmanager
     def abandoned(self, made: bool) -> Generator[None]:
@@ -203,31 +198,6 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether figures and weights are there; where one is missing, the same command makes it again."""
         return self.report.is_file() and self.weights.is_file()
-
-
-def _locked(file: IO[str]) -> bool:
-    """Takes the lock, unless another process has it; one that was killed may take a moment to be gone."""
-    if fcntl is None:
-        return True
-    end = time.monotonic() + _PATIENCE
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            if time.monotonic() > end:
-                return False
-            time.sleep(0.05)
-        else:
-            break
-    held = ref(file)  # so that a run that has ended is not kept open
-
-    def let_go() -> None:
-        if (inherited := held()) is not None:
-            inherited.close()
-
-    # Processes that load data would keep it, and outlive this one if it is killed.
-    os.register_at_fork(after_in_child=let_go)
-    return True
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:

@@ -155,6 +155,8 @@ def complaint(message: str, options: Collection[str], parts: Mapping[str, str] |
             return f"{given[0]!r} is one word too many."
         return " ".join(missing(word, options, parts or {}) for word in wrong)
     line = " ".join(message.split())
+    if chosen := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)$", line):
+        line += f".{nearest(chosen[1], [word.strip(chr(39)) for word in chosen[2].split(', ')])}"
     return line if line.endswith((".", "?", "`")) else f"{line}."
 
 

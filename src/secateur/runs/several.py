@@ -10,6 +10,7 @@ from typing import NoReturn
 from secateur.runs.arguments import spelt_out
 from secateur.runs.config import train_parser
 from secateur.runs.parser import complaint, missing, spelt
+from secateur.runs.study.places import Where, memory
 
 
 class SeveralParser(argparse.ArgumentParser):
@@ -38,6 +39,15 @@ class SeveralParser(argparse.ArgumentParser):
                  for a in spelt(argv, self.options)]  # fmt: skip
         return self.parse_known_args(words)
 
+    def where(self, arguments: argparse.Namespace) -> Where:
+        """Where the runs train; ends with status 2 if it cannot be there."""
+        if arguments.jobs is not None and arguments.jobs < 0:
+            self.error(f"--jobs is {arguments.jobs}; give how many runs at a time.")
+        try:
+            return Where(arguments.on, arguments.cell_cpus, arguments.cell_gpus, arguments.cell_memory)
+        except ValueError as error:
+            self.error(str(error))
+
     def check(self, recipe: str, options: Sequence[str]) -> None:
         """Ends with status 2 if one of ``options`` is none of ``secateur train`` with this recipe."""
         of_train = train_parser([recipe, *options])
@@ -61,8 +71,34 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--out", default=out or None, metavar="DIR", help=f"folder of runs and tables (default: {shown})"
     )
+    parser.add_argument(
+        "--on",
+        choices=["here", "ray", "slurm"],
+        default="here",
+        help="where runs train: on this machine; on the Ray cluster that RAY_ADDRESS names, or one started here; slurm prints a job array",
+    )
+    parser.add_argument(
+        "--cell-cpus", type=int, metavar="N", help="cores of a run on a cluster (default: 1 + workers)"
+    )
+    parser.add_argument(
+        "--cell-gpus",
+        type=float,
+        metavar="N",
+        help="GPUs of a run on a cluster (default: 1 where it has any)",
+    )
+    parser.add_argument(
+        "--cell-memory", type=amount, metavar="SIZE", help="memory of a run on a cluster, such as 8GB"
+    )
 
 
 def density(text: str) -> list[float]:
     """``0.1``, ``0.1,0.05`` or ``[0.1, 0.05]``."""
     return [float(word) for word in text.strip("[] ").split(",")]
+
+
+def amount(text: str) -> int:
+    """Bytes of such as ``8GB``, with an error that argparse passes on."""
+    try:
+        return memory(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -11,6 +11,7 @@ from secateur.storage.files import (
     write_new,
     write_text,
 )
+from secateur.storage.locks import is_locked, lock
 from secateur.storage.outline import kind, mismatches, short, tensors_of
 from secateur.storage.saving import load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
@@ -20,9 +21,11 @@ __all__ = [
     "behind",
     "folder_aside",
     "is_leftover",
+    "is_locked",
     "kind",
     "load",
     "load_snapshot",
+    "lock",
     "manifest",
     "mismatches",
     "named_tensors",

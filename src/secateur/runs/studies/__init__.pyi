@@ -5,6 +5,7 @@ from .looked import Look as Look
 from .looks import look as look
 from .perform import perform as perform
 from .plan import cells_of as cells_of
+from .plan import planned as planned
 from .plan import words_of as words_of
 from .shown import Shown as Shown
 from .shown import shown as shown

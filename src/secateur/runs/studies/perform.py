@@ -16,11 +16,11 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.names import Trust
 from secateur.runs.report import standalone
 from secateur.runs.studies.drawing import dots, lines
-from secateur.runs.studies.plan import cells_of, claim, settings_of
+from secateur.runs.studies.plan import planned
 from secateur.runs.studies.shown import Shown, shown
 from secateur.runs.studies.study import Study
 from secateur.runs.studies.writing import markdown, plain, to_dict
-from secateur.runs.study import Cell, Results, conduct, curve
+from secateur.runs.study import Cell, Results, Where, conduct, curve
 from secateur.storage import write_text
 
 Times = Mapping[str, Mapping[str, float]]  # engine -> folder of a run -> milliseconds
@@ -35,6 +35,7 @@ def perform(
     densities: Sequence[float] = (),
     jobs: int | None = None,
     workers: int = 0,
+    where: Where | None = None,
     engines: Sequence[EngineName] = (),
     command: str = "",
     on_done: Callable[[Cell, int, int, str | None], object] | None = None,
@@ -52,6 +53,7 @@ def perform(
         densities: Kept fractions instead of the study's.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
+        where: On this machine if None; on a Ray cluster the runs that are missing are its tasks.
         engines: Where to time the networks of the first seed, compacted.
         command: For the record.
         on_done: Called with the run, how many are done, how many there are, and its error or None.
@@ -63,15 +65,21 @@ def perform(
     """
     for engine in engines:
         require_engine(engine)
-    cells = cells_of(study, options, seeds=seeds, densities=densities)
-    claim(out, study.name, settings_of(cells))
+    cells = planned(study, options, out, seeds=seeds, densities=densities)
 
     def write(results: Results) -> None:
         if results.arms:
             _write(shown(study, results, cells), results, out, command)
 
     results = conduct(
-        cells, out, jobs=jobs, workers=workers, command=command, on_done=on_done, on_results=write
+        cells,
+        out,
+        jobs=jobs,
+        workers=workers,
+        where=where,
+        command=command,
+        on_done=on_done,
+        on_results=write,
     )
     times = _timed(cells, out, engines, trusted(options)) if engines else {}
     found = shown(study, results, cells, times)

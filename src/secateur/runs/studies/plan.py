@@ -44,6 +44,20 @@ def _without_network(words: Sequence[str], asked: Collection[str]) -> list[str]:
     return [word for word in words if not word.startswith("--model") or "--model.name" not in asked]
 
 
+def planned(
+    study: Study, options: Sequence[str], out: Path, *, seeds: int = 1, densities: Sequence[float] = ()
+) -> list[Cell]:
+    """The study's grid, and ``out`` made its folder.
+
+    Raises:
+        ValueError: As :func:`cells_of`, or if ``out`` holds a study with other options.
+        FileNotFoundError: If data are missing.
+    """
+    cells = cells_of(study, options, seeds=seeds, densities=densities)
+    claim(out, study.name, settings_of(cells))
+    return cells
+
+
 def cells_of(
     study: Study, options: Sequence[str], *, seeds: int = 1, densities: Sequence[float] = ()
 ) -> list[Cell]:

@@ -5,11 +5,17 @@ from .cells import grid as grid
 from .compare import compare as compare
 from .compare import conduct as conduct
 from .page import curve as curve
+from .places import Place as Place
+from .places import Where as Where
+from .places import memory as memory
+from .ray import ray_place as ray_place
 from .results import Arm as Arm
 from .results import Column as Column
 from .results import Results as Results
 from .results import collect as collect
 from .running import Trainer as Trainer
+from .slurm import job_array as job_array
+from .slurm import submission as submission
 from .table import label as label
 from .table import marks_on as marks_on
 from .table import note as note

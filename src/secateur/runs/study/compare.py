@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from secateur.runs.folder import RunFolder
@@ -11,8 +12,10 @@ from secateur.runs.report import standalone
 from secateur.runs.study import table
 from secateur.runs.study.cells import Cell, grid
 from secateur.runs.study.page import curve, page
+from secateur.runs.study.places import Where
+from secateur.runs.study.ray import ray_place
 from secateur.runs.study.results import Results, collect
-from secateur.runs.study.running import run
+from secateur.runs.study.running import check_folders, run
 from secateur.storage import write_text
 
 OnDone = Callable[[Cell, int, int, str | None], object]
@@ -30,6 +33,7 @@ def compare(
     equal_steps: bool = False,
     jobs: int | None = None,
     workers: int = 0,
+    where: Where | None = None,
     command: str = "",
     on_done: OnDone | None = None,
 ) -> Results:
@@ -50,11 +54,14 @@ def compare(
         equal_steps: Methods with several rounds share the steps out among them instead of taking all of them in each.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
+        where: On this machine if None; on a Ray cluster the runs that are missing are its tasks.
         command: For the record.
         on_done: Called with the run, how many are done, how many there are, and its error or None.
 
     Raises:
-        ValueError: If the runs cannot be made or would not be comparable, before anything trains.
+        ValueError: If the runs cannot be made or would not be comparable, or no machine of the cluster has room for one; before
+            anything trains.
+        ConnectionError: If there is no cluster.
         RuntimeError: If a run failed; the others are finished and in the table.
     """
     if not recipes:
@@ -68,7 +75,7 @@ def compare(
         single=single,
         equal_steps=equal_steps,
     )
-    return conduct(cells, out, jobs=jobs, workers=workers, command=command, on_done=on_done)
+    return conduct(cells, out, jobs=jobs, workers=workers, where=where, command=command, on_done=on_done)
 
 
 def conduct(
@@ -77,6 +84,7 @@ def conduct(
     *,
     jobs: int | None = None,
     workers: int = 0,
+    where: Where | None = None,
     command: str = "",
     on_done: OnDone | None = None,
     on_results: Callable[[Results], object] | None = None,
@@ -88,12 +96,15 @@ def conduct(
         out: Folder of the comparison.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
+        where: On this machine if None; on a Ray cluster the runs that are missing are its tasks.
         command: For the record.
         on_done: Called with the run, how many are done, how many there are, and its error or None.
         on_results: Called with what is finished, whenever a run is and at the end.
 
     Raises:
-        ValueError: If a folder holds a run of another configuration, before anything trains.
+        ValueError: If a folder holds a run of another configuration, or no machine of the cluster has room for a run; before anything
+            trains.
+        ConnectionError: If there is no cluster.
         RuntimeError: If a run failed; the others are finished and in the table.
     """
     done = 0
@@ -113,7 +124,12 @@ def conduct(
         if on_done:
             on_done(cell, done, len(cells), error)
 
-    failed = run(cells, out, jobs=jobs, workers=workers, on_done=finished)
+    check_folders(cells, out)
+    left = [cell for cell in cells if not RunFolder(out / cell.name).finished]
+    on_ray = where is not None and where.on == "ray" and left
+    opened = ray_place(left, out, where, jobs=jobs, workers=workers) if where and on_ray else nullcontext()
+    with opened as place:
+        failed = run(cells, out, jobs=jobs, workers=workers, place=place, on_done=finished)
     results = write()
     if failed:
         said = "; ".join(f"{name}: {error}" for name, error in failed.items())

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,8 +14,10 @@ from threading import Event, Lock
 
 import torch
 
+from secateur.runs.beside import judges
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
+from secateur.runs.study.places import Place
 
 _BOUND = Path(__file__).parents[1] / "processes" / "bound.py"
 OnDone = Callable[[Cell, str | None], object]
@@ -27,6 +29,7 @@ def run(
     *,
     jobs: int | None = None,
     workers: int = 0,
+    place: Place | None = None,
     on_done: OnDone | None = None,
 ) -> dict[str, str]:
     """Trains what is not finished yet, each cell in its folder under ``out``.
@@ -38,6 +41,7 @@ def run(
         out: Folder of the comparison.
         jobs: Cells at a time: on GPUs one each if None, on a CPU one.
         workers: Processes that load data, a cell.
+        place: Where they train; this machine, by ``jobs`` and ``workers``, if None.
         on_done: Called when a cell is finished, with its error or None; one call at a time.
 
     Returns:
@@ -46,17 +50,24 @@ def run(
     Raises:
         ValueError: If a folder holds a run of another configuration; before anything trains.
     """
-    for cell in cells:
-        if RunFolder(out / cell.name).config.exists():
-            RunFolder(out / cell.name).claim(cell.config)
-    trainer = Trainer(out, jobs=jobs, workers=workers)
+    check_folders(cells, out)
+    trainer = place or Trainer(out, jobs=jobs, workers=workers)
     failed: dict[str, str] = {}
     telling = Lock()
+    ended = {cell.name: Event() for cell in cells}
 
     def one(cell: Cell) -> None:
         error = None
-        if not RunFolder(out / cell.name).finished and not trainer.stop.is_set():
-            error = trainer.train(cell.name, cell.arguments)
+        beside = [other.name for other in references(cell, cells)]
+        for other in beside:  # they began before this one
+            while not ended[other].wait(0.2) and not trainer.stop.is_set():
+                pass
+        try:
+            if not RunFolder(out / cell.name).finished and not trainer.stop.is_set():
+                there = [other for other in beside if RunFolder(out / other).finished]
+                error = trainer.train(cell.name, cell.arguments, there)
+        finally:
+            ended[cell.name].set()
         if error:
             failed[cell.name] = error
         if on_done and not trainer.stop.is_set():
@@ -73,6 +84,21 @@ def run(
     return failed
 
 
+def check_folders(cells: Sequence[Cell], out: Path) -> None:
+    """Raises ValueError if the folder of a cell holds a run of another configuration."""
+    for cell in cells:
+        if RunFolder(out / cell.name).config.exists():
+            RunFolder(out / cell.name).claim(cell.config)
+
+
+def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
+    """The dense runs before a cell that its training looks at, so that it waits for them; most are compared by tables alone."""
+    if cell.dense or not judges(cell.config):
+        return []
+    before = cells[: cells.index(cell)]
+    return [other for other in before if other.dense and (other.tasks, other.seed) == (cell.tasks, cell.seed)]
+
+
 class Trainer:
     """Runs ``secateur train`` in processes of their own, as many at a time as there is room for; threads may share it.
 
@@ -80,26 +106,44 @@ class Trainer:
         out: Folder of the runs; what each says goes to ``logs`` in it.
         jobs: Runs at a time: on GPUs one each if None, on a CPU one.
         workers: Processes that load data, a run.
+        environment: Of every run, where this machine's devices and cores are shared out already.
     """
 
-    def __init__(self, out: Path, *, jobs: int | None = None, workers: int = 0) -> None:
-        gpus = _gpus()
+    def __init__(
+        self,
+        out: Path,
+        *,
+        jobs: int | None = None,
+        workers: int = 0,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        gpus = _gpus() if environment is None else []
         self.out, self.workers = out, workers
         self.count = jobs or max(1, len(gpus))
         self.stop = Event()
         """Ends what runs, and lets nothing begin."""
-        self._places: SimpleQueue[str | None] = SimpleQueue()
+        self._places: SimpleQueue[dict[str, str]] = SimpleQueue()
         for place in range(self.count):
-            self._places.put(gpus[place % len(gpus)] if gpus else None)
+            gpu = gpus[place % len(gpus)] if gpus else None
+            self._places.put(_environment(gpu, self.count) if environment is None else dict(environment))
 
-    def train(self, name: str, arguments: Sequence[str]) -> str | None:
-        """Trains to the end, in the folder ``name`` of ``out``; its last words if it fails."""
-        place = self._places.get()
+    def train(self, name: str, arguments: Sequence[str], beside: Sequence[str] = ()) -> str | None:
+        """Trains to the end, in the folder ``name`` of ``out``; its last words if it fails.
+
+        Where another process trains there already, its end is waited for.
+        """
+        environment, folder = self._places.get(), RunFolder(self.out / name)
         try:
-            environment = _environment(place, self.count)
-            return _train(name, self.out, environment, arguments, self.workers, self.stop)
+            while True:
+                while folder.busy and not self.stop.wait(0.5):
+                    pass
+                if self.stop.is_set():
+                    return None
+                error = _train(name, self.out, environment, arguments, self.workers, self.stop)
+                if error is None or not folder.busy:  # else another was faster than this one
+                    return error
         finally:
-            self._places.put(place)
+            self._places.put(environment)
 
 
 def _train(
