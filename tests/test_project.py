@@ -37,6 +37,7 @@ MACHINES = [
 
 
 UNLOCKED = {
+    "ray",
     "trackio",
     "wandb",
     "mlflow",

@@ -101,7 +101,9 @@ def carry_out(order: Order) -> Done:
     error = Trainer(out, jobs=1, workers=order.workers, environment=environment).train(order.name, arguments)
     if shared:
         return Done(error)
-    log = (out / "logs" / f"{order.name}.txt").read_bytes()
+    said = out / "logs" / f"{order.name}.txt"
+    log = said.read_bytes()
+    said.unlink()
     if error is not None:
         return Done(error, log=log)
     files = packed(out / order.name)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
@@ -126,7 +127,7 @@ def ray_place(
         ValueError: If a cell needs more than any machine of the cluster has.
     """
     try:
-        import ray
+        ray: Any = import_module("ray")
     except ImportError as error:
         raise ImportError(f"--on ray needs Ray: pip install 'secateur[ray]' ({error}).") from error
     begun = not ray.is_initialized()  # else by the program that this is part of

@@ -1,0 +1,244 @@
+"""Where runs train: what a place is asked, what a machine of a cluster does, and how its folder comes back."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import pytest
+
+from processes.cluster import RUNS
+from processes.forked import FORKS
+from secateur.cli import main
+from secateur.runs.folder import RunFolder
+from secateur.runs.study import Cell, Trainer, Where, grid, memory, running
+from secateur.runs.study.brought import digest_of, packed, write_run
+from secateur.runs.study.node import Done, Order, carry_out, installed
+from secateur.runs.study.places import Need, device_of
+from secateur.runs.study.running import run
+
+
+class Fake:
+    """Trains nothing, and keeps what it was asked."""
+
+    def __init__(self, count: int = 4, fails: Sequence[str] = ()) -> None:
+        self.count, self.stop, self.fails = count, Event(), fails
+        self.asked: dict[str, tuple[str, ...]] = {}
+        self.ended: list[str] = []
+        self._guard = Lock()
+
+    def train(self, name: str, arguments: Sequence[str], beside: Sequence[str] = ()) -> str | None:
+        self.asked[name] = (*arguments,)
+        if name.startswith("dense"):
+            self.stop.wait(0.2)
+        with self._guard:
+            self.ended.append(name)
+        return "it broke" if name in self.fails else None
+
+
+def test_every_cell_is_trained_by_the_place_and_failures_are_named(tmp_path: Path) -> None:
+    cells = [Cell("magnitude", 0.5, ("depth",), seed, False, (f"--seed={seed}",), {}) for seed in range(5)]
+    place, told = Fake(fails=[cells[3].name]), []
+    failed = run(cells, tmp_path, place=place, on_done=lambda cell, error: told.append((cell.name, error)))
+    assert failed == {cells[3].name: "it broke"}
+    assert place.asked == {cell.name: cell.arguments for cell in cells}
+    assert sorted(told) == sorted((cell.name, failed.get(cell.name)) for cell in cells)
+
+
+@pytest.mark.parametrize("watches", [["--floors={depth: 0.1}"], []])
+def test_a_run_that_looks_at_its_dense_one_waits_for_it(watches: list[str], tmp_path: Path) -> None:
+    cells = grid(["dense", "magnitude"], [*RUNS, "--validate_every=1", *watches], seeds=2)
+    place = Fake()
+    run(cells, tmp_path, place=place)
+    for seed in (0, 1):
+        at = {name.partition("-")[0]: n for n, name in enumerate(place.ended) if name.endswith(f"s{seed}")}
+        assert (at["dense"] < at["magnitude"]) == bool(watches), "nobody waits for what tables alone compare"
+
+
+def test_a_run_that_another_process_trains_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim({"steps": 1})
+    began: list[bool] = []
+    monkeypatch.setattr(running, "_train", lambda *_: began.append(folder.busy))
+    held, let_go = Event(), Event()
+
+    def other() -> None:
+        with folder.held():
+            held.set()
+            let_go.wait(10)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(10)
+    assert folder.busy
+    waiting = threading.Thread(target=Trainer(tmp_path, jobs=1).train, args=("run", ()))
+    waiting.start()
+    waiting.join(0.7)
+    assert not began
+    let_go.set()
+    waiting.join(10)
+    thread.join(10)
+    assert began == [False]
+
+
+def test_a_run_that_another_took_first_is_waited_for_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    busy = iter([False, True, True, False, False])
+    monkeypatch.setattr(RunFolder, "busy", property(lambda self: next(busy)))
+    said = iter(["error: another process trains here", None])
+    monkeypatch.setattr(running, "_train", lambda *_: next(said))
+    assert Trainer(tmp_path, jobs=1).train(folder.path.name, ()) is None
+    assert next(said, "all said") == "all said"
+
+
+# --- on a machine
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Cell]:
+    out = tmp_path_factory.mktemp("here")
+    (cell,) = grid(["dense"], [*RUNS, "--steps=2"])
+    assert main(["train", *cell.arguments, "--out", str(out / cell.name)]) == 0
+    return out, cell
+
+
+def order(cell: Cell, out: Path, **more: Any) -> Order:
+    asked = {"cwd": str(out), "workers": 0, "threads": 1, "gpus": False, "versions": installed()}
+    return Order(cell.name, cell.arguments, str(out), (".token", "1"), **{**asked, **more})
+
+
+@pytest.fixture
+def _machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(running, "subprocess", FORKS)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.usefixtures("_machine")
+def test_a_machine_that_sees_the_folder_trains_in_it(trained: tuple[Path, Cell], tmp_path: Path) -> None:
+    _, cell = trained
+    (tmp_path / ".token").write_text("1")
+    assert carry_out(order(cell, tmp_path)) == Done(None)
+    assert RunFolder(tmp_path / cell.name).finished
+
+
+@pytest.mark.usefixtures("_machine")
+def test_a_machine_that_does_not_sends_the_folder_whole(trained: tuple[Path, Cell], tmp_path: Path) -> None:
+    straight, cell = trained
+    out = tmp_path / "out"
+    done = carry_out(order(cell, out, cwd=str(tmp_path / "nowhere")))
+    assert done.error is None
+    assert done.files is not None
+    assert b"report" in done.log
+    assert not out.exists()
+    assert not list(tmp_path.rglob("model.safetensors")), "nothing is left behind there"
+    write_run(done.files, done.digest, RunFolder(out / cell.name), cell.arguments)
+    for name in ("config.yaml", "metrics.jsonl", "model.safetensors", "samples.npz"):
+        assert (out / cell.name / name).read_bytes() == (straight / cell.name / name).read_bytes(), name
+    assert RunFolder(out / cell.name).finished
+
+
+@pytest.mark.usefixtures("_machine")
+def test_a_recipe_of_ones_own_and_references_go_along(trained: tuple[Path, Cell], tmp_path: Path) -> None:
+    straight, dense = trained
+    options = [*RUNS, "--steps=2"]
+    text = "method: {name: GradualMagnitude, density: 0.5}\nweighting: {name: AdaptiveWeighting}\n"
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(text)
+    cell = grid([str(recipe)], options)[-1]
+    recipe.unlink()
+    sent = ("mine.yaml", text.encode())
+    beside = {dense.name: packed(straight / dense.name)}
+    done = carry_out(order(cell, tmp_path / "out", recipe=sent, beside=beside))
+    assert done.files is not None, done
+    report = json.loads(done.files["report.json"])
+    assert report["name"] == "mine"
+    assert report["delta_t"]["against"].endswith(dense.name)
+
+
+def test_other_versions_are_refused_where_they_are(trained: tuple[Path, Cell], tmp_path: Path) -> None:
+    _, cell = trained
+    done = carry_out(order(cell, tmp_path, versions={**installed(), "torch": "1.0"}))
+    assert done.error is not None
+    assert f"torch {installed()['torch']} instead of 1.0" in done.error
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda files: files.pop("samples.npz"), "not whole"),
+        (lambda files: files.update({"model.safetensors": files["model.safetensors"][:-1]}), "not whole"),
+        (lambda files: files.update({"../outside": b""}), "leads out"),
+        (lambda files: files.pop("report.json"), "not whole"),
+    ],
+)
+def test_what_is_not_whole_changes_nothing(
+    trained: tuple[Path, Cell], tmp_path: Path, change: Any, why: str
+) -> None:
+    straight, cell = trained
+    files = packed(straight / cell.name)
+    digest = digest_of(files)
+    change(files)
+    digest = digest_of(files) if "report.json" not in files or "../outside" in files else digest
+    with pytest.raises(ValueError, match=why):
+        write_run(files, digest, RunFolder(tmp_path / "run"), cell.arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_run_is_not_taken(trained: tuple[Path, Cell], tmp_path: Path) -> None:
+    straight, cell = trained
+    files = packed(straight / cell.name)
+    with pytest.raises(ValueError, match="another run: steps is 2 there, 3 asked"):
+        write_run(files, digest_of(files), RunFolder(tmp_path / "run"), [*cell.arguments, "--steps=3"])
+
+
+# --- what is asked
+
+
+@pytest.mark.parametrize(
+    ("text", "found"), [("8GB", 2**33), ("512 MiB", 2**29), ("1.5g", 3 * 2**29), ("100", 100)]
+)
+def test_amounts_of_memory(text: str, found: int) -> None:
+    assert memory(text) == found
+
+
+def test_what_a_run_takes() -> None:
+    assert Where("ray").need(2, 1) == Need(3, 1)
+    assert str(Where("ray", 2, 0.5, 2**30).need(0, 1)) == "2 CPUs, 0.5 GPU, 1 GiB of memory"
+    assert device_of(["dense", "--device", "cpu", "--device=cuda:1"]) == "cuda:1"
+    assert device_of(["dense"]) == "auto"
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--on", "rya"], "Did you mean ray?"),
+        (["--cell-cpus", "2"], "add --on ray or --on slurm"),
+        (["--on=ray", "--cell_cpus", "0"], "takes at least 1"),
+        (["--on=ray", "--cell-gpus=1.5"], "--cell-gpus is 1.5"),
+        (["--on=ray", "--cell-gpus=-1"], "--cell-gpus is -1"),
+        (["--on=slurm", "--cell-gpus=0.5"], "Slurm gives whole ones"),
+        (["--on=ray", "--cell-memory=much"], "write it as 8GB"),
+        (["--on=ray", "--cell-memory=0"], "--cell-memory is 0"),
+        (["--on=slurm", "--jobs=-2"], "--jobs is -2"),
+        (["--cell-cpu=2", "--on=ray"], "Did you mean --cell-cpus?"),
+    ],
+)
+@pytest.mark.parametrize("verb", [["compare", "dense"], ["study", "table1"]])
+def test_what_cannot_be_is_said_and_nothing_made(
+    verb: list[str], words: list[str], why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*verb, *words, *RUNS, "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert why in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
