@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.cli.console import errors, output
-from secateur.runs import SeveralParser
+from secateur.runs import SeveralParser, add_place_options
 
 if TYPE_CHECKING:
     from secateur.runs.search import Tried
@@ -23,6 +23,7 @@ def search(argv: Sequence[str]) -> None:
         own.parse_args(argv)
         own.error("name a recipe first, such as adapmtl.")
     arguments, options = own.parse_known_args(own.spelt(argv[1:]))
+    where = own.where(arguments)
     own.check(argv[0], options)
     from secateur.runs.search import lines, search, trials_table
 
@@ -45,6 +46,7 @@ def search(argv: Sequence[str]) -> None:
         sampler=arguments.sampler,
         jobs=arguments.jobs,
         workers=arguments.workers,
+        where=where,
         command=shlex.join(["secateur", "search", *argv]),
         on_done=on_done,
     )
@@ -109,6 +111,7 @@ def parser() -> SeveralParser:
     made.add_argument(
         "--out", default="runs/search", metavar="DIR", help="folder of the search (default: runs/search)"
     )
+    add_place_options(made, ("here", "ray"))
     return made
 
 

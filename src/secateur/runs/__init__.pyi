@@ -42,5 +42,6 @@ from .run import overlap_run as overlap_run
 from .run import train as train
 from .several import SeveralParser as SeveralParser
 from .several import add_grid_options as add_grid_options
+from .several import add_place_options as add_place_options
 from .several import density as density
 from .timing import time_run as time_run

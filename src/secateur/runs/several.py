@@ -71,11 +71,17 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--out", default=out or None, metavar="DIR", help=f"folder of runs and tables (default: {shown})"
     )
+    add_place_options(parser, ("here", "ray", "slurm"))
+
+
+def add_place_options(parser: argparse.ArgumentParser, places: Sequence[str]) -> None:
+    """Options of where runs train, of these ``places``."""
+    array = "; slurm prints a job array" if "slurm" in places else ""
     parser.add_argument(
         "--on",
-        choices=["here", "ray", "slurm"],
+        choices=places,
         default="here",
-        help="where runs train: on this machine; on the Ray cluster that RAY_ADDRESS names, or one started here; slurm prints a job array",
+        help=f"where runs train: on this machine; on the Ray cluster that RAY_ADDRESS names, or one started here{array}",
     )
     parser.add_argument(
         "--cell-cpus", type=int, metavar="N", help="cores of a run on a cluster (default: 1 + workers)"

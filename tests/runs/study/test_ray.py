@@ -68,7 +68,7 @@ def test_a_machine_that_dies_changes_nothing_in_the_table(
     monkeypatch.setenv("TMPDIR", str(tmp_path / "machine"))
     monkeypatch.setenv("RAY_TMPDIR", tempfile.gettempdir())  # its sockets have short names
     (tmp_path / "machine").mkdir()
-    asked = [*SOME, "--seeds", "2", "--steps", "150"]
+    asked = [*SOME, "--steps", "120"]
     straight, out = tmp_path / "straight", tmp_path / "out"
     with monkeypatch.context() as patched:
         patched.setattr(running, "subprocess", FORKS)
@@ -81,7 +81,7 @@ def test_a_machine_that_dies_changes_nothing_in_the_table(
         killer.join(timeout=10)
         assert machines.killed_at, "one was killed in the middle of a run"
     assert figures(out) == figures(straight)
-    for folder in straight.glob("*-s[01]"):
+    for folder in straight.glob("*-s0"):
         one, two = load_file(folder / "model.safetensors"), load_file(out / folder.name / "model.safetensors")
         assert all(torch.equal(one[name], two[name]) for name in one)
         assert (folder / "metrics.jsonl").read_bytes() == (out / folder.name / "metrics.jsonl").read_bytes()
@@ -135,3 +135,23 @@ def test_one_is_started_here_and_ended(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "out" / "results.json").exists()
     monkeypatch.setattr(ray, "init", None)
     assert main(asked) == 0, "all is finished: no cluster is asked for"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_search_trains_its_trials_there(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install 'secateur[ray]'")
+    pytest.importorskip("optuna", reason="needs optuna: pip install 'secateur[search]'")
+    over = "{method.density: [0.4, 0.6]}"
+    asked = ["search", "magnitude", "--over", over, "--trials", "2", *RUNS, "--steps", "5"]
+    asked += ["--objectives", "parameters", "--sampler", "random"]
+    assert main([*asked, "--jobs", "1", "--out", str(tmp_path / "here")]) == 0
+    with two_machines():
+        assert main([*asked, "--on", "ray", "--jobs", "1", "--out", str(tmp_path / "there")]) == 0
+    one, two = (sorted(p.name for p in (tmp_path / at / "trials").iterdir()) for at in ("here", "there"))
+    assert one == two
+    for name in one:
+        weights = [
+            load_file(tmp_path / at / "trials" / name / "model.safetensors") for at in ("here", "there")
+        ]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])

@@ -17,7 +17,7 @@ from secateur.runs.run import evaluate_run
 from secateur.runs.search.found import Found, Report, Results
 from secateur.runs.search.locks import Locks
 from secateur.runs.search.objectives import check_reference, on_validation
-from secateur.runs.study import SAME, Trainer
+from secateur.runs.study import SAME, Place
 from secateur.storage import write_text
 
 _OWN = ("method", "weighting")  # what a dense run has its own of
@@ -57,7 +57,7 @@ class Dense:
     tasks: Results
 
 
-def reference_of(asked: Reference, trainer: Trainer, locks: Locks, config: Mapping[str, Any]) -> Dense:
+def reference_of(asked: Reference, trainer: Place, locks: Locks, config: Mapping[str, Any]) -> Dense:
     """The dense run, trained with the options of the trials where none is given.
 
     Args:
@@ -100,7 +100,7 @@ def dense_words(recipe: str, options: Sequence[str], config: Mapping[str, Any]) 
     return words
 
 
-def _trained(asked: Reference, trainer: Trainer, config: Mapping[str, Any]) -> Dense:
+def _trained(asked: Reference, trainer: Place, config: Mapping[str, Any]) -> Dense:
     words = [*dense_words(asked.recipe, asked.options, config), "--split=val"]
     folder = RunFolder(asked.out / "dense")
     if folder.config.exists():

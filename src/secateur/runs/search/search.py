@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from secateur.runs.search.reference import Reference, judged, reference_of
 from secateur.runs.search.shown import write
 from secateur.runs.search.space import Dimension, read_space
 from secateur.runs.search.trial import Trials
-from secateur.runs.study import Trainer
+from secateur.runs.study import Trainer, Where, ray_place
 from secateur.runs.written import said
 from secateur.storage import is_leftover, write_new
 
@@ -46,6 +46,7 @@ def search(
     sampler: Sampler = "tpe",
     jobs: int | None = None,
     workers: int = 0,
+    where: Where | None = None,
     command: str = "",
     on_done: OnDone | None = None,
 ) -> Found:
@@ -68,6 +69,7 @@ def search(
         sampler: ``tpe``, or ``random``, which every other must beat.
         jobs: Trials at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a trial.
+        where: Trials train on this machine if None, or on a Ray cluster; their time is measured here.
         command: For the record.
         on_done: Called with a trial, how many are done, and how many there are to be.
 
@@ -95,8 +97,11 @@ def search(
     if "time" in objectives:
         require_engine(engine)
     _claim(out, settings)
-    locks, trainer = Locks(out / _LOCKS), Trainer(out, jobs=jobs, workers=workers)
-    with _quiet():
+    locks = Locks(out / _LOCKS)
+    on_ray = where is not None and where.on == "ray"
+    here = nullcontext(Trainer(out, jobs=jobs, workers=workers))
+    opened = ray_place([options], out, where, count=jobs, workers=workers) if where and on_ray else here
+    with _quiet(), opened as trainer:
         dense = reference_of(reference, trainer, locks, configs[0])
         journal = Journal(out, space, asked, seed=int(configs[0]["seed"]), sampler=sampler, locks=locks)
         journal.retry()

@@ -18,7 +18,7 @@ from secateur.runs.search.locks import Locks, StoppedError
 from secateur.runs.search.objectives import Objective, below, delta, lost, on_validation, values
 from secateur.runs.search.reference import Dense, Reference
 from secateur.runs.search.space import Dimension
-from secateur.runs.study import Trainer
+from secateur.runs.study import Place
 from secateur.runs.written import said
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Trials:
     dense: Dense
     engine: EngineName
     journal: Journal
-    trainer: Trainer
+    trainer: Place
     locks: Locks
     _failed: list[str] = field(default_factory=list[str])
     _counting: Any = field(default_factory=Lock)

@@ -127,7 +127,11 @@ def conduct(
     check_folders(cells, out)
     left = [cell for cell in cells if not RunFolder(out / cell.name).finished]
     on_ray = where is not None and where.on == "ray" and left
-    opened = ray_place(left, out, where, jobs=jobs, workers=workers) if where and on_ray else nullcontext()
+    opened = (
+        ray_place([cell.arguments for cell in left], out, where, count=jobs or len(left), workers=workers)
+        if where and on_ray
+        else nullcontext()
+    )
     with opened as place:
         failed = run(cells, out, jobs=jobs, workers=workers, place=place, on_done=finished)
     results = write()

@@ -52,7 +52,12 @@ class Need:
 
     def fits(self, other: Need) -> bool:
         """Whether a machine that has ``other`` has room for it."""
-        return self.cpus <= other.cpus and self.gpus <= other.gpus and self.memory <= other.memory
+        return self.times(other) > 0
+
+    def times(self, other: Need) -> int:
+        """How often there is room for it on a machine that has ``other``."""
+        pairs = [(self.cpus, other.cpus), (self.gpus, other.gpus), (self.memory, other.memory)]
+        return min(int(has / asked) for asked, has in pairs if asked)
 
 
 @dataclass(frozen=True)

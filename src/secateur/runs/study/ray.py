@@ -15,16 +15,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from threading import Event, Lock
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.brought import packed, write_run
 from secateur.runs.study.node import Done, Order, carry_out, installed
 from secateur.runs.study.places import Need, Where, device_of
 from secateur.storage import write_aside, write_text
-
-if TYPE_CHECKING:
-    from secateur.runs.study.cells import Cell
 
 _CONNECT = 10  # seconds for the head node to answer
 _JOIN = 60  # seconds to become part of the cluster
@@ -110,21 +107,21 @@ class RayPlace:
 
 @contextmanager
 def ray_place(
-    cells: Sequence[Cell], out: Path, where: Where, *, jobs: int | None = None, workers: int = 0
+    runs: Sequence[Sequence[str]], out: Path, where: Where, *, count: int | None = None, workers: int = 0
 ) -> Generator[RayPlace]:
-    """A cluster to train cells on, left or ended after the block.
+    """A cluster to train on, left or ended after the block.
 
     Args:
-        cells: What will train.
-        out: Folder of the comparison.
+        runs: Arguments of ``secateur train`` of what will train.
+        out: Folder of the runs.
         where: What a run takes.
-        jobs: Cells at a time; as many as the cluster has room for if None.
-        workers: Processes that load data, a cell.
+        count: Runs that are handed over at a time; as many as there is room for now if None.
+        workers: Processes that load data, a run.
 
     Raises:
         ImportError: If Ray is not installed; it says what to install.
         ConnectionError: If the cluster cannot be reached.
-        ValueError: If a cell needs more than any machine of the cluster has.
+        ValueError: If a run needs more than any machine of the cluster has.
     """
     try:
         ray: Any = import_module("ray")
@@ -135,9 +132,8 @@ def ray_place(
         _join(ray, os.environ.get("RAY_ADDRESS", ""))
     try:
         has = machines(ray)
-        accelerated = any(m.gpus for m in has) and any(
-            not device_of(c.arguments).startswith("cpu") for c in cells
-        )
+        wanted = any(not device_of(run).startswith("cpu") for run in runs)
+        accelerated = wanted and any(machine.gpus for machine in has)
         need = where.need(workers, 1.0 if accelerated else 0.0)
         if not any(need.fits(machine) for machine in has):
             largest = max(has, key=lambda m: (m.gpus, m.cpus, m.memory), default=Need(0))
@@ -147,9 +143,9 @@ def ray_place(
             )
         token = (f".shared.{os.getpid()}.new", secrets.token_hex(16))
         write_text(out / token[0], token[1])
-        count = min(jobs or len(cells), len(cells), _MOST) or 1
+        at_once = min(count or sum(need.times(machine) for machine in has), _MOST)
         try:
-            yield RayPlace(ray, need, out, count=count, workers=workers, token=token)
+            yield RayPlace(ray, need, out, count=at_once, workers=workers, token=token)
         finally:
             (out / token[0]).unlink(missing_ok=True)
     finally:
