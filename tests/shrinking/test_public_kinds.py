@@ -114,3 +114,89 @@ def test_a_layer_whose_weight_is_computed_is_taken() -> None:
     small = compact(model, x)
     assert small.a.out_features == 8
     assert same(model(x), small(x))
+
+
+class Blurred(nn.Module):
+    """Of BlurPool: one kernel, a buffer, for as many channels as come in; what is pooled is put back (SegNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+        self.register_buffer("kernel", torch.rand(1, 1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x))
+        y, places = F.max_pool2d(y, 2, return_indices=True)
+        y = F.conv2d(y, self.kernel.expand(y.shape[1], -1, -1, -1), padding=1, groups=y.shape[1])
+        return self.b(F.max_unpool2d(y, places, 2))
+
+
+class Kernels(Blurred):
+    """A kernel for each channel, computed from what goes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.a(x))
+        return self.b(F.conv2d(y, y.mean((0, 3), keepdim=True).mT.transpose(0, 1), groups=y.shape[1]))
+
+
+class Ranked(Blurred):
+    """The largest, the middle, the order and the place along space; and functions that are seldom used."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        y = y.sort(dim=-1, descending=True).values * y.max(dim=2, keepdim=True).values + y.topk(8, dim=3)[0]
+        y = y + y.median(dim=3, keepdim=True).values * y.argmax(3, keepdim=True) + y.argmax(2)[:, :, None]
+        return self.b(torch.max(torch.atan2(y, y.cosh()), torch.hypot(y, y.unfold(2, 1, 1)[..., 0])))
+
+
+class Over(Blurred):
+    """The largest over all channels: a negative one that stays alone may be it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.a(x)
+        return self.b(y - y.max(dim=1, keepdim=True).values)
+
+
+@pytest.mark.parametrize(("kind", "left"), [(Blurred, 5), (Kernels, 5), (Ranked, 7), (Over, 8)])
+@torch.no_grad()
+def test_channels_of_images_go_through(kind: type[Blurred], left: int) -> None:
+    torch.manual_seed(0)
+    model, x = kind().eval(), torch.randn(2, 3, 8, 8)
+    model.b.weight[:, 0] = 0
+    if kind in (Blurred, Kernels):  # zero, and stays it
+        model.a.weight[3:5], model.a.bias[3:5] = 0, 0
+    small = compact(model, x)
+    assert small.a.out_channels == left
+    assert same(model(x), small(x))
+
+
+@torch.no_grad()
+def test_an_old_spectral_norm_is_taken_off() -> None:
+    torch.manual_seed(0)
+    model, x = Blurred().eval(), torch.randn(2, 3, 8, 8)
+    model.b.weight[:, 0] = 0
+    model.b = nn.utils.spectral_norm(model.b).eval()
+    before = model(x)
+    small = compact(model, x)
+    assert small.a.out_channels == 7
+    assert isinstance(small.b.weight, nn.Parameter)
+    assert same(before, small(x))
+    assert hasattr(model.b, "weight_orig")
+
+
+class Dropped(Between):
+    """Of BigBird: the operation that autograd's dropout is made of."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, kept = torch.native_dropout(torch.relu(self.a(x)), 0.5, self.training)
+        return self.b(y * kept)
+
+
+@torch.no_grad()
+def test_a_dropout_that_says_what_it_kept_is_followed() -> None:
+    torch.manual_seed(0)
+    model, x = Dropped().eval(), torch.randn(2, 5, 6)
+    model.b.weight[:, 0] = 0
+    small = compact(model, x)
+    assert small.a.out_features == 7
+    assert same(model(x), small(x))

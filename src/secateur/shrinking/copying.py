@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.shrinking.names import named
@@ -53,7 +54,10 @@ def bake(model: nn.Module) -> list[str]:
         for key, hook in old:
             hook.remove(module)
             del hooks[key]
-        if lists or old:
+        spectral = [hook for hook in hooks.values() if isinstance(hook, SpectralNorm)]
+        for hook in spectral:
+            remove_spectral_norm(module, hook.name)
+        if lists or old or spectral:
             found.append(path)
     return found
 

@@ -7,7 +7,8 @@ from secateur.shrinking.channels.dead_layers import constant_layers, group_count
 from secateur.shrinking.channels.fold import fold_constants
 from secateur.shrinking.channels.grouped import thinned
 from secateur.shrinking.channels.layers import layers
-from secateur.shrinking.channels.needs import Needs, needed
+from secateur.shrinking.channels.needed import needed
+from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.trace import Node, trace
 from secateur.shrinking.channels.training import training_nodes
 from secateur.shrinking.channels.values import constant_outputs, constant_values, zeros_alone

@@ -36,6 +36,11 @@ class Layer:
     transposed: bool = False
     padded: bool = False
 
+    @property
+    def apart(self) -> bool:
+        """Whether each channel is computed from itself alone."""
+        return self.groups == self.x.shape[self.channel] == self.weight.shape[0] and self.weight.shape[1] == 1
+
 
 def convolution(node: Node) -> Layer:
     """The convolution that ``node`` is."""
@@ -81,6 +86,16 @@ def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
         if layer is not None and layer.weight.op == "parameter":
             found.append((node, layer))
     return found
+
+
+def ranked_axes(node: Node) -> list[int]:
+    """The axes along which elements are ranked."""
+    dims = len(node.args[0].shape)
+    last = node.op in ("argsort", "kthvalue", "mode", "sort", "topk")  # where none is named
+    axis = node.argument(2 if node.op in ("kthvalue", "topk") else 1, "dim", -1 if last else None)
+    if isinstance(axis, bool) or (last and "dim" in node.kwargs):  # sort takes whether it is stable before
+        axis = node.kwargs.get("dim", -1)
+    return list(range(dims)) if axis is None else [axis % dims]
 
 
 def spatial_axes(node: Node, shape: tuple[int, ...]) -> list[int]:

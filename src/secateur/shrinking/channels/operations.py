@@ -16,16 +16,18 @@ POINTWISE = frozenset({
 })
 # Pointwise too, but their results say nothing when an operand is unknown.
 DECISIONS = frozenset({
-    "bitwise_and", "bitwise_not", "bitwise_or", "eq", "fill", "ge", "gt", "isinf", "isnan", "le",
-    "logical_and", "logical_not", "logical_or", "lt", "masked_fill", "nan_to_num", "ne", "sign",
-    "where",
+    "acos", "acosh", "asin", "asinh", "atan2", "atanh", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "copysign",
+    "cosh", "digamma", "eq", "erfc", "erfinv", "exp2", "fill", "float_power", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
+    "gt", "hardshrink", "heaviside", "hypot", "isfinite", "isinf", "isnan", "le", "lerp", "lgamma", "log10", "logaddexp",
+    "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt", "masked_fill", "nan_to_num", "ne",
+    "sign", "signbit", "sinc", "sinh", "softshrink", "tan", "true_divide", "where",
 })
 # Elements go elsewhere, unchanged.
 MOVES = frozenset({
     "_unsafe_view", "cat", "channel_shuffle", "chunk", "concat", "expand", "expand_as", "flatten",
     "flip", "index", "index_select", "movedim", "narrow", "native_channel_shuffle", "permute", "pixel_shuffle", "pixel_unshuffle",
     "repeat", "repeat_interleave", "reshape", "roll", "select", "slice", "split", "split_with_sizes",
-    "squeeze", "stack", "t", "transpose", "unbind", "unflatten", "unsqueeze", "view",
+    "squeeze", "stack", "t", "transpose", "unbind", "unflatten", "unfold", "unsqueeze", "view",
 })
 # Each channel for itself, over space: axes from 2 on.
 SPATIAL = frozenset({
@@ -33,7 +35,7 @@ SPATIAL = frozenset({
     "_upsample_nearest_exact2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
     "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d",
     "avg_pool3d", "constant_pad_nd", "grid_sampler", "grid_sampler_2d", "max_pool1d", "max_pool2d",
-    "max_pool2d_with_indices", "max_pool3d", "pad", "reflection_pad1d", "reflection_pad2d",
+    "max_pool2d_with_indices", "max_pool3d", "max_unpool2d", "max_unpool3d", "pad", "reflection_pad1d", "reflection_pad2d",
     "replication_pad1d", "replication_pad2d", "upsample_bicubic2d", "upsample_bilinear2d",
     "upsample_linear1d", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
     "upsample_trilinear3d",
@@ -53,6 +55,10 @@ CREATIONS = frozenset({
     "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor", "tril", "triu", "zeros",
     "zeros_like",
 })
+# What is at one place along an axis is picked out by its rank there, with where it was.
+RANKINGS = frozenset({
+    "argmax", "argmin", "argsort", "cummax", "cummin", "kthvalue", "max", "median", "min", "mode", "nanmedian", "sort", "topk",
+})
 CONVOLUTIONS = frozenset({
     "_convolution", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d",
     "conv_transpose3d", "convolution",
@@ -71,8 +77,8 @@ BATCH_NORMS = frozenset({
 })
 # What has a rule here. The rest is decomposed by torch where it can (einsum, multiply, baddbmm), but for what it would unroll.
 KNOWN = (
-    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
-    | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "native_layer_norm", "prelu", "rms_norm"}
+    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | RANKINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
+    | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "native_dropout", "native_layer_norm", "prelu", "rms_norm"}
     | {"scaled_dot_product_attention"}
 )
 UNROLLED = frozenset({"gru", "lstm", "rnn_relu", "rnn_tanh"})

@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, full, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
-from secateur.shrinking.channels.layers import adds_up, spatial_axes
+from secateur.shrinking.channels.layers import adds_up, ranked_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
@@ -155,6 +155,27 @@ def _mixing(flow: Labelling, node: Node) -> Any:
     return flow.read(node.args[0])
 
 
+def _ranking(flow: Labelling, node: Node) -> Any:
+    if len(node.inputs) > 1:
+        return _pointwise(flow, node)
+    x = flow.read(node.args[0])
+    for axis in ranked_axes(node):
+        if varies(x, axis):
+            flow.pin(x, f"{node.place}: ranks all channels")
+            x = flow.read(node.args[0])
+        if varies(x, axis):  # constants without a label beside channels
+            return flow.unknown(node, "ranks all channels")
+        x = x.narrow(axis, 0, 1)
+    several = node.shape and isinstance(node.shape[0], tuple)
+    shape = node.shape[0] if several else node.shape
+    x = x.expand(shape) if len(shape) == x.dim() else _squeezed(x, ranked_axes(node))
+    return [x] * len(node.shape) if several else x
+
+
+def _dropout(flow: Labelling, node: Node) -> list[Tensor]:
+    return [flow.read(node.args[0])] * 2  # the second is what was kept
+
+
 def _embedding(flow: Labelling, node: Node) -> Any:
     if node.args[0].op != "parameter":
         return flow.unknown(node, "its table is computed")
@@ -192,6 +213,8 @@ _RULES: list[tuple[frozenset[str], Rule]] = [
     (ops.SPATIAL, _spatial),
     (ops.REDUCTIONS, _reduction),
     (ops.MIXINGS, _mixing),
+    (ops.RANKINGS, _ranking),
+    (frozenset({"native_dropout"}), _dropout),
     (frozenset({"scaled_dot_product_attention"}), attention_rule),
     (frozenset({"embedding"}), _embedding),
 ]

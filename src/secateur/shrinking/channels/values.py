@@ -98,6 +98,9 @@ def kernel_sums(layer: Layer, weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def _layer(values: Values, layer: Layer, node: Node) -> Tensor:
     if layer.weight.op != "parameter":
+        if layer.bias is None and layer.apart:
+            zeros = torch.where(channel_values(layer, values) == 0, 0.0, torch.nan)
+            return compress(spread(zeros, layer.channel, node.shape))
         return full(torch.nan, node.shape, torch.float64)
     sums, used = kernel_sums(layer, values[layer.weight])
     inside = channel_values(layer, values).view(layer.groups, 1, -1)
@@ -183,8 +186,8 @@ def _spatial(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     out = x
     for axis in axes:
         out = out.narrow(axis, 0, 1)
-    if node.op in ("pad", "constant_pad_nd", "grid_sampler", "grid_sampler_2d") or node.op.startswith(
-        "avg_pool"
+    if node.op in ("pad", "constant_pad_nd") or node.op.startswith(
+        ("avg_pool", "grid_sampler", "max_unpool")
     ):
         border = 0.0
         if node.op in ("pad", "constant_pad_nd"):

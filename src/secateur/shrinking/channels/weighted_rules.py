@@ -16,11 +16,13 @@ from secateur.shrinking.channels.trace import Node
 def convolution_rule(flow: Labelling, node: Node) -> Any:
     """Input channels meet those of the weight; a group's channels go together."""
     layer = convolution(node)
-    if layer.weight.op != "parameter":
+    if layer.weight.op != "parameter" and not layer.apart:
         return flow.unknown(node, "its weight is computed")
     channels = along(flow.tied(layer.x, layer.channel), layer.channel)
     if channels is None:
         return flow.unknown(node, f"its channels are not along axis {layer.channel}")
+    if layer.weight.op != "parameter":
+        return _apart(flow, node, layer, channels)
     channels = _pinned(channels)
     if layer.groups == 1:
         flow.union.join(channels, flow.axis(layer.weight, layer.input_axis))
@@ -30,6 +32,18 @@ def convolution_rule(flow: Labelling, node: Node) -> Any:
     if layer.bias is not None:
         flow.union.join(out, flow.read(layer.bias))
     return spread(out, layer.channel, node.shape)
+
+
+def _apart(flow: Labelling, node: Node, layer: Layer, channels: Tensor) -> Tensor:
+    """A kernel that is computed, or one for all (BlurPool), on each channel for itself."""
+    kernels = flow.tied(layer.weight, 0)
+    if varies(kernels, 0):
+        flow.union.join(channels, along(kernels, 0))  # type: ignore[arg-type]
+    else:
+        flow.pin(kernels, f"{node.place}: one kernel for all channels")
+    if layer.bias is not None:
+        flow.union.join(channels, flow.read(layer.bias))
+    return spread(flow.union.find(channels), layer.channel, node.shape)
 
 
 def _grouped(flow: Labelling, layer: Layer, channels: Tensor) -> Tensor:
