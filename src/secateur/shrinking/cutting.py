@@ -65,6 +65,9 @@ def cut(
                 value = value.index_select(axis, indices.to(value.device))
             tensor.data = value.clone()
             tensor.grad = None
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
     return {path: tell_groups(paths[path], count) for path, count in counts.items()}
 
 
@@ -110,5 +113,9 @@ def _tell(module: Any, name: str, axis: int, before: int, after: int) -> None:
         module.num_groups, module.num_channels = module.num_groups * after // before, after
     elif isinstance(module, nn.Embedding) and axis == 1:
         module.embedding_dim = after
+    elif isinstance(module, nn.RNNBase) and axis == 1 and name.startswith("weight_hh"):
+        module.hidden_size = after
+    elif isinstance(module, nn.RNNBase) and axis == 1 and name.startswith("weight_ih_l0"):
+        module.input_size = after
     elif isinstance(module, nn.PReLU):
         module.num_parameters = after

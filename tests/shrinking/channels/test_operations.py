@@ -7,7 +7,7 @@ import torch
 
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, jointly, varying
-from secateur.shrinking.channels.union import Union
+from secateur.shrinking.channels.labelling import Union
 
 ARGUMENTS = {
     "alpha_dropout": (0.5, False), "dropout": (0.5, False), "feature_dropout": (0.5, False), "clamp": (-1.0, 1.0),

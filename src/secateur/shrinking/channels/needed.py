@@ -11,6 +11,7 @@ from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import full, jointly, shrunk, spread
 from secateur.shrinking.channels.layers import Layer, adds_up, convolution, product, ranked_axes, spatial_axes
 from secateur.shrinking.channels.needs import Needs, any_along, any_but, either
+from secateur.shrinking.channels.recurrent import recurrent_needs
 from secateur.shrinking.channels.trace import Node, moved_by
 from secateur.shrinking.channels.values import Values, kernel_sums
 
@@ -189,6 +190,7 @@ _RULES: list[tuple[frozenset[str], Callable[[Needs, Node, list[Tensor]], None]]]
     (ops.MIXINGS, _mixing),
     (ops.RANKINGS, _ranking),
     (frozenset({"native_dropout"}), _dropout),
+    (ops.UNROLLED, recurrent_needs),
     (frozenset({"scaled_dot_product_attention"}), _attention),
     (frozenset({"getitem"}), _getitem),
 ]

@@ -13,6 +13,7 @@ from secateur.shrinking.channels.compressed import along, compress, full, spread
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
 from secateur.shrinking.channels.layers import adds_up, ranked_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
+from secateur.shrinking.channels.recurrent import recurrent_rule
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
 
@@ -215,6 +216,7 @@ _RULES: list[tuple[frozenset[str], Rule]] = [
     (ops.MIXINGS, _mixing),
     (ops.RANKINGS, _ranking),
     (frozenset({"native_dropout"}), _dropout),
+    (ops.UNROLLED, recurrent_rule),
     (frozenset({"scaled_dot_product_attention"}), attention_rule),
     (frozenset({"embedding"}), _embedding),
 ]
