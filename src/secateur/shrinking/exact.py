@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ from secateur.shrinking.channels import (
     fold_constants,
     group_counts,
     needed,
+    operations,
     put_constant,
     settings_of,
     thinned,
@@ -79,6 +81,7 @@ def exact(
     example, dtypes = reference.inputs[0], {n: t.dtype for n, t in named(model).items()}
     shapes: Run | None = None
     values: Run | None = None
+    failed: Counter[tuple[str, str]] = Counter()
     while True:
         tried = _attempt(model, traced, round_to, pinned, folds=folds)
         if not reference.wide:
@@ -105,6 +108,12 @@ def exact(
                 "give the same twice in eval mode?"
             )
         place = found[0] if found else chosen[0]
+        line = place.op, place.source
+        failed[line] += 1
+        if failed[line] > 1 and place.op in operations.MOVES:  # sizes that are written there, for every block
+            for node in traced[0]:
+                if (node.op, node.source) == line and node.name not in pinned:
+                    chosen += removed_above([node], tried.channels, tried.keep)
         for node in chosen:
             pinned[node.name] = _needs(model, place, reason)
 
