@@ -54,7 +54,7 @@ def find_channels(
 ) -> Channels:
     """Reads the channels of ``model`` off one trace; the model is left as it was.
 
-    Convolutions (grouped, depthwise, transposed), linear layers, normalisations, pointwise operations with
+    Convolutions (grouped, depthwise, transposed), linear and recurrent layers, normalisations, pointwise operations with
     broadcasting, concatenation, splits, reshapes, pooling, interpolation, pixel shuffle and attention are followed;
     channels that pass through anything else are pinned, and so are the network's inputs and outputs. A group of a
     grouped convolution (see ``thinned``) or of GroupNorm, and an attention head, is one channel.
