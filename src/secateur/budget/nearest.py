@@ -143,11 +143,12 @@ def _why(
 
 def _exceeded(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> str:
     """What was not met, and how near it came."""
-    said = ", ".join(f"{found[kind]:.4g} {kind} against {limits[kind]:.4g}" for kind in over(limits, found))
-    return (
-        f"prune: the budget is not met: {said}, measured. Where time is limited, other programs may have been running; otherwise ask "
-        "for a little less."
-    )
+    exceeded = over(limits, found)
+    said = ", ".join(f"{found[kind]:.4g} {kind} against {limits[kind]:.4g}" for kind in exceeded)
+    rest = "other programs may have been running, or ask for a little less time." if "ms" in exceeded else ""
+    most = ", ".join(f"{found[kind]:.4g} {kind}" for kind in exceeded if kind != "ms")
+    rest = rest or f"nothing smaller was found that keeps a channel of every layer; {most} can be had."
+    return f"prune: the budget is not met: {said}, measured: {rest}"
 
 
 def _listed(costs: Mapping[Kind, float]) -> str:

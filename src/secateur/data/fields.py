@@ -143,7 +143,9 @@ def _channels_first(array: Array, field: str, place: str) -> Tensor:
     if array.dtype.itemsize > 1 and array.dtype.kind == "u":
         array = array.astype(np.int64)  # torch knows no unsigned words in arithmetic
     # before the bytes become floats: faster
-    return torch.as_tensor(np.ascontiguousarray(array.transpose(2, 0, 1)))
+    return torch.as_tensor(
+        np.array(array.transpose(2, 0, 1), order="C")
+    )  # a copy: that of a picture is not to be written to
 
 
 def _known(table: Array) -> str:

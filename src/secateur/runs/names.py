@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from secateur.runs.parser import nearest
@@ -137,6 +139,8 @@ def check_made(kind: Kind, name: str, made: object) -> None:
 def _foreign(kind: Kind, name: str, trust: Trust) -> Callable[..., Any]:
     module, _, attribute = name.rpartition(".")
     try:
+        if (here := str(Path.cwd())) not in sys.path:
+            sys.path.append(here)  # after all that is installed, so that a file there takes nobody's place
         found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{_start(kind, name, trust)}: no such {kind} ({error}). {_known(kind)}.") from error

@@ -22,7 +22,7 @@ from secateur.training.floors import Results, within_floors
 from secateur.training.history import History, Progress
 from secateur.training.hold import check_parts
 from secateur.training.ledger import Ledger, Row
-from secateur.training.optimizer import MakeOptimizer, adam, check_make
+from secateur.training.optimizer import MakeOptimizer, adam, check_make, check_steps
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import check_batches, recalibrate
 from secateur.training.resuming.identity import identity_of_training
@@ -161,7 +161,7 @@ def _train(
         problem, method, weighting, steps=steps, accumulate=asked.accumulate, distillation=distillation
     )
     with callbacks, pruning, shown:
-        inner = pruning.attach(make(pruning.groups()))
+        inner = check_steps(pruning.attach(make(pruning.groups())))
         rates = [group["lr"] for group in inner.param_groups]
         model, stepper = cast(
             "tuple[_FabricModule, _FabricOptimizer]",
@@ -193,7 +193,7 @@ def _train(
         while pruning.done < total and not course.stopped:
             began = time.perf_counter()
             if pruning.turns.between_rounds:  # a new round: a new optimizer, only then
-                inner = pruning.attach(make(pruning.groups()))
+                inner = check_steps(pruning.attach(make(pruning.groups())))
                 course.optimizer = stepper = cast("_FabricOptimizer", fabric.setup_optimizers(inner))
             for group, rate in zip(inner.param_groups, rates, strict=True):
                 group["lr"] = rate * schedule(pruning.turns.place / steps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -39,6 +40,17 @@ def check_make(make: Any) -> None:
             f"fit: optimizer is {given}; methods and weightings train parameters of their own beside the model's, so give a function "
             f"of the groups: optimizer=lambda groups: torch.optim.{name}(groups, lr=1e-3), or functools.partial of a class."
         )
+
+
+def check_steps(optimizer: Optimizer) -> Optimizer:
+    """The optimizer; ValueError if it computes the loss itself, as LBFGS does, which a loop with one backward pass a step has no place for."""
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"fit: {type(optimizer).__name__} computes the loss itself, several times a step; give an optimizer that steps by itself, such as "
+            "AdamW. In a loop of your own it works under secateur.Pruning where it is called once a step."
+        )
+    return optimizer
 
 
 def inside(optimizer: Any) -> Optimizer:

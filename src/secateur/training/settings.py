@@ -64,8 +64,12 @@ class Settings:
         """Steps between validations, 0 for none: a twentieth of all where callbacks look at them and nothing was said.
 
         Raises:
-            ValueError: If ``askers``, callbacks, look at them, and there are no validation data.
+            ValueError: If the number is negative, or ``askers``, callbacks, look at them, and there are no validation data.
         """
+        if self.validate_every < 0:
+            raise ValueError(
+                f"fit: validate_every is {self.validate_every}; give steps between validations, or 0 for none."
+            )
         if askers and problem.val is None:
             raise ValueError(
                 f"fit: callback {' and '.join(askers)} looks at validations, and the problem has no validation data; give "

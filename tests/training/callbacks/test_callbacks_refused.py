@@ -168,3 +168,24 @@ def test_the_rate_warms_up_and_goes_on_as_before() -> None:
     rates = [row["lr"] for row in history.rows]
     assert rates[:5] == sorted(rates[:5])
     assert rates[5:] == sorted(rates[5:], reverse=True)
+
+
+def test_numbers_that_make_no_sense_and_optimizers_that_compute_the_loss_are_refused() -> None:
+    problem = two_heads()
+    before = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    with pytest.raises(ValueError, match="validate_every is -3"):
+        fit(problem, steps=4, validate_every=-3, progress=False)
+    with pytest.raises(ValueError, match="LBFGS computes the loss itself"):
+        fit(
+            problem,
+            steps=4,
+            optimizer=lambda groups: torch.optim.LBFGS([p for g in groups for p in g["params"]]),
+            progress=False,
+        )
+    assert all(torch.equal(value, before[name]) for name, value in problem.model.state_dict().items())
+
+
+def test_patience_that_outlasts_training_is_said() -> None:
+    problem = two_heads()
+    with pytest.warns(UserWarning, match="1 validations in 4 steps never outlast a patience of 5"):
+        fit(problem, steps=4, validate_every=4, callbacks=[EarlyStopping("shade")], progress=False)

@@ -14,6 +14,7 @@ import yaml
 from secateur.deployment.bench import versions
 from secateur.runs.folder import RunFolder
 from secateur.runs.hub.card import card
+from secateur.runs.hub.connection import check_name
 from secateur.runs.hub.private import command_without_paths, named_in, without_paths
 from secateur.runs.written import said
 from secateur.storage import manifest
@@ -51,8 +52,10 @@ def contents(run: Path, *, licence: str | None = None, repo: str = "") -> Conten
 
     Raises:
         FileNotFoundError: If it is no run folder.
-        ValueError: If it is not finished, or a file of it is damaged.
+        ValueError: If it is not finished, or a file of it is damaged; or ``repo`` is no name.
     """
+    if repo:
+        check_name(repo)
     folder = RunFolder(run)
     config, report = folder.read_config(), folder.read_report()
     if report is None or not folder.finished:

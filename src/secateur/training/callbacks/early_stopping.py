@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from secateur.training.callbacks.callback import Callback
@@ -43,6 +44,12 @@ class EarlyStopping(Callback):
         """Looks up the metric."""
         self._watched.start(course)
         self._best, self._worse = None, 0
+        if (there := course.total // course.validate_every) <= self.patience:
+            warnings.warn(
+                f"EarlyStopping: {there} validations in {course.total} steps never outlast a patience of {self.patience}; it will not stop. "
+                "Give fewer steps between validations (validate_every).",
+                stacklevel=2,
+            )
 
     def validated(self, course: Course, metrics: Results) -> None:
         """Counts, and stops."""
@@ -54,8 +61,11 @@ class EarlyStopping(Callback):
             return
         self._worse += 1
         if self._worse >= self.patience and course.step < course.total:
-            best = "any number" if self._best is None else f"{self._best:.6g}"
-            course.stop(f"{self.metric} was no better than {best} in {self._worse} validations")
+            course.stop(
+                f"{self.metric} was no number in {self._worse} validations"
+                if self._best is None
+                else f"{self.metric} was no better than {self._best:.6g} in {self._worse} validations"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, and how many were no better since."""
