@@ -53,8 +53,8 @@ class Pruning:
         check_parts(self.problem, self.method, self.weighting)
         self._identity = identity(self.method, "method") | identity(self.weighting, "weighting")
         self._hold, self._followers, self._left = Hold(), Followers(problem.model), False
-        self._objective: Objective | None = None
-        self._optimizer, self._step_hook = cast("Optimizer | None", None), cast(Any, None)
+        self._objective, self._step_hook = cast("Objective | None", None), cast(Any, None)
+        self._optimizer: Optimizer | None = None
         self.turns = Turns(steps, self.method.rounds, accumulate, self.method.resumes_at)
 
     @property
@@ -158,8 +158,7 @@ class Pruning:
         With ``own_loss`` the loss was the caller's own, which only a method without a penalty and equal weights can do with.
         RuntimeError if there was no loss, no optimizer, or no step left.
         """
-        objective = self._entered()
-        skipped = self.turns.end(own_loss)  # by a gradient scaler
+        objective, skipped = self._entered(), self.turns.end(own_loss)  # by a gradient scaler
         self._step_hook.reset()
         if own_loss:
             objective.check_own_loss()
@@ -216,9 +215,9 @@ class Pruning:
         self._entered()
         self.turns.check_between()
         self.finite.check()
-        parts = {name: part.state_dict() for name, part in self._parts.items()}
-        named = with_processes(self._identity, self.together.whole is not None)
-        return {"done": self.done, "total": self.total, "identity": named, **parts}
+        parts = {"identity": with_processes(self._identity, self.together)}
+        parts |= {name: part.state_dict() for name, part in self._parts.items()}
+        return {"done": self.done, "total": self.total, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.

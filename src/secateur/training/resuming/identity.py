@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import length, world_size
+from secateur.problem import Together, length, world_size
 from secateur.storage import mismatches
 
 if TYPE_CHECKING:
@@ -42,12 +42,12 @@ def identity(part: object, kind: str) -> dict[str, Any]:
     return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
 
 
-def with_processes(found: Mapping[str, Any], shared: bool) -> dict[str, Any]:
+def with_processes(found: Mapping[str, Any], together: Together) -> dict[str, Any]:
     """``found``, and how many processes train now; they may be fewer when a method is made than when it trains.
 
     Those that share each batch train as one.
     """
-    return {**found, "processes": 1 if shared else world_size()}
+    return {**found, "processes": world_size() if together.whole is None else 1}
 
 
 def identity_of_training(
