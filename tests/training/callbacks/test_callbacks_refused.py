@@ -186,6 +186,6 @@ def test_numbers_that_make_no_sense_and_optimizers_that_compute_the_loss_are_ref
 
 
 def test_patience_that_outlasts_training_is_said() -> None:
-    problem = two_heads()
+    problem = judged()
     with pytest.warns(UserWarning, match="1 validations in 4 steps never outlast a patience of 5"):
         fit(problem, steps=4, validate_every=4, callbacks=[EarlyStopping("shade")], progress=False)
