@@ -70,3 +70,13 @@ def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: py
     for mark, table in made.tables(found).items():
         begin, end = (text.format(mark) for text in made.MARKS)
         assert page.partition(begin)[2].partition(end)[0].strip() == table.strip(), mark
+
+
+def test_the_table_of_a_cluster_was_that_of_one_process() -> None:
+    found = json.loads((RESULTS / "cluster.json").read_text(encoding="utf-8"))["machines"]
+    page = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    for kind, counts in found.items():
+        assert counts["machines killed in the middle"] == 1
+        for what in ("figures", "tensors"):
+            assert counts[what] == counts[f"{what} that are the same"] > 0
+        assert f"| {kind} | {counts['runs']} | {counts['figures']} | {counts['tensors']} | 0 |" in page
