@@ -18,7 +18,7 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.study import Cell, Trainer, Where, grid, memory, running
 from secateur.runs.study.brought import digest_of, packed, write_run
 from secateur.runs.study.node import Done, Order, carry_out, installed
-from secateur.runs.study.places import Need, device_of
+from secateur.runs.study.places import Need, threads_of
 from secateur.runs.study.running import run
 
 
@@ -212,10 +212,19 @@ def test_amounts_of_memory(text: str, found: int) -> None:
 
 
 def test_what_a_run_takes() -> None:
-    assert Where("ray").need(2, 1) == Need(3, 1)
-    assert str(Where("ray", 2, 0.5, 2**30).need(0, 1)) == "2 CPUs, 0.5 GPU, 1 GiB of memory"
-    assert device_of(["dense", "--device", "cpu", "--device=cuda:1"]) == "cuda:1"
-    assert device_of(["dense"]) == "auto"
+    def need(where: Where, workers: int, *words: str) -> Need:
+        return where.need(workers, [("dense", *words)], lambda device: device != "cpu")
+
+    assert need(Where("ray"), 2) == Need(3, 1)
+    assert need(Where("ray"), 2, "--device", "cuda", "--device=cpu") == Need(3, 0)
+    four = need(Where("ray"), 1, "--devices", "4")
+    assert four == Need(8, 4)
+    assert threads_of(four, 1, 4) == 1
+    assert threads_of(Need(16, 4), 1, 4) == 3
+    assert str(need(Where("ray", 2, 0.5, 2**30), 0)) == "2 CPUs, 0.5 GPU, 1 GiB of memory"
+    assert [Need(2, 1).times(Need(*has)) for has in ((7, 2), (7, 9), (1, 9), (7, 0))] == [2, 3, 0, 0]
+    with pytest.raises(ValueError, match=r"--nodes: on a cluster each run is on one machine"):
+        need(Where("ray"), 0, "--nodes=2")
 
 
 @pytest.mark.parametrize(

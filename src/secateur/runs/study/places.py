@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
 from typing import Literal, Protocol
+
+from secateur.runs.arguments import given, spelt_out
 
 On = Literal["here", "ray", "slurm"]
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -95,24 +97,40 @@ class Where:
         if self.memory is not None and self.memory < 1:
             raise ValueError(f"--cell-memory is {self.memory}; give bytes with a unit, such as 8GB.")
 
-    def need(self, workers: int, gpus: float) -> Need:
-        """What a run takes.
+    def need(self, workers: int, runs: Sequence[Sequence[str]], accelerated: Callable[[str], bool]) -> Need:
+        """What each of these runs takes.
 
         Args:
-            workers: Processes that load data.
-            gpus: Where none are said.
+            workers: Processes that load data, a device.
+            runs: Their arguments.
+            accelerated: Whether a ``--device`` is a GPU there.
+
+        Raises:
+            ValueError: If one asks for several nodes.
         """
-        cpus = 1 + workers if self.cpus is None else self.cpus
+        if any(int(option_of(run, "--nodes", "1")) > 1 for run in runs):
+            raise ValueError(
+                f"--nodes: on a cluster each run is on one machine; leave it out of --on {self.on}, or train that run by itself."
+            )
+        devices = devices_of(runs)
+        gpus = devices if any(accelerated(option_of(run, "--device", "auto")) for run in runs) else 0
+        cpus = devices * (1 + workers) if self.cpus is None else self.cpus
         return Need(cpus, gpus if self.gpus is None else self.gpus, self.memory or 0)
 
 
-def device_of(arguments: Sequence[str]) -> str:
-    """What a run's ``--device`` says: ``auto`` where it says nothing."""
-    found = "auto"
-    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        if word.partition("=")[0] == "--device":
-            found = word.partition("=")[2] or following
-    return found
+def devices_of(runs: Sequence[Sequence[str]]) -> int:
+    """The most that one of these runs trains on."""
+    return max((int(option_of(run, "--devices", "1")) for run in runs), default=1)
+
+
+def threads_of(need: Need, workers: int, devices: int) -> int:
+    """Of torch, a device: what the processes that load data leave of a run's cores."""
+    return max(1, need.cpus // devices - workers)
+
+
+def option_of(arguments: Sequence[str], name: str, otherwise: str) -> str:
+    """What a run's option says, of several the last; ``otherwise`` where it is not given."""
+    return [otherwise, *given([spelt_out(word) for word in arguments], name)][-1]
 
 
 def memory(text: str) -> int:

@@ -20,7 +20,7 @@ from typing import Any
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.brought import packed, write_run
 from secateur.runs.study.node import Done, Order, carry_out, installed
-from secateur.runs.study.places import Need, Where, device_of
+from secateur.runs.study.places import Need, Where, devices_of, threads_of
 from secateur.storage import write_aside, write_text
 
 _CONNECT = 10  # seconds for the head node to answer
@@ -65,7 +65,7 @@ class RayPlace:
             self._token,
             str(Path.cwd()),
             self._workers,
-            max(1, self._need.cpus - self._workers),
+            threads_of(self._need, self._workers, devices_of([arguments])),
             self._need.gpus > 0,
             self._versions,
             (own.name, own.read_bytes()) if own.is_file() else None,
@@ -132,9 +132,8 @@ def ray_place(
         _join(ray, os.environ.get("RAY_ADDRESS", ""))
     try:
         has = machines(ray)
-        wanted = any(not device_of(run).startswith("cpu") for run in runs)
-        accelerated = wanted and any(machine.gpus for machine in has)
-        need = where.need(workers, 1.0 if accelerated else 0.0)
+        gpus = any(machine.gpus for machine in has)
+        need = where.need(workers, runs, lambda device: gpus and not device.startswith("cpu"))
         if not any(need.fits(machine) for machine in has):
             largest = max(has, key=lambda m: (m.gpus, m.cpus, m.memory), default=Need(0))
             raise ValueError(

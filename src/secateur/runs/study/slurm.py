@@ -8,7 +8,7 @@ from pathlib import Path
 
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
-from secateur.runs.study.places import Need, Where, device_of
+from secateur.runs.study.places import Need, Where, devices_of, threads_of
 from secateur.runs.study.running import check_folders, references
 from secateur.storage import write_text
 
@@ -42,13 +42,14 @@ def job_array(
     waited = {other.name for cell in left for other in references(cell, cells)}
     left.sort(key=lambda cell: cell.name not in waited)
     first = sum(cell.name in waited for cell in left)
-    gpus = any(device_of(cell.arguments).startswith("cuda") for cell in left)
-    need = where.need(workers, 1 if gpus else 0)
+    runs = [cell.arguments for cell in left]
+    need = where.need(workers, runs, lambda device: device.startswith("cuda"))
+    threads = threads_of(need, workers, devices_of(runs))
     lines = ["#!/bin/bash", *_asked(out, need, len(left), jobs), *_submitted(out, first, len(left), jobs)]
     lines += [
         "set -u",
         f"cd {_word(str(Path.cwd()))} || exit 1",
-        f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{max(1, need.cpus - workers)}}}"',
+        f'export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-{threads}}}"',
         'case "${SLURM_ARRAY_TASK_ID:?sbatch sets it, for each run of the array}" in',
         *(f"{at}) {_command(cell, out, workers)} ;;" for at, cell in enumerate(left)),
         f'*) echo "no run $SLURM_ARRAY_TASK_ID: there are {len(left)}" >&2; exit 2 ;;',
