@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from processes.two import in_two
 from secateur.problem import InStep, Task, Whole, from_first
@@ -22,10 +23,22 @@ LAYERS: dict[str, Any] = {
     "of features": lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48)),
     "dropout": lambda: nn.Dropout(0.4),
     "channels": lambda: nn.Dropout2d(0.4),
+    "called again": lambda: Again(),
     "attention": lambda: Attends(None),
     "causal attention": lambda: Attends("causal"),
     "masked attention": lambda: Attends("masked"),
 }
+
+
+class Again(nn.Module):
+    """Layers that are called a second time in the backward pass, in place of what they keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return checkpoint(self.layers, x, use_reentrant=False)
 
 
 class Attends(nn.Module):
@@ -50,8 +63,8 @@ def run(layer: str, rank: int, world: int, dtype: torch.dtype = torch.float64) -
     slopes = torch.randn(8, 3, 4, 4, dtype=torch.float64)
     own = slice(rank * 8 // world, (rank + 1) * 8 // world)
     given = x[own].to(dtype).requires_grad_()
-    for _ in range(2):
-        out = made(given)
+    out = made(given)
+    out = made(given)
     out.backward(slopes[own].to(dtype).reshape(out.shape))
     assert given.grad is not None
     found = {"out": out.detach(), "by x": given.grad, "drawn": torch.rand(2)}

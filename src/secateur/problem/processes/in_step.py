@@ -8,7 +8,7 @@ share. The user's module stays what it is, copies and checkpoints too.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+_BATCH_NORM, _ATTENTION, _DROPOUT = F.batch_norm, F.scaled_dot_product_attention, F.dropout
 _MOST = 2**26
 """Elements of a mask that is drawn for the whole batch; what is larger is drawn by each process for itself."""
 
@@ -27,6 +28,10 @@ class InStep(TorchFunctionMode):
     Every process must call the same layers in the same order.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._functions = _exchanged()
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -35,8 +40,27 @@ class InStep(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Exchanges the functions that are known; any other is called as it is."""
-        exchanged = _EXCHANGED.get(func)
-        return (exchanged or func)(*args, **(kwargs or {}))
+        if func is Tensor.backward:
+            return _backward(*args, **(kwargs or {}))
+        return self._functions.get(func, func)(*args, **(kwargs or {}))
+
+
+def _backward(
+    tensor: Tensor,
+    gradient: Tensor | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
+) -> None:
+    """As ``Tensor.backward``; layers whose activations were not kept are called again in it, where torch looks for no mode."""
+    others = _exchanged()
+    try:
+        for function, other in others.items():
+            setattr(F, function.__name__, other)
+        torch.autograd.backward(tensor, gradient, retain_graph, create_graph, inputs=inputs)
+    finally:
+        for function in others:
+            setattr(F, function.__name__, function)
 
 
 def _batch_norm(
@@ -51,7 +75,7 @@ def _batch_norm(
 ) -> Tensor:
     """As ``torch.nn.functional.batch_norm``; input (N, C, ...)."""
     if not training:
-        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        return _BATCH_NORM(input, running_mean, running_var, weight, bias, training, momentum, eps)
     axes = [axis for axis in range(input.dim()) if axis != 1]
     with torch.no_grad():
         variance, mean = torch.var_mean(_wide(input), axes, correction=0)  # (C,) each
@@ -152,7 +176,7 @@ def _attention(
 ) -> Tensor:
     """As ``scaled_dot_product_attention``, its dropout drawn as :func:`_dropout` draws."""
     if dropout_p <= 0.0 or enable_gqa:
-        return F.scaled_dot_product_attention(
+        return _ATTENTION(
             query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
         )
     shape = (*query.shape[:-1], key.shape[-2])  # (N, ..., places, places looked at)
@@ -165,7 +189,7 @@ def _attention(
     shares = scores.softmax(-1)
     if sees is not None and sees.dtype == torch.bool:
         shares = shares * sees.any(-1, keepdim=True)  # what sees nothing gets nothing
-    return (shares * _mask(F.dropout, shares.detach(), dropout_p)) @ value
+    return (shares * _mask(_DROPOUT, shares.detach(), dropout_p)) @ value
 
 
 def _wide(x: Tensor) -> Tensor:
@@ -177,8 +201,10 @@ def _channel(value: Tensor, x: Tensor) -> Tensor:
     return value.to(_wide(x).dtype).view(1, -1, *[1] * (x.dim() - 2))
 
 
-_EXCHANGED: dict[Callable[..., Any], Callable[..., Any]] = {
-    F.batch_norm: _batch_norm,
-    F.scaled_dot_product_attention: _attention,
-    **{draw: partial(_dropout, draw) for draw in (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)},
-}
+@cache
+def _exchanged() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """What stands for which function; a compiled network breaks off there, for a trace would draw otherwise."""
+    draws = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+    found: dict[Callable[..., Any], Callable[..., Any]] = {draw: partial(_dropout, draw) for draw in draws}
+    found |= {_BATCH_NORM: _batch_norm, _ATTENTION: _attention}
+    return {function: torch.compiler.disable(other) for function, other in found.items()}

@@ -24,12 +24,14 @@ class Together:
 
     Args:
         problem: Gives model and tasks.
-        beside: Parameter groups of what is trained beside the model.
+        beside: Parameter groups of method and weighting; those of the model's own parameters are left out.
     """
 
     def __init__(self, problem: Problem, beside: Iterable[Mapping[str, Any]]) -> None:
         self._problem = problem
-        self._beside: list[nn.Parameter] = [p for group in beside for p in group["params"]]
+        own = set(map(id, problem.model.parameters()))  # which a method may have a group for; DDP averages them
+        found = (p for group in beside for p in group["params"])
+        self._beside: list[nn.Parameter] = [p for p in found if id(p) not in own]
         self._seen: set[str] = set()
         self.absent_too = False
         """Whether tasks that the model predicts nothing for get zeros as well; not where a wrapper looks for them itself."""
