@@ -29,7 +29,9 @@ class Together:
 
     def __init__(self, problem: Problem, beside: Iterable[Mapping[str, Any]]) -> None:
         self._problem = problem
-        own = set(map(id, problem.model.parameters()))  # which a method may have a group for; DDP averages them
+        own = set(
+            map(id, problem.model.parameters())
+        )  # which a method may have a group for; DDP averages them
         found = (p for group in beside for p in group["params"])
         self._beside: list[nn.Parameter] = [p for p in found if id(p) not in own]
         self._seen: set[str] = set()
