@@ -170,7 +170,7 @@ def test_11_the_toolkit_vanished(tmp_path: Path) -> None:
     """With every extra gone all modules import, a network trains and is reported, and what is missing is named."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     listed = [wanted for extra in project["optional-dependencies"].values() for wanted in extra]
-    blocked = [re.split(r"[\[>=<~ ]", wanted)[0] for wanted in listed]
+    blocked = [re.split(r"[\[>=<~ ]", wanted)[0] for wanted in listed if not wanted.startswith("secateur[")]
     assert {"onnx", "openvino", "executorch", "torchjd", "transformers", "pyarrow"} <= set(blocked)
     script = tmp_path / "without.py"
     script.write_text(WITHOUT, encoding="utf-8")

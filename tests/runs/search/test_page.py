@@ -1,4 +1,4 @@
-"""What docs/search.md and the README show of searches can be run."""
+"""What docs show of searches can be run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from secateur.runs.search.space import read_space
 from test_docs import ROOT, blocks
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/search.md"])
+@pytest.mark.parametrize("page", ["docs/howto/command_line.md", "docs/search.md"])
 def test_the_searches_shown_have_a_space_that_can_be_run(page: str) -> None:
     lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
     shown = [line for line in lines if line.startswith("secateur search")]

@@ -49,6 +49,7 @@ def test_a_cluster_that_is_not_there(address: str, why: str) -> None:
 
 
 def test_what_answers_and_is_no_cluster_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="needs ray: pip install 'secateur[ray]'")
     monkeypatch.setattr(on_ray, "_JOIN", 0.5)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
