@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from problems import IGNORED, TwoHeads, equal, masked, weights
@@ -224,3 +224,25 @@ def test_what_no_task_reaches_is_waited_for_and_left_alone(tmp_path: Path) -> No
 
 def decaying(groups: Any) -> torch.optim.Optimizer:
     return torch.optim.SGD(groups, lr=0.05, weight_decay=0.1)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_gradients_of_the_network_are_sent_once(tmp_path: Path) -> None:
+    """A method may have a group for the network's own weights; DDP sends what they get, and what is sent beside is small."""
+
+    def share(rank: int) -> dict[str, Any]:
+        made, sent = problem(), list[int]()
+        fabric, reduce = Fabric(accelerator="cpu", devices=2, strategy="ddp"), distributed.all_reduce
+        fabric.launch()
+
+        def counting(value: Tensor, *more: Any) -> Any:
+            sent.append(value.numel())
+            return reduce(value, *more)
+
+        setattr(distributed, "all_reduce", counting)  # noqa: B010
+        lasso = GroupLasso(density=0.5, metric="euclidean")
+        fit(made, lasso, UncertaintyWeighting(), steps=2, optimizer=sgd, fabric=fabric, progress=False)
+        return {"largest": torch.tensor(max(sent)), "norm": torch.tensor(2 * 16 + 1)}
+
+    for found in in_two(share, tmp_path / "two"):
+        assert found["largest"] == found["norm"]
