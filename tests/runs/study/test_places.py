@@ -10,7 +10,6 @@ from threading import Event, Lock
 import pytest
 
 from processes.cluster import RUNS
-from secateur.cli import main
 from secateur.runs.folder import RunFolder
 from secateur.runs.study import Cell, Trainer, Where, grid, memory, running
 from secateur.runs.study.places import Need, threads_of
