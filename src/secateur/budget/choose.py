@@ -18,7 +18,16 @@ _BACK = 32  # units that went last, and may come back where there is room
 
 
 class OutOfReachError(ValueError):
-    """A budget that no network of this shape can meet."""
+    """Limits that no choice keeps, as costs are predicted.
+
+    Args:
+        message: What is lacking.
+        smallest: (count,) bool, the choice that comes nearest: :func:`smallest`.
+    """
+
+    def __init__(self, message: str, smallest: Tensor) -> None:
+        super().__init__(message)
+        self.smallest = smallest
 
 
 def choose(
@@ -38,14 +47,12 @@ def choose(
         limits: Kind to the most that it may be.
 
     Raises:
-        OutOfReachError: If a cost stays above its limit when all that can go is gone; it says how near it comes.
+        OutOfReachError: If a cost stays above its limit when all that can go is gone.
     """
     present, alive, unit = alive, alive.clone(), _units(groups, alive, worth, costs.step)
     count = int(unit.max()) + 1
-    strongest = groups.strongest(torch.where(alive, worth, -torch.ones_like(worth)))
-    held = torch.zeros(count, dtype=torch.bool)
-    held[unit[strongest & alive]] = True
-    held_group = held[unit] & alive
+    least = smallest(groups, alive, worth, costs.step)
+    held = least | _whole(groups.strongest(torch.where(alive, worth, -torch.ones_like(worth))) & alive, unit)
     value = torch.zeros(count, dtype=torch.float64).index_add_(0, unit[alive], worth[alive])
     gone: list[int] = []
     while True:
@@ -54,14 +61,17 @@ def choose(
         over = now[kind] - limits[kind]
         if over <= 0:
             return _filled(alive, present, unit, value, gone[-_BACK:], costs, limits)
-        mortal = alive & ~held_group
+        mortal = alive & ~held
         saving = torch.zeros(count, dtype=torch.float64)
         saving.index_add_(0, unit[mortal], costs.savings(alive, kind)[mortal])
         useful = saving > _LEAST * now[kind]
         if not bool(useful.any()):
+            if not torch.equal(held, least):  # what is worth most in each layer goes too, where less does
+                held = least
+                continue
             raise OutOfReachError(
-                f"the smallest network that is left has {now[kind]:.4g} {kind}, and {limits[kind]:.4g} are asked: "
-                + _why(groups)
+                f"no choice has {limits[kind]:.4g} {kind}: {now[kind]:.4g} are predicted where each layer keeps a channel.",
+                least,
             )
         rate = torch.where(useful, value / saving.clamp(min=_LEAST), torch.inf)
         order = rate.argsort(stable=True)[: int(useful.sum())]
@@ -75,6 +85,44 @@ def choose(
         going[last] = True
         gone += last.reshape(-1).tolist()
         alive &= ~(going[unit] & mortal)
+
+
+def smallest(groups: Groups, alive: Tensor, worth: Tensor, step: int = 1) -> Tensor:
+    """What is left when all goes that :func:`choose` may take, (count,) bool: a channel of each layer, or a step of them.
+
+    Groups that serve most layers for the channels that they take come first, as where several are normalised as one block
+    (greedy weighted set cover; Chvatal 1979), of equal ones those of most worth.
+
+    Args:
+        groups: The partition.
+        alive: (count,) bool, what is left before.
+        worth: (count,).
+        step: Channels that go together, as the engine likes them.
+    """
+    lists = [
+        ids[alive[ids]] for ids in (*groups.index.values(), *groups.rows.values()) if bool((ids >= 0).all())
+    ]
+    kept = torch.zeros_like(alive)
+    if not lists:
+        return kept
+    places = torch.bincount(torch.cat(lists), minlength=groups.count).clamp(min=1)
+    each = [ids.unique() for ids in lists]
+    group, layer = torch.cat(each), torch.repeat_interleave(torch.tensor([len(ids) for ids in each]))
+    while len(group):
+        rate = torch.bincount(group, minlength=groups.count) / places
+        best = torch.nonzero(rate == rate.max()).flatten()
+        one = best[worth[best].argmax()]
+        kept[one] = True
+        left = ~torch.isin(layer, layer[group == one])
+        group, layer = group[left], layer[left]
+    return _whole(kept, _units(groups, alive, worth, step)) & alive
+
+
+def _whole(kept: Tensor, unit: Tensor) -> Tensor:
+    """All of the units of which something is ``kept``, (count,) bool."""
+    held = torch.zeros(int(unit.max()) + 1, dtype=torch.bool)
+    held[unit[kept]] = True
+    return held[unit]
 
 
 def _filled(
@@ -112,10 +160,3 @@ def _units(groups: Groups, alive: Tensor, worth: Tensor, step: int) -> Tensor:
         number = int(unit[order].max()) + 1
     unit[~alive] = number  # of no meaning: they are gone
     return unit
-
-
-def _why(groups: Groups) -> str:
-    if not groups.pins:
-        return "every layer keeps a channel."
-    said = "; ".join(f"{reason} ({count} channels)" for reason, count in list(groups.pins.items())[:3])
-    return f"every layer keeps a channel, and some stay: {said}."

@@ -71,13 +71,13 @@ class Costs:
 
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
         """Each cost when ``alive``, (count,) bool, groups are left."""
+        return {kind: float(self.by_layer(alive, kind).sum()) + self.offset[kind] for kind in self._terms}
+
+    def by_layer(self, alive: Tensor, kind: Kind) -> Tensor:
+        """What each layer takes of one cost when ``alive``, (count,) bool, groups are left, (layers,)."""
         widths = self.widths(alive)
-        exact, padded = _parts(*widths), _parts(*self._padded(*widths))
-        return {
-            kind: float((terms * (padded if kind == "ms" else exact)).sum()) * self.factor[kind]
-            + self.offset[kind]
-            for kind, terms in self._terms.items()
-        }
+        parts = _parts(*(self._padded(*widths) if kind == "ms" else widths))
+        return (self._terms[kind] * parts).sum(1) * self.factor[kind]
 
     def _padded(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Channels as the engine computes them, of convolutions: in multiples of the step, but for inputs fewer than one."""

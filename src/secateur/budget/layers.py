@@ -149,6 +149,10 @@ class Widths:
         outputs = [left(ids, layer.outputs) for ids, layer in zip(self._outputs, self.layers, strict=True)]
         return torch.tensor(inputs, dtype=torch.float64), torch.tensor(outputs, dtype=torch.float64)
 
+    def places(self, layer: int) -> tuple[Tensor | None, Tensor | None]:
+        """The groups of the inputs and of the outputs of the layer at this place, -1 where there is none; None where none is known."""
+        return self._inputs[layer], self._outputs[layer]
+
     def savings(self, by_input: Tensor, by_output: Tensor) -> Tensor:
         """What each group's death saves, (count,), where one input or output channel of each layer is worth so much."""
         found = torch.zeros(self.groups.count + 1, dtype=torch.float64)

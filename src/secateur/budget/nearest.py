@@ -10,7 +10,6 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from secateur.budget.choose import OutOfReachError
 from secateur.budget.costs import Costs
 from secateur.budget.limits import NEAR, Kind, over
 from secateur.budget.record import BudgetError
@@ -52,7 +51,7 @@ def nearest(
     that does not. It ends within 5 % of a limit, or where nothing lies between.
 
     Args:
-        choose: Limits to what is left, (count,) bool.
+        choose: Limits to what is left, (count,) bool; the smallest where none is predicted to keep them.
         measure: What is left to a network and its costs.
         costs: Predicted; corrected in place.
         limits: Kind to the most that it may be.
@@ -60,7 +59,6 @@ def nearest(
 
     Raises:
         BudgetError: If nothing that was tried keeps the limits.
-        OutOfReachError: If nothing can be chosen at all.
     """
     fits: tuple[T, Tensor, dict[Kind, float]] | None = None
     exceeds: tuple[Tensor, dict[Kind, float]] | None = None
@@ -104,12 +102,7 @@ def _next(
         low, high = costs(fits), costs(exceeds)
         aims.append({kind: max(math.sqrt(low[kind] * high[kind]), low[kind]) for kind in limits})
     for aim in aims:
-        try:
-            alive = choose(aim)
-        except OutOfReachError:
-            if not tried:
-                raise
-            continue
+        alive = choose(aim)
         if not any(torch.equal(alive, one) for one in tried):
             return alive
     return None

@@ -20,6 +20,7 @@ from secateur.budget.limits import Budget, Kind, over
 from secateur.budget.measured import measured
 from secateur.budget.nearest import nearest
 from secateur.budget.noise import check_noise
+from secateur.budget.reach import check_reach
 from secateur.budget.record import BudgetError, Record, attach_record
 from secateur.budget.repair import repair as repaired
 from secateur.budget.worth import Score, joined, task_worth
@@ -96,8 +97,16 @@ class Rounds:
         for (first, above), (second, below) in pairwise(zip(budgets, limits, strict=True)):
             if any(below[kind] > above[kind] for kind in below):
                 raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
-        for asked in limits:
-            self._chosen(torch.ones(self.groups.count, dtype=torch.float64), asked)
+        check_reach(
+            self.problem.model,
+            self.example,
+            self.original.call,
+            self.groups,
+            self.alive,
+            self.costs,
+            self._measured,
+            limits,
+        )
         self.noise = check_noise(
             self.original,
             self.judge.floors,
@@ -170,7 +179,7 @@ class Rounds:
         scores = task_worth(self.problem, self.groups, self.score, self.batches, self.seed)
         worth = joined(scores, self.judge.floors, self.weight)
         if limits is None:
-            self._kill(self._chosen(worth, stage))
+            self._kill(self._pick(worth, stage))
             if not self.steps:  # scored anew, and judged when it is repaired
                 return None, ()
             self._train(self.problem, round(self.steps * (1 - _LAST) / max(1, self.rounds - 1)))
@@ -201,10 +210,7 @@ class Rounds:
             small = compact(self.problem.model, self.example, call=self.original.call)
             return small, self._measured(small)
 
-        try:
-            found = nearest(choose, measure, self.costs, limits, present)
-        except OutOfReachError as error:
-            raise _out_of_reach(error) from error
+        found = nearest(choose, measure, self.costs, limits, present)
         record.predicted, record.first = found.predicted, found.first
         record.costs, record.short = found.costs, found.why
         self.problem.model.load_state_dict(state)
@@ -212,13 +218,11 @@ class Rounds:
         return found.made
 
     def _pick(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
-        return choose(self.groups, self.alive, worth, self.costs, limits)
-
-    def _chosen(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
+        """What is left; the smallest where costs are predicted above the limits: as measured it keeps them (:meth:`check`)."""
         try:
-            return self._pick(worth, limits)
+            return choose(self.groups, self.alive, worth, self.costs, limits)
         except OutOfReachError as error:
-            raise _out_of_reach(error) from error
+            return error.smallest
 
     @torch.no_grad()
     def _kill(self, alive: Tensor) -> None:
@@ -241,7 +245,3 @@ class Rounds:
             {} if self.quantize is None else {"quantize": self.quantize, "keep_float": self.judge.keep}
         )
         return measured(small, self.example, self.budget, self.original.call, **how)
-
-
-def _out_of_reach(error: OutOfReachError) -> BudgetError:
-    return BudgetError(f"prune: the budget cannot be met: {error}")
