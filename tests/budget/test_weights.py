@@ -32,7 +32,10 @@ class Hostile:
         (lambda held, value: held | {NAME: 3}, "another shape or kind of numbers"),
         (lambda held, value: held | {NAME: value[:1]}, "another shape or kind of numbers"),
         (lambda held, value: held | {NAME: value * torch.nan}, "NaN or infinity in .'trunk.4.weight'"),
-        (lambda held, value: {f"module.{name}": one for name, one in held.items()}, "it lacks"),
+        (
+            lambda held, value: {f"module.{name}": one for name, one in held.items()} | {"ema.rate": value},
+            r"it lacks \['colour.bias'.*has also \['ema.rate', 'module.*under the names of its state_dict",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_leave_the_network(tmp_path: Path, change: Any, said: str) -> None:
@@ -53,6 +56,24 @@ def test_a_whole_module_or_code_is_not_read(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="holds more than tensors, such as a whole module"):
             load_weights(model, tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "net.inner."])
+def test_names_under_a_wrapper_are_those_of_the_network(tmp_path: Path, prefix: str) -> None:
+    held = {name: value + 1 for name, value in two_heads().model.state_dict().items()}
+    torch.save({"state_dict": {prefix + name: value for name, value in held.items()}}, tmp_path / "w.pt")
+    model = two_heads().model
+    load_weights(model, tmp_path / "w.pt")
+    assert all(torch.equal(value, held[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("junk", [b"i am junk", b"junk", b"\x80\x02i", b"", b"PK\x03\x04junk"])
+def test_what_is_no_file_of_weights_is_said(tmp_path: Path, junk: bytes) -> None:
+    (tmp_path / "w.pt").write_bytes(junk)
+    with pytest.raises(
+        ValueError, match=r"is no file of weights \((it is torn, or|\w+ \w+).*save model.state_dict"
+    ):
+        load_weights(two_heads().model, tmp_path / "w.pt")
 
 
 def test_another_precision_is_taken(tmp_path: Path) -> None:

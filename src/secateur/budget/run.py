@@ -154,9 +154,11 @@ def load_weights(model: nn.Module, path: Path) -> None:
         with warnings.catch_warnings(action="ignore"):  # of what is refused below
             held: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a torn or hostile file raises of every kind
-        said = short(error)
+        said = "it is torn, or torch.save did not write it"
         if "weights only" in str(error).lower():
             said = "it is torn, or holds more than tensors, such as a whole module, which only code can read"
+        elif isinstance(error, RuntimeError | OSError):
+            said = short(error)
         raise ValueError(
             f"--init: {path} is no file of weights ({said}); save model.state_dict() with torch.save, or use secateur.save."
         ) from error
@@ -165,6 +167,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     own = model.state_dict()
     if not isinstance(held, dict):
         raise ValueError(f"--init: {path} holds {type(held).__name__}; save model.state_dict().")
+    held = _bare(held, own)
     missing, more = sorted(own.keys() - held.keys()), sorted(held.keys() - own.keys())
     other = sorted(n for n in own.keys() & held.keys() if not _fits(held[n], own[n]))
     if missing or more or other:
@@ -177,11 +180,24 @@ def load_weights(model: nn.Module, path: Path) -> None:
             )
             if names
         ]
-        raise ValueError(f"--init: {path} is of another network: it {'; '.join(told)}.")
+        raise ValueError(
+            f"--init: {path} is of another network: it {'; '.join(told)}. Give the weights of this class, made with these options, under "
+            "the names of its state_dict()."
+        )
     wild = [n for n in own if not bool(held[n].isfinite().all())]
     if wild:
         raise ValueError(f"--init: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
     model.load_state_dict(held)
+
+
+def _bare(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
+    """Without what a wrapper put before every name: ``module.`` of DDP, ``_orig_mod.`` of a compiled model, an attribute of Lightning's."""
+    first = next(iter(own), "")
+    for name in held:
+        prefix = name.removesuffix(first) if isinstance(name, str) and name.endswith(first) else ""
+        if prefix and held.keys() == {prefix + known for known in own}:
+            return {known: held[prefix + known] for known in own}
+    return held
 
 
 def _fits(held: Any, own: Tensor) -> bool:

@@ -16,7 +16,7 @@ from secateur.measures import Overlap, evaluate, overlap
 from secateur.problem import Problem, check_same, from_first
 from secateur.pruning import Sparsifier
 from secateur.runs import references
-from secateur.runs.beside import make_callbacks, make_optimizer, make_schedule, make_trackers, named
+from secateur.runs.beside import judges, make_callbacks, make_optimizer, make_schedule, make_trackers
 from secateur.runs.config import Config, build, digest
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
@@ -187,8 +187,7 @@ def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
 
 def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[str, dict[str, float]] | None:
     """Metrics on the validation split of the dense run that floors and ΔT refer to; None where there is none yet, or none is asked."""
-    against = any(options.get("metric") == "delta_t" for _, options in named(config.get("callbacks")))
-    if (config["floors"] is None and not against) or reference is None:
+    if reference is None or not judges(config):
         return None
     initial = {name: value.clone() for name, value in problem.model.state_dict().items()}
     load(problem.model, RunFolder(Path(reference["folder"])).weights)
