@@ -42,6 +42,7 @@ def pytest_collection_finish() -> None:
     setattr(registry, "entry_points", cache(registry.entry_points))  # noqa: B010
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     _keep_translations()
+    _keep_operators()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
@@ -55,6 +56,14 @@ def _keep_translations() -> None:
     if lazy is not None:
         made = cache(lambda: import_module(lazy._name).get_torchlib_ops())
         lazy.get_torchlib_ops = made
+
+
+def _keep_operators() -> None:
+    """Of torch.export: it asks the dispatcher for all operators thrice in an export, since one may be registered in between."""
+    from torch._export import utils
+
+    if (asked := getattr(utils, "_materialize_cpp_cia_ops", None)) is not None:
+        setattr(utils, "_materialize_cpp_cia_ops", cache(asked))  # noqa: B010
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,8 @@ from secateur.problem.problem import Problem
 from secateur.pruning.density import density
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.runs.config import build, parse, recipes, resolved
-from secateur.training.fit import fit
+from secateur.training import Row, fit
+from secateur.weighting import AdaptiveWeighting
 
 Make = Callable[[float], Sparsifier]
 STEPS = 28
@@ -113,11 +114,12 @@ every_method = pytest.mark.parametrize("make", ALL.values(), ids=ALL.keys())
 
 @dataclass(frozen=True)
 class Trained:
-    """A problem as ``fit`` left it, its parameters as they were before, and the method that pruned it."""
+    """A problem as ``fit`` left it, its parameters as they were before, the method that pruned it, and what was logged."""
 
     problem: Problem
     parameters: dict[str, nn.Parameter]
     method: Sparsifier
+    rows: list[Row]
 
 
 @cache
@@ -125,8 +127,8 @@ def trained(make: Make) -> Trained:
     """For several tests, which look at it and no more."""
     problem, method = two_heads(), make(0.2)
     parameters = dict(problem.model.named_parameters())
-    fit(problem, method, steps=STEPS)
-    return Trained(problem, parameters, method)
+    rows = fit(problem, method, AdaptiveWeighting(), steps=STEPS).rows
+    return Trained(problem, parameters, method, rows)
 
 
 def overall(problem: Problem) -> float:

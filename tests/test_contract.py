@@ -75,7 +75,7 @@ def test_density_asked_is_density_got_where_several_tests_look(make: Make) -> No
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_dtypes(make: Make, dtype: torch.dtype) -> None:
     problem, method = two_heads(dtype=dtype), make(0.2)
-    fit(problem, method, Equal(), steps=STEPS)
+    fit(problem, method, Equal(), steps=STEPS // 2)
     assert all(p.dtype == dtype for p in problem.model.parameters())
     size = sum(p.numel() for p in prunable(problem.model).values())
     assert (
@@ -91,7 +91,7 @@ def test_other_dtypes(make: Make, dtype: torch.dtype) -> None:
 )  # the batch scored has no label of it
 def test_partial_labels(make: Make) -> None:
     problem, method = two_heads(partial=True), make(0.2)
-    history = fit(problem, method, AdaptiveWeighting(), steps=STEPS, log_every=8)
+    history = fit(problem, method, AdaptiveWeighting(), steps=STEPS // 2, log_every=8)
     assert set(history.rows[-1]["loss"]) == {"colour", "shade"}
     size = sum(p.numel() for p in prunable(problem.model).values())
     assert abs(kept(problem, method) - 0.2) <= half(method) / size

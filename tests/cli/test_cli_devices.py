@@ -16,7 +16,12 @@ from secateur.cli import main
 from tiny_runs import LITTLE, TINY, train, weights_of
 
 pytestmark = pytest.mark.forks
-RECIPES = ["adapmtl", "less_is_more", "disparse", "magnitude"]
+RECIPES = [
+    "adapmtl",
+    *(
+        pytest.param(r, marks=pytest.mark.slow) for r in ("less_is_more", "disparse", "magnitude")
+    ),  # all of them: benchmarks/reliability/devices.py
+]
 
 
 def in_processes(folder: Path, world: int, *words: str) -> tuple[dict[int, int], list[str]]:

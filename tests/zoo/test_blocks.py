@@ -15,13 +15,15 @@ from secateur.zoo.sharing import split_at
 
 DOMAINS = {"photo": 3, "sketch": 4}
 FAMILIES = [
-    "alexnet", "vgg11_bn", "squeezenet1_0", "densenet121", "googlenet", "resnet18", "resnext50_32x4d", "mobilenet_v2",
-    "mobilenet_v3_small", "mnasnet0_5", "shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny",
-    "swin_t", "vit_b_16", "maxvit_t",
+    "alexnet", "squeezenet1_0", "densenet121", "googlenet", "resnet18", "mobilenet_v2", "mobilenet_v3_small", "mnasnet0_5",
+    "shufflenet_v2_x0_5", "efficientnet_b0", "regnet_y_400mf", "convnext_tiny", "swin_t", "maxvit_t",
 ]  # fmt: skip
+LARGE = [
+    pytest.param(name, marks=pytest.mark.slow) for name in ("vgg11_bn", "resnext50_32x4d", "vit_b_16")
+]  # as alexnet's, resnet18's; test_a_vit_of_another_image_size
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", [*FAMILIES, *LARGE])
 def test_any_classification_network_is_a_chain_of_its_own_features(name: str) -> None:
     torch.manual_seed(0)
     chain, channels = blocks(name)
