@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from problems import two_heads
@@ -23,6 +23,8 @@ def test_values_by_hand() -> None:
     assert torch.equal(shrink(w, torch.tensor(0.0), "feather"), w)
 
 
+@example([0.0, 1e-45], 1e-45)  # below the smallest normal number
+@example([1e-40, 3e-40, -1e-30], 2e-40)
 @given(st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=20), st.floats(0, 5, width=32))
 @settings(max_examples=50, deadline=None)
 def test_zero_exactly_where_soft_is_and_between_soft_and_hard(values: list[float], alpha: float) -> None:

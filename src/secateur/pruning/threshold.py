@@ -124,13 +124,13 @@ def shrunk_blocks(
     """
     size = pattern.magnitude(weight)  # (out blocks, in blocks, ...)
     if not pattern.blocks:
-        wide = torch.promote_types(size.dtype, torch.float32)
-        size = size.to(wide).clamp_(min=torch.finfo(wide).tiny)
+        size = size.to(torch.promote_types(size.dtype, torch.float32))
     alpha = threshold.to(size.dtype)
+    divisor = size.masked_fill(size == 0, 1)
     factor = (
-        (size - alpha).clamp_(min=0).div_(size)
+        (size - alpha).clamp_(min=0).div_(divisor)
     )  # differences of neighbours are exact: nonzero where r > α
-    ratio = (alpha / size).clamp_(
+    ratio = (alpha / divisor).clamp_(
         max=1
     )  # no more than 1 where pruned, where it may be beyond what numbers hold
     if form == "garrote":

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +17,7 @@ from typing import Any
 import pytest
 
 from secateur import Tracker
+from secateur.training import History
 from training.trackers.test_trackers import expected, stopped_and_resumed, train
 
 
@@ -79,7 +84,12 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     history = stopped_and_resumed(lambda: Tracker("mlflow", folder=tmp_path / "ml"), tmp_path)
-    client = MlflowClient(f"sqlite:///{tmp_path}/ml/mlflow.db")
+    read_back(MlflowClient(f"sqlite:///{tmp_path}/ml/mlflow.db"), history)
+    assert list((tmp_path / "ml" / "mlartifacts").rglob("*.png"))
+
+
+def read_back(client: Any, history: History) -> None:
+    """The only run that MLflow has holds every number of a training that was stopped and went on, once."""
     experiment = client.get_experiment_by_name("secateur")
     (run,) = client.search_runs([experiment.experiment_id])
     for name in {name for name, _ in expected(history)}:
@@ -88,7 +98,60 @@ def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(held) == len(dict(held)), name
     assert run.info.status == "FINISHED"
     assert run.data.params["method.density"] == "0.2"
-    assert list((tmp_path / "ml" / "mlartifacts").rglob("*.png"))
+    assert any(file.path.startswith("images") for file in client.list_artifacts(run.info.run_id))
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a server of MLflow, on the loopback."""
+    pytest.importorskip("mlflow")
+    pytest.importorskip("sqlalchemy")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = free.getsockname()
+    place = tmp_path / "served"
+    place.mkdir()
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        address[0],
+        "--port",
+        str(address[1]),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{place}/mlflow.db",
+        "--artifacts-destination",
+        str(place / "artifacts"),
+    ]
+    with (place / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(address, timeout=1):
+                break
+            assert process.poll() is None, (place / "log").read_text()
+            assert time.monotonic() < deadline, (place / "log").read_text()
+            time.sleep(0.2)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{address[0]}:{address[1]}")
+        yield os.environ["MLFLOW_TRACKING_URI"]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mlflow_on_a_server(tmp_path: Path, server: str) -> None:
+    from mlflow import MlflowClient
+
+    read_back(MlflowClient(server), stopped_and_resumed(lambda: Tracker("mlflow"), tmp_path))
+    assert list((tmp_path / "served" / "artifacts").rglob("*.png"))
 
 
 class Stub:
