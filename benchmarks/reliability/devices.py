@@ -1,8 +1,9 @@
 """Two processes that share every batch against one, for every packaged recipe; killed, and gone on with on another number.
 
 Everything is trained on the built-in rooms at a twentieth of the width, twelve images a step. For each recipe: the largest
-difference between the weights of two processes and of one, whether the same weights are zero, the same difference for one process
-with other kernels (oneDNN switched off), which is what rounding alone makes of it, and what two processes send beside the gradients.
+difference between the weights of two processes and of one, whether the same weights are zero, the same difference in float64, where
+rounding is a billion times smaller and a fault as large as ever, the same for one process with other kernels (oneDNN switched off), and
+what two processes send beside the gradients.
 Writes docs/results/devices.json, where recipes that are not asked for stay as they were found, and the tables in docs/scale.md.
 
 python benchmarks/reliability/devices.py [--recipes adapmtl,magnitude] [--killed adapmtl] [--apart adapmtl] [--time adapmtl]
@@ -23,21 +24,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import distributed
+from safetensors.torch import load_file
+from torch import Tensor, distributed
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from devices_page import DOCS, write_page
 from processes.two import ended
 from secateur.cli import main as secateur
-from secateur.runs import recipes
+from secateur.runs import problems, recipes
 from secateur.runs.hardware import hardware
 from secateur.training import backward
 from tiny_runs import TINY, weights_of
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
 STEPS = 8
 WORDS = [*TINY, "--batch", "12", "--data.train_count", "24", "--quiet", "--bench", "never"]
 KILLED = "[{{name: processes.failing.FailsOnOne, rank: 1, how: kill, step: 5, once: {}}}]"
-MARKS = ("<!-- {}: written by benchmarks/reliability/devices.py -->", "<!-- end of {} -->")
 
 
 def main() -> None:
@@ -83,9 +84,12 @@ def compared(recipe: str, folder: Path) -> dict[str, Any]:
     run(folder / "one", 1, words)
     run(folder / "kernels", 1, words, otherwise)
     run(folder / "two", 2, words, counted(folder / "sent.json"))
+    for world in (1, 2):
+        run(folder / f"double{world}", world, words, double)
     kernels = {f"kernels_{key}": value for key, value in differs(folder / "one", folder / "kernels").items()}
     return {
         **differs(folder / "one", folder / "two"),
+        "double_largest": stored(folder / "double1", folder / "double2"),
         **kernels,
         **json.loads((folder / "sent.json").read_text()),
     }
@@ -154,6 +158,22 @@ def otherwise(_: int) -> None:
     torch.backends.mkldnn.enabled = False
 
 
+def double(_: int) -> None:
+    """Everything in float64: the network, and what is float32 at least elsewhere."""
+    build = problems.build
+
+    def built(kind: Any, *given: Any, **more: Any) -> Any:
+        made = build(kind, *given, **more)
+        if kind == "model":
+            made.double().register_forward_pre_hook(
+                lambda _, inputs: tuple(x.double() if isinstance(x, Tensor) else x for x in inputs)
+            )
+        return made
+
+    setattr(problems, "build", built)  # noqa: B010
+    setattr(Tensor, "float", Tensor.double)  # noqa: B010
+
+
 def counted(path: Path) -> Callable[[int], None]:
     """Counts what is sent by Python, beside the gradients and buffers that DDP sends, a step; of the first process, to a file."""
     sent = {"messages": 0, "bytes": 0}
@@ -197,36 +217,11 @@ def differs(one: Path, other: Path) -> dict[str, Any]:
     return {"largest": float(apart.max()), "mean": float(apart.mean()), "other_zeros": masks}
 
 
-def tables(made: dict[str, Any]) -> dict[str, str]:
-    """The tables of the page, by their marks."""
-    rows = [
-        "| recipe | largest | mean | other zeros | largest, other kernels | other zeros | messages a step | kB a step |"
-    ]
-    rows += ["| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    for name, f in sorted(made.get("recipes", {}).items()):
-        kernels = f"{f['kernels_largest']:.1e} | {f['kernels_other_zeros']}"
-        sent = f"{f['messages']} | {f['bytes'] / 1000:.1f}"
-        rows.append(
-            f"| {name} | {f['largest']:.1e} | {f['mean']:.1e} | {f['other_zeros']} | {kernels} | {sent} |"
-        )
-    ways = ["| recipe | gone on by | largest | mean | other zeros |", "| --- | --- | --- | --- | --- |"]
-    for name, by in sorted(made.get("killed", {}).items()):
-        for count in ("1", "2", "3"):
-            f = by[count]
-            ways.append(f"| {name} | {count} | {f['largest']:.1e} | {f['mean']:.1e} | {f['other_zeros']} |")
-    return {"processes": "\n".join(rows), "killed": "\n".join(ways)}
-
-
-def write_page(made: dict[str, Any]) -> None:
-    """Puts the tables between their marks."""
-    page = DOCS / "scale.md"
-    text = page.read_text(encoding="utf-8")
-    for name, table in tables(made).items():
-        begin, end = (mark.format(name) for mark in MARKS)
-        if begin in text:
-            before, _, rest = text.partition(begin)
-            text = f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
-    page.write_text(text, encoding="utf-8")
+def stored(one: Path, other: Path) -> float:
+    """The largest difference of what two weights files hold, masks included."""
+    a, b = (load_file(folder / "model.safetensors") for folder in (one, other))
+    same = all(a[name].shape == b[name].shape for name in a)
+    return max(float((a[n].double() - b[n].double()).abs().max()) for n in a) if same else float("inf")
 
 
 if __name__ == "__main__":

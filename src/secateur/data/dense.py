@@ -157,7 +157,7 @@ def segmentation_loss(prediction: Tensor, target: Tensor, weights: Tensor | None
     classes = prediction.shape[1]
     labels = nearest(target, _grid(prediction)).flatten()  # (N h w)
     # in 1-d the CUDA kernel is deterministic
-    logits = prediction.float().permute(0, 2, 3, 1).reshape(-1, classes)
+    logits = _wide(prediction).permute(0, 2, 3, 1).reshape(-1, classes)
     weights = None if weights is None else weights.to(logits)
     total = F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
     return total / segmentation_count(prediction, target, weights).clamp(min=1 if weights is None else 1e-12)
@@ -177,7 +177,7 @@ def normal_loss(prediction: Tensor, target: Tensor) -> Tensor:
     """1 - mean cosine over the valid pixels of the target at the prediction's resolution; 0 if there is none."""
     truth = _fitted(prediction, target)
     valid = truth.abs().sum(1) > 0
-    cosine = (F.normalize(prediction.float(), dim=1) * truth).sum(1)  # (N, h, w)
+    cosine = (F.normalize(_wide(prediction), dim=1) * truth).sum(1)  # (N, h, w)
     return torch.where(valid, 1.0 - cosine, 0.0).sum() / _count(valid)
 
 
@@ -199,19 +199,24 @@ def masked_l1(prediction: Tensor, target: Tensor, above: float) -> Tensor:
     """Mean absolute error where the target at the prediction's resolution lies above ``above``; 0 if nowhere."""
     truth = _fitted(prediction, target)
     valid = truth > above
-    return torch.where(valid, (prediction.float() - truth).abs(), 0.0).sum() / _count(valid)
+    return torch.where(valid, (_wide(prediction) - truth).abs(), 0.0).sum() / _count(valid)
 
 
 def masked_squared(prediction: Tensor, target: Tensor, above: float) -> Tensor:
     """Mean squared error, where :func:`masked_l1` has the absolute one."""
     truth = _fitted(prediction, target)
     valid = truth > above
-    return torch.where(valid, (prediction.float() - truth).square(), 0.0).sum() / _count(valid)
+    return torch.where(valid, (_wide(prediction) - truth).square(), 0.0).sum() / _count(valid)
 
 
 def masked_count(prediction: Tensor, target: Tensor, above: float) -> Tensor:
     """How many values :func:`masked_l1` is a mean over."""
     return (_fitted(prediction, target) > above).sum()
+
+
+def _wide(prediction: Tensor) -> Tensor:
+    """In float32 at least."""
+    return prediction.to(torch.promote_types(prediction.dtype, torch.float32))
 
 
 def _fitted(prediction: Tensor, target: Tensor) -> Tensor:
