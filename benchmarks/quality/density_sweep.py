@@ -16,8 +16,7 @@ from typing import Any
 
 from secateur.measures.seeds import stat
 from secateur.runs.report.svg import standalone
-from secateur.runs.study.page import curve
-from secateur.runs.study.results import Arm, Column, Results
+from secateur.runs.study import Arm, Column, Results, curve
 
 DELTA, STEPS = Column("ΔT", "mean", "higher", "points"), Column("cost", "steps", "", "count")
 MEASURED = ("training time", "score time")  # ratios of wall-clock times, which no two runs share

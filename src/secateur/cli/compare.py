@@ -19,7 +19,8 @@ class Grid(TypedDict):
     """Which runs a command line asks for."""
 
     densities: list[float]
-    seeds: int
+    seeds: int | tuple[int, ...]
+    over: list[str]
     combinations: bool
     single: bool
     equal_steps: bool
@@ -36,8 +37,8 @@ def compare(argv: Sequence[str]) -> None:
     where = own.where(arguments)
     for recipe in recipes:
         own.check(recipe, options)
+    from secateur.runs.study import check_columns, grid, job_array, marks_on, note, terminal
     from secateur.runs.study import compare as compare_runs
-    from secateur.runs.study import grid, job_array, marks_on, note, terminal
 
     console = output()
     said = errors()
@@ -49,12 +50,14 @@ def compare(argv: Sequence[str]) -> None:
     asked: Grid = {
         "densities": [d for several in arguments.density or () for d in several],
         "seeds": arguments.seeds,
+        "over": arguments.over or [],
         "combinations": arguments.combinations,
         "single": arguments.single,
         "equal_steps": arguments.equal_steps,
     }
     if recipes and where.on == "slurm":
         cells = grid(recipes, options, **asked)
+        check_columns(arguments.columns or (), cells, out)
         script = job_array(cells, out, where, jobs=arguments.jobs, workers=arguments.workers)
         if script is not None:
             return say_script(script, out)
@@ -63,6 +66,7 @@ def compare(argv: Sequence[str]) -> None:
         options,
         out=out,
         **asked,
+        columns=arguments.columns or (),
         jobs=arguments.jobs,
         workers=arguments.workers,
         where=where,
@@ -75,9 +79,12 @@ def compare(argv: Sequence[str]) -> None:
         console.print()
     console.print(note(results, marks))
     console.print(
-        f"table  {out / 'table.html'}, .txt, .md, .csv and .tex; every figure in {out / 'results.json'}",
+        f"table  {out / 'table.html'}, .txt, .md, .csv and .tex, {out / 'table_long.tex'}; every figure in {out / 'results.json'}",
         soft_wrap=True,
     )
+    drawn = sorted(path for pattern in ("curve.pdf", "over_*.pdf") for path in out.glob(pattern))
+    if drawn:
+        console.print(f"drawn  {', '.join(map(str, drawn))}, and .svg", soft_wrap=True)
     return None
 
 
@@ -91,6 +98,12 @@ def parser() -> SeveralParser:
         allow_abbrev=False,
     )
     add_grid_options(made, "runs/compare")
+    made.add_argument(
+        "--over",
+        action="append",
+        metavar="OPTION=V,V",
+        help="train with each value of an option, such as lr=1e-3,3e-3; several multiply",
+    )
     made.add_argument(
         "--combinations", action="store_true", help="every subset of the tasks, each on its own"
     )

@@ -11,6 +11,7 @@ from secateur.runs.arguments import spelt_out
 from secateur.runs.config import train_parser
 from secateur.runs.parser import complaint, missing, spelt
 from secateur.runs.study.places import Where, memory
+from secateur.runs.study.seeds import SeedsAction
 
 
 class SeveralParser(argparse.ArgumentParser):
@@ -62,7 +63,20 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--density", type=density, nargs="+", metavar="D", help="kept fractions, for methods that take one"
     )
-    parser.add_argument("--seeds", type=int, default=1, metavar="N", help="runs of each, with seeds 0 to N-1")
+    parser.add_argument(
+        "--seeds",
+        nargs="+",
+        action=SeedsAction,
+        default=1,
+        metavar="N",
+        help="one number: runs of each, with seeds 0 to N-1; several: the seeds themselves, such as 0 3 7, or [7] for one",
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="C",
+        help="of the tables, in this order, such as delta_t seg.miou depth density (default: all)",
+    )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="runs at a time (default: one a GPU, on a CPU one)"
     )

@@ -17,7 +17,7 @@ from processes.forked import FORKS
 from run_folders import write_cell
 from secateur.cli import main
 from secateur.runs.study import collect, running
-from secateur.runs.study.compare import _write
+from secateur.runs.study.writing import write_tables
 
 pytestmark = pytest.mark.forks
 SMALL = [
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_table_in_every_form(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {p.name for p in folder.iterdir()} == {
-        "results.json", "table.txt", "table.md", "table.csv", "table.tex", "table.html", "logs",
+        "results.json", "table.txt", "table.md", "table.csv", "table.tex", "table_long.tex", "table.html", "logs",
         "dense-depth+edge-s0", "magnitude-d0.5-depth+edge-s0",
     }  # fmt: skip
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
@@ -70,10 +70,13 @@ def test_the_curve_is_a_file_where_there_are_several_densities(tmp_path: Path) -
         write_cell(tmp_path, "dense", 0, 0.5, 1.0),
         *(write_cell(tmp_path, "magnitude", 0, 0.4, 1.0, density) for density in (0.5, 0.25)),
     ]
-    _write(collect(cells, tmp_path), cells, tmp_path, "secateur compare")
+    found = collect(cells, tmp_path)
+    write_tables(found, found, cells, tmp_path, "secateur compare")
     assert "magnitude" in (tmp_path / "curve.svg").read_text(encoding="utf-8")
-    _write(collect(cells[:2], tmp_path), cells[:2], tmp_path, "secateur compare")
-    assert not (tmp_path / "curve.svg").exists(), "one density is no curve, and an old one is not left behind"
+    assert (tmp_path / "curve.pdf").read_bytes().startswith(b"%PDF")
+    found = collect(cells[:2], tmp_path)
+    write_tables(found, found, cells[:2], tmp_path, "secateur compare")
+    assert not list(tmp_path.glob("curve.*")), "one density is no curve, and an old one is not left behind"
 
 
 def test_a_failed_run_is_named_and_the_others_are_kept(

@@ -18,7 +18,9 @@ from run_folders import write_cell
 from secateur.measures.seeds import differs, stat
 from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
-from secateur.runs.study.page import curve, headline, page
+from secateur.runs.study.figures import curve
+from secateur.runs.study.latex import About, long
+from secateur.runs.study.page import headline, page
 from secateur.runs.study.table import (
     marks_on,
     note,
@@ -27,7 +29,6 @@ from secateur.runs.study.table import (
     text,
     to_csv,
     to_dict,
-    to_latex,
     to_markdown,
 )
 
@@ -93,7 +94,7 @@ def test_every_format_says_the_same(found: Results) -> None:
     assert float(line["mean"]) == mean.mean
     assert float(line["margin_95"]) == mean.margin
     assert line["mark"] == "best"
-    latex = to_latex(found)
+    latex = long(found, About())
     assert r"\textbf{+4.9" in latex or r"\textbf{+5.0" in latex
     assert r"\underline{" in latex
     assert latex.isascii()
@@ -150,7 +151,7 @@ def test_each_form_names_its_own_marks(found: Results) -> None:
     assert "the best is bold; underlined is what" in note(found)
     assert "the best is bold; in italics is what" in note(found, "italics")
     assert re.search(r"\| \*[+-]?[0-9][^*]*\* \|", to_markdown(found)), "ties are in italics"
-    assert "bold: the best of a density; underlined:" in to_latex(found)
+    assert "the best is bold; underlined is what" in long(found, About())
 
 
 @pytest.mark.parametrize(("colours", "marks"), [(None, "characters"), ("standard", "style")])

@@ -1,3 +1,4 @@
+from .differing import settings_unlike as settings_unlike
 from .floors import sentence as sentence
 from .formats import MISSING as MISSING
 from .formats import count as count
@@ -15,9 +16,11 @@ from .svg import INK as INK
 from .svg import MUTED as MUTED
 from .svg import RULE as RULE
 from .svg import SERIES as SERIES
+from .svg import Drawing as Drawing
 from .svg import end_labels as end_labels
 from .svg import new_figure as new_figure
 from .svg import shortened as shortened
+from .svg import stacked as stacked
 from .svg import standalone as standalone
 from .svg import to_svg as to_svg
 from .templates import template as template

@@ -1,4 +1,4 @@
-"""A matplotlib figure as an SVG that belongs to the page: its fonts, its colours in light and dark, no clashing ids."""
+"""A matplotlib figure as an SVG that belongs to the page: its fonts, its colours in light and dark, no clashing ids; and as a PDF."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import io
 import re
 import warnings
 from collections.abc import Iterable
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
@@ -24,7 +26,24 @@ _PIXELS = 72  # an SVG of matplotlib has 72 units an inch, and a unit is a CSS p
 def new_figure(width: float, height: float, left: float, right: float) -> tuple[Figure, Axes]:
     """An empty plot of ``width`` x ``height`` CSS pixels with margins ``left`` and ``right`` for labels."""
     figure = Figure(figsize=(width / _PIXELS, height / _PIXELS), dpi=_PIXELS)
-    box = (left / width, 38 / height, 1 - (left + right) / width, 1 - (38 + 12) / height)
+    return figure, _axes(
+        figure, (left / width, 38 / height, 1 - (left + right) / width, 1 - (38 + 12) / height)
+    )
+
+
+def stacked(count: int, right: float) -> tuple[Figure, list[Axes]]:
+    """Empty plots one below the other, each with room for a title."""
+    width, each, title = 1080, 220, 28
+    height = count * each
+    figure = Figure(figsize=(width / _PIXELS, height / _PIXELS), dpi=_PIXELS)
+    inside = (60 / width, (each - 38 - title) / height, 1 - (60 + right) / width)
+    return figure, [
+        _axes(figure, (inside[0], ((count - 1 - n) * each + 38) / height, inside[2], inside[1]))
+        for n in range(count)
+    ]
+
+
+def _axes(figure: Figure, box: tuple[float, float, float, float]) -> Axes:
     axes = figure.add_axes(box)
     axes.set_facecolor("none")
     axes.spines[["top", "right", "left"]].set_visible(False)
@@ -34,7 +53,7 @@ def new_figure(width: float, height: float, left: float, right: float) -> tuple[
     axes.grid(visible=True, axis="y", color=RULE, linewidth=1)
     axes.set_axisbelow(True)
     axes.set_xlabel("step", fontsize=11, color=MUTED, labelpad=4)
-    return figure, axes
+    return axes
 
 
 def plain_text(axes: Axes, x: float, y: float, text: str, **style: object) -> None:
@@ -81,6 +100,35 @@ def to_svg(figure: Figure, slug: str, title: str) -> str:
         f'aria-label="{escape(title)}"><title>{escape(title)}</title>'
     )
     return head + _themed(_own_ids(body[body.index(">") + 1 :], slug))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that is drawn.
+
+    Args:
+        figure: Of matplotlib.
+        slug: Makes its ids unique on a page.
+        title: Its alternative text.
+    """
+
+    figure: Figure
+    slug: str
+    title: str
+
+    def svg(self) -> str:
+        """For a page; :func:`standalone` makes a file of it."""
+        return to_svg(self.figure, self.slug, self.title)
+
+    def pdf(self) -> bytes:
+        """For a paper: on white, its fonts in it as TrueType, the same bytes whenever it is made."""
+        FigureCanvasPdf(self.figure)
+        buffer = io.BytesIO()
+        about: dict[Any, Any] = {"Title": self.title, "CreationDate": None}
+        with matplotlib.rc_context({"pdf.fonttype": 42}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            self.figure.savefig(buffer, format="pdf", facecolor="white", metadata=about)
+        return buffer.getvalue()
 
 
 def standalone(svg: str) -> str:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
 from secateur.runs.folder import RunFolder
-from secateur.runs.report import standalone
-from secateur.runs.study import table
+from secateur.runs.study.asked import check_columns, shown
 from secateur.runs.study.cells import Cell, grid
-from secateur.runs.study.page import curve, page
+from secateur.runs.study.over import Over
 from secateur.runs.study.places import Where
 from secateur.runs.study.ray import ray_place
 from secateur.runs.study.results import Results, collect
 from secateur.runs.study.running import check_folders, run
-from secateur.storage import write_text
+from secateur.runs.study.writing import write_tables
 
 OnDone = Callable[[Cell, int, int, str | None], object]
 
@@ -27,7 +25,9 @@ def compare(
     *,
     out: Path,
     densities: Sequence[float] = (),
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
+    over: Over = (),
+    columns: Sequence[str] = (),
     combinations: bool = False,
     single: bool = False,
     equal_steps: bool = False,
@@ -41,14 +41,16 @@ def compare(
 
     Finished runs are not trained again, stopped ones go on, and recipes, densities or seeds may be added later. After
     every run ``out`` holds the table so far: ``results.json`` with every figure of every seed, ``table.txt``, ``.md``,
-    ``.csv``, ``.tex`` and ``.html``.
+    ``.csv``, ``.tex`` and ``.html``, ``table_long.tex``, and what is drawn of it as ``.svg`` and ``.pdf``.
 
     Args:
         recipes: Packaged names or paths; a dense reference is added where there is none.
         options: Of ``secateur train``, for all of them.
         out: Folder of the comparison.
         densities: Kept fractions; empty leaves each recipe its own.
-        seeds: How many, from 0.
+        seeds: How many, from 0; or which.
+        over: Options that each run has several values of: ``["lr=1e-3,3e-3"]`` or ``{"lr": [1e-3, 3e-3]}``; several multiply.
+        columns: Of the tables, such as ``["delta_t", "seg.miou", "depth", "density"]``, in that order; all if empty.
         combinations: Every non-empty subset of the tasks instead of all tasks together.
         single: A dense network for each task alone as well, to compare with.
         equal_steps: Methods with several rounds share the steps out among them instead of taking all of them in each.
@@ -71,17 +73,28 @@ def compare(
         options,
         densities=densities,
         seeds=seeds,
+        over=over,
         combinations=combinations,
         single=single,
         equal_steps=equal_steps,
     )
-    return conduct(cells, out, jobs=jobs, workers=workers, where=where, command=command, on_done=on_done)
+    return conduct(
+        cells,
+        out,
+        columns=columns,
+        jobs=jobs,
+        workers=workers,
+        where=where,
+        command=command,
+        on_done=on_done,
+    )
 
 
 def conduct(
     cells: Sequence[Cell],
     out: Path,
     *,
+    columns: Sequence[str] = (),
     jobs: int | None = None,
     workers: int = 0,
     where: Where | None = None,
@@ -94,6 +107,7 @@ def conduct(
     Args:
         cells: Of :func:`secateur.runs.study.grid`.
         out: Folder of the comparison.
+        columns: Of the tables, in order; all if empty.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
         where: On this machine if None; on a Ray cluster the runs that are missing are its tasks.
@@ -102,8 +116,8 @@ def conduct(
         on_results: Called with what is finished, whenever a run is and at the end.
 
     Raises:
-        ValueError: If a folder holds a run of another configuration, or no machine of the cluster has room for a run; before anything
-            trains.
+        ValueError: If a folder holds a run of another configuration, there is no such column, or no machine of the cluster has room
+            for a run; before anything trains.
         ConnectionError: If there is no cluster.
         RuntimeError: If a run failed; the others are finished and in the table.
     """
@@ -111,10 +125,11 @@ def conduct(
 
     def write() -> Results:
         results = collect(cells, out)
-        _write(results, cells, out, command)
+        seen = shown(results, columns)
+        write_tables(results, seen, cells, out, command)
         if on_results:
             on_results(results)
-        return results
+        return seen
 
     def finished(cell: Cell, error: str | None) -> None:
         nonlocal done
@@ -125,6 +140,7 @@ def conduct(
             on_done(cell, done, len(cells), error)
 
     check_folders(cells, out)
+    check_columns(columns, cells, out)
     left = [cell for cell in cells if not RunFolder(out / cell.name).finished]
     on_ray = where is not None and where.on == "ray" and left
     opened = (
@@ -142,26 +158,3 @@ def conduct(
             "finished; the same command tries the failed ones again."
         )
     return results
-
-
-def _write(results: Results, cells: Sequence[Cell], out: Path, command: str) -> None:
-    reports = [r for cell in cells if (r := RunFolder(out / cell.name).read_report()) is not None]
-    if not reports:
-        return
-    record = {
-        "command": command,
-        "hardware": sorted({report["hardware"] for report in reports}),
-        "versions": reports[0]["versions"],
-        "arms": table.to_dict(results),
-    }  # fmt: skip
-    write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
-    write_text(out / "table.txt", table.plain(results))
-    write_text(out / "table.csv", table.to_csv(results))
-    write_text(out / "table.md", f"{table.to_markdown(results)}\n{table.note(results, 'italics')}\n")
-    write_text(out / "table.tex", table.to_latex(results))
-    write_text(out / "table.html", page(results, command))
-    drawn = curve(results)
-    if drawn:
-        write_text(out / "curve.svg", standalone(drawn))
-    else:
-        (out / "curve.svg").unlink(missing_ok=True)

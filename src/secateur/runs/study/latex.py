@@ -1,24 +1,160 @@
-"""Text as LaTeX writes it."""
+"""The results for a paper: a short table and a long one for the appendix, and text as LaTeX writes it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from secateur.runs.study.columns import DELTA, DENSITY, Column, grouped, is_metric, panels
+from secateur.runs.study.results import Arm, Results
+from secateur.runs.study.table import label, note, text
+
+_COLUMNS = 6  # of figures that a printed page has room for
+_ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
+_WRAPS = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
+_GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
 _LATEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
     "%": r"\%",
     "&": r"\&",
     "#": r"\#",
+    "$": r"\$",
+    "{": r"\{",
+    "}": r"\}",
+    "[": "{[}",  # \\ reads what follows it in brackets, and a star
+    "*": "{*}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
+    "\n": " ",
+    "\r": " ",
+    "\t": " ",
     "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{MINUS SIGN}": "$-$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{NO-BREAK SPACE}": "~",
     "\N{NARROW NO-BREAK SPACE}": r"\,",
+    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
+    "\N{UPWARDS ARROW}": r"$\uparrow$",
+    "\N{DOWNWARDS ARROW}": r"$\downarrow$",
 }
+_LETTERS = [chr(code) for code in range(ord("α"), ord("ω") + 1) if chr(code) != "ς"]
+_TABLE = str.maketrans(
+    {
+        letter: rf"$\{name}$"
+        for letter, name in zip(_LETTERS, _GREEK.split(), strict=True)
+        if name != "omicron"
+    }
+    | _LATEX
+)
+
+
+@dataclass(frozen=True)
+class About:
+    """What stands around a table.
+
+    Args:
+        label: What the paper refers to it by, without ``tab:``.
+        data: Name of the data set, for the caption; left out where it is empty.
+    """
+
+    label: str = "results"
+    data: str = ""
 
 
 def escaped(plain: str) -> str:
     """``plain`` in characters that LaTeX takes as they are."""
-    for character, written in _LATEX.items():
-        plain = plain.replace(character, written)
-    return plain
+    return plain.translate(_TABLE)
+
+
+def short(results: Results, about: About) -> str:
+    """A ``table`` with ``booktabs``: the columns that were asked for, or ΔT, the first metric of each task and the density.
+
+    Best bold, what is not significantly worse underlined, rows of one reference together.
+    """
+    columns = results.columns if results.asked else _few(results)
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        *_caption(results, about, about.label),
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        *_heads(grouped(columns)),
+        r"\midrule",
+        *_rows(results, columns),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join([*lines, ""])
+
+
+def long(results: Results, about: About) -> str:
+    """A ``longtable`` no wider than a page, all columns in parts one below the other, which breaks over pages."""
+    parts = panels(results.columns, _COLUMNS)
+    wide = max((sum(len(columns) for _, columns in part) for part in parts), default=0)
+    caption, name = _caption(results, about, f"{about.label}-long")
+    lines = [
+        r"% \usepackage{booktabs,longtable}",
+        rf"\begin{{longtable}}{{l{'r' * wide}}}",
+        caption,
+        rf"{name} \\",
+        r"\toprule",
+        r"\endfirsthead",
+        r"\toprule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
+    ]
+    for number, part in enumerate(parts):
+        columns = [column for _, group in part for column in group]
+        lines += [r"\midrule"] * bool(number)
+        lines += [*_heads(part), r"\midrule", *_rows(results, columns)]
+    return "\n".join([*lines, r"\end{longtable}", ""])
+
+
+def _few(results: Results) -> tuple[Column, ...]:
+    metrics: dict[str, Column] = {}
+    for column in filter(is_metric, results.columns):
+        metrics.setdefault(column.group, column)
+    return tuple(c for c in (DELTA, *metrics.values(), DENSITY) if c in results.columns)
+
+
+def _caption(results: Results, about: About, name: str) -> tuple[str, str]:
+    of = f" on {about.data}" if about.data else ""
+    said = escaped(f"Test results{of}. {note(results)}")
+    return rf"\caption{{{said}}}", rf"\label{{tab:{name}}}"
+
+
+def _heads(groups: Sequence[tuple[str, Sequence[Column]]]) -> list[str]:
+    """Groups over their columns, with a rule below each."""
+    columns = [column for _, group in groups for column in group]
+    top = [rf"\multicolumn{{{len(group)}}}{{c}}{{{escaped(name)}}}" for name, group in groups]
+    ends, at = list[str](), 1
+    for _, group in groups:
+        ends.append(rf"\cmidrule(lr){{{at + 1}-{at + len(group)}}}")
+        at += len(group)
+    names = [escaped(c.name) + _ARROWS[c.better] for c in columns]
+    return [" & ".join(["", *top]) + r" \\", "".join(ends), " & ".join(["", *names]) + r" \\"]
+
+
+def _rows(results: Results, columns: Sequence[Column]) -> list[str]:
+    """A row for each arm that has any of these figures, a little room where a reference begins."""
+    made: list[str] = []
+    last: Arm | None = None
+    for arm in results.arms:
+        if not any(text(arm, column, results) for column in columns):
+            continue
+        if last is not None and (last.tasks, last.against) != (arm.tasks, arm.against):
+            made.append(r"\addlinespace")
+        cells = [_WRAPS[results.rank(arm, c)] % escaped(text(arm, c, results)) for c in columns]
+        made.append(" & ".join([escaped(label(arm, results)), *cells]) + r" \\")
+        last = arm
+    return made

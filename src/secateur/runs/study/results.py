@@ -3,36 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from secateur.measures import delta_t, differs, stat
 from secateur.runs.folder import RunFolder
-from secateur.runs.study.cells import Cell
+from secateur.runs.study.cells import Cell, reference_of
+from secateur.runs.study.columns import (
+    COSTS,
+    DELTA,
+    DENSITY,
+    TO_SINGLE,
+    TOTAL,
+    Better,
+    Column,
+    in_order,
+    of_component,
+    of_task,
+)
+from secateur.runs.study.over import Settings
 
-Better = Literal["higher", "lower", ""]
-Unit = Literal["number", "points", "percent", "count", "ratio"]
 Report = dict[str, Any]
-Known = dict[tuple[tuple[str, ...], int], Report]  # of (tasks, seed)
-
-
-@dataclass(frozen=True)
-class Column:
-    """One figure of every arm.
-
-    Args:
-        group: What stands above it: a task, or "ΔT".
-        name: Metric.
-        better: Which direction is.
-        unit: How it is written: a plain number, signed percentage points, a share, a count, a ratio to dense.
-    """
-
-    group: str
-    name: str
-    better: Better = ""
-    unit: Unit = "number"
 
 
 @dataclass(frozen=True)
@@ -45,6 +38,11 @@ class Arm:
         tasks: Of its networks.
         dense: Nothing is pruned.
         values: Column to seed to figure.
+        settings: Options that are swept, and their values.
+        against: Those of its dense reference.
+        runs: Seed to the folders of its runs, within the comparison's.
+        config: Of its first run.
+        reference: Of the dense run of that; empty where there is none, or it is that itself.
     """
 
     recipe: str
@@ -52,6 +50,11 @@ class Arm:
     tasks: tuple[str, ...]
     dense: bool
     values: dict[Column, dict[int, float]]
+    settings: Settings = ()
+    against: Settings = ()
+    runs: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -66,15 +69,18 @@ class Results:
     Args:
         columns: In order.
         arms: In order; arms without a finished run are left out.
+        asked: The columns are those that were asked for, in that order.
     """
 
     columns: tuple[Column, ...]
     arms: tuple[Arm, ...]
+    asked: bool = False
 
     def rank(self, arm: Arm, column: Column) -> Literal["best", "tied", ""]:
-        """Best of the pruned arms of the same tasks and density, or not told apart from it over the common seeds."""
+        """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the common seeds."""
+        level = (arm.tasks, arm.density, arm.against)
         rivals = [
-            a for a in self.arms if not a.dense and a.tasks == arm.tasks and a.density == arm.density and a.values.get(column)
+            a for a in self.arms if not a.dense and (a.tasks, a.density, a.against) == level and a.values.get(column)
         ]  # fmt: skip
         if arm.dense or arm not in rivals or len(rivals) < 2 or not column.better:
             return ""
@@ -98,68 +104,86 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
     """
     found = {cell.name: RunFolder(out / cell.name).read_report() for cell in cells}
     done = [(cell, report) for cell in cells if (report := found[cell.name]) is not None]
-    dense: Known = {(cell.tasks, cell.seed): report for cell, report in reversed(done) if cell.dense}
-    single: Known = {
-        (cell.tasks, cell.seed): _together([dense[(task,), cell.seed] for task in cell.tasks])
-        for cell, _ in done
-        if len(cell.tasks) > 1 and all(((task,), cell.seed) in dense for task in cell.tasks)
-    }
+    finished = [cell for cell, _ in done]
+    references = {cell.name: reference_of(cell, finished) for cell in finished}
+    alone = {cell.name: _alone(cell, finished) for cell in finished}
     pruned = {cell.tasks for cell in cells if not cell.dense}
     most = max((len(cell.tasks) for cell in cells), default=0)
-    arms: dict[tuple[str, float | None, tuple[str, ...]], Arm] = {}
+    arms: dict[tuple[str, float | None, tuple[str, ...], Settings], Arm] = {}
 
-    def add(recipe: str, density: float | None, tasks: tuple[str, ...], seed: int, report: Report) -> None:
-        arm = arms.setdefault((recipe, density, tasks), Arm(recipe, density, tasks, report["dense"], {}))
-        figures = _figures(report, dense.get((tasks, seed)), single.get((tasks, seed)))
+    def add(cell: Cell, arm: Arm, report: Report, folders: Sequence[str]) -> None:
+        arm = arms.setdefault((arm.recipe, arm.density, arm.tasks, arm.settings), arm)
+        dense, single = references[cell.name], alone[cell.name]
+        together = _together([_known(found, one) for one in single]) if single else None
+        figures = _figures(report, None if dense is None else _known(found, dense), together)
+        arm.runs[cell.seed] = tuple(folders)
         for column, value in figures.items():
-            arm.values.setdefault(column, {})[seed] = value
+            arm.values.setdefault(column, {})[cell.seed] = value
 
-    for (tasks, seed), report in single.items():
-        add("single-task", None, tasks, seed, report)
     for cell, report in done:
+        dense, single = references[cell.name], alone[cell.name]
+        first = dense or next(iter(single), None)
+        against = () if first is None else first.settings
+        if single and (dense is cell or dense is None):
+            together = _together([_known(found, one) for one in single])
+            arm = Arm("single-task", None, cell.tasks, True, {}, against, against)
+            add(cell, arm, together, [one.name for one in single])
         if len(cell.tasks) == most or cell.tasks in pruned:
-            add(cell.recipe, cell.density, cell.tasks, cell.seed, report)
+            reference = {} if dense is None or dense is cell else dense.config
+            about = (cell.settings, against, dict[int, tuple[str, ...]](), cell.config, reference)
+            arm = Arm(cell.recipe, cell.density, cell.tasks, report["dense"], {}, *about)
+            add(cell, arm, report, [cell.name])
     ordered = sorted(
-        arms.values(), key=lambda arm: (-len(arm.tasks), arm.tasks, not arm.dense, -(arm.density or 2))
-    )
-    columns = dict.fromkeys(column for arm in ordered for column in arm.values)
-    return Results(tuple(sorted(columns, key=lambda column: _PLACES.index(_place(column)))), tuple(ordered))
+        arms.values(),
+        key=lambda arm: (
+            -len(arm.tasks), arm.tasks, _groups(arms.values()).index(arm.against), not arm.dense, -(arm.density or 2)
+        ),
+    )  # fmt: skip
+    return Results(in_order(column for arm in ordered for column in arm.values), tuple(ordered))
 
 
-_PLACES = ("ΔT", "task", "density", "cost")
+def _groups(arms: Iterable[Arm]) -> list[Settings]:
+    """What is swept of the references, in the order in which it was asked."""
+    return list(dict.fromkeys(arm.against for arm in arms))
 
 
-def _place(column: Column) -> str:
-    return column.group if column.group in _PLACES else "task"
+def _known(found: Mapping[str, Report | None], cell: Cell) -> Report:
+    report = found[cell.name]
+    assert report is not None
+    return report
+
+
+def _alone(cell: Cell, finished: Sequence[Cell]) -> list[Cell]:
+    """A finished dense network for each task of a cell, of the same seed and settings; none where one is missing."""
+    if len(cell.tasks) < 2:
+        return []
+    found = [reference_of(replace(cell, tasks=(task,)), finished) for task in cell.tasks]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else []
 
 
 def _figures(report: Report, dense: Report | None, single: Report | None) -> dict[Column, float]:
     better = report["higher_is_better"]
     found: dict[Column, float] = {}
     if dense is not None:
-        for reduce in ("mean", "sum"):
-            found[Column("ΔT", reduce, "higher", "points")] = _delta(report, dense, reduce).get("", math.nan)
+        found[DELTA] = _delta(report, dense, "mean").get("", math.nan)
+        found[TOTAL] = _delta(report, dense, "sum").get("", math.nan)
         by_task = _delta(report, dense, "mean")
         for task in report["tasks"]:
-            found[Column("ΔT", task, "higher", "points")] = by_task.get(task, math.nan)
+            found[of_task(task)] = by_task.get(task, math.nan)
     if single is not None:
-        found[Column("ΔT", "to single-task", "higher", "points")] = _delta(report, single, "mean").get(
-            "", math.nan
-        )
+        found[TO_SINGLE] = _delta(report, single, "mean").get("", math.nan)
     for task, metrics in report["tasks"].items():
         for metric, value in metrics.items():
             direction: Better = "higher" if better[task][metric] else "lower"
             found[Column(task, metric, direction)] = math.nan if value is None else value
-    found[Column("density", "overall", "", "percent")] = report["density"]["overall"]
+    found[DENSITY] = report["density"]["overall"]
     for component, kept in report["density"]["components"].items():
-        found[Column("density", component, "", "percent")] = kept
-    found[Column("cost", "parameters", "", "count")] = report["params"]["nonzero"]
-    found[Column("cost", "MACs", "", "count")] = report["macs"]["sparse"]
-    found[Column("cost", "steps", "", "count")] = report.get(
-        "steps_in_all", report["steps"] * report.get("rounds", 1)
-    )
+        found[of_component(component)] = kept
+    steps = report.get("steps_in_all", report["steps"] * report.get("rounds", 1))
+    found |= dict(zip(COSTS, (report["params"]["nonzero"], report["macs"]["sparse"], steps), strict=False))
     if dense is not None and dense["train_seconds"]:
-        found[Column("cost", "training time", "", "ratio")] = report["train_seconds"] / dense["train_seconds"]
+        found[COSTS[3]] = report["train_seconds"] / dense["train_seconds"]
     return found
 
 
@@ -187,18 +211,3 @@ def _together(reports: Sequence[Report]) -> Report:
         "train_seconds": sum(report["train_seconds"] for report in reports),
         "seed": first["seed"],
     }
-
-
-def panels(columns: Sequence[Column], most: int) -> list[list[tuple[str, list[Column]]]]:
-    """Columns by group, in as many tables one below the other as it takes for none to have more than ``most`` columns."""
-    made: list[list[tuple[str, list[Column]]]] = []
-    room = 0
-    for group in dict.fromkeys(column.group for column in columns):
-        own = [column for column in columns if column.group == group]
-        for part in [own[i : i + most] for i in range(0, len(own), most)]:
-            if len(part) > room:
-                made.append([])
-                room = most
-            made[-1].append((group, part))
-            room -= len(part)
-    return made

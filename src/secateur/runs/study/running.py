@@ -96,7 +96,8 @@ def references(cell: Cell, cells: Sequence[Cell]) -> list[Cell]:
     if cell.dense or not judges(cell.config):
         return []
     before = cells[: cells.index(cell)]
-    return [other for other in before if other.dense and (other.tasks, other.seed) == (cell.tasks, cell.seed)]
+    dense = [c for c in before if c.dense and (c.tasks, c.seed) == (cell.tasks, cell.seed)]
+    return [other for other in dense if {*other.settings} <= {*cell.settings}]
 
 
 class Trainer:

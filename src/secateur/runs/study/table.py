@@ -1,10 +1,11 @@
-"""The results as a table: for the terminal, as CSV, LaTeX and JSON."""
+"""The results as a table: for the terminal, as CSV, Markdown and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+from collections.abc import Collection
 from typing import Any, Literal, cast
 
 from rich.console import Console
@@ -13,21 +14,34 @@ from rich.text import Text
 
 from secateur.measures import LEVEL, stat
 from secateur.runs.report import MISSING, count, decimals, percent, points, spread
-from secateur.runs.study.latex import escaped
-from secateur.runs.study.results import Arm, Column, Results, panels
+from secateur.runs.study.columns import DENSITY, STEPS, TO_SINGLE, TOTAL, Column, panels
+from secateur.runs.study.results import Arm, Results
+from secateur.runs.study.variants import stem
 
-_COLUMNS = 6  # of figures that a printed page has room for
+_WIDE = 6  # columns of figures that a terminal has room for
 Marks = Literal["style", "italics", "characters"]
 
 
 def label(arm: Arm, results: Results) -> str:
     """The recipe, and what tells the arm from others of it."""
-    parts = [arm.recipe]
+    parts = [stem(arm.recipe)]
     if arm.density is not None and len({a.density for a in results.arms if a.density is not None}) > 1:
         parts.append(percent(arm.density))
     if len({a.tasks for a in results.arms}) > 1:
         parts.append("+".join(arm.tasks))
+    swept = {option for a in results.arms for option, _ in a.settings}
+    parts += [f"{called(option, swept)} {value}" for option, value in arm.settings]
     return ", ".join(parts)
+
+
+def called(option: str, among: Collection[str]) -> str:
+    """An option by the last of its names, or all of them where another of ``among`` ends alike."""
+
+    def last(name: str) -> str:
+        return name.removesuffix(".name").rpartition(".")[2]
+
+    alike = [other for other in among if last(other) == last(option)]
+    return last(option) if len(alike) < 2 else option
 
 
 def text(arm: Arm, column: Column, results: Results) -> str:
@@ -36,7 +50,7 @@ def text(arm: Arm, column: Column, results: Results) -> str:
     if not values:
         return ""
     found = stat(values.values())
-    own = column.group == "ΔT" and (arm.recipe == "single-task") == (column.name == "to single-task")
+    own = column.group == "ΔT" and (arm.recipe == "single-task") == (column == TO_SINGLE)
     if arm.dense and own and all(math.isnan(value) or value == 0 for value in values.values()):
         return "reference"  # of itself; another dense arm has figures
     match column.unit:
@@ -56,9 +70,12 @@ def text(arm: Arm, column: Column, results: Results) -> str:
 
 
 def terminal(results: Results, marks: Marks = "style") -> list[Table]:
-    """What it cost first, then each task's metrics, then the densities; a row for each arm, marked as :func:`note` says."""
+    """What it cost, each task's metrics, the densities, or the columns asked for; a row for each arm, marked as :func:`note` says."""
+    if results.asked:
+        parts = [[c for _, own in part for c in own] for part in panels(results.columns, _WIDE)]
+        return [_table(results, columns, marks) for columns in parts]
     groups = list(dict.fromkeys(column.group for column in results.columns))
-    overall = [c for c in results.columns if c.group == "density" and c.name == "overall"]
+    overall = [c for c in results.columns if c == DENSITY]
     summary = [*_of(results, "ΔT"), *overall, *_of(results, "cost")]
     rest = [_of(results, group) for group in groups if group not in ("ΔT", "cost")]
     return [_table(results, columns, marks) for columns in (summary, *rest) if columns]
@@ -112,16 +129,17 @@ def note(results: Results, marks: Marks = "style") -> str:
     """What the figures and marks mean, in the words of the form that shows them."""
     seeds = max((len(arm.seeds) for arm in results.arms), default=0)
     best, tied = _WORDS[marks]
+    of = "density and reference" if any(arm.settings for arm in results.arms) else "density"
     parts = [
         "↑ higher is better, ↓ lower is better. ΔT in percent against the dense run of the same seed and tasks."
     ]
     if seeds > 1:
         parts.append(
             f"± is the standard deviation over seeds, of ΔT half the {LEVEL:.0%} confidence interval (Student's t). Among arms of one "
-            f"density, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
+            f"{of}, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
         )
     else:
-        parts.append(f"One seed: no spread, and differences may be noise. The best of a density is {best}.")
+        parts.append(f"One seed: no spread, and differences may be noise. The best of a {of} is {best}.")
     return " ".join(parts)
 
 
@@ -130,60 +148,38 @@ def to_csv(results: Results) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(
-        ["recipe", "density", "tasks", "group", "name", "better", "mean", "sd", "margin_95", "seeds", "mark"]
-    )
+        ["recipe", "density", "tasks", "group", "name", "better", "mean", "sd", "margin_95", "seeds", "mark", "settings"]
+    )  # fmt: skip
     for arm in results.arms:
         for column, values in arm.values.items():
             found = stat(values.values())
             about = (arm.recipe, arm.density, "+".join(arm.tasks), column.group, column.name, column.better)
             figures = (found.mean, found.sd, found.margin, len(values), results.rank(arm, column))
-            writer.writerow([*about, *figures])
+            writer.writerow(
+                [*about, *figures, "; ".join(f"{option}={value}" for option, value in arm.settings)]
+            )
     return buffer.getvalue()
-
-
-def to_latex(results: Results) -> str:
-    """A ``booktabs`` table no wider than a page, one row an arm, its columns in parts one below the other.
-
-    Best bold, what is not significantly worse underlined.
-    """
-    heads = [c for c in results.columns if c.group != "cost" or c.name != "steps"]
-    parts = panels(heads, _COLUMNS)
-    arrows = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
-    wraps = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
-    wide = max((sum(len(columns) for _, columns in part) for part in parts), default=0)
-    lines = [
-        r"% \usepackage{booktabs}",
-        "% bold: the best of a density; underlined: what a paired t-test over the seeds does not tell from it",
-        rf"\begin{{tabular}}{{l{'r' * wide}}}",
-        r"\toprule",
-    ]
-    for number, part in enumerate(parts):
-        columns = [column for _, group in part for column in group]
-        top = [f"\\multicolumn{{{len(group)}}}{{c}}{{{escaped(name)}}}" for name, group in part]
-        names = [escaped(c.name) + arrows[c.better] for c in columns]
-        lines += [r"\midrule"] * bool(number)
-        lines += [" & ".join(["", *top]) + r" \\", " & ".join(["", *names]) + r" \\", r"\midrule"]
-        for arm in results.arms:
-            cells = [wraps[results.rank(arm, c)] % escaped(text(arm, c, results)) for c in columns]
-            if any(text(arm, c, results) for c in columns):
-                lines.append(" & ".join([escaped(label(arm, results)), *cells]) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def to_markdown(results: Results) -> str:
     """A row for each arm, without the densities of components; best bold, what is not significantly worse in italics."""
-    heads = [c for c in results.columns if (c.group, c.name) not in (("ΔT", "sum"), ("cost", "steps"))]
-    heads = [c for c in heads if c.group != "density" or c.name == "overall"]
+    heads = [c for c in results.columns if c not in (TOTAL, STEPS) and (c.unit != "percent" or c == DENSITY)]
+    heads = list(results.columns) if results.asked else heads
     arrows = {"higher": " ↑", "lower": " ↓", "": ""}
     lines = [
-        "| | " + " | ".join(f"{c.group} {c.name}{arrows[c.better]}" for c in heads) + " |",
+        "| | " + " | ".join(_cell(f"{c.group} {c.name}{arrows[c.better]}") for c in heads) + " |",
         "| --- |" + " ---: |" * len(heads),
     ]
     wraps = {"best": "**{}**", "tied": "*{}*", "": "{}"}
     for arm in results.arms:
         cells = [wraps[results.rank(arm, c)].format(text(arm, c, results)) for c in heads]
-        lines.append(f"| {label(arm, results)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {_cell(label(arm, results))} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(plain: str) -> str:
+    """A name in a cell of Markdown."""
+    return "".join(f"\\{c}" if c in "\\|*`<>[]" else " " if c in "\r\n" else c for c in plain)
 
 
 def to_dict(results: Results) -> list[dict[str, Any]]:
@@ -194,6 +190,7 @@ def to_dict(results: Results) -> list[dict[str, Any]]:
             "density": arm.density,
             "tasks": list(arm.tasks),
             "dense": arm.dense,
+            "settings": dict(arm.settings),
             "figures": [
                 {
                     "group": column.group,
