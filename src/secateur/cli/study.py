@@ -35,7 +35,7 @@ def study(argv: Sequence[str]) -> None:
 
 def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
     from secateur.runs.studies import find_study, only, perform, planned, tables, words_of
-    from secateur.runs.study import job_array
+    from secateur.runs.study import check_columns, job_array
 
     found, own = find_study(name), parser(looks=False, name=name)
     if more:
@@ -53,6 +53,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
     densities = [d for several in arguments.density or () for d in several]
     if where.on == "slurm":
         cells = planned(found, options, out, seeds=arguments.seeds, densities=densities)
+        check_columns(arguments.columns or (), cells, out)
         script = job_array(cells, out, where, jobs=arguments.jobs, workers=arguments.workers)
         if script is not None:
             return say_script(script, out)
@@ -61,6 +62,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
         options,
         out=out,
         seeds=arguments.seeds,
+        columns=arguments.columns or (),
         densities=densities,
         jobs=arguments.jobs,
         workers=arguments.workers,
@@ -74,7 +76,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
         console.print()
     for note in shown.notes:
         console.print(note, markup=False)
-    kinds = [kind for kind in (".txt", ".json", ".svg") if (out / f"study{kind}").exists()]
+    kinds = [kind for kind in (".txt", ".tex", ".json", ".svg", ".pdf") if (out / f"study{kind}").exists()]
     console.print(
         f"study  {out / 'study.md'}, {', '.join(kinds)}; every figure in {out / 'results.json'}",
         soft_wrap=True,
@@ -112,7 +114,7 @@ def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:
     console.print(table)
     for note in found.notes:
         console.print(note, markup=False)
-    pictures = ", ".join(str(out / file) for file, picture in found.pictures.items() if picture)
+    pictures = ", ".join(f"{out / file}.svg, .pdf" for file, picture in found.pictures.items() if picture)
     console.print(f"study  {out / name}.md and .json{', ' if pictures else ''}{pictures}", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of studies: figures -> SVG, or "" where there is nothing to draw."""
+"""Pictures of studies: figures -> what is drawn, or None where there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from secateur.runs.report import (
     INK,
     MUTED,
     SERIES,
+    Drawing,
     end_labels,
     listing,
     new_figure,
     points,
     shortened,
-    to_svg,
 )
 
 Line = Sequence[tuple[float, float]]  # (x, y)
@@ -24,7 +24,7 @@ Line = Sequence[tuple[float, float]]  # (x, y)
 
 def dots(
     rows: Mapping[str, Mapping[str, float]], slug: str, title: str, of: str = "ΔT against dense, %"
-) -> str:
+) -> Drawing | None:
     """A line for each row with a dot for each series; ``mean`` is dark and larger.
 
     Args:
@@ -36,7 +36,7 @@ def dots(
     known = {name: {s: v for s, v in row.items() if math.isfinite(v)} for name, row in rows.items()}
     known = {name: row for name, row in known.items() if row}
     if not known:
-        return ""
+        return None
     names, series = list(known), list(dict.fromkeys(s for row in known.values() for s in row))
     left = 24 + 6.6 * max(len(shortened(name, 34)) for name in names)
     figure, axes = new_figure(900, 24 * len(names) + 84, left, 24 + 6.6 * max(map(len, series)))
@@ -60,7 +60,7 @@ def dots(
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\u2212")))
     end_labels(axes, ends)
     said = listing(f"{name} {points(row['mean'])}" for name, row in known.items() if "mean" in row)
-    return to_svg(figure, slug, f"{title}. {said}." if said else f"{title}.")
+    return Drawing(figure, slug, f"{title}. {said}." if said else f"{title}.")
 
 
 def lines(
@@ -73,7 +73,7 @@ def lines(
     ticks: Sequence[str] = (),
     marker: bool = True,
     logarithmic: bool = False,
-) -> str:
+) -> Drawing | None:
     """A line for each series with its name at the end.
 
     Args:
@@ -92,7 +92,7 @@ def lines(
     }
     known = {name: line for name, line in known.items() if line}
     if not known:
-        return ""
+        return None
     longest = max(len(shortened(name, 34)) for name in known)
     bottom = 5.2 * max(map(len, ticks), default=0)
     figure, axes = new_figure(1080, 380 + bottom, 60, 24 + 6.6 * longest)
@@ -122,4 +122,4 @@ def lines(
         axes.xaxis.set_major_formatter(FixedFormatter([tick.replace("$", r"\$") for tick in ticks]))
         axes.tick_params(axis="x", labelrotation=90, labelsize=8)
     end_labels(axes, ends)
-    return to_svg(figure, slug, title)
+    return Drawing(figure, slug, title)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from secateur.runs.report import Drawing
 
 
 @dataclass(frozen=True)
@@ -16,14 +19,14 @@ class Look:
         rows: As text.
         notes: Sentences.
         figures: As plain values.
-        pictures: Name of a file to an SVG of a page.
+        pictures: Name of the files, without a suffix, to what is drawn; None where there is nothing.
     """
 
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...]
     figures: Mapping[str, Any]
-    pictures: Mapping[str, str]
+    pictures: Mapping[str, Drawing | None]
 
 
 def markdown_of(found: Look) -> str:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secateur.runs.names import Trust
-from secateur.runs.report import labels, read_run, standalone
+from secateur.runs.report import labels, read_run
 from secateur.runs.result import finite
 from secateur.runs.studies.looked import Look, markdown_of
 from secateur.runs.studies.plan import claim
 from secateur.runs.studies.profiles import profile_of
 from secateur.runs.studies.recorded import allocation_of, weights_of
 from secateur.runs.studies.sensitive import sensitivity_of
+from secateur.runs.study import write_drawings
 from secateur.storage import write_text
 
 
@@ -68,7 +69,5 @@ def look(
     claim(out, name, settings)
     write_text(out / f"{name}.json", json.dumps(finite(found.figures), indent=1) + "\n")
     write_text(out / f"{name}.md", markdown_of(found))
-    for file, picture in found.pictures.items():
-        if picture:
-            write_text(out / file, standalone(picture))
+    write_drawings(found.pictures, out)
     return found

@@ -14,13 +14,13 @@ from secateur.runs.arguments import trusted
 from secateur.runs.deploy import bench_runs, compact_run
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import Trust
-from secateur.runs.report import standalone
+from secateur.runs.report import Drawing
 from secateur.runs.studies.drawing import dots, lines
 from secateur.runs.studies.plan import planned
 from secateur.runs.studies.shown import Shown, shown
 from secateur.runs.studies.study import Study
-from secateur.runs.studies.writing import markdown, plain, to_dict
-from secateur.runs.study import Cell, Results, Where, conduct, curve
+from secateur.runs.studies.writing import latex, markdown, plain, to_dict
+from secateur.runs.study import Cell, Results, Where, conduct, over_sparsity, write_drawings
 from secateur.storage import write_text
 
 Times = Mapping[str, Mapping[str, float]]  # engine -> folder of a run -> milliseconds
@@ -31,7 +31,8 @@ def perform(
     options: Sequence[str],
     *,
     out: Path,
-    seeds: int = 1,
+    seeds: int | Sequence[int] = 1,
+    columns: Sequence[str] = (),
     densities: Sequence[float] = (),
     jobs: int | None = None,
     workers: int = 0,
@@ -42,14 +43,15 @@ def perform(
 ) -> Shown:
     """Trains what is missing of a study; the same call goes on where it was stopped, and seeds and densities may join.
 
-    ``out`` holds a run folder for each run, the tables of a comparison with every figure, and ``study.txt``, ``.md``, ``.json`` and
-    ``.svg`` as of what is finished.
+    ``out`` holds a run folder for each run, the tables of a comparison with every figure, and ``study.txt``, ``.md``, ``.tex``, ``.json``,
+    ``.svg`` and ``.pdf`` as of what is finished.
 
     Args:
         study: Which.
         options: Of ``secateur train``, for all runs; they go before the study's own.
         out: Folder.
-        seeds: How many, from 0.
+        seeds: How many, from 0; or which.
+        columns: Of the tables, in order; the study's own if empty.
         densities: Kept fractions instead of the study's.
         jobs: Runs at a time: one on each GPU if None, one on a CPU.
         workers: Processes that load data, a run.
@@ -69,11 +71,12 @@ def perform(
 
     def write(results: Results) -> None:
         if results.arms:
-            _write(shown(study, results, cells), results, out, command)
+            _write(shown(study, results, cells, columns=columns), results, out, command)
 
     results = conduct(
         cells,
         out,
+        columns=columns,
         jobs=jobs,
         workers=workers,
         where=where,
@@ -82,7 +85,7 @@ def perform(
         on_results=write,
     )
     times = _timed(cells, out, engines, trusted(options)) if engines else {}
-    found = shown(study, results, cells, times)
+    found = shown(study, results, cells, times, columns)
     _write(found, results, out, command)
     return found
 
@@ -91,15 +94,14 @@ def _write(found: Shown, results: Results, out: Path, command: str) -> None:
     write_text(out / "study.txt", plain(found))
     write_text(out / "study.md", markdown(found))
     write_text(out / "study.json", json.dumps(to_dict(found, command), indent=1, ensure_ascii=False) + "\n")
-    pictures = {"study.svg": _picture(found, results)}
-    pictures |= {f"time_{engine}.svg": _over_time(found, engine) for engine in found.times}
-    for name, picture in pictures.items():
-        if picture:
-            write_text(out / name, standalone(picture))
+    write_text(out / "study.tex", latex(found))
+    pictures = {"study": _picture(found, results)}
+    pictures |= {f"time_{engine}": _over_time(found, engine) for engine in found.times}
+    write_drawings(pictures, out)
 
 
-def _picture(found: Shown, results: Results) -> str:
-    if found.study.picture == "curve" and (drawn := curve(results, "study")):
+def _picture(found: Shown, results: Results) -> Drawing | None:
+    if found.study.picture == "curve" and (drawn := over_sparsity(results, "study")):
         return drawn
     delta = [c for c in found.columns if c.group == "ΔT" and c.name not in ("sum", "to single-task")]
     rows = {
@@ -110,7 +112,7 @@ def _picture(found: Shown, results: Results) -> str:
     return dots(rows, "study", f"{found.study.source}: ΔT of each task, and their mean")
 
 
-def _over_time(found: Shown, engine: str) -> str:
+def _over_time(found: Shown, engine: str) -> Drawing | None:
     """ΔT over what a pass takes, a line for each recipe."""
     series: dict[str, list[tuple[float, float]]] = {}
     for row in found.rows:
@@ -125,7 +127,11 @@ def _over_time(found: Shown, engine: str) -> str:
 
 def _timed(cells: Sequence[Cell], out: Path, engines: Sequence[EngineName], trust: Trust) -> Times:
     """Milliseconds of a pass of the first seed's networks, side by side; what was timed with the same engines is kept."""
-    asked = [cell for cell in cells if cell.seed == 0 and len(cell.tasks) == max(len(c.tasks) for c in cells)]
+    asked = [
+        cell
+        for cell in cells
+        if cell.seed == cells[0].seed and len(cell.tasks) == max(len(c.tasks) for c in cells)
+    ]
     path, names = out / "times.json", [cell.name for cell in asked]
     held = _held(path)
     if sorted(held) == sorted(engines) and all(set(names) <= set(held[engine]) for engine in engines):

@@ -45,7 +45,12 @@ def _without_network(words: Sequence[str], asked: Collection[str]) -> list[str]:
 
 
 def planned(
-    study: Study, options: Sequence[str], out: Path, *, seeds: int = 1, densities: Sequence[float] = ()
+    study: Study,
+    options: Sequence[str],
+    out: Path,
+    *,
+    seeds: int | Sequence[int] = 1,
+    densities: Sequence[float] = (),
 ) -> list[Cell]:
     """The study's grid, and ``out`` made its folder.
 
@@ -59,14 +64,14 @@ def planned(
 
 
 def cells_of(
-    study: Study, options: Sequence[str], *, seeds: int = 1, densities: Sequence[float] = ()
+    study: Study, options: Sequence[str], *, seeds: int | Sequence[int] = 1, densities: Sequence[float] = ()
 ) -> list[Cell]:
     """The study's grid, its data looked at.
 
     Args:
         study: Which.
         options: Of ``secateur train``, the user's own.
-        seeds: How many, from 0.
+        seeds: How many, from 0; or which.
         densities: Kept fractions instead of the study's.
 
     Raises:

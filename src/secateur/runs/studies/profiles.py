@@ -44,7 +44,7 @@ def profile_of(records: Sequence[RunRecord], titles: Sequence[str], trust: Trust
         for title, found in zip(titles, counted, strict=True)
     }
     note = "Input channels of each shared layer that have a weight left, of how many; the group of Less is More. Of layers with groups, those of a group."
-    return Look(("layer", *titles), (*rows, tuple(shares)), (note,), figures, {"profile.svg": drawn})
+    return Look(("layer", *titles), (*rows, tuple(shares)), (note,), figures, {"profile": drawn})
 
 
 def _channels(path: Path, trust: Trust | None) -> dict[str, tuple[int, int]]:

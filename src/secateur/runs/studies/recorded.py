@@ -40,7 +40,7 @@ def allocation_of(records: Sequence[RunRecord], titles: Sequence[str]) -> Look:
         for title, r in zip(titles, records, strict=True)
     }
     note = "Kept share of the prunable weights: of components, overall, and of layers from the input to the heads."
-    return Look(("", *titles), tuple(rows), (note,), figures, {"allocation.svg": drawn})
+    return Look(("", *titles), tuple(rows), (note,), figures, {"allocation": drawn})
 
 
 def weights_of(records: Sequence[RunRecord], titles: Sequence[str]) -> Look:
@@ -83,5 +83,5 @@ def weights_of(records: Sequence[RunRecord], titles: Sequence[str]) -> Look:
         tuple(rows),
         (note,),
         figures,
-        {"weights.svg": drawn},
+        {"weights": drawn},
     )

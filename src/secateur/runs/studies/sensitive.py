@@ -61,7 +61,7 @@ def sensitivity_of(
     )
     worst = _worst(found, tasks)
     figures = {"by": by, "split": "val", "limit": limit, "delta_t": found}
-    return Look((by, "pruned", *tasks), tuple(rows), (note, *worst), figures, {"sensitivity.svg": drawn})
+    return Look((by, "pruned", *tasks), tuple(rows), (note, *worst), figures, {"sensitivity": drawn})
 
 
 def _worst(found: Mapping[str, Mapping[float, Mapping[str, float]]], tasks: Sequence[str]) -> list[str]:

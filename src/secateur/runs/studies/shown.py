@@ -9,7 +9,7 @@ from typing import Any
 from secateur.measures import LEVEL, corrected, p_value, stat
 from secateur.runs.report import MISSING, decimals, percent, points, spread
 from secateur.runs.studies.study import Published, Study
-from secateur.runs.study import Arm, Cell, Column, Results, text
+from secateur.runs.study import Arm, Cell, Column, Results, text, with_columns
 
 _DELTA = Column("ΔT", "mean", "higher", "points")
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -76,6 +76,7 @@ def shown(
     results: Results,
     cells: Sequence[Cell],
     times: Mapping[str, Mapping[str, float]] | None = None,
+    columns: Sequence[str] = (),
 ) -> Shown:
     """What is finished of a study, as its table.
 
@@ -84,21 +85,22 @@ def shown(
         results: Of its runs.
         cells: All of them.
         times: Engine to folder of a run to milliseconds, where they were timed.
+        columns: Those shown, in order; the study's own if empty.
     """
     config = cells[0].config
     published, beside = _beside(study.published, config)
     arms = _ordered(study, results)
     names = {id(arm): _name(arm, results) for arm in arms}
-    columns = tuple(_columns(study, results))
+    chosen = with_columns(results, columns).columns if columns else tuple(_columns(study, results))
     tests = _tests(study, results)
     rows = tuple(
         Row(
             names[id(arm)],
             arm,
-            {key_of(c): text(arm, c, results) for c in columns},
+            {key_of(c): text(arm, c, results) for c in chosen},
             {
                 key_of(c): _written(c, value, results)
-                for c in columns
+                for c in chosen
                 if (value := published.get(names[id(arm)], {}).get(key_of(c))) is not None
             },
             tests.get(id(arm)),
@@ -107,7 +109,7 @@ def shown(
     )
     notes = [_about(study, results), *_testing(study, results, tests), *beside, study.note]
     timed = {engine: _by_row(found, cells, rows) for engine, found in (times or {}).items()}
-    return Shown(study, columns, rows, bool(tests), tuple(filter(None, notes)), published, timed)
+    return Shown(study, chosen, rows, bool(tests), tuple(filter(None, notes)), published, timed)
 
 
 def _by_row(found: Mapping[str, float], cells: Sequence[Cell], rows: Sequence[Row]) -> dict[str, float]:

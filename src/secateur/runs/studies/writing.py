@@ -1,4 +1,4 @@
-"""The table of a study for the terminal, as text, Markdown and JSON."""
+"""The table of a study for the terminal, as text, Markdown, LaTeX and JSON."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.table import Column, Table
 from secateur.measures import stat
 from secateur.runs.report import MISSING
 from secateur.runs.studies.shown import Row, Shown, key_of
+from secateur.runs.study import as_table
 
 
 def tables(found: Shown) -> list[Table]:
@@ -51,6 +52,12 @@ def markdown(found: Shown) -> str:
     lines = [f"| {' | '.join(heads)} |", "| --- |" + " ---: |" * (len(heads) - 1)]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([*lines, "", *(f"- {note}" for note in found.notes), ""])
+
+
+def latex(found: Shown) -> str:
+    """A ``table`` with ``booktabs``, its notes as the caption; published figures beside ours."""
+    heads, rows = _grid(found, [key_of(c) for c in found.columns], first=True)
+    return as_table(heads, rows, caption=" ".join(found.notes), label=found.study.name)
 
 
 def to_dict(found: Shown, command: str) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 from .asked import check_columns as check_columns
+from .asked import with_columns as with_columns
 from .cells import SAME as SAME
 from .cells import Cell as Cell
 from .cells import grid as grid
@@ -6,6 +7,8 @@ from .columns import Column as Column
 from .compare import compare as compare
 from .compare import conduct as conduct
 from .figures import curve as curve
+from .figures import over_sparsity as over_sparsity
+from .latex import as_table as as_table
 from .places import Place as Place
 from .places import Where as Where
 from .places import memory as memory
@@ -23,3 +26,4 @@ from .table import note as note
 from .table import terminal as terminal
 from .table import text as text
 from .variants import Variant as Variant
+from .writing import write_drawings as write_drawings

@@ -29,7 +29,7 @@ from secateur.runs.study.results import Results, collect
 from secateur.runs.study.sound import look_at, unread
 
 
-def shown(results: Results, columns: Sequence[str]) -> Results:
+def with_columns(results: Results, columns: Sequence[str]) -> Results:
     """The results with the columns that are asked for, of those that there are by now; all if none are."""
     return replace(results, columns=there(columns, results.columns), asked=True) if columns else results
 

@@ -115,16 +115,16 @@ def grid(
     for variant in variants:
         for one in chosen[variant.name]:
             config = configs.of(variant, one.words)
-            tasks = tuple(config["data"].get("tasks") or ())
+            tasks: tuple[str, ...] = tuple(config["data"].get("tasks") or ())
             if not tasks and (combinations or single):
                 raise ValueError(
                     "compare: this data set has no option `tasks`, so there are no subsets of them."
                 )
-            asked = [
-                (density, subset)
-                for density in (densities if densities and "density" in config["method"] else [None])
-                for subset in (_subsets(tasks) if combinations else [tasks])
-            ]
+            levels: list[float | None] = [None]
+            if densities and "density" in config["method"]:
+                levels = [*densities]
+            chosen_tasks = list(_subsets(tasks)) if combinations else [tasks]
+            asked = [(density, subset) for density in levels for subset in chosen_tasks]
             if single and not combinations and len(tasks) > 1 and variant is dense[0]:
                 asked += [(None, (task,)) for task in tasks]
             make = _Maker(variant, one, configs, equal_steps)

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from secateur.runs.folder import RunFolder
-from secateur.runs.study.asked import check_columns, shown
+from secateur.runs.study.asked import check_columns, with_columns
 from secateur.runs.study.cells import Cell, grid
 from secateur.runs.study.over import Over
 from secateur.runs.study.places import Where
@@ -78,7 +78,7 @@ def compare(
         single=single,
         equal_steps=equal_steps,
     )
-    return conduct(
+    results = conduct(
         cells,
         out,
         columns=columns,
@@ -88,6 +88,7 @@ def compare(
         command=command,
         on_done=on_done,
     )
+    return with_columns(results, columns)
 
 
 def conduct(
@@ -125,11 +126,10 @@ def conduct(
 
     def write() -> Results:
         results = collect(cells, out)
-        seen = shown(results, columns)
-        write_tables(results, seen, cells, out, command)
+        write_tables(results, with_columns(results, columns), cells, out, command)
         if on_results:
             on_results(results)
-        return seen
+        return results
 
     def finished(cell: Cell, error: str | None) -> None:
         nonlocal done

@@ -29,8 +29,7 @@ _LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    '"': r"\textquotedbl{}",
-    "`": r"\textasciigrave{}",
+    '"': "''",
     "\n": " ",
     "\r": " ",
     "\t": " ",
@@ -71,6 +70,24 @@ class About:
 def escaped(plain: str) -> str:
     """``plain`` in characters that LaTeX takes as they are."""
     return plain.translate(_TABLE)
+
+
+def as_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
+    """Plain text as a ``table`` with ``booktabs``: a line of heads, and rows whose first cell is their name."""
+    lines = [
+        r"% \usepackage{booktabs}",
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(caption)}}}",
+        rf"\label{{tab:{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        r"\toprule",
+        *(" & ".join(map(escaped, row)) + r" \\" + "\n\\midrule" * (row is heads) for row in (heads, *rows)),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join([*lines, ""])
 
 
 def short(results: Results, about: About) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ _SPARSITY = (
     "axis are the densities asked for."
 )
 _OVER = (
-    "Bands are standard deviations over seeds, of ΔT 95 % confidence intervals. ΔT is against the dense run with the same value, where "
+    "Bands are standard deviations over seeds, of ΔT 95 % confidence intervals; one that is wider than the picture is left out. ΔT is against the dense run with the same value, where "
     "it has the option. The steps of the axis are the values asked for."
 )
 
@@ -65,11 +65,13 @@ def write_tables(results: Results, seen: Results, cells: Sequence[Cell], out: Pa
     write_text(out / "table.html", page(seen, command, pictures, out))
 
 
-def write_drawings(drawn: dict[str, Drawing], out: Path) -> None:
-    """Each as SVG and PDF."""
+def write_drawings(drawn: Mapping[str, Drawing | None], out: Path) -> None:
+    """Each as SVG and PDF; those that are None are left out."""
     from secateur.runs.report import standalone
 
     for name, drawing in drawn.items():
+        if drawing is None:
+            continue
         write_text(out / f"{name}.svg", standalone(drawing.svg()))
         content = drawing.pdf()
         write_aside(out / f"{name}.pdf", lambda aside, content=content: aside.write_bytes(content))
