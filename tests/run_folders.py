@@ -13,6 +13,7 @@ import numpy as np
 
 from secateur.runs.report import report
 from secateur.runs.study import Cell
+from secateur.runs.study.over import Settings
 
 VOID = {"meta", "img", "br", "link", "hr", "input"}
 
@@ -109,9 +110,10 @@ def make_run(
 
 
 def write_cell(
-    out: Path, recipe: str, seed: int, miou: float, error: float, density: float | None = None, tasks=("seg", "depth")
+    out: Path, recipe: str, seed: int, miou: float, error: float, density: float | None = None, tasks=("seg", "depth"),
+    settings: Settings = (), config: dict[str, Any] | None = None,
 ) -> Cell:  # fmt: skip
-    cell = Cell(recipe, density, tasks, seed, density is None, (), {})
+    cell = Cell(recipe, density, tasks, seed, density is None, (), config or {}, False, settings, settings)
     report = {
         "dense": density is None,
         "tasks": {k: v for k, v in {"seg": {"miou": miou}, "depth": {"abs": error}}.items() if k in tasks},

@@ -104,7 +104,10 @@ def choices(sweeps: Sequence[Sweep], variant: Variant, configs: Configs) -> list
         words = _words(taken)
         if words in found:
             continue
-        config = configs.of(variant, words)
+        try:
+            config = configs.of(variant, words)
+        except ValueError as refused:
+            raise ValueError(f"{refused}{_brackets(taken, own)}") from refused
         run = json.dumps(telling(config), sort_keys=True, default=str)
         if (other := runs.setdefault(run, words)) != words:
             raise ValueError(
@@ -163,6 +166,12 @@ def folder_words(apart: Settings) -> list[str]:
             plain = f"{plain[:24]}~{sha256(value.encode()).hexdigest()[:8]}"
         made.append(f"{option.removesuffix('.name')}={plain}")
     return made
+
+
+def _brackets(taken: Sequence[tuple[str, str]], config: Config) -> str:
+    """Where a value of a list has none, it may have been cut at its commas."""
+    cut = [o for o, value in taken if isinstance(_held(config, o), list) and not value.startswith("[")]
+    return f" A value with commas stands in brackets: --over {cut[0]}=[a,b],[c,d]." if cut else ""
 
 
 def _pair(text: str) -> tuple[str, tuple[str, ...]]:

@@ -58,8 +58,8 @@ def write_tables(results: Results, seen: Results, cells: Sequence[Cell], out: Pa
     write_text(out / "table_long.tex", long(results, about))
     drawn = _drawn(seen)
     write_drawings(drawn, out)
-    for old in [*out.glob("over_*"), *out.glob("curve.*")]:
-        if old.stem not in drawn and old.suffix in (".svg", ".pdf"):
+    for old in [*out.glob("over_*"), *out.glob("curve.*")]:  # those of other columns or values, or of none
+        if old.suffix in (".svg", ".pdf") and old.name.removesuffix(old.suffix) not in drawn:
             old.unlink(missing_ok=True)
     pictures = [_picture(name, drawing) for name, drawing in drawn.items()]
     write_text(out / "table.html", page(seen, command, pictures, out))
@@ -67,11 +67,11 @@ def write_tables(results: Results, seen: Results, cells: Sequence[Cell], out: Pa
 
 def write_drawings(drawn: Mapping[str, Drawing | None], out: Path) -> None:
     """Each as SVG and PDF; those that are None are left out."""
-    from secateur.runs.report import standalone
-
     for name, drawing in drawn.items():
         if drawing is None:
             continue
+        from secateur.runs.report import standalone  # takes matplotlib
+
         write_text(out / f"{name}.svg", standalone(drawing.svg()))
         content = drawing.pdf()
         write_aside(out / f"{name}.pdf", lambda aside, content=content: aside.write_bytes(content))

@@ -1,0 +1,141 @@
+"""The page of a comparison: sorts without help from elsewhere, leads to the runs, and says what they were set to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from run_folders import Page, write_cell
+from secateur.runs.study import Cell, Results, collect, with_columns
+from secateur.runs.study.figures import over_options
+from secateur.runs.study.latex import About, short
+from secateur.runs.study.page import page
+from secateur.runs.study.table import note, to_csv, to_dict
+from secateur.runs.study.writing import write_tables
+
+ODD = "<b>&'\"#? é"
+CONFIG = {"lr": 0.001, "seed": 0, "method": {"name": "Dense"}}
+PRUNED = {"lr": 0.001, "seed": 0, "method": {"name": "<i>", "density": 0.1}}
+
+
+@pytest.fixture
+def cells(tmp_path: Path) -> list[Cell]:
+    made = [write_cell(tmp_path, "dense", s, 0.5, 1.0, config=CONFIG) for s in (0, 7)]
+    made += [write_cell(tmp_path, ODD, s, 0.6, 1.0, 0.1, config=PRUNED) for s in (0, 7)]
+    (tmp_path / made[-1].name / "report.html").write_text("", encoding="utf-8")
+    return made
+
+
+def test_names_are_escaped_and_links_lead_to_the_runs(cells: list[Cell], tmp_path: Path) -> None:
+    shown = Page(page(collect(cells, tmp_path), "secateur compare <x>", (), tmp_path))
+    assert ODD in shown.text
+    assert not shown.of("b")
+    assert "secateur compare <x>" in shown.text
+    links = [str(a["href"]) for a in shown.of("a")]
+    assert len(links) >= 4
+    for link in links:
+        assert re.fullmatch(r"[A-Za-z0-9%._~/+=-]+", link), "works from a file, whatever the folder is called"
+        assert (tmp_path / unquote(link)).exists()
+    assert sum(link.endswith("/report.html") for link in links) * 4 == len(links), "a folder where there is none"
+
+
+def test_nothing_comes_from_elsewhere(cells: list[Cell], tmp_path: Path) -> None:
+    html = page(collect(cells, tmp_path), "", (), tmp_path)
+    shown = Page(html)
+    assert not [attrs for _, attrs in shown.tags if "src" in attrs or (attrs.get("href") or "").startswith("http")]
+    assert not shown.of("link")
+    assert "@import" not in html
+    assert "fetch(" not in html
+
+
+def test_each_column_can_be_sorted_by_plain_numbers(cells: list[Cell], tmp_path: Path) -> None:
+    found = collect(cells, tmp_path)
+    shown = Page(page(found, ""))
+    heads = [head for head in shown.of("th") if "data-column" in head]
+    names = [head for head in heads if head["data-column"] == "0"]
+    assert len(heads) - len(names) == len(found.columns)
+    assert {head["data-better"] for head in heads if head not in names} == {"higher", "lower", ""}
+    values = [float(str(cell["data-value"])) for cell in shown.of("td") if cell.get("data-value")]
+    assert 0.6 in values
+    assert len([row for row in shown.of("tr") if "data-row" in row]) == len(names) * len(found.arms)
+    assert any(attrs.get("role") == "status" for attrs in shown.of("p")), "what is sorted is said"
+
+
+def test_differences_of_configuration(cells: list[Cell], tmp_path: Path) -> None:
+    shown = Page(page(collect(cells, tmp_path), "")).text
+    assert "2 settings are not those of its dense reference" in shown
+    assert re.search(r"method\.density\s*not set\s*0\.1", shown)
+    assert re.search(r"method\.name\s*Dense\s*<i>", shown)
+    assert "seed" not in shown.partition("Settings")[2].partition("Command")[0]
+
+
+def swept(out: Path, values: tuple[str, ...] = ("0.001", "0.003", "0.01")) -> list[Cell]:
+    cells: list[Cell] = []
+    for place, lr in enumerate(values):
+        setting = (("lr", lr),)
+        cells += [write_cell(out, "dense", s, 0.5 + 0.1 * place, 1.0, settings=setting) for s in range(3)]
+        for every, gain in (("1", 1.1), ("2", 0.9 + 0.01 * place)):
+            own = (*setting, ("method.every", every))
+            cells += [
+                write_cell(out, "prune", s, gain * (0.5 + 0.1 * place) + 0.01 * s, 1.0, 0.1, settings=own) for s in range(3)
+            ]  # fmt: skip
+    return sorted(cells, key=lambda cell: not cell.dense)
+
+
+def test_each_value_is_held_against_the_dense_run_of_the_same(tmp_path: Path) -> None:
+    found = collect(swept(tmp_path), tmp_path)
+    arms = [(arm.recipe, dict(arm.settings)) for arm in found.arms]
+    assert [recipe for recipe, _ in arms] == ["dense", "prune", "prune"] * 3, "rows of one reference together"
+    assert [settings["lr"] for _, settings in arms] == ["0.001"] * 3 + ["0.003"] * 3 + ["0.01"] * 3
+    delta = next(column for column in found.columns if column.name == "mean")
+    for arm in found.arms:
+        if dict(arm.settings).get("method.every") == "1":
+            assert arm.values[delta][0] == pytest.approx(5.0), "of its own reference"
+            assert found.rank(arm, delta) == "best", "among the runs of its own reference"
+    assert short(found, About()).count(r"\addlinespace") == 2
+    assert "Among arms of one density and reference" in note(found)
+    assert {line["settings"]["lr"] for line in to_dict(found)} == {"0.001", "0.003", "0.01"}
+    assert "lr=0.001; method.every=1" in to_csv(found)
+
+
+def test_a_sweep_is_drawn_over_its_option(tmp_path: Path) -> None:
+    found = collect(swept(tmp_path), tmp_path)
+    drawn = over_options(found)
+    assert set(drawn) == {"lr", "method.every"}
+    axes = drawn["lr"].figure.axes
+    assert [one.get_title(loc="left") for one in axes] == ["ΔT mean ↑", "seg miou ↑", "depth abs ↓"]
+    assert [len(one.lines) for one in axes] == [3, 3, 3], "two lines and zero; dense has no ΔT; three lines"
+    assert "prune, every 2" in drawn["lr"].svg()
+    assert [t.get_text() for t in axes[-1].get_xticklabels()] == ["0.001", "0.003", "0.01"]
+    only = over_options(with_columns(found, ["depth.abs", "density"]))["lr"].figure.axes
+    assert [one.get_title(loc="left") for one in only] == ["depth abs ↓"]
+    pdf = drawn["lr"].pdf()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf, "journals refuse such fonts"
+    assert pdf == over_options(found)["lr"].pdf()
+
+
+def test_drawings_come_and_go_with_what_is_asked(tmp_path: Path) -> None:
+    cells = swept(tmp_path)
+    found: Results = collect(cells, tmp_path)
+    write_tables(found, found, cells, tmp_path, "")
+    assert {p.name for p in tmp_path.glob("over_*")} == {
+        f"over_{option}.{kind}" for option in ("lr", "method.every") for kind in ("svg", "pdf")
+    }
+    few = [cell for cell in cells if ("lr", "0.001") in cell.settings]
+    found = collect(few, tmp_path)
+    write_tables(found, found, few, tmp_path, "")
+    assert {p.stem for p in tmp_path.glob("over_*")} == {"over_method.every"}, "one value is no sweep"
+
+
+def test_without_matplotlib_the_tables_are_there(
+    cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "secateur.runs.study.figures", None)
+    found = collect(cells, tmp_path)
+    with pytest.warns(UserWarning, match="pip install matplotlib"):
+        write_tables(found, found, cells, tmp_path, "")
+    assert {"table.tex", "table_long.tex", "table.html"} <= {p.name for p in tmp_path.iterdir()}
