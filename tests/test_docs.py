@@ -229,7 +229,7 @@ def test_the_comparisons_shown_have_a_grid(page: str) -> None:
         recipes = list(takewhile(lambda argument: not argument.startswith("-"), argv))
         arguments, options = cli_compare.parser().parse_known_args(argv[len(recipes) :])
         densities = [d for several in arguments.density or () for d in several]
-        assert grid(recipes, options, densities=densities, seeds=arguments.seeds)
+        assert grid(recipes, options, densities=densities, seeds=arguments.seeds, over=arguments.over or ())
 
 
 def test_every_recipe_parses_and_is_among_the_methods() -> None:

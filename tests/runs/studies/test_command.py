@@ -45,7 +45,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_study_leaves_its_table_and_goes_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {p.name for p in folder.iterdir() if p.is_dir()} == {"dense-seg+normal+depth-s0", RUN, "logs"}
-    assert {"study.txt", "study.md", "study.json", "results.json"} <= {p.name for p in folder.iterdir()}
+    assert {
+        "study.txt",
+        "study.md",
+        "study.tex",
+        "study.json",
+        "table_long.tex",
+        "results.json",
+    } <= {p.name for p in folder.iterdir()}
     record = json.loads((folder / "study.json").read_text(encoding="utf-8"))
     assert record["command"].startswith("secateur study weightings --rows adapmtl")
     before = (folder / RUN / "model.safetensors").stat().st_mtime_ns
@@ -53,6 +60,18 @@ def test_a_study_leaves_its_table_and_goes_on(folder: Path, capsys: pytest.Captu
     assert (folder / RUN / "model.safetensors").stat().st_mtime_ns == before
     assert "adapmtl_dwa" in (folder / "study.md").read_text(encoding="utf-8")
     assert "One seed, so no test and no p value" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_study_shows_the_columns_that_are_asked_for(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["weightings", "--rows", "adapmtl", "--out", str(folder), *SMALL, "--columns"]
+    assert study(*words, "density,seg.miou") == 0
+    head = (folder / "study.md").read_text(encoding="utf-8").splitlines()[0]
+    assert head == "|  | density overall | seg miou ↑ |"
+    assert r"density overall & seg miou $\uparrow$ \\" in (folder / "study.tex").read_text(encoding="utf-8")
+    assert study(*words, "seg.miu") == 1
+    assert "Did you mean seg.miou?" in " ".join(capsys.readouterr().err.split())
 
 
 def test_other_options_are_refused_by_what_differs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -80,6 +99,7 @@ def test_looks_at_finished_runs(
         f"{name}.json",
         f"{name}.md",
         f"{name}.svg",
+        f"{name}.pdf",
         "study.claim.json",
     }
     found = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))

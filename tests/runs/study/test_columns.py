@@ -14,7 +14,13 @@ from secateur.runs.study.latex import About, short
 from secateur.runs.study.page import page
 from secateur.runs.study.table import to_markdown
 
-SMALL = ["--model.width=0.0625", "--steps=2", "--batch=2", "--data.tasks=[seg, depth]", "--data.train_count=4"]
+SMALL = [
+    "--model.width=0.0625",
+    "--steps=2",
+    "--batch=2",
+    "--data.tasks=[seg, depth]",
+    "--data.train_count=4",
+]
 MIOU, ABS = Column("seg", "miou", "higher"), Column("depth", "abs", "lower")
 
 
@@ -65,7 +71,9 @@ def test_refused(found: Results, asked: list[str], said: str) -> None:
 
 
 def test_names_that_look_alike_are_told_apart() -> None:
-    columns = in_order([Column("a", "x y", "lower"), Column("a", "x_y", "lower"), Column("a", "x, y", "lower")])
+    columns = in_order(
+        [Column("a", "x y", "lower"), Column("a", "x_y", "lower"), Column("a", "x, y", "lower")]
+    )
     assert [choose([f"a.{c.name}"], columns) for c in columns] == [(c,) for c in columns]
 
 
@@ -93,7 +101,7 @@ def test_what_the_runs_will_have_is_known_before_they_train(tmp_path: Path) -> N
     check_columns(["delta_t", "seg.miou", "density.backbone"], cells, tmp_path)
     with pytest.raises(ValueError, match=r"'density.neck'; there are .*density.backbone"):
         check_columns(["density.neck"], cells, tmp_path)
-    with pytest.raises(ValueError, match="'delta_t.to_single_task'"):
+    with pytest.raises(ValueError, match="to_single_task"):
         check_columns(["delta_t.to_single_task"], cells, tmp_path)
     check_columns(["delta_t.to_single_task"], grid(["magnitude"], SMALL, single=True), tmp_path)
     assert not list(tmp_path.iterdir())

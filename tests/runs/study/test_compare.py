@@ -102,6 +102,55 @@ def test_another_configuration_is_refused_before_anything_trains(
     )
 
 
+def test_a_sweep_joins_what_is_there_and_columns_train_nothing(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["magnitude", "--density", "0.5", "--out", str(folder), *SMALL]
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/model.safetensors")}
+    assert compare(*asked, "--over", "lr=1e-3,3e-3", "--columns", "edge", "delta_t") == 0
+    trained = {path.parent.name for path in folder.glob("*/model.safetensors") if path not in before}
+    assert trained == {"dense-lr=0.003-depth+edge-s0", "magnitude-d0.5-lr=0.003-depth+edge-s0"}
+    assert (folder / "table.md").read_text(encoding="utf-8").startswith("| | edge error ↓ | ΔT mean ↑ |\n")
+    assert "dense, lr 0.003" in (folder / "table.tex").read_text(encoding="utf-8")
+    assert (folder / "over_lr.pdf").exists()
+    assert "over_lr.pdf" in capsys.readouterr().out
+    csv = (folder / "table.csv").read_text(encoding="utf-8")
+    assert "depth,abs" in csv, "it keeps every column"
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/model.safetensors")}
+    assert main(["compare", *asked, "--over=lr=0.001,0.003", "--columns=depth.abs,density"]) == 0
+    assert main(["compare", *asked]) == 0, "the plain comparison goes on as if nothing had been swept"
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("*/model.safetensors")}
+    assert not list(folder.glob("over_*"))
+
+
+def test_what_cannot_be_shown_or_swept_is_refused_before_anything_trains(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for words, status, said in (
+        (["--columns", "edge.eror"], 1, "no column 'edge.eror'; there are delta_t,"),
+        (["--over", "lr=1e-3,x"], 1, "lr is 'x'; give a number"),
+        (["--over", "method.evry=1,2"], 1, "Did you mean method.every?"),
+        (["--seeds", "1", "1"], 2, "--seeds has 1 twice"),
+        (["--on", "slurm", "--columns", "nothing"], 1, "no column 'nothing'"),
+    ):
+        try:
+            code = main(["compare", "magnitude", *words, "--out", str(tmp_path / "out"), *SMALL])
+        except SystemExit as end:
+            code = int(str(end.code))
+        assert code == status, words
+        assert said in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "out").exists()
+
+
+def test_cells_of_a_sweep_that_fail_are_named_and_the_others_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["dense", "--out", str(tmp_path / "out"), *SMALL, "--over", "lr=1e-3,1e30"]
+    assert compare(*asked) == 1
+    assert "1 of 2 runs failed (dense-lr=1e+30-depth+edge-s0:" in " ".join(capsys.readouterr().err.split())
+    assert "dense, lr 0.001" in (tmp_path / "out" / "table.md").read_text(encoding="utf-8")
+
+
 def test_no_recipe(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["compare", "--out", str(tmp_path)]) == 1
     assert "name at least one" in capsys.readouterr().err

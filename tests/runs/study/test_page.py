@@ -39,13 +39,17 @@ def test_names_are_escaped_and_links_lead_to_the_runs(cells: list[Cell], tmp_pat
     for link in links:
         assert re.fullmatch(r"[A-Za-z0-9%._~/+=-]+", link), "works from a file, whatever the folder is called"
         assert (tmp_path / unquote(link)).exists()
-    assert sum(link.endswith("/report.html") for link in links) * 4 == len(links), "a folder where there is none"
+    assert sum(link.endswith("/report.html") for link in links) * 4 == len(links), (
+        "a folder where there is none"
+    )
 
 
 def test_nothing_comes_from_elsewhere(cells: list[Cell], tmp_path: Path) -> None:
     html = page(collect(cells, tmp_path), "", (), tmp_path)
     shown = Page(html)
-    assert not [attrs for _, attrs in shown.tags if "src" in attrs or (attrs.get("href") or "").startswith("http")]
+    assert not [
+        attrs for _, attrs in shown.tags if "src" in attrs or (attrs.get("href") or "").startswith("http")
+    ]
     assert not shown.of("link")
     assert "@import" not in html
     assert "fetch(" not in html
