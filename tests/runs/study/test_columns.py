@@ -8,11 +8,11 @@ import pytest
 
 from run_folders import write_cell
 from secateur.runs.study import Column, Results, check_columns, collect, grid, terminal, with_columns
-from secateur.runs.study.asked import foreseen
-from secateur.runs.study.columns import DELTA, DENSITY, choose, in_order, key, panels
-from secateur.runs.study.latex import About, short
-from secateur.runs.study.page import page
-from secateur.runs.study.table import to_markdown
+from secateur.runs.study.tables.asked import foreseen
+from secateur.runs.study.tables.columns import DELTA, DENSITY, choose, in_order, key, panels
+from secateur.runs.study.tables.latex import About, short
+from secateur.runs.study.tables.page import page
+from secateur.runs.study.tables.table import to_markdown
 
 SMALL = [
     "--model.width=0.0625",

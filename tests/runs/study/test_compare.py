@@ -17,7 +17,7 @@ from processes.forked import FORKS
 from run_folders import write_cell
 from secateur.cli import main
 from secateur.runs.study import collect, running
-from secateur.runs.study.writing import write_tables
+from secateur.runs.study.tables.writing import write_tables
 
 pytestmark = pytest.mark.forks
 SMALL = [

@@ -9,8 +9,8 @@ import pytest
 
 from run_folders import write_cell
 from secateur.runs.study import Results, collect, with_columns
-from secateur.runs.study.latex import About, as_table, escaped, long, short
-from secateur.runs.study.table import to_markdown
+from secateur.runs.study.tables.latex import About, as_table, escaped, long, short
+from secateur.runs.study.tables.table import to_markdown
 
 
 def made(out: Path, *names: str, **more: object) -> Results:

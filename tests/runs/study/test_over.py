@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from secateur.runs.study import grid
-from secateur.runs.study.over import folder_words, split
+from secateur.runs.study.over import folder_words
 from secateur.runs.study.running import references
 from secateur.runs.study.seeds import SeedsAction, seeds_of
+from secateur.runs.study.sweeps import split
 
 SMALL = ["--model.width", "0.0625", "--steps", "2", "--data.tasks=[seg]", "--data.train_count=4", "--batch=2"]
 
@@ -95,6 +96,10 @@ def test_folders_bear_values_that_can_stand_there() -> None:
         (["lrr=1,2"], [], "no such option. Did you mean lr?"),
         (["method.evry=1,2"], [], "has no option evry. Did you mean method.every?"),
         (["method.every=0,1"], [], "--over method.every=0, of magnitude: every is 0"),
+        ({"lr": 1e-3}, [], "over lr is 0.001; give a list"),
+        ({"lr": []}, [], "lr has an empty value"),
+        ("lr=1e-3,", [], "lr has an empty value"),
+        (["recipe=a,b"], [], "name several recipes"),
         (["seed=1,2"], [], "the seeds are --seeds"),
         (["density=0.1,0.2"], [], "the densities are --density"),
         (["method=Dense,RigL"], [], "the recipes are the methods"),
@@ -103,7 +108,7 @@ def test_folders_bear_values_that_can_stand_there() -> None:
         (["model.width=0.0625,-1"], [], "--over model.width=-1"),
     ],
 )
-def test_refused_before_anything_trains(over: list[str], options: list[str], said: str) -> None:
+def test_refused_before_anything_trains(over: Any, options: list[str], said: str) -> None:
     small = [word for word in SMALL if not word.startswith("--model") and word != "0.0625"]
     small = small[2:] if any(o.startswith("steps") for o in over) else small
     with pytest.raises(ValueError, match=re.escape(said)):

@@ -10,11 +10,11 @@ import pytest
 
 from run_folders import Page, write_cell
 from secateur.runs.study import Cell, Results, collect, with_columns
-from secateur.runs.study.figures import over_options
-from secateur.runs.study.latex import About, short
-from secateur.runs.study.page import page
-from secateur.runs.study.table import note, to_csv, to_dict
-from secateur.runs.study.writing import write_tables
+from secateur.runs.study.tables.figures import over_options
+from secateur.runs.study.tables.latex import About, short
+from secateur.runs.study.tables.page import page
+from secateur.runs.study.tables.table import note, to_csv, to_dict
+from secateur.runs.study.tables.writing import write_tables
 
 ODD = "<b>&'\"#? é"
 CONFIG = {"lr": 0.001, "seed": 0, "method": {"name": "Dense"}}
@@ -138,7 +138,7 @@ def test_drawings_come_and_go_with_what_is_asked(tmp_path: Path) -> None:
 def test_without_matplotlib_the_tables_are_there(
     cells: list[Cell], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "secateur.runs.study.figures", None)
+    monkeypatch.setitem(__import__("sys").modules, "secateur.runs.study.tables.figures", None)
     found = collect(cells, tmp_path)
     with pytest.warns(UserWarning, match="pip install matplotlib"):
         write_tables(found, found, cells, tmp_path, "")

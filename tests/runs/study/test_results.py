@@ -18,10 +18,10 @@ from run_folders import write_cell
 from secateur.measures.seeds import differs, stat
 from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
-from secateur.runs.study.figures import curve
-from secateur.runs.study.latex import About, long
-from secateur.runs.study.page import headline, page
-from secateur.runs.study.table import (
+from secateur.runs.study.tables.figures import curve
+from secateur.runs.study.tables.latex import About, long
+from secateur.runs.study.tables.page import headline, page
+from secateur.runs.study.tables.table import (
     marks_on,
     note,
     plain,

@@ -11,9 +11,10 @@ from secateur.pruning import Sparsifier
 from secateur.runs.arguments import trusted
 from secateur.runs.config import Config, build, telling
 from secateur.runs.names import find
-from secateur.runs.study.over import Chosen, Over, Settings, check_known, choices, folder_words, read_sweeps
+from secateur.runs.study.over import Chosen, Settings, check_known, choices, folder_words
 from secateur.runs.study.seeds import seeds_of
 from secateur.runs.study.sound import check_sound
+from secateur.runs.study.sweeps import Over, read_sweeps
 from secateur.runs.study.variants import Configs, Variant, stem
 
 SAME = (
@@ -110,7 +111,7 @@ def grid(
         dense = [Variant("dense", "dense")]
         variants = [*dense, *variants]
     chosen = {variant.name: choices(sweeps, variant, configs) for variant in variants}
-    check_known(sweeps, variants, [one for several in chosen.values() for one in several])
+    check_known(sweeps, variants, [one for several in chosen.values() for one in several], options)
     cells: list[Cell] = []
     for variant in variants:
         for one in chosen[variant.name]:

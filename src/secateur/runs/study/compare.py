@@ -7,14 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from secateur.runs.folder import RunFolder
-from secateur.runs.study.asked import check_columns, with_columns
 from secateur.runs.study.cells import Cell, grid
-from secateur.runs.study.over import Over
 from secateur.runs.study.places import Where
 from secateur.runs.study.ray import ray_place
 from secateur.runs.study.results import Results, collect
 from secateur.runs.study.running import check_folders, run
-from secateur.runs.study.writing import write_tables
+from secateur.runs.study.sweeps import Over
+from secateur.runs.study.tables.asked import check_columns, with_columns
+from secateur.runs.study.tables.writing import write_tables
 
 OnDone = Callable[[Cell, int, int, str | None], object]
 

@@ -1,44 +1,21 @@
-"""Options that a comparison is trained with several values of: what ``--over`` says, and what it comes to for each recipe."""
+"""Options that a comparison is trained with several values of, and what they come to for each recipe."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import product
 from typing import Any, cast
 
-from secateur.runs.arguments import spelt_out
 from secateur.runs.config import Config, telling, train_parser
 from secateur.runs.parser import missing
+from secateur.runs.study.sweeps import Sweep, as_word
 from secateur.runs.study.variants import Configs, Variant
-from secateur.runs.written import said
 
 Settings = tuple[tuple[str, str], ...]  # option to value
-Over = Sequence[str] | Mapping[str, Sequence[Any]]
-_SHAPE = "give an option and its values, such as lr=1e-3,3e-3"
-_ELSEWHERE = {
-    "seed": "the seeds are --seeds",
-    "method.density": "the densities are --density",
-    "method.name": "the recipes are the methods; name several",
-    "split": "a table is of the test split",
-}
-_PAIRS = {"[": "]", "{": "}", "(": ")"}
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """An option and the values that it has in turn.
-
-    Args:
-        option: As a file names it, such as ``lr`` or ``method.every``.
-        values: As the command line takes them.
-    """
-
-    option: str
-    values: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -54,38 +31,6 @@ class Chosen:
     words: tuple[str, ...] = ()
     settings: Settings = ()
     apart: Settings = ()
-
-
-def read_sweeps(over: Over, options: Sequence[str]) -> tuple[Sweep, ...]:
-    """What is swept, each option once.
-
-    Args:
-        over: ``["lr=1e-3,3e-3"]``, as on the command line, or ``{"lr": [1e-3, 3e-3]}``.
-        options: Of ``secateur train``, for all runs.
-
-    Raises:
-        ValueError: If a sweep cannot be understood, or its option is given otherwise.
-    """
-    pairs = (
-        [(option, tuple(map(_word, values))) for option, values in over.items()]
-        if isinstance(over, Mapping)
-        else [_pair(text) for text in over]
-    )
-    made = tuple(Sweep(spelt_out(f"--{option}")[2:], values) for option, values in pairs)
-    fixed = {spelt_out(word).partition("=")[0][2:] for word in options if word.startswith("--")}
-    for sweep in made:
-        option = sweep.option
-        if option in _ELSEWHERE:
-            raise ValueError(f"--over {option}: {_ELSEWHERE[option]}.")
-        if not sweep.values or not all(sweep.values):
-            raise ValueError(f"--over {option} has an empty value; {_SHAPE}, or null for none.")
-        if [other.option for other in made].count(option) > 1:
-            raise ValueError(f"--over names {option} twice; give all its values in one.")
-        if twice := [value for value in sweep.values if sweep.values.count(value) > 1]:
-            raise ValueError(f"--over {option} has {twice[0]} twice; once is enough.")
-        if option in fixed:
-            raise ValueError(f"--over {option}: --{option} is given as well; leave one of the two out.")
-    return made
 
 
 def choices(sweeps: Sequence[Sweep], variant: Variant, configs: Configs) -> list[Chosen]:
@@ -119,42 +64,19 @@ def choices(sweeps: Sequence[Sweep], variant: Variant, configs: Configs) -> list
     return list(found.values())
 
 
-def check_known(sweeps: Sequence[Sweep], variants: Sequence[Variant], found: Sequence[Chosen]) -> None:
+def check_known(
+    sweeps: Sequence[Sweep], variants: Sequence[Variant], found: Sequence[Chosen], options: Sequence[str]
+) -> None:
     """Raises ValueError if no recipe has an option that is swept, naming the nearest."""
     there = {option for chosen in found for option, _ in chosen.settings}
-    for sweep in sweeps:
-        if sweep.option not in there:
-            parser = train_parser([variants[-1].recipe, *variants[-1].options], exits=False)
-            if sweep.option in parser.keys:
-                raise ValueError(
-                    f"--over {sweep.option}: it tells no run from another; give it as an option."
-                )
-            raise ValueError(f"--over {missing(sweep.option, sorted(parser.keys), parser.parts)}")
-
-
-def split(text: str) -> list[str]:
-    """At the commas that stand in no brackets and quotes; a value in quotes is what is in them.
-
-    Raises:
-        ValueError: If brackets or quotes do not close.
-    """
-    parts, closing, quote = [""], list[str](), ""
-    for character in text:
-        if quote:
-            quote = "" if character == quote else quote
-        elif character in "\"'" and (closing or not parts[-1].strip()):
-            quote = character
-        elif character in _PAIRS:
-            closing.append(_PAIRS[character])
-        elif closing and character == closing[-1]:
-            closing.pop()
-        elif character == "," and not closing:
-            parts.append("")
-            continue
-        parts[-1] += character
-    if closing or quote:
-        raise ValueError(f"--over: {said(text, 80)} lacks a closing {closing[-1] if closing else quote}.")
-    return [_unquoted(part.strip()) for part in parts]
+    for option in (sweep.option for sweep in sweeps if sweep.option not in there):
+        parsers = [train_parser([v.recipe, *options, *v.options], exits=False) for v in variants]
+        if any(option in parser.keys for parser in parsers):
+            raise ValueError(f"--over {option}: it tells no run from another; give it as an option.")
+        keys = sorted({key for parser in parsers for key in parser.keys})
+        told = dict.fromkeys(missing(option, keys, parser.parts) for parser in reversed(parsers))
+        near = [text for text in told if "Did you mean" in text]
+        raise ValueError(f"--over {(near or [*told])[0]}")
 
 
 def folder_words(apart: Settings) -> list[str]:
@@ -172,18 +94,6 @@ def _brackets(taken: Sequence[tuple[str, str]], config: Config) -> str:
     """Where a value of a list has none, it may have been cut at its commas."""
     cut = [o for o, value in taken if isinstance(_held(config, o), list) and not value.startswith("[")]
     return f" A value with commas stands in brackets: --over {cut[0]}=[a,b],[c,d]." if cut else ""
-
-
-def _pair(text: str) -> tuple[str, tuple[str, ...]]:
-    option, equals, values = text.partition("=")
-    option = option.strip().removeprefix("--")
-    if not equals or not option or option.startswith("{"):
-        raise ValueError(f"--over is {said(text, 80)}; {_SHAPE}.")
-    return option, tuple(split(values))
-
-
-def _unquoted(part: str) -> str:
-    return part[1:-1] if len(part) > 1 and part[0] == part[-1] and part[0] in "\"'" else part
 
 
 def _words(given: Sequence[tuple[str, str]]) -> tuple[str, ...]:
@@ -220,20 +130,4 @@ def _held(config: Mapping[str, Any], option: str) -> Any:
 
 def _said(value: Any, given: str) -> str:
     """A value as tables and folders write it, however it was spelt."""
-    return given if value is _NOT_THERE else _word(value)
-
-
-def _word(value: Any) -> str:
-    """As the command line takes it."""
-    if isinstance(value, bool) or value is None:
-        return {True: "true", False: "false", None: "null"}[value]
-    if isinstance(value, float):
-        short = f"{value:g}"
-        return short if float(short) == value else repr(value)
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(_members(cast("Mapping[str, Any]", value))) + "}"
-    return f"[{', '.join(map(_word, value))}]" if isinstance(value, (list, tuple)) else str(value)
-
-
-def _members(value: Mapping[str, Any]) -> Iterator[str]:
-    return (f"{key}: {_word(inner)}" for key, inner in value.items())
+    return given if value is _NOT_THERE else as_word(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,8 @@ from typing import Any, Literal
 from secateur.measures import delta_t, differs, stat
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell, reference_of
-from secateur.runs.study.columns import (
+from secateur.runs.study.over import Settings
+from secateur.runs.study.tables.columns import (
     COSTS,
     DELTA,
     DENSITY,
@@ -23,7 +24,6 @@ from secateur.runs.study.columns import (
     of_component,
     of_task,
 )
-from secateur.runs.study.over import Settings
 
 Report = dict[str, Any]
 
@@ -122,29 +122,25 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
 
     for cell, report in done:
         dense, single = references[cell.name], alone[cell.name]
-        first = dense or next(iter(single), None)
-        against = () if first is None else first.settings
-        if single and (dense is cell or dense is None):
+        planned = reference_of(cell, cells)  # so that rows stay together where a reference failed
+        against = () if planned is None else planned.settings
+        if single and (planned is cell or dense is None):
             together = _together([_known(found, one) for one in single])
             arm = Arm("single-task", None, cell.tasks, True, {}, against, against)
             add(cell, arm, together, [one.name for one in single])
         if len(cell.tasks) == most or cell.tasks in pruned:
-            reference = {} if dense is None or dense is cell else dense.config
+            reference = {} if planned is None or planned is cell else planned.config
             about = (cell.settings, against, dict[int, tuple[str, ...]](), cell.config, reference)
             arm = Arm(cell.recipe, cell.density, cell.tasks, report["dense"], {}, *about)
             add(cell, arm, report, [cell.name])
+    order = list(dict.fromkeys([*(cell.settings for cell in cells if cell.dense), ()]))
     ordered = sorted(
         arms.values(),
         key=lambda arm: (
-            -len(arm.tasks), arm.tasks, _groups(arms.values()).index(arm.against), not arm.dense, -(arm.density or 2)
+            -len(arm.tasks), arm.tasks, order.index(arm.against), not arm.dense, -(arm.density or 2)
         ),
     )  # fmt: skip
     return Results(in_order(column for arm in ordered for column in arm.values), tuple(ordered))
-
-
-def _groups(arms: Iterable[Arm]) -> list[Settings]:
-    """What is swept of the references, in the order in which it was asked."""
-    return list(dict.fromkeys(arm.against for arm in arms))
 
 
 def _known(found: Mapping[str, Report | None], cell: Cell) -> Report:

@@ -45,12 +45,14 @@ _PLACES = ("ΔT", "task", "density", "cost")
 
 def of_task(task: str) -> Column:
     """Its own ΔT."""
-    return Column("ΔT", task, "higher", "points")
+    name = f"task {task}" if task in (DELTA.name, TOTAL.name, TO_SINGLE.name) else task
+    return Column("ΔT", name, "higher", "points")
 
 
 def of_component(component: str) -> Column:
     """Its density."""
-    return Column("density", component, "", "percent")
+    name = f"component {component}" if component == DENSITY.name else component
+    return Column("density", name, "", "percent")
 
 
 def is_metric(column: Column) -> bool:

@@ -15,9 +15,9 @@ from secateur.measures import stat
 from secateur.runs.config import telling
 from secateur.runs.folder import RunFolder
 from secateur.runs.report import listing, points, settings_unlike, template
-from secateur.runs.study.columns import DELTA, STEPS, Column, panels
 from secateur.runs.study.results import Arm, Results
-from secateur.runs.study.table import label, note, text
+from secateur.runs.study.tables.columns import DELTA, STEPS, Column, panels
+from secateur.runs.study.tables.table import label, note, text
 
 _HERE = Path(__file__).parent
 _WIDEST = 8  # columns of figures beside the names, on a page of 1080 pixels
@@ -38,7 +38,7 @@ def page(results: Results, command: str, pictures: Sequence[Picture] = (), out: 
         for part in panels(results.columns, _WIDEST)
     ]
     return template(_HERE / "page.html.j2").render(
-        style=Markup((_HERE.parent / "report" / "style.css").read_text(encoding="utf-8")),
+        style=Markup((_HERE.parents[1] / "report" / "style.css").read_text(encoding="utf-8")),
         headline=headline(results),
         parts=parts,
         note=note(results),

@@ -12,7 +12,9 @@ from secateur.runs.arguments import trusted
 from secateur.runs.folder import RunFolder
 from secateur.runs.problems import make_problem
 from secateur.runs.study.cells import Cell
-from secateur.runs.study.columns import (
+from secateur.runs.study.results import Results, collect
+from secateur.runs.study.sound import look_at, unread
+from secateur.runs.study.tables.columns import (
     COSTS,
     DELTA,
     DENSITY,
@@ -25,8 +27,6 @@ from secateur.runs.study.columns import (
     of_task,
     there,
 )
-from secateur.runs.study.results import Results, collect
-from secateur.runs.study.sound import look_at, unread
 
 
 def with_columns(results: Results, columns: Sequence[str]) -> Results:

@@ -14,8 +14,8 @@ from rich.text import Text
 
 from secateur.measures import LEVEL, stat
 from secateur.runs.report import MISSING, count, decimals, percent, points, spread
-from secateur.runs.study.columns import DENSITY, STEPS, TO_SINGLE, TOTAL, Column, panels
 from secateur.runs.study.results import Arm, Results
+from secateur.runs.study.tables.columns import DENSITY, STEPS, TO_SINGLE, TOTAL, Column, panels
 from secateur.runs.study.variants import stem
 
 _WIDE = 6  # columns of figures that a terminal has room for

@@ -23,9 +23,9 @@ from secateur.runs.report import (
     shortened,
     stacked,
 )
-from secateur.runs.study.columns import DELTA, Column, is_metric
 from secateur.runs.study.results import Arm, Results
-from secateur.runs.study.table import called, label
+from secateur.runs.study.tables.columns import DELTA, Column, is_metric
+from secateur.runs.study.tables.table import called, label
 
 _MOST = 8  # panels
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}

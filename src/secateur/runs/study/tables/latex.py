@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from secateur.runs.study.columns import DELTA, DENSITY, Column, grouped, is_metric, panels
 from secateur.runs.study.results import Arm, Results
-from secateur.runs.study.table import label, note, text
+from secateur.runs.study.tables.columns import DELTA, DENSITY, Column, grouped, is_metric, panels
+from secateur.runs.study.tables.table import label, note, text
 
 _COLUMNS = 6  # of figures that a printed page has room for
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from secateur.runs.folder import RunFolder
-from secateur.runs.study import table
 from secateur.runs.study.cells import Cell
-from secateur.runs.study.latex import About, long, short
-from secateur.runs.study.page import Picture, page
 from secateur.runs.study.results import Results
+from secateur.runs.study.tables import table
+from secateur.runs.study.tables.latex import About, long, short
+from secateur.runs.study.tables.page import Picture, page
 from secateur.storage import write_aside, write_text
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def write_drawings(drawn: Mapping[str, Drawing | None], out: Path) -> None:
 def _drawn(results: Results) -> dict[str, Drawing]:
     """What there is to draw; nothing where matplotlib is not installed, which is said once."""
     try:
-        from secateur.runs.study.figures import drawings
+        from secateur.runs.study.tables.figures import drawings
     except ImportError as error:
         warnings.warn(
             f"Figures are left out: they need matplotlib ({error}); pip install matplotlib.", stacklevel=2

@@ -1,0 +1,1 @@
+"""What is shown of a comparison: its columns, and tables, figures and a page of them."""
