@@ -128,7 +128,7 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
             together = _together([_known(found, one) for one in single])
             arm = Arm("single-task", None, cell.tasks, True, {}, against, against)
             add(cell, arm, together, [one.name for one in single])
-        if len(cell.tasks) == most or cell.tasks in pruned:
+        if len(cell.tasks) == most or cell.tasks in pruned or "data.tasks" in dict(cell.settings):
             reference = {} if planned is None or planned is cell else planned.config
             about = (cell.settings, against, dict[int, tuple[str, ...]](), cell.config, reference)
             arm = Arm(cell.recipe, cell.density, cell.tasks, report["dense"], {}, *about)

@@ -96,7 +96,8 @@ def _measures(results: Results) -> list[Column]:
 
 def _over(results: Results, option: str, measures: Sequence[Column]) -> Drawing | None:
     most = max((len(arm.tasks) for arm in results.arms), default=0)
-    arms = [a for a in results.arms if len(a.tasks) == most and option in dict(a.settings)]
+    arms = [a for a in results.arms if option in dict(a.settings)]
+    arms = [a for a in arms if len(a.tasks) == most or option == "data.tasks"]
     values = _ordered([dict(arm.settings)[option] for arm in arms])
     panels = [(column, _lines(arms, option, column, results)) for column in measures]
     panels = [(column, lines) for column, lines in panels if lines]

@@ -27,10 +27,15 @@ def label(arm: Arm, results: Results) -> str:
     parts = [stem(arm.recipe)]
     if arm.density is not None and len({a.density for a in results.arms if a.density is not None}) > 1:
         parts.append(percent(arm.density))
-    if len({a.tasks for a in results.arms}) > 1:
+    several = len({a.tasks for a in results.arms}) > 1
+    if several:
         parts.append("+".join(arm.tasks))
     swept = {option for a in results.arms for option, _ in a.settings}
-    parts += [f"{called(option, swept)} {value}" for option, value in arm.settings]
+    parts += [
+        f"{called(option, swept)} {value}"
+        for option, value in arm.settings
+        if not several or option != "data.tasks"
+    ]
     return ", ".join(parts)
 
 
