@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -103,6 +104,31 @@ def test_each_value_is_held_against_the_dense_run_of_the_same(tmp_path: Path) ->
     assert "Among arms of one density and reference" in note(found)
     assert {line["settings"]["lr"] for line in to_dict(found)} == {"0.001", "0.003", "0.01"}
     assert "lr=0.001; method.every=1" in to_csv(found)
+
+
+def test_rows_stay_with_their_value_where_a_reference_failed(tmp_path: Path) -> None:
+    cells = swept(tmp_path)
+    for seed in range(3):
+        shutil.rmtree(tmp_path / f"dense-lr=0.001-seg+depth-s{seed}")
+    found = collect(cells, tmp_path)
+    assert [dict(arm.settings)["lr"] for arm in found.arms] == ["0.001"] * 2 + ["0.003"] * 3 + ["0.01"] * 3
+    miou = next(column for column in found.columns if column.name == "miou")
+    assert [found.rank(arm, miou) for arm in found.arms] == ["best", "", "", "best", "", "", "best", ""]
+
+
+def test_single_networks_are_those_of_the_same_value(tmp_path: Path) -> None:
+    cells = swept(tmp_path, ("0.001", "0.003"))
+    for lr, miou in (("0.001", 0.4), ("0.003", 0.2)):
+        for task in ("seg", "depth"):
+            about = {"tasks": (task,), "settings": (("lr", lr),)}
+            cells += [write_cell(tmp_path, "dense", seed, miou, 1.0, **about) for seed in range(3)]
+    found = collect(cells, tmp_path)
+    column = next(column for column in found.columns if column.name == "to single-task")
+    dense = {dict(a.settings)["lr"]: a.values[column][0] for a in found.arms if a.recipe == "dense"}
+    assert dense == pytest.approx({"0.001": 12.5, "0.003": 100.0})
+    assert [a.recipe for a in found.arms] == ["single-task", "dense", "prune", "prune"] * 2
+    links = [str(link["href"]) for link in Page(page(found, "", (), tmp_path)).of("a")]
+    assert "dense-lr%3D0.003-seg-s0/" in links
 
 
 def test_a_sweep_is_drawn_over_its_option(tmp_path: Path) -> None:

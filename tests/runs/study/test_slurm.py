@@ -16,7 +16,7 @@ from processes.cluster import RUNS, figures
 from processes.forked import FORKS
 from secateur.cli import main
 from secateur.runs.folder import RunFolder
-from secateur.runs.study import running
+from secateur.runs.study import Where, grid, job_array, running
 
 ASKED = ["compare", "magnitude", "--density", "0.5", "0.25", *RUNS, "--steps=2"]
 REAL = f'exec {shlex.quote(sys.executable)} -m secateur "$@"'
@@ -129,3 +129,14 @@ def test_what_a_script_cannot_say_is_refused(tmp_path: Path, capsys: pytest.Capt
     RunFolder(other / "dense-depth+edge-s0").claim({"steps": 1})
     assert main([*ASKED, "--on=slurm", "--out", str(other)]) == 1
     assert "another configuration" in capsys.readouterr().err
+
+
+def test_a_value_that_is_swept_is_on_the_line_of_its_run(tmp_path: Path) -> None:
+    cells = grid(["dense"], [*RUNS, "--steps=2"], over=["betas=[0.9,0.99],[0.5,0.9]"], seeds=[7])
+    script = job_array(cells, tmp_path, Where("slurm"))
+    assert script is not None
+    lines = [
+        shlex.split(line.partition(") ")[2]) for line in script.splitlines() if re.match(r"\d+\) ", line)
+    ]
+    assert [line[line.index("--seed=7") - 1] for line in lines] == ["--betas=[0.9,0.99]", "--betas=[0.5,0.9]"]
+    assert len({line[line.index("--out") + 1] for line in lines}) == 2
