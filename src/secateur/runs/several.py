@@ -69,7 +69,7 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
         action=SeedsAction,
         default=1,
         metavar="N",
-        help="one number: runs of each, with seeds 0 to N-1; several: the seeds themselves, such as 0 3 7, or [7] for one",
+        help="one number: runs of each, with seeds 0 to N-1; several: the seeds themselves, such as 0 3 7, or 7, for one",
     )
     parser.add_argument(
         "--columns",

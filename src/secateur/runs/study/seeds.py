@@ -17,7 +17,9 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
     """
     if isinstance(asked, int):
         if asked < 1:
-            raise ValueError(f"--seeds is {asked}; at least 1 is needed. A list of one is --seeds [{asked}].")
+            raise ValueError(
+                f"--seeds is {asked}; at least 1 is needed. The seeds themselves are a list, such as 0 3 7."
+            )
         return tuple(range(asked))
     if not asked:
         raise ValueError("--seeds names no seed; give how many, or a list such as 0 3 7.")
@@ -30,7 +32,7 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
 
 
 def seeds_said(words: Sequence[str]) -> int | tuple[int, ...]:
-    """``3`` is how many; ``0 3 7``, ``0,3,7``, ``[0, 3, 7]`` and ``[7]`` are the seeds themselves.
+    """``3`` is how many; ``0 3 7``, ``0,3,7``, ``[0, 3, 7]``, and ``7,`` or ``[7]`` for one, are the seeds themselves.
 
     Raises:
         ValueError: As :func:`seeds_of`, or if a word is no whole number.
