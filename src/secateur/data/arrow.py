@@ -6,14 +6,14 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from secateur.data.fields import Array
 from secateur.data.reading import holds_something, read_text, rgb
+from secateur.data.splitting import SPLITS, by_split
 
-SPLITS = ("train", "validation", "valid", "val", "dev", "test")
 _CODE = {"site-packages", "dist-packages", "node_modules"}
 _DEEPEST, _MOST_FOLDERS = 5, 2000  # more than any copy of the hub or of save_to_disk has
 
@@ -117,7 +117,7 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
         FileNotFoundError: If there are none.
         ValueError: If it tells some of them alone: the others might be of any split.
     """
-    there = _beneath(root)
+    there = beneath(root, _is_rows)
     saved = sorted(path for path in there if path.name == "state.json")
     of = {path: _split(path.relative_to(root)) for path in saved or sorted(there)}
     if not of:
@@ -125,25 +125,23 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
             f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote, as far as is looked: "
             f"{_DEEPEST} folders deep, not in hidden ones; give the folder of one."
         )
-    unknown = [path for path, split in of.items() if split is None]
-    if unknown and len(unknown) < len(of):
-        raise ValueError(
-            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(SPLITS)}; rename it, or "
-            "move it away."
-        )
-    found: dict[str, list[Path]] = {}
-    for path, split in of.items():
-        found.setdefault(split or "train", []).extend(_data_files(path) if saved else [path])
-    return found
+    found = by_split(of)
+    return {
+        split: [f for p in some for f in (_data_files(p) if saved else [p])] for split, some in found.items()
+    }
 
 
 def has_files(root: Path) -> bool:
     """Whether :func:`files_by_split` would find any."""
-    return bool(_beneath(root))
+    return bool(beneath(root, _is_rows))
 
 
-def _beneath(root: Path) -> list[Path]:
-    """What could be such files, without looking through all of a home folder that was given by mistake.
+def _is_rows(name: str) -> bool:
+    return name == "state.json" or name.endswith(".parquet")
+
+
+def beneath(root: Path, wanted: Callable[[str], bool]) -> list[Path]:
+    """Files whose name is wanted, without looking through all of a home folder that was given by mistake.
 
     Hidden folders, environments and what lies deeper than any such copy are left out; of too many folders nothing is taken.
     """
@@ -152,7 +150,7 @@ def _beneath(root: Path) -> list[Path]:
         if number >= _MOST_FOLDERS:
             return []
         here = Path(folder)
-        found += [here / name for name in files if name == "state.json" or name.endswith(".parquet")]
+        found += [here / name for name in files if wanted(name)]
         deep = len(here.relative_to(root).parts) >= _DEEPEST
         inside[:] = [] if deep else [name for name in inside if not _is_apart(here / name)]
     return found
@@ -177,12 +175,21 @@ def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) 
 
 
 def decoded_image(content: Any, place: str) -> Array:
-    """The picture in a cell of Hugging Face's type ``Image``, as 8-bit RGB (H, W, 3).
+    """The picture in a cell, see :func:`encoded_image`, as 8-bit RGB (H, W, 3).
+
+    Raises:
+        ValueError: If there is none, or it is corrupt.
+    """
+    return rgb(io.BytesIO(encoded_image(content, place)), place)
+
+
+def encoded_image(content: Any, place: str) -> bytes:
+    """The content of the image file in a cell of Hugging Face's type ``Image``, or that is one itself.
 
     A path or address in its place is not followed: the data may come from anybody.
 
     Raises:
-        ValueError: If there is none, or it is corrupt.
+        ValueError: If there is none.
     """
     path = content.get("path") if isinstance(content, dict) else None
     content = content.get("bytes") if isinstance(content, dict) else content
@@ -193,7 +200,7 @@ def decoded_image(content: Any, place: str) -> Array:
         )
     if not isinstance(content, bytes):
         raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
-    return rgb(io.BytesIO(content), place)
+    return content
 
 
 def _split(path: Path) -> str | None:

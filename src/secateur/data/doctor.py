@@ -26,6 +26,7 @@ from secateur.data.pictures import (
     normal_picture,
     segmentation_picture,
 )
+from secateur.data.streams import Streamed
 
 _SHOWN = 4  # samples of a split in the picture
 _ALIKE = 0.002  # standard deviation of an image below which it shows nothing
@@ -120,16 +121,25 @@ def picture(found: Mapping[str, Split], path: Path) -> Path:
 
 
 def _read(samples: Dataset[Sample], threads: int) -> Iterator[tuple[int, Sample | None, Exception | None]]:
+    if isinstance(samples, Streamed):
+        for index, read in enumerate(samples.each()):
+            yield _tried(index, read)
+        return
+
     def one(index: int) -> tuple[int, Sample | None, Exception | None]:
-        try:
-            return index, samples[index], None
-        except (ValueError, OSError, KeyError) as error:
-            return index, None, error
+        return _tried(index, lambda: samples[index])
 
     indices = iter(range(len(samples)))  # pyright: ignore[reportArgumentType]
     with ThreadPoolExecutor(threads) as pool:
         while chunk := list(islice(indices, 64)):  # so that no more than these are in memory
             yield from pool.map(one, chunk)
+
+
+def _tried(index: int, read: Callable[[], Sample]) -> tuple[int, Sample | None, Exception | None]:
+    try:
+        return index, read(), None
+    except (ValueError, OSError, KeyError) as error:
+        return index, None, error
 
 
 def _count(split: Split, sample: Sample, where: str) -> None:

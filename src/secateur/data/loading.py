@@ -79,7 +79,7 @@ class StepLoader(Resumable):
         return DataLoader(
             Views(self.dataset, self.seed, self.augment),
             batch_sampler=_Steps(self.epochs, start, stop),
-            collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
+            collate_fn=Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
             num_workers=self.workers,
             generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
         )
@@ -116,13 +116,16 @@ class Views(Dataset[Sample]):
     def __getitem__(self, index: tuple[int, Draw]) -> Sample:
         place, draw = index
         sample = self.samples[place]
-        if not self.augment:
-            return sample
-        return random_view(sample, np.random.default_rng((self.seed, _VIEW, *draw)))
+        return viewed(sample, self.seed, draw) if self.augment else sample
+
+
+def viewed(sample: Sample, seed: int, draw: Draw) -> Sample:
+    """``sample`` augmented as at this place of this step of ``seed``."""
+    return random_view(sample, np.random.default_rng((seed, _VIEW, *draw)))
 
 
 @dataclass(frozen=True)
-class _Collate:
+class Collate:
     """Samples to one batch; the images are normalised all at once."""
 
     tasks: tuple[str, ...]
@@ -131,6 +134,7 @@ class _Collate:
     encode: Mapping[str, Encode]
 
     def __call__(self, samples: Sequence[Sample]) -> Batch:
+        """The batch, images (N, 3, H, W)."""
         images: Tensor = normalise(torch.stack([s["image"] for s in samples]), self.mean, self.std)
         targets = {task: torch.stack([s[task] for s in samples]) for task in self.tasks}
         return images, {t: self.encode[t](x) if t in self.encode else x for t, x in targets.items()}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from torch.utils.data import Dataset, Subset
 
@@ -13,6 +14,7 @@ from secateur.data.frames import OnDisk
 from secateur.data.loading import Encode, StepLoader
 from secateur.data.packing import Packed, keep_what_fits
 from secateur.data.rows import RowFrames
+from secateur.data.streams import Streamed, StreamLoader
 from secateur.problem import Task
 
 TaskOf = tuple[Task, int]
@@ -57,7 +59,8 @@ def make_data(
     """Samples and tasks to the parts of a problem.
 
     Args:
-        splits: ``train`` (shuffled each epoch, augmented), ``val`` and ``test`` (in order, as they are).
+        splits: ``train`` (shuffled each epoch, augmented), ``val`` and ``test`` (in order, as they are). What is
+            :class:`~secateur.data.streams.streamed.Streamed` is read as it is used, and never kept.
         tasks: By the field of a sample that each predicts.
         loading: How.
         classes: Task to class names, for the tasks that have classes.
@@ -74,7 +77,11 @@ def make_data(
     for source in sources.values():
         if isinstance(source, OnDisk):
             source.check()
-    packed = {name: Packed(samples, tuple(tasks)) for name, samples in splits.items()}
+    packed = {
+        name: Packed(samples, tuple(tasks))
+        for name, samples in splits.items()
+        if not isinstance(samples, Streamed)
+    }
     if cache is not None:
         needed = keep_what_fits(list(packed.values()), cache, loading.workers)
         in_order = any(isinstance(source, RowFrames) and source.in_order for source in sources.values())
@@ -84,10 +91,9 @@ def make_data(
                 "order; raise cache, lower size, or write the data with datasets' save_to_disk, which can."
             )
 
-    def loader(name: str) -> StepLoader:
-        training = name == "train"
-        return StepLoader(
-            dataset=packed[name],
+    def loader(name: str) -> StepLoader | StreamLoader:
+        training, samples = name == "train", splits[name]
+        settings = _Settings(
             tasks=tuple(tasks),
             batch=loading.batch,
             mean=mean,
@@ -98,6 +104,9 @@ def make_data(
             workers=loading.workers,
             encode=encode or {},
         )
+        if isinstance(samples, Streamed):
+            return StreamLoader(dataset=samples, **settings)
+        return StepLoader(dataset=packed[name], **settings)
 
     return Data(
         tasks={name: task for name, (task, _) in tasks.items()},
@@ -110,6 +119,20 @@ def make_data(
         std=std,
         size=loading.size,
     )
+
+
+class _Settings(TypedDict):
+    """What both kinds of loaders take."""
+
+    tasks: Sequence[str]
+    batch: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    seed: int
+    shuffle: bool
+    augment: bool
+    workers: int
+    encode: Mapping[str, Encode]
 
 
 def _source(samples: Dataset[Sample]) -> Dataset[Sample]:

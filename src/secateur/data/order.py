@@ -82,16 +82,8 @@ class Epochs:
             raise ValueError(
                 f"The {self.samples} samples do not fill one batch of {self.batch}; lower batch or add samples."
             )
-        rank, world = self.share
-        if not 0 <= rank < world:
-            raise ValueError(f"share={self.share}; give (rank, world) with 0 <= rank < world.")
-        for size, what in ((self.batch, "batch"), (self._last, "the last batch of an epoch")):
-            if size % world:
-                near = " or ".join(str(n) for n in (size - size % world, size + world - size % world) if n)
-                raise ValueError(
-                    f"{what} is {size}, which {world} processes cannot share evenly; give a batch that {world} divides"
-                    f"{f', such as {near}' if what == 'batch' else ''}, or another number of devices."
-                )
+        check_shared(self.batch, self.share)
+        check_shared(self._last, self.share, "the last batch of an epoch")
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -114,6 +106,19 @@ class Epochs:
             chosen = order[place * self.batch : (place + 1) * self.batch].tolist()
             own = len(chosen) // world
             yield step, list(enumerate(chosen))[rank * own : (rank + 1) * own]
+
+
+def check_shared(size: int, share: tuple[int, int], what: str = "batch") -> None:
+    """Raises ValueError unless a batch of ``size``, which is called ``what``, has so many equal pieces."""
+    rank, world = share
+    if not 0 <= rank < world:
+        raise ValueError(f"share={share}; give (rank, world) with 0 <= rank < world.")
+    if size % world:
+        near = " or ".join(str(n) for n in (size - size % world, size + world - size % world) if n)
+        raise ValueError(
+            f"{what} is {size}, which {world} processes cannot share evenly; give a batch that {world} divides"
+            f"{f', such as {near}' if what == 'batch' else ''}, or another number of devices."
+        )
 
 
 def numbered(start: int, stop: int | None) -> Iterable[int]:

@@ -50,6 +50,19 @@ def load(path: Path) -> Array:
         ) from error
 
 
+def picture(content: bytes, place: str) -> Array:
+    """The array in an image file of this content, (H, W) or (H, W, C), with as many bits as it has.
+
+    Raises:
+        ValueError: If it is corrupt.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+            return np.asarray(image)
+    except Exception as error:  # as above
+        raise ValueError(f"{place} is corrupt or no image ({error}); write the sample again.") from error
+
+
 def load_npy(path: Path, mapped: bool = False) -> Array:
     """The array in a ``.npy`` file, left on disk if ``mapped``; raises whatever numpy raises."""
     with _ONE_AT_A_TIME:

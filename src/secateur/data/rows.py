@@ -50,16 +50,37 @@ class RowFrames(Dataset[Sample]):
     def __getitem__(self, index: int) -> Sample:
         """The frame at ``size``; ValueError, naming file, row and column, for what cannot be decoded."""
         file, number = self.rows.place(index)
-        row, place = self.rows[index], f"{file}, row {number}"
-        sample = {f: decode(row[c], f"{place}, {c}") for f, (c, decode) in self.columns.items()}
-        height, width = sample["image"].shape[-2:]
-        for field, x in sample.items():
-            if x.dim() and x.shape[-2:] != (height, width):
-                raise ValueError(
-                    f"{place}: {self.columns[field][0]} is {x.shape[-1]}x{x.shape[-2]} pixels, but the image is "
-                    f"{width}x{height}; drop the row or write the file again."
-                )
-        return resize(sample, self.size)
+        return framed(self.rows[index].__getitem__, self.columns, f"{file}, row {number}", self.size)
+
+
+def framed(
+    read: Callable[[str], Any],
+    columns: Mapping[str, tuple[str, DecodeCell]],
+    place: str,
+    size: tuple[int, int],
+    combine: Callable[[Sample], Sample] | None = None,
+) -> Sample:
+    """A sample of the cells of one row.
+
+    Args:
+        read: Column to its cell.
+        columns: Field to its column and how to decode a cell.
+        place: What errors call the row.
+        size: ``(height, width)`` to resize to, pixels.
+        combine: What is done to it before that.
+
+    Raises:
+        ValueError: If a cell cannot be decoded, or is of another size than the image; names row and column.
+    """
+    sample: Sample = {f: decode(read(c), f"{place}, {c}") for f, (c, decode) in columns.items()}
+    height, width = sample["image"].shape[-2:]
+    for field, x in sample.items():
+        if x.dim() and x.shape[-2:] != (height, width):
+            raise ValueError(
+                f"{place}: {columns[field][0]} is {x.shape[-1]}x{x.shape[-2]} pixels, but the image is "
+                f"{width}x{height}; drop the row or write the file again."
+            )
+    return resize(combine(sample) if combine else sample, size)
 
 
 class Rows:

@@ -1,13 +1,17 @@
-"""Which samples to learn from and which to hold out, drawn by the seed."""
+"""Which files are of which split, and which samples to hold out, drawn by the seed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from torch.utils.data import Dataset, Subset
 
 from secateur.data.augment import Sample
+
+VALIDATION = ("validation", "valid", "val", "dev")
+SPLITS = ("train", *VALIDATION, "test")
 
 
 class TooFewError(ValueError):
@@ -60,3 +64,26 @@ def check_size(size: tuple[int, int]) -> None:
     """Raises ValueError unless ``size`` is ``(height, width)``, both at least 1."""
     if len(size) != 2 or min(size) < 1:
         raise ValueError(f"size={size}; give (height, width) in pixels, such as (120, 160).")
+
+
+def by_split(of: Mapping[Path, str | None]) -> dict[str, list[Path]]:
+    """Files by their split; all are ``train`` where none is of a split.
+
+    Raises:
+        ValueError: If some are of none: they might be of any.
+    """
+    unknown = [path for path, split in of.items() if split is None]
+    if unknown and len(unknown) < len(of):
+        raise ValueError(
+            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(SPLITS)}; rename it, or "
+            "move it away."
+        )
+    found: dict[str, list[Path]] = {}
+    for path, split in of.items():
+        found.setdefault(split or "train", []).append(path)
+    return found
+
+
+def is_tar(name: str) -> bool:
+    """Whether a file so named would be a shard of WebDataset, compressed or not."""
+    return name.endswith((".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"))

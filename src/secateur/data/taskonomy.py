@@ -42,6 +42,7 @@ from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
 from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
+from secateur.data.streams import streamed_frames
 from secateur.measures import metrics
 
 TASKS = ("seg", "normal", "depth", "keypoint", "edge")
@@ -82,6 +83,8 @@ def taskonomy(
     workers: int = 0,
     augment: bool = True,
     cache: float = 4.0,
+    stream: bool = False,
+    buffer: int = 200,
 ) -> Data:
     """Tiny-Taskonomy: segmentation, normals, depth, keypoints and edges of indoor frames.
 
@@ -95,7 +98,7 @@ def taskonomy(
       maps are ``2 x - 1`` of these, in [-1, 1]: their errors are twice ours.
 
     Args:
-        root: Folder with ``taskonomy.json`` and the frames.
+        root: Folder with ``taskonomy.json`` and the frames, or with shards to stream.
         tasks: Of seg, normal, depth, keypoint, edge; only their files are read, and depth's for normal.
         size: ``(height, width)`` in pixels; frames are resized to it.
         batch: Frames a batch.
@@ -105,12 +108,15 @@ def taskonomy(
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training frames at random.
         cache: Memory for decoded frames, GiB; if they need more, each is decoded and checked when it is used.
+        stream: Read shards from beginning to end, in an order drawn by seed, decoding each frame as it is used.
+        buffer: Frames of a stream that are shuffled together, held in memory as they are encoded.
 
     Raises:
         FileNotFoundError: If root, the list, the prior or a listed file is missing or empty.
         ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
     """
-    splits = taskonomy_frames(root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, prior=prior)
+    frames = partial(taskonomy_frames, root=root, tasks=tasks, size=size, seed=seed, val_count=val_count)
+    splits = frames(prior=prior, stream=stream, buffer=buffer)
     weights = _prior(Path(root)) if prior and "seg" in tasks else None
     return dense_data(
         splits,
@@ -130,6 +136,8 @@ def taskonomy_frames(
     seed: int = 0,
     val_count: int = 1000,
     prior: bool = True,
+    stream: bool = False,
+    buffer: int = 200,
 ) -> dict[str, Dataset[Sample]]:
     """The frames in ``train``, ``val`` and ``test``, decoded when asked for, depth in metres; arguments as of :func:`taskonomy`.
 
@@ -141,15 +149,21 @@ def taskonomy_frames(
     check_size(size)
     source = Path(root) / "taskonomy.json"
     fields = [f for f in _FOLDERS if f in ("image", *tasks) or (f == "depth" and "normal" in tasks)]
-    readers = {f: reader(_DECODE[f]) for f in fields}
     combine = partial(_masked, fields=("image", *tasks))
+
+    if prior and "seg" in tasks:
+        _prior(Path(root))  # so that the doctor sees it too
+    if stream:
+        columns = {f: (_FOLDERS[f], _DECODE[f]) for f in fields}
+        return streamed_frames(
+            Path(root), columns, size, combine, val_count=val_count, seed=seed, buffer=buffer
+        )
+    readers = {f: reader(_DECODE[f]) for f in fields}
 
     def split(rows: Sequence[Sequence[str]]) -> Frames:
         return Frames(_Listed(Path(root), rows, fields), readers, size, source=source, combine=combine)
 
     rows = listed_rows(source, ("train", "test"), len(_FOLDERS))
-    if prior and "seg" in tasks:
-        _prior(Path(root))  # so that the doctor sees it too
     return with_val({name: split(rows[name]) for name in rows}, val_count, seed)
 
 

@@ -66,6 +66,7 @@ def identity_of_training(
         "processes": 1 if shared else fabric.world_size,
         "batches of an epoch": length(data),
     }
+    found |= {"data": held} if (held := fingerprint(data)) else {}
     for i, group in enumerate(optimizer.param_groups):
         own = {n: v for n, v in group.items() if _is_plain(v) and v != optimizer.defaults.get(n)}
         found |= {f"optimizer.group {i}.{n}": v for n, v in own.items()}
@@ -75,6 +76,11 @@ def identity_of_training(
         else:
             found |= {name: part.__qualname__} if isinstance(part, FunctionType) else identity(part, name)
     return found
+
+
+def fingerprint(data: object) -> str:
+    """Which data a loader reads, where it says so; empty otherwise."""
+    return str(getattr(data, "fingerprint", ""))
 
 
 def check_state(

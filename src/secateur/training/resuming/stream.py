@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 
 from secateur.problem import check_same, distributed_samplers, length, rng_state, set_rng_state
 from secateur.storage import tensors_of
-from secateur.training.resuming.identity import identity
+from secateur.training.resuming.identity import fingerprint, identity
 from secateur.training.resuming.loader_state import loader_state, restore_loader
 
 
@@ -33,10 +33,19 @@ class Shareable(StepIndexed, Protocol):
         ...
 
 
+@runtime_checkable
+class Placed(StepIndexed, Protocol):
+    """One that need not look for a step where it is told the place, which its batches say: ``place()``, plain values."""
+
+    def from_place(self, step: int, place: Mapping[str, Any]) -> Iterator[Any]:
+        """Endless batches from training step ``step`` on, which begins at ``place``."""
+        ...
+
+
 class Stream:
     """Endless batches of ``loader``; the place in the data is in :meth:`state_dict`.
 
-    A loader with ``from_step`` starts anywhere at no cost. Any other is replayed: its epoch begins again from the
+    A loader with ``from_step`` starts anywhere at no cost, one with ``from_place`` where it is told the place. Any other is replayed: its epoch begins again from the
     random state it began with, its own and that of its samplers and data sets, and the batches already used are skipped.
     Of several processes each takes its share of every batch, where the loader has ``share``; otherwise every n-th batch, unless
     a ``DistributedSampler`` has split them; that is told its epoch.
@@ -62,6 +71,7 @@ class Stream:
         self._taken = 0  # by this process, since training began: more than steps, where some had no label
         self._gave = False
         self._batches: Iterator[Any] | None = None
+        self._found: Iterator[Any] | None = None  # the same, not yet divided
 
     def check_same(
         self, method: object, weighting: object, decides: Mapping[str, Any], device: torch.device
@@ -85,7 +95,12 @@ class Stream:
         self._taken = state.get("taken", step)
         if isinstance(self._loader, StepIndexed):
             first = self._taken * self._world
-            self._batches = islice(self._loader.from_step(first), self._rank, None, self._world)
+            place = state.get("place")
+            if place and isinstance(self._loader, Placed) and self._world == 1:
+                self._found = self._loader.from_place(first, place)
+            else:
+                self._found = self._loader.from_step(first)
+            self._batches = islice(self._found, self._rank, None, self._world)
             return
         if not state["epoch"]:
             return
@@ -102,8 +117,11 @@ class Stream:
                 raise ValueError(f"it is of batch {self._used} of an epoch, and Problem.train has fewer")
 
     def state_dict(self) -> dict[str, Any]:
-        """Random state at the start of the epoch, the batches used of it, and those taken in all."""
-        return {"epoch": self._epoch_state, "used": self._used, "taken": self._taken}
+        """Random state at the start of the epoch, the batches used of it, those taken in all, and the place that they came to."""
+        state: dict[str, Any] = {"epoch": self._epoch_state, "used": self._used, "taken": self._taken}
+        if isinstance(self._loader, Placed) and self._found is not None:
+            state["place"] = cast(Any, self._found).place()
+        return state
 
     def __iter__(self) -> Iterator[Any]:
         return self
@@ -158,6 +176,7 @@ class Stream:
 def _digest(loader: Any) -> str:
     """Of the length of an epoch and of two of its batches."""
     found, count = hashlib.sha256(), length(loader) or 1
+    found.update(fingerprint(loader).encode())
     for step in (0, count - 1):
         for name, value in tensors_of(next(loader.from_step(step))):
             found.update(f"{name} {tuple(value.shape)}".encode())

@@ -1,0 +1,57 @@
+"""What a stream is read from: shards, each read from any of its samples on to its end."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Cells = Mapping[str, Any]
+"""What was read of one sample, not yet decoded, by column or by the ending of a file's name."""
+
+
+class Shards(ABC):
+    """Files whose samples are read one after the other; it is small, for processes that load get a copy.
+
+    Args:
+        files: The shards, in an order that is the same everywhere.
+        columns: Those to read.
+    """
+
+    def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
+        self.files, self.columns = tuple(files), tuple(dict.fromkeys(columns))
+
+    @abstractmethod
+    def count(self, shard: int) -> int | None:
+        """Samples in a shard, where that is known without looking through it."""
+
+    @abstractmethod
+    def available(self, shard: int, start: int, most: int) -> int:
+        """Samples from number ``start`` of a shard on, ``most`` at most, without reading what is in them."""
+
+    @abstractmethod
+    def read(self, shard: int, start: int) -> Iterator[tuple[Cells, str]]:
+        """The samples of a shard from number ``start`` on, and what errors call each.
+
+        Raises:
+            FileNotFoundError: If the file is missing or empty.
+            ValueError: If it is damaged, or a sample lacks a column; names both.
+        """
+
+    @abstractmethod
+    def cell(self, cells: Cells, column: str, place: str) -> Any:
+        """What a sample holds in one column: a number, bytes, or ``{"bytes": ..., "path": ...}`` for an encoded image.
+
+        Raises:
+            ValueError: If it cannot be read, beginning with ``place``.
+        """
+
+    @property
+    def fingerprint(self) -> str:
+        """Of names and sizes of the files, wherever they lie: the same shards have the same."""
+        found = hashlib.sha256()
+        for file in self.files:
+            found.update(f"{file.parent.name}/{file.name} {file.stat().st_size}\n".encode())
+        return found.hexdigest()[:12]
