@@ -96,6 +96,11 @@ def keep_what_fits(sets: Sequence[Packed], cache: float, workers: int) -> float:
     return needed
 
 
+def rounded(sample: Sample) -> Sample:
+    """``sample`` with the rounding of :class:`Packed`."""
+    return {field: _unpacked(field, _packed(field, x)) for field, x in sample.items()}
+
+
 def _packed(field: str, x: Tensor) -> Tensor:
     if not x.dim():  # a label of the whole image
         return x.clone()

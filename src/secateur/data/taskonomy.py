@@ -150,7 +150,7 @@ def taskonomy_frames(
     source = Path(root) / "taskonomy.json"
     fields = [f for f in _FOLDERS if f in ("image", *tasks) or (f == "depth" and "normal" in tasks)]
     combine = partial(_masked, fields=("image", *tasks))
-
+    rows = {} if stream else listed_rows(source, ("train", "test"), len(_FOLDERS))
     if prior and "seg" in tasks:
         _prior(Path(root))  # so that the doctor sees it too
     if stream:
@@ -163,7 +163,6 @@ def taskonomy_frames(
     def split(rows: Sequence[Sequence[str]]) -> Frames:
         return Frames(_Listed(Path(root), rows, fields), readers, size, source=source, combine=combine)
 
-    rows = listed_rows(source, ("train", "test"), len(_FOLDERS))
     return with_val({name: split(rows[name]) for name in rows}, val_count, seed)
 
 

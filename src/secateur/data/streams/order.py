@@ -142,7 +142,7 @@ class Order:
             found = False
             order = self._of_epoch(epoch)
             for i in range(piece, len(order)):
-                for n, raw in enumerate(self._read(order[i], offset), offset):
+                for n, raw in enumerate(self.read(order[i], offset), offset):
                     found = True
                     yield epoch, i, n, raw
                 offset = 0
@@ -159,7 +159,8 @@ class Order:
         rng = np.random.default_rng((self.seed, _SHARDS, epoch))
         return [self.pieces[i] for i in rng.permutation(len(self.pieces))]
 
-    def _read(self, piece: Piece, offset: int) -> Iterator[Raw]:
+    def read(self, piece: Piece, offset: int = 0) -> Iterator[Raw]:
+        """The samples of a piece from number ``offset`` on, as they come; raises as :meth:`from_place`."""
         start = piece.start + offset
         stop = None if piece.stop is None else max(0, piece.stop - start)
         return islice(self.shards.read(piece.shard, start), stop)

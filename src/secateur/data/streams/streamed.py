@@ -9,6 +9,7 @@ from typing import Any
 from torch.utils.data import IterableDataset
 
 from secateur.data.augment import Sample
+from secateur.data.packing import rounded
 from secateur.data.rows import DecodeCell, framed
 from secateur.data.streams.order import Order, Piece, Place, Raw
 from secateur.data.streams.shards import Shards
@@ -73,19 +74,19 @@ class Streamed(IterableDataset[Sample]):
         return Order(self.shards, self.pieces, seed, self.buffer, True)
 
     def decoded(self, raw: Raw) -> Sample:
-        """A sample at ``size``; ValueError, naming shard, sample and column, for what cannot be decoded."""
+        """A sample at ``size``, rounded as one that is kept; ValueError, naming shard, sample and column, for what cannot be decoded."""
         cells, place = raw
 
         def read(column: str) -> Any:
             return self.shards.cell(cells, column, f"{place}, {column}")
 
-        return framed(read, self.columns, place, self.size, self.combine)
+        return rounded(framed(read, self.columns, place, self.size, self.combine))
 
     def each(self) -> Iterator[Callable[[], Sample]]:
         """What decodes each sample, or raises what is wrong with it; a shard that is damaged ends there, and the next is read."""
         for piece in self.pieces:
             try:
-                for _, raw in Order(self.shards, [piece], 0, 1, False).from_place(Place(), once=True):
+                for raw in self.order().read(piece):
                     yield partial(self.decoded, raw)
             except (ValueError, OSError) as error:
                 yield partial(_raised, error)
