@@ -36,7 +36,7 @@ from secateur.problem.processes import (
     world_size,
 )
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
-from secateur.problem.samplers import distributed_samplers, holders
+from secateur.problem.samplers import counting_epochs, distributed_samplers, holders
 from secateur.problem.taking import check_takes, taking
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "check_same",
     "check_takes",
     "components",
+    "counting_epochs",
     "described",
     "distributed_samplers",
     "example",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from torch.utils.data import DistributedSampler
+from torch.utils.data import DistributedSampler, IterableDataset
 
 _INSIDE = ("sampler", "batch_sampler", "dataset", "datasets", "loaders")
 
@@ -28,3 +28,9 @@ def holders(loader: Any) -> Iterator[tuple[str, Any]]:
 def distributed_samplers(loader: Any) -> list[DistributedSampler[Any]]:
     """The samplers that have split a loader over processes already; those of several loaders that take turns."""
     return [holder for _, holder in holders(loader) if isinstance(holder, DistributedSampler)]
+
+
+def counting_epochs(loader: Any) -> list[Any]:
+    """What draws the order of an epoch by its number, and has to be told it: ``DistributedSampler``, a stream of ``datasets``."""
+    kinds = DistributedSampler, IterableDataset
+    return [h for _, h in holders(loader) if isinstance(h, kinds) and callable(getattr(h, "set_epoch", None))]

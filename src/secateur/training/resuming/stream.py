@@ -9,7 +9,14 @@ from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 
-from secateur.problem import check_same, distributed_samplers, length, rng_state, set_rng_state
+from secateur.problem import (
+    check_same,
+    counting_epochs,
+    distributed_samplers,
+    length,
+    rng_state,
+    set_rng_state,
+)
 from secateur.storage import tensors_of
 from secateur.training.resuming.identity import fingerprint, identity
 from secateur.training.resuming.loader_state import loader_state, restore_loader
@@ -48,7 +55,7 @@ class Stream:
     A loader with ``from_step`` starts anywhere at no cost, one with ``from_place`` where it is told the place. Any other is replayed: its epoch begins again from the
     random state it began with, its own and that of its samplers and data sets, and the batches already used are skipped.
     Of several processes each takes its share of every batch, where the loader has ``share``; otherwise every n-th batch, unless
-    a ``DistributedSampler`` has split them; that is told its epoch.
+    a ``DistributedSampler`` has split them; that is told its epoch, as is a stream of ``datasets``.
 
     Raises:
         ValueError: If a batch cannot be shared; on the first batch, if the loader is empty.
@@ -60,10 +67,11 @@ class Stream:
         self._whole = loader
         if world > 1 and isinstance(loader, Shareable):
             loader, rank, world = loader.share(rank, world), 0, 1
-        self._samplers = distributed_samplers(loader)  # they have split the data already
+        samplers = distributed_samplers(loader)  # they have split the data already
+        self._counting = counting_epochs(loader)
         self._loader, self._rank, self._world = (
             loader,
-            *((0, 1) if self._samplers else (rank, world)),
+            *((0, 1) if samplers else (rank, world)),
         )
         self._epoch = -1
         self._epoch_state: dict[str, Any] = {}
@@ -162,13 +170,17 @@ class Stream:
 
     def _begin_epoch(self) -> dict[str, Any]:
         self._epoch += 1
-        for sampler in self._samplers:
-            sampler.set_epoch(self._epoch)
+        self._tell()
         return {"rng": rng_state(), "loader": loader_state(self._loader), "number": self._epoch}
+
+    def _tell(self) -> None:
+        for holder in self._counting:
+            holder.set_epoch(self._epoch)
 
     def _restore_epoch(self, state: dict[str, Any]) -> None:
         self._epoch_state = state
         self._epoch = state["number"]
+        self._tell()
         set_rng_state(state["rng"])
         restore_loader(self._loader, state["loader"])
 
