@@ -173,7 +173,7 @@ def test_the_examples_of_trainers_run(tmp_path: Path) -> None:
 
 
 def test_the_data_set_of_ones_own_loads() -> None:
-    (code,) = blocks(ROOT / "docs" / "data.md", "python")
+    *_, code = blocks(ROOT / "docs" / "data.md", "python")
     sample = {"image": torch.rand(3, 4, 6), "seg": torch.zeros(4, 6).long(), "depth": torch.ones(1, 4, 6)}
     shown: dict = dict.fromkeys(("train", "val", "test"), [sample] * 3)
     exec(compile(code, "data.md", "exec"), shown)

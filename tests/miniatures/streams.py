@@ -45,3 +45,9 @@ def numbers(batches: Iterable[Any], data: Data, count: int | None = None) -> lis
 def flat(batches: Iterable[Any], data: Data, count: int | None = None) -> list[int]:
     """The images in ``count`` batches, one after the other."""
     return [number for batch in numbers(batches, data, count) for number in batch]
+
+
+def last(root: Path, kind: str) -> Path:
+    """The last shard of training."""
+    ending = {"tar": "*train*.tar", "parquet": "*/train*.parquet", "saved": "train/*.arrow"}[kind]
+    return sorted(root.glob(ending))[-1]

@@ -26,7 +26,7 @@ from secateur.data.pictures import (
     normal_picture,
     segmentation_picture,
 )
-from secateur.data.streams import Streamed
+from secateur.data.streams.streamed import Streamed
 
 _SHOWN = 4  # samples of a split in the picture
 _ALIKE = 0.002  # standard deviation of an image below which it shows nothing

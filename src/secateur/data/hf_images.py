@@ -20,7 +20,9 @@ from secateur.data.labels import NONE, classification
 from secateur.data.making import Loading, make_data
 from secateur.data.rows import DecodeCell, RowFrames
 from secateur.data.splitting import VALIDATION, check_size, held_out, is_tar, with_val
-from secateur.data.streams import Streamed, check_no_tars, set_aside, shards_by_split, shards_of
+from secateur.data.streams.aside import set_aside
+from secateur.data.streams.finding import check_no_tars, shards_by_split, shards_of
+from secateur.data.streams.streamed import Streamed
 
 _TEST = ("test",)
 

@@ -14,7 +14,8 @@ from secateur.data.frames import OnDisk
 from secateur.data.loading import Encode, StepLoader
 from secateur.data.packing import Packed, keep_what_fits
 from secateur.data.rows import RowFrames
-from secateur.data.streams import Streamed, StreamLoader
+from secateur.data.streams.loading import StreamLoader
+from secateur.data.streams.streamed import Streamed
 from secateur.problem import Task
 
 TaskOf = tuple[Task, int]

@@ -42,7 +42,7 @@ from secateur.data.making import Loading, TaskOf
 from secateur.data.pictures import map_picture
 from secateur.data.reading import load
 from secateur.data.splitting import check_size, with_val
-from secateur.data.streams import streamed_frames
+from secateur.data.streams.frames import streamed_frames
 from secateur.measures import metrics
 
 TASKS = ("seg", "normal", "depth", "keypoint", "edge")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from miniatures.hf_images import encoded, table
+from miniatures.hf_images import encoded
 from miniatures.shards import sample, written
-from miniatures.streams import KINDS, flat, settings, streamed, streams
+from miniatures.streams import KINDS, flat, last, settings, streamed, streams
 from secateur.data.hf_images import hf_images
 
 pytestmark = pytest.mark.usefixtures("_quiet_datasets")
@@ -30,12 +28,6 @@ def kind(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def root(kind: str, tmp_path: Path) -> Path:
     return streams(kind, tmp_path / "set", **SPLITS)
-
-
-def last(root: Path, kind: str) -> Path:
-    """The last shard of training."""
-    ending = {"tar": "*train*.tar", "parquet": "*/train*.parquet", "saved": "train/*.arrow"}[kind]
-    return sorted(root.glob(ending))[-1]
 
 
 def read(kind: str, root: Path, **changes: Any) -> list[int]:
@@ -206,51 +198,3 @@ def test_tars_that_are_made_to_harm(tmp_path: Path) -> None:
     path.write_bytes(bytes(content))
     with pytest.raises(ValueError, match=r"0001.tar"):
         read("tar", root)
-
-
-@pytest.mark.parametrize("kind", ["parquet", "saved"])
-def test_paths_and_addresses_in_rows_are_not_followed(kind: str, tmp_path: Path) -> None:
-    root = streams(kind, tmp_path / "set", **SPLITS)
-    path = last(root, kind)
-    made = table([1], image=[{"bytes": None, "path": str(tmp_path / "1.png")}])
-    (tmp_path / "1.png").write_bytes(encoded(1)["bytes"])
-    if kind == "parquet":
-        pytest.importorskip("pyarrow.parquet").write_table(made, path)
-    else:
-        with pytest.importorskip("pyarrow.ipc").new_stream(path, made.schema) as writer:
-            writer.write_table(made)
-    with pytest.raises(ValueError, match=r"row 0, image is no image: .*only the path"):
-        read(kind, root)
-
-
-ALONE = """
-import sys
-events, written = [], []
-
-
-def watch(event, args):
-    if event in ("socket.connect", "socket.getaddrinfo", "os.system"):
-        events.append((event, args))
-    if event == "open" and set(str(args[1])) & set("wax+"):
-        written.append(str(args[0]))
-
-
-import datasets, pyarrow.parquet, webdataset, torch.utils.data
-from secateur.data.hf_images import hf_images
-sys.addaudithook(watch)
-for root, settings in eval(sys.argv[1]).values():
-    assert len(list(hf_images(root=root, **settings).train)) == 3
-assert not events, events
-assert not [w for w in written if w.startswith(sys.argv[2])], written
-"""
-
-
-def test_nothing_is_fetched_and_nothing_is_written_among_the_users_files(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    roots = {kind: str(streams(kind, tmp_path / kind, **SPLITS)) for kind in KINDS}
-    words = [repr({kind: (roots[kind], settings(kind)) for kind in KINDS}), str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    assert not done.stderr

@@ -100,7 +100,9 @@ class StreamLoader:
         Raises:
             ValueError: If that is no place.
         """
-        return _Batches(self, step, Place.of(place))
+        found = Place.of(place)
+        self._order.check(found)
+        return _Batches(self, step, found)
 
     def share(self, rank: int, world: int) -> Self:
         """The same batches, of each the samples of process ``rank`` of ``world``; the draws of a sample are those of the whole batch.

@@ -114,6 +114,16 @@ class Order:
             ahead.take(self.buffer - len(ahead.raws), arriving)
             window = ahead
 
+    def check(self, place: Place) -> None:
+        """Raises ValueError if no window begins there, or is so long."""
+        there = place.piece < len(self.pieces) and place.used <= self.buffer
+        if there and place.offset:
+            there = bool(
+                self._available(self._of_epoch(place.epoch)[place.piece], place.offset + 1) > place.offset
+            )
+        if not there:
+            raise ValueError(f"it is of {place}, and there is no such place in the data")
+
     def at(self, sample: int) -> Place:
         """The place of a sample by its number since training began.
 

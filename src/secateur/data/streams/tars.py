@@ -103,7 +103,8 @@ class TarShards(Shards):
             said = str(error.args[0] if error.args else error)
             if said.startswith(str(file)):
                 raise ValueError(said) from error
-            raise ValueError(f"{file} is damaged after sample {number} ({said}); copy it again.") from error
+            where = f"after sample {number}" if number >= 0 else "at its beginning"
+            raise ValueError(f"{file} is damaged {where} ({said}); copy it again.") from error
         if number < 0 and found.files:
             raise ValueError(
                 f"{file} holds {found.files} files but no sample; name them KEY.ENDING, such as 000001.jpg."
@@ -136,11 +137,10 @@ class _Members:
                 if key is None:
                     continue
                 number, last = number + (key != last), key
-                where = f"{self.file}, {member.name}"
                 _check_not_pickled(ending, f"{self.file} holds")
                 if member.issparse() or member.size > _LARGEST:
                     raise ValueError(
-                        f"{where} says that it has {member.size} bytes; at most {_LARGEST} are read. Write it again."
+                        f"{self.file}, {member.name} says that it has {member.size} bytes; at most {_LARGEST} are read. Write it again."
                     )
                 content = None
                 if number >= self.start and self.wanted(ending.lower()):
