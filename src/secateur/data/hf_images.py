@@ -25,6 +25,7 @@ from secateur.data.streams.finding import check_no_tars, shards_by_split, shards
 from secateur.data.streams.streamed import Streamed
 
 _TEST = ("test",)
+_BUFFER = 1000
 
 
 def hf_images(
@@ -40,8 +41,8 @@ def hf_images(
     workers: int = 0,
     augment: bool = True,
     cache: float = 4.0,
-    stream: bool = False,
-    buffer: int = 1000,
+    stream: bool | None = None,
+    buffer: int | None = None,
     classes: Mapping[str, int] | None = None,
 ) -> Data:
     """Images and labels from Parquet files, from what ``datasets.save_to_disk`` wrote, or from shards of WebDataset.
@@ -64,8 +65,9 @@ def hf_images(
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training images at random.
         cache: Memory for decoded images, GiB. Parquet files must fit; those of ``save_to_disk`` need not. A stream keeps none.
-        stream: Read the files from beginning to end, in an order drawn by seed, decoding each image as it is used.
-        buffer: Images of a stream that are shuffled together, held in memory as they are encoded.
+        stream: Read the files from beginning to end, in an order drawn by seed, decoding each image as it is used;
+            not if left out.
+        buffer: Images of a stream that are shuffled together, held in memory as they are encoded; 1000 if left out.
         classes: Task to its number of classes, where its column does not name them; tar files need it.
 
     Raises:
@@ -73,8 +75,8 @@ def hf_images(
         FileNotFoundError: If root or a file is missing or empty.
         ValueError: If a file is corrupt or lacks a column, a label is out of range, or an argument is.
     """
-    found = _Found.at(root, labels, image, stream, classes)
-    splits = _splits(found, size, seed, val_count, test_count, buffer)
+    found = _Found.at(root, labels, image, bool(stream), classes)
+    splits = _splits(found, size, seed, val_count, test_count, _BUFFER if buffer is None else buffer)
     return make_data(
         splits,
         {task: classification(names) for task, names in found.names.items()},
@@ -92,13 +94,13 @@ def hf_images_frames(
     seed: int = 0,
     val_count: int = 500,
     test_count: int = 500,
-    stream: bool = False,
-    buffer: int = 1000,
+    stream: bool | None = None,
+    buffer: int | None = None,
     classes: Mapping[str, int] | None = None,
 ) -> dict[str, Dataset[Sample]]:
     """The images in ``train``, ``val`` and ``test``, decoded when asked for; arguments and errors as of :func:`hf_images`."""
-    found = _Found.at(root, labels, image, stream, classes)
-    return _splits(found, size, seed, val_count, test_count, buffer)
+    found = _Found.at(root, labels, image, bool(stream), classes)
+    return _splits(found, size, seed, val_count, test_count, _BUFFER if buffer is None else buffer)
 
 
 @dataclass(frozen=True)

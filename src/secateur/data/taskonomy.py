@@ -83,8 +83,8 @@ def taskonomy(
     workers: int = 0,
     augment: bool = True,
     cache: float = 4.0,
-    stream: bool = False,
-    buffer: int = 200,
+    stream: bool | None = None,
+    buffer: int | None = None,
 ) -> Data:
     """Tiny-Taskonomy: segmentation, normals, depth, keypoints and edges of indoor frames.
 
@@ -108,8 +108,8 @@ def taskonomy(
         workers: Processes that load; 0 loads in this one.
         augment: Zoom and mirror the training frames at random.
         cache: Memory for decoded frames, GiB; if they need more, each is decoded and checked when it is used.
-        stream: Read shards from beginning to end, in an order drawn by seed, decoding each frame as it is used.
-        buffer: Frames of a stream that are shuffled together, held in memory as they are encoded.
+        stream: Read shards from beginning to end, in an order drawn by seed, decoding each frame as it is used; not if left out.
+        buffer: Frames of a stream that are shuffled together, held in memory as they are encoded; 200 if left out.
 
     Raises:
         FileNotFoundError: If root, the list, the prior or a listed file is missing or empty.
@@ -136,8 +136,8 @@ def taskonomy_frames(
     seed: int = 0,
     val_count: int = 1000,
     prior: bool = True,
-    stream: bool = False,
-    buffer: int = 200,
+    stream: bool | None = None,
+    buffer: int | None = None,
 ) -> dict[str, Dataset[Sample]]:
     """The frames in ``train``, ``val`` and ``test``, decoded when asked for, depth in metres; arguments as of :func:`taskonomy`.
 
@@ -155,9 +155,8 @@ def taskonomy_frames(
         _prior(Path(root))  # so that the doctor sees it too
     if stream:
         columns = {f: (_FOLDERS[f], _DECODE[f]) for f in fields}
-        return streamed_frames(
-            Path(root), columns, size, combine, val_count=val_count, seed=seed, buffer=buffer
-        )
+        streamed = partial(streamed_frames, val_count=val_count, seed=seed, buffer=buffer)
+        return streamed(Path(root), columns, size, combine)
     readers = {f: reader(_DECODE[f]) for f in fields}
 
     def split(rows: Sequence[Sequence[str]]) -> Frames:

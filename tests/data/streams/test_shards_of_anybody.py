@@ -97,3 +97,13 @@ def test_the_call_of_the_docs_trains(tmp_path: Path, monkeypatch: pytest.MonkeyP
         {"model": heads, "Problem": call, "fit": fit, "SoftThreshold": SoftThreshold},
     )
     assert (tmp_path / "run/checkpoint.pt").exists()
+
+
+@pytest.mark.parametrize(("kind", "package"), [("tar", "webdataset"), ("parquet", "datasets")])
+def test_what_is_not_installed_is_named(
+    kind: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = streams(kind, tmp_path / "set", **SPLITS)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"{package}: pip install 'secateur\[stream\]'"):
+        streamed(kind, root)

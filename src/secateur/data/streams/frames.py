@@ -19,6 +19,8 @@ from secateur.data.streams.aside import set_aside
 from secateur.data.streams.finding import shards_by_split, shards_of
 from secateur.data.streams.streamed import Streamed
 
+_BUFFER = 200  # frames of about a megabyte
+
 
 def streamed_frames(
     root: Path,
@@ -28,7 +30,7 @@ def streamed_frames(
     *,
     val_count: int,
     seed: int,
-    buffer: int,
+    buffer: int | None = None,
 ) -> dict[str, Dataset[Sample]]:
     """Frames in ``train``, ``val`` and ``test``: files ``KEY.NAME.png`` of tar shards, or columns that are called ``NAME``.
 
@@ -41,7 +43,7 @@ def streamed_frames(
         combine: As of :class:`Streamed`.
         val_count: Training frames held out to choose settings on, where needed.
         seed: Of what is held out.
-        buffer: As of :class:`Streamed`.
+        buffer: As of :class:`Streamed`; 200 if None.
 
     Raises:
         FileNotFoundError: If a split or a shard is missing.
@@ -57,7 +59,7 @@ def streamed_frames(
             for field, (name, decode) in fields.items()
         }
         shards = shards_of(found, [column for column, _ in columns.values()])
-        return Streamed(shards, columns, size, combine=combine, buffer=buffer)
+        return Streamed(shards, columns, size, combine=combine, buffer=_BUFFER if buffer is None else buffer)
 
     train, test = split("train"), split("test", *VALIDATION)
     if "test" in files and files.keys() & set(VALIDATION):
