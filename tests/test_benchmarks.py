@@ -61,7 +61,9 @@ def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> No
     assert not [name for name, found in verbs.items() if found["equal"] != found["tried"]]
 
 
-@pytest.mark.parametrize(("room", "name"), [("reliability", "devices"), ("speed", "scale")])
+@pytest.mark.parametrize(
+    ("room", "name"), [("reliability", "devices"), ("speed", "scale"), ("speed", "streams")]
+)
 def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / room))
     made = importlib.import_module(name)

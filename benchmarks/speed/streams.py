@@ -31,7 +31,7 @@ from PIL import Image
 from secateur.data import hf_images
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-BEGIN, END = "<!-- streams: written by benchmarks/speed/streams.py -->", "<!-- end of streams -->"
+MARKS = ("<!-- {}: written by benchmarks/speed/streams.py -->", "<!-- end of {} -->")
 BATCH, DEVICES = 32, (1, 8, 64)
 
 
@@ -50,11 +50,10 @@ def main() -> None:
     made["command"] = shlex.join(["python", "benchmarks/speed/streams.py", *sys.argv[1:]])
     asked.out.write_text(json.dumps(made, indent=1) + "\n")
     if asked.out.is_relative_to(DOCS):
-        page = DOCS / "scale.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(
-            before + BEGIN + "\n" + table(found) + "\n" + END + rest.partition(END)[2], encoding="utf-8"
-        )
+        page, (begin, end) = DOCS / "scale.md", (mark.format("streams") for mark in MARKS)
+        before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+        shown = f"{begin}\n{tables(made)['streams']}\n{end}"
+        page.write_text(before + shown + rest.partition(end)[2], encoding="utf-8")
 
 
 def cost(root: Path, images: int) -> dict[str, float]:
@@ -83,8 +82,8 @@ def timed(found: Iterator[Any], each: int) -> float:
     return (time.process_time() - began) / count * 1e6
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
-    """Of each kind, and what share reading is of all that a device's processes do, where n devices read all."""
+def tables(made: dict[str, Any]) -> dict[str, str]:
+    """Costs of each kind, and what share reading is of all that a device's processes do, where n devices read all."""
     heads = [
         "shards",
         "read, µs",
@@ -94,7 +93,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
     ]
     heads += [f"reading's share, {n} device{'s' * (n > 1)}" for n in DEVICES]
     rows = [heads, ["---"] * len(heads)]
-    for kind, costs in found.items():
+    for kind, costs in made["kinds"].items():
         read, decode = costs["read"], costs["all"] - costs["read"]
         shares = [f"{n * read / (n * read + decode):.0%}" for n in DEVICES]
         cells = [
@@ -104,7 +103,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
             f"{1e6 / read:.0f}",
         ]
         rows.append([kind, *cells, *shares])
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return {"streams": "\n".join(f"| {' | '.join(row)} |" for row in rows)}
 
 
 def write(folder: Path, images: int, shards: int) -> float:

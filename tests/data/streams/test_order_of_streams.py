@@ -7,7 +7,8 @@ from typing import Any, cast
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examined
 from hypothesis import strategies as st
 
 from miniatures.streams import KINDS, flat, numbers, streamed, streams
@@ -121,6 +122,7 @@ class Counted:
         return iter([({"n": n}, "") for n in range(first + start, first + self.sizes[shard])])
 
 
+@examined(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy otherwise
 @given(
     st.lists(st.integers(0, 9), min_size=1, max_size=6).filter(any),
     st.integers(1, 12),
