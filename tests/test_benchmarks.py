@@ -62,12 +62,12 @@ def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize(
-    ("room", "name"), [("reliability", "devices"), ("speed", "scale"), ("speed", "streams")]
+    ("room", "name"), [("reliability", "devices_page"), ("speed", "scale"), ("speed", "streams")]
 )
 def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / room))
     made = importlib.import_module(name)
-    found = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    found = json.loads((RESULTS / f"{name.removesuffix('_page')}.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     for mark, table in made.tables(found).items():
         begin, end = (text.format(mark) for text in made.MARKS)
