@@ -5,7 +5,8 @@
 
 Of every group of channels that Torch-Pruning finds, a random half is made dead (zero). A group counts where the network
 that Torch-Pruning cuts runs and computes what the dead one does; of those together, the parameters that Torch-Pruning
-removes are compared with those that compact removes. It needs timm, segmentation-models-pytorch and transformers; no
+removes are compared with those that compact removes. Where Torch-Pruning finds nothing that it can remove, or does not end in half of the time, a
+random half of what each layer reads is made dead instead, and there is no share. It needs timm, segmentation-models-pytorch and transformers; no
 weights are downloaded. Writes docs/results/removable.json (networks that
 are in it are not run again) and the table in docs/reliability.md.
 """
@@ -31,7 +32,7 @@ import torch
 from torch import nn
 
 from removable_networks import networks
-from removable_theirs import dead_copy, groups, outputs, possible, pruned, same
+from removable_theirs import dead_copy, groups, halved, outputs, possible, pruned, same
 from secateur import compact, compaction
 from secateur.runs.hardware import hardware
 
@@ -83,7 +84,8 @@ def table(found: dict[str, Any]) -> str:
         own = {n: one for n, one in measured.items() if n.startswith(f"{library}/")}
         count = Counter(one["outcome"] for one in own.values())
         shares = {n: one["share"] for n, one in own.items() if "share" in one}
-        counts = [count[kind] for kind in ("exact", "wrong", "refused", "crashed", "nothing to remove")]
+        counts = [count[kind] for kind in ("exact", "wrong", "refused", "crashed")]
+        counts.append(sum("theirs" not in one for one in own.values()))
         worst = min(shares, key=lambda n: shares[n], default="")
         mean = f"{100 * sum(shares.values()) / len(shares):.1f} %" if shares else ""
         low = f"{100 * shares[worst]:.1f} % ({worst.partition('/')[2]})" if shares else ""
@@ -109,42 +111,65 @@ def _apart(name: str, seconds: int) -> dict[str, Any]:
         return mine.recv()
     except EOFError:
         process.join()
-        slow = process.exitcode == -signal.SIGXCPU
-        return {
-            "outcome": "not measured",
-            "reason": f"{seconds} s" if slow else f"it ended with {process.exitcode}",
-        }
+        return {"outcome": "not measured", "reason": f"it ended with {process.exitcode}"}
     finally:
         process.kill()
         process.join()
 
 
 def _sent(name: str, seconds: int, end: Connection) -> None:
+    signal.signal(signal.SIGXCPU, _over)
+    signal.signal(signal.SIGVTALRM, _over)
     used = int(time.process_time())
-    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, used + seconds + 5))
+    resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, used + seconds + 60))
     try:
-        end.send(measured(name))
+        end.send(measured(name, seconds / 2))
+    except _OverError:
+        end.send({"outcome": "not measured", "reason": f"{seconds} s"})
     except Exception as error:  # of the libraries
         end.send({"outcome": "not measured", "reason": f"{type(error).__name__}: {error}"[:300]})
 
 
+class _OverError(BaseException):
+    """It takes too long; not an error that what goes on without a group may catch."""
+
+
+def _over(number: int, _: object) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once
+    raise _OverError
+
+
+def _theirs(model: nn.Module, x: Any, seconds: float, found: dict[str, Any]) -> nn.Module:
+    """The network with groups of Torch-Pruning's dead, and what it removes; or, where it removes nothing, another half."""
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        cuts = groups(model, x, SEED)
+        found["groups"] = len(cuts)
+        kept = possible(model, x, cuts)
+        found["possible"] = len(kept)
+        if kept:
+            dead = dead_copy(model, kept)
+            found["theirs"] = _size(model) - _size(pruned(dead, x, kept))
+            return dead
+    except _OverError:
+        found["unread"] = "Torch-Pruning does not end"
+    except Exception as error:
+        found["unread"] = f"Torch-Pruning: {type(error).__name__}: {error}"[:300]
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    return halved(model, SEED)
+
+
 @torch.no_grad()
-def measured(name: str) -> dict[str, Any]:
-    """Outcome, parameters before and removed by each, and what compact says of the rest."""
+def measured(name: str, seconds: float = 300) -> dict[str, Any]:
+    """Outcome, parameters before and removed by each, and what compact says of the rest; ``seconds`` of Torch-Pruning."""
     warnings.simplefilter("ignore")
     torch.manual_seed(SEED)
     model, x = networks()[name]()
     model, x = _lively(model.eval()).double(), _double(x)
     _calibrate(model, x)
     found: dict[str, Any] = {"parameters": _size(model)}
-    cuts = groups(model, x, SEED)
-    found["groups"] = len(cuts)
-    kept = possible(model, x, cuts)
-    found["possible"] = len(kept)
-    if not kept:
-        return found | {"outcome": "nothing to remove"}
-    dead = dead_copy(model, kept)
-    found["theirs"] = _size(model) - _size(pruned(dead, x, kept))
+    dead = _theirs(model, x, seconds, found)
     try:
         small = compact(dead, x)
     except ValueError as error:
@@ -152,7 +177,8 @@ def measured(name: str) -> dict[str, Any]:
     except Exception as error:
         return found | {"outcome": "crashed", "reason": f"{type(error).__name__}: {error}"[:500]}
     found["ours"] = _size(model) - _size(small)
-    found["share"] = round(min(1.0, found["ours"] / found["theirs"]), 4)
+    if "theirs" in found:
+        found["share"] = round(min(1.0, found["ours"] / found["theirs"]), 4)
     y = _other(x)
     exact = same(outputs(dead, y), outputs(small, y))
     record = compaction(small)

@@ -116,10 +116,37 @@ def possible(model: nn.Module, x: Any, cuts: list[Cut]) -> list[Cut]:
         kept += [cut] if good else []
     if _works(model, x, kept):
         return kept
-    found: list[Cut] = []
-    for cut in kept:
-        found += [cut] if _works(model, x, [*found, cut]) else []
-    return found
+    return _together(model, x, [], kept)
+
+
+def _together(model: nn.Module, x: Any, found: list[Cut], more: list[Cut]) -> list[Cut]:
+    """``found`` and those of ``more`` that can be cut along with it; halves are tried before single ones."""
+    if not more or _works(model, x, [*found, *more]):
+        return [*found, *more]
+    if len(more) == 1:
+        return found
+    half = len(more) // 2
+    return _together(model, x, _together(model, x, found, more[:half]), more[half:])
+
+
+def halved(model: nn.Module, seed: int) -> nn.Module:
+    """A copy in which a random half of what each layer reads is dead, whatever Torch-Pruning says of it."""
+    other, draw, seen = copied(model), torch.Generator().manual_seed(seed), set[nn.Parameter]()
+    for module in other.modules():
+        weight = getattr(module, "weight", None)
+        if (
+            not isinstance(weight, nn.Parameter)
+            or weight.dim() < 2
+            or weight in seen
+            or isinstance(module, nn.Embedding)
+        ):
+            continue
+        first = type(module).__name__ == "Conv1D" or getattr(module, "transposed", False)
+        axis = 0 if first else 1
+        dead = torch.randperm(weight.shape[axis], generator=draw)[: weight.shape[axis] // 2]
+        weight.data.index_fill_(axis, dead, 0.0)
+        seen.add(weight)
+    return other
 
 
 def _contents(module: Any) -> dict[str, Any]:
