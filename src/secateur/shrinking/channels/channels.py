@@ -14,6 +14,7 @@ from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.rules import label
+from secateur.shrinking.channels.stacked import stacks
 from secateur.shrinking.channels.trace import Node, trace
 from secateur.shrinking.names import named
 
@@ -73,9 +74,10 @@ def find_channels(
     state = named(model)
     flow = Labelling(*fixed_values([*nodes, *training], state))
     flow.thinned = thinned
+    flow.stacks, passing = stacks([*nodes, *training])
     seen = {read.target for node in nodes for read in node.inputs}
     for node in [*nodes, *training]:
-        if node.op != "parameter" and node.op != "buffer":
+        if node.op != "parameter" and node.op != "buffer" and node not in passing:
             flow.of[node] = label(flow, node)
     for node, layer in layers(training):
         if layer.weight.target not in seen and isinstance(labels := flow.of[node], Tensor):

@@ -75,6 +75,8 @@ class Labelling:
 
     def __init__(self, fixed: Mapping[Node, Tensor], free: Collection[Node]) -> None:
         self.fixed, self.free = fixed, free
+        self.stacks: Mapping[Node, Any] = {}  # products with parameters that were moved
+        self.weights: set[Node] = set()  # what is made of parameters alone
         self.thinned: Collection[str] = ()  # weights of convolutions whose groups all lose the same channels
         self.union = Union()
         self.union.fresh(1)  # PINNED

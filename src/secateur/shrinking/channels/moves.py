@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from secateur.shrinking.channels.compressed import compress, varies, varying
 from secateur.shrinking.channels.labelling import Labelling
 from secateur.shrinking.channels.trace import Node, moved_by
@@ -18,7 +21,7 @@ def move_rule(flow: Labelling, node: Node) -> Any:
     several = isinstance(node.args[0], (list, tuple))
     moved = node.inputs if several else node.inputs[:1]
     if any(read not in moved and read not in flow.fixed for read in node.inputs):
-        return flow.unknown(node, "moves channels to computed places")
+        return _looked_up(flow, node)
     before = {read: flow.read(read) for read in moved}
     if node.op in _SHUFFLES:  # what comes from one place of each block goes together
         x, factor = before[moved[0]], node.args[1]
@@ -28,7 +31,7 @@ def move_rule(flow: Labelling, node: Node) -> Any:
         before[moved[0]] = flow.read(moved[0])
     after = moved_by(node, lambda read: before.get(read, flow.fixed.get(read)))
     results = [compress(part) for part in after] if isinstance(after, (tuple, list)) else [compress(after)]
-    axes = _picked(node, len(moved[0].shape))
+    axes = picked(node, len(moved[0].shape))
     if node.op in _PIECES and len({part.shape for part in results}) == 1:
         for part in results[1:]:  # halves stay halves
             if varies(before[moved[0]], axes[0]):
@@ -39,7 +42,33 @@ def move_rule(flow: Labelling, node: Node) -> Any:
     return results if isinstance(after, (tuple, list)) else results[0]
 
 
-def _picked(node: Node, dims: int) -> list[int]:
+def anywhere(node: Node, value: Tensor) -> Tensor | None:
+    """What a look-up at computed places gives of ``value``, compressed, that is the same at all of them; None if it is not."""
+    x = node.args[0]
+    if node.op not in ("index", "index_select") or node.reads.count(x) > 1:
+        return None
+    if any(varies(value, axis) for axis in picked(node, len(x.shape))):
+        return None
+    first = moved_by(node, lambda read: value if read is x else torch.zeros(read.shape, dtype=torch.int64))
+    return compress(first) if tuple(first.shape) == tuple(node.shape) else None  # a mask gives another
+
+
+def _looked_up(flow: Labelling, node: Node) -> Any:
+    """Of a table, or of places, channels stay where they are; which places is said by numbers that stay."""
+    x = node.args[0]
+    if isinstance(x, Node) and x.op == "parameter":  # rows of a table
+        rows = [axis for axis in picked(node, len(x.shape)) if varies(flow.read(x), axis)]
+        for axis in rows if len(varying(flow.read(x))) > len(rows) else ():
+            flow.union.join(flow.read(x), flow.read(x).narrow(axis, 0, 1))
+    found = anywhere(node, flow.read(x)) if isinstance(x, Node) else None
+    if found is None:
+        return flow.unknown(node, "moves channels to computed places")
+    for read in node.inputs[1:]:
+        flow.pin(flow.read(read), f"{node.place}: says where to look")
+    return found
+
+
+def picked(node: Node, dims: int) -> list[int]:
     """The axes along which a move picks out elements by their number."""
     if node.op in (
         *_PIECES,

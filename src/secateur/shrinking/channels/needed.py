@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,8 +11,10 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import full, jointly, shrunk, spread
 from secateur.shrinking.channels.layers import Layer, adds_up, convolution, product, ranked_axes, spatial_axes
+from secateur.shrinking.channels.moves import anywhere, picked
 from secateur.shrinking.channels.needs import Needs, any_along, any_but, either
 from secateur.shrinking.channels.recurrent import recurrent_needs
+from secateur.shrinking.channels.stacked import grouped_needs
 from secateur.shrinking.channels.trace import Node, moved_by
 from secateur.shrinking.channels.values import Values, kernel_sums
 
@@ -82,8 +85,10 @@ def _product(needs: Needs, node: Node, live: list[Tensor]) -> None:
     a, b = node.args[:2]
     batch = tuple(node.shape[:-2])
     rows_used, columns_used = any_along(live[0], -1), any_along(live[0], -2)
-    left = any_along(needs.values[a] != 0, -2)  # (..., 1, inner): what meets zeros alone adds nothing
-    right = any_along(needs.values[b] != 0, -1).transpose(-1, -2)
+    left = any_along(
+        (needs.values[a] != 0) & rows_used, -2
+    )  # (..., 1, inner): what meets zeros alone adds nothing
+    right = any_along((needs.values[b] != 0) & columns_used, -1).transpose(-1, -2)
     inner = left & right
     needs.add(a, (rows_used & inner).expand(*batch, *a.shape[-2:]))
     needs.add(b, (columns_used & inner.transpose(-1, -2)).expand(*batch, *b.shape[-2:]))
@@ -106,7 +111,7 @@ def _attention(needs: Needs, node: Node, live: list[Tensor]) -> None:
 def _move(needs: Needs, node: Node, live: list[Tensor]) -> None:
     moved = node.inputs if isinstance(node.args[0], (list, tuple)) else node.inputs[:1]
     if any(read not in moved and read not in needs.fixed for read in node.inputs):
-        return needs.all_of(node)
+        return _looked_up(needs, node, live[0])
     places: dict[Node, Tensor] = {}
     start = 0
     for read in moved:  # the number of every element
@@ -119,6 +124,23 @@ def _move(needs: Needs, node: Node, live: list[Tensor]) -> None:
         hit[part[need]] = True
     for read, place in places.items():
         needs.add(read, hit[place])
+    return None
+
+
+def _looked_up(needs: Needs, node: Node, need: Tensor) -> None:
+    x: Any = node.args[0]
+    shape = list(x.shape) if isinstance(x, Node) else []
+    for axis in picked(node, len(shape)):
+        shape[axis] = 1
+    numbers = torch.arange(torch.Size(shape).numel()).view(shape)  # those of the channels alone
+    found = anywhere(node, numbers.expand(x.shape)) if isinstance(x, Node) else None
+    if found is None:
+        return needs.all_of(node)
+    hit = torch.zeros(numbers.numel(), dtype=torch.bool)
+    hit[found[need]] = True
+    needs.add(x, hit[numbers].expand(x.shape))
+    for read in node.inputs[1:]:
+        needs.add(read, full(True, read.shape, torch.bool))
     return None
 
 
@@ -191,6 +213,7 @@ _RULES: list[tuple[frozenset[str], Callable[[Needs, Node, list[Tensor]], None]]]
     (ops.RANKINGS, _ranking),
     (frozenset({"native_dropout"}), _dropout),
     (ops.UNROLLED, recurrent_needs),
+    (ops.GROUPED, grouped_needs),
     (frozenset({"scaled_dot_product_attention"}), _attention),
     (frozenset({"getitem"}), _getitem),
 ]

@@ -66,6 +66,8 @@ CONVOLUTIONS = frozenset({
 PRODUCTS = frozenset({
     "addmm", "bmm", "matmul", "mm",
 })
+# Rows that are each multiplied with one of several weights: (rows, inputs), (weights, inputs, outputs).
+GROUPED = frozenset({"_grouped_mm", "grouped_mm", "grouped_mm_fallback"})
 # Which argument of a product may be a weight.
 WEIGHT_OF_PRODUCT = {"linear": 1, "addmm": 2, "bmm": 1, "matmul": 1, "mm": 1}
 # They check, and give nothing.
@@ -79,7 +81,7 @@ BATCH_NORMS = frozenset({
 KNOWN = (
     POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | RANKINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
     | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "native_dropout", "native_layer_norm", "prelu", "rms_norm"}
-    | {"scaled_dot_product_attention"}
+    | GROUPED | {"scaled_dot_product_attention"}
 )
 UNROLLED = frozenset({"gru", "lstm", "rnn_relu", "rnn_tanh"})
 AFTER_ANOTHER = frozenset({"to", "type_as"})  # they may take another tensor for its type alone; decomposed, they do not

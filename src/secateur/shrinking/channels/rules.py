@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.compressed import along, compress, full, spread, varies, varying
+from secateur.shrinking.channels.compressed import along, compress, full, shrunk, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
 from secateur.shrinking.channels.layers import adds_up, ranked_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
 from secateur.shrinking.channels.recurrent import recurrent_rule
+from secateur.shrinking.channels.stacked import stack_rule
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
 
@@ -22,10 +23,16 @@ Rule = Callable[[Labelling, Node], Any]
 
 def label(flow: Labelling, node: Node) -> Any:
     """The labels of what ``node`` gives; ties and pins on the way what must be."""
+    if node.inputs and all(
+        read.op == "parameter" or read in flow.weights or read in flow.fixed for read in node.inputs
+    ):
+        flow.weights.add(node)
     if node in flow.free:
         return shaped(NEUTRAL, node.shape)
     if node.op == "getitem":
         return flow.of[node.args[0]][node.args[1]]
+    if node in flow.stacks:
+        return stack_rule(flow, node, flow.stacks[node])
     for names, rule in _RULES:
         if node.op in names:
             return rule(flow, node)
@@ -47,21 +54,28 @@ def _output(flow: Labelling, node: Node) -> Tensor:
 
 
 def _pointwise(flow: Labelling, node: Node) -> Tensor:
-    shape, reads = node.shape, [(read, flow.read(read)) for read in node.inputs]
+    shape, reads = node.shape, node.inputs
     out = full(NEUTRAL, shape, torch.int64)
-    wide = [labels.expand(shape) for _, labels in reads]
-    for index, (_, labels) in enumerate(reads):
-        lead = len(shape) - labels.dim()
-        repeated = [
-            a for a, size in enumerate(shape) if size > 1 and (a < lead or labels.shape[a - lead] == 1)
+    for read in sorted(reads, key=lambda read: torch.unique(shrunk(flow.read(read))).numel()):
+        wide = {other: flow.read(other).expand(shape) for other in reads}
+        lead = len(shape) - len(read.shape)
+        repeated = [a for a, size in enumerate(shape) if size > 1 and (a < lead or read.shape[a - lead] == 1)]
+        crossed = [
+            (other, a) for other in reads for a in repeated if other is not read and varies(wide[other], a)
         ]
-        others = [w for other, w in enumerate(wide) if other != index]
-        if any(varies(w, axis) for w in others for axis in repeated):
-            flow.pin(labels, f"{node.place}: one channel acts on many")  # a map over places, a mask
+        if (
+            crossed
+            and varying(wide[read])
+            and all(o.op == "parameter" or o in flow.weights for o, _ in crossed)
+        ):
+            for other, axis in crossed:  # a parameter is cut along one axis: that of the other operand
+                flow.union.join(wide[other], wide[other].narrow(axis, 0, 1))
+        elif crossed:
+            flow.pin(wide[read], f"{node.place}: one channel acts on many")  # a map over places, a mask
             continue
-        flow.union.join(out, wide[index])
-        out = compress(torch.where(out >= 0, out, wide[index]))
-    return out
+        flow.union.join(out, wide[read])
+        out = compress(torch.where(out >= 0, out, flow.union.find(wide[read])))
+    return flow.union.find(out)
 
 
 def _batch_norm(flow: Labelling, node: Node) -> Any:

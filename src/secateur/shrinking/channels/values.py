@@ -20,6 +20,7 @@ from secateur.shrinking.channels.compressed import (
     varying,
 )
 from secateur.shrinking.channels.layers import Layer, convolution, product, spatial_axes
+from secateur.shrinking.channels.moves import anywhere
 from secateur.shrinking.channels.trace import Node, moved_by
 
 Values = dict[Node, Any]  # float64 of the node's shape, NaN where the value depends on the input
@@ -171,7 +172,8 @@ def _batch_norm(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any
 def _move(values: Values, node: Node, fixed: Mapping[Node, Tensor]) -> Any:
     moved = node.inputs if isinstance(node.args[0], (list, tuple)) else node.inputs[:1]
     if any(read not in moved and read not in fixed for read in node.inputs):
-        return _unknown(values, node, fixed)
+        found = anywhere(node, values[moved[0]])
+        return _unknown(values, node, fixed) if found is None else found
     after = moved_by(node, lambda read: values[read] if read in moved else fixed[read])
     return [compress(part) for part in after] if isinstance(after, (tuple, list)) else compress(after)
 
