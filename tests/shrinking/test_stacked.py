@@ -145,3 +145,31 @@ def test_tokens_chosen_by_the_network(select: bool) -> None:
     for given in (x, x.flip(0)):
         assert same(model(given), small(given))
     assert small.stem.out_features == small.table.shape[1] == 4
+
+
+class Scan(nn.Module):
+    """States of every channel, read by weights that the input gives, one for each state (Mamba)."""
+
+    def __init__(self, flipped: bool) -> None:
+        super().__init__()
+        self.flipped = flipped
+        self.stem, self.states, self.head = nn.Linear(6, 8), nn.Linear(6, 3), nn.Linear(8, 2)
+        self.rates = nn.Parameter(torch.rand(8, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        held = self.stem(x)[..., None] * self.rates  # (B, N, 8, 3)
+        read = self.states(x)
+        if self.flipped:
+            return self.head((read[..., None, :] @ held.transpose(-1, -2))[..., 0, :])
+        return self.head((held @ read[..., None])[..., 0])
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+@torch.no_grad()
+def test_states_are_read_and_channels_go(flipped: bool) -> None:
+    torch.manual_seed(0)
+    model, x = Scan(flipped).eval(), torch.randn(2, 5, 6)
+    model.head.weight[:, :3] = 0
+    small = compact(model, x)
+    assert same(model(x), small(x))
+    assert small.stem.out_features == small.rates.shape[0] == 5

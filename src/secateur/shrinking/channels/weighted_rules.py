@@ -100,6 +100,12 @@ def _matmul(flow: Labelling, node: Node) -> Any:
     if varying(a) == [column] and varying(b) == [row]:
         flow.union.join(along(a, column), along(b, row))  # type: ignore[arg-type]
         return full(NEUTRAL, node.shape, torch.int64)
+    if varying(a) == [row] and varying(b) == [row]:  # summed over what only one of both has channels along
+        flow.pin(b, f"{node.place}: sums what the other has no channels along")
+        b = flow.union.find(b)
+    if varying(a) == [column] and varying(b) == [column]:
+        flow.pin(a, f"{node.place}: sums what the other has no channels along")
+        a = flow.union.find(a)
     if not varying(a) and column in varying(b) and row not in varying(b):
         return b.narrow(row, 0, 1).expand(node.shape)
     if not varying(b) and row in varying(a) and column not in varying(a):
