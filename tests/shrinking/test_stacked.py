@@ -72,7 +72,11 @@ class PerHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem, self.mix, self.head = nn.Linear(6, 12), nn.Parameter(torch.randn(4, 3, 3)), nn.Linear(12, 2)
+        self.stem, self.mix, self.head = (
+            nn.Linear(6, 12),
+            nn.Parameter(torch.randn(4, 3, 3)),
+            nn.Linear(12, 2),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.stem(x).unflatten(-1, (-1, 3)).transpose(1, 2) @ self.mix  # (B, 4, N, 3)

@@ -75,7 +75,7 @@ def product(node: Node) -> Layer | None:
 
 
 def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
-    """The convolutions and linear layers of a trace whose weight is a parameter."""
+    """The convolutions and linear layers of a trace whose weight is a parameter; none that gets nothing from the example."""
     found: list[tuple[Node, Layer]] = []
     for node in nodes:
         layer = None
@@ -83,9 +83,19 @@ def layers(nodes: Sequence[Node]) -> list[tuple[Node, Layer]]:
             layer = convolution(node)
         elif node.op == "linear" or node.op in ops.PRODUCTS:
             layer = product(node)
-        if layer is not None and layer.weight.op == "parameter":
+        if layer is not None and layer.weight.op == "parameter" and not idle(node):
             found.append((node, layer))
     return found
+
+
+def idle(node: Node) -> bool:
+    """Whether it gives, or is given, nothing in the example, where it might with another input."""
+    return any(one.open and 0 in _sizes(one.shape) for one in (node, *node.inputs))
+
+
+def _sizes(shape: tuple[Any, ...]) -> list[int]:
+    several = shape and isinstance(shape[0], tuple)
+    return [size for part in shape for size in part] if several else list(shape)
 
 
 def ranked_axes(node: Node) -> list[int]:

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import full, jointly, shrunk, spread
-from secateur.shrinking.channels.layers import Layer, adds_up, convolution, product, ranked_axes, spatial_axes
+from secateur.shrinking.channels.layers import (
+    Layer,
+    adds_up,
+    convolution,
+    idle,
+    product,
+    ranked_axes,
+    spatial_axes,
+)
 from secateur.shrinking.channels.moves import anywhere, picked
 from secateur.shrinking.channels.needs import Needs, any_along, any_but, either
 from secateur.shrinking.channels.recurrent import recurrent_needs
@@ -28,6 +36,9 @@ def needed(
         if node.op == "output":
             needs.all_of(node)
         elif node.call is not None:
+            if idle(node):
+                needs.all_of(node)
+                continue
             live = needs.live(node)
             if any(bool(shrunk(part).any()) for part in live):
                 rule = next((rule for names, rule in _RULES if node.op in names), _unknown)

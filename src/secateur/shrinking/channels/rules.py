@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, full, shrunk, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
-from secateur.shrinking.channels.layers import adds_up, ranked_axes, spatial_axes
+from secateur.shrinking.channels.layers import adds_up, idle, ranked_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
 from secateur.shrinking.channels.recurrent import recurrent_rule
 from secateur.shrinking.channels.stacked import stack_rule
@@ -29,6 +29,8 @@ def label(flow: Labelling, node: Node) -> Any:
         flow.weights.add(node)
     if node in flow.free:
         return shaped(NEUTRAL, node.shape)
+    if idle(node) and node.op != "output":
+        return flow.unknown(node, "gets nothing from the example; another input may give it something")
     if node.op == "getitem":
         return flow.of[node.args[0]][node.args[1]]
     if node in flow.stacks:

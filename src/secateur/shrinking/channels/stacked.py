@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, full, spread, varying
 from secateur.shrinking.channels.labelling import PINNED, Labelling
-from secateur.shrinking.channels.layers import product
+from secateur.shrinking.channels.layers import idle, product
 from secateur.shrinking.channels.needs import Needs, any_but
 from secateur.shrinking.channels.trace import Node, moved_by
 
@@ -104,7 +104,7 @@ def grouped_needs(needs: Needs, node: Node, live: list[Tensor]) -> None:
 def _stack(node: Node, moved: Node, weight: Node) -> Stack | None:
     """The product that ``node`` is with ``moved``; None if it is another or none."""
     grouped = node.op in ops.GROUPED
-    if not grouped and (node.op not in ops.WEIGHT_OF_PRODUCT or node.op == "addmm"):
+    if idle(node) or (not grouped and (node.op not in ops.WEIGHT_OF_PRODUCT or node.op == "addmm")):
         return None
     if node.reads.count(moved) != 1 or len(node.args) < 2 or weight.op != "parameter":
         return None

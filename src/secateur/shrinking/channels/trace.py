@@ -46,6 +46,7 @@ class Node:
         target: Name in the model's state, for parameters and buffers.
         flipped: Of a product: whether its weight goes in transposed.
         value: Of a constant, such as ``torch.tensor(0.5)`` in the forward pass.
+        open: Whether the values of the input decide its size.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Node:
     target: str = ""
     flipped: bool = False
     value: Tensor | None = None
+    open: bool = False
 
     @property
     def inputs(self) -> list[Node]:
@@ -157,12 +159,8 @@ def unflipped(nodes: list[Node]) -> list[Node]:
         place = ops.WEIGHT_OF_PRODUCT.get(node.op)
         weight = None if place is None else node.args[place]
         if place is not None and weight is not None and weight.op in ("t", "transpose", "permute", "numpy_T"):
-            parameter = weight.args[0]
-            if (
-                parameter.op == "parameter"
-                and weight.shape == parameter.shape[::-1]
-                and len(weight.shape) == 2
-            ):
+            parameter, two = weight.args[0], len(weight.shape) == 2
+            if parameter.op == "parameter" and two and weight.shape == parameter.shape[::-1]:
                 node.args = (*node.args[:place], parameter, *node.args[place + 1 :])
                 node.flipped = True
     read = {other for node in nodes for other in node.inputs}
@@ -207,6 +205,7 @@ def _read(
             args, kwargs = (replaced(part, made.__getitem__) for part in (node.args, dict(node.kwargs)))
             sizes = shape(known.get(node, node.meta.get("val")))
             new = Node(node.name, _op(node.target), node.target, args, kwargs, sizes, owner, source)
+            new.open = node in known
         made[node] = new
         yield new
 

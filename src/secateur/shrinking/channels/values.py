@@ -19,7 +19,7 @@ from secateur.shrinking.channels.compressed import (
     varies,
     varying,
 )
-from secateur.shrinking.channels.layers import Layer, convolution, product, spatial_axes
+from secateur.shrinking.channels.layers import Layer, convolution, idle, product, spatial_axes
 from secateur.shrinking.channels.moves import anywhere
 from secateur.shrinking.channels.trace import Node, moved_by
 
@@ -44,7 +44,7 @@ def constant_values(
         elif node in fixed:
             values[node] = compress(fixed[node].double())
         elif node.op != "output":
-            rule = next((rule for names, rule in _RULES if node.op in names), _unknown)
+            rule = next((r for names, r in _RULES if node.op in names and not idle(node)), _unknown)
             values[node] = rule(values, node, fixed)
     return values
 
