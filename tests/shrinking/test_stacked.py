@@ -177,3 +177,39 @@ def test_states_are_read_and_channels_go(flipped: bool) -> None:
     small = compact(model, x)
     assert same(model(x), small(x))
     assert small.stem.out_features == small.rates.shape[0] == 5
+
+
+class Windows(nn.Module):
+    """Of Swin: what is added to the scores of each head is looked up in a table by places that are fixed."""
+
+    def __init__(self, *, fused: bool, masked: bool) -> None:
+        super().__init__()
+        self.fused, self.masked = fused, masked
+        self.qkv, self.out, self.head = nn.Linear(6, 36), nn.Linear(12, 8), nn.Linear(8, 2)
+        self.table = nn.Parameter(torch.randn(9, 4))
+        self.register_buffer("places", torch.arange(5)[:, None] - torch.arange(5) + 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, n, _ = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, -1, 3).permute(2, 0, 3, 1, 4).unbind(0)
+        bias = self.table[self.places.flatten()].view(n, n, -1).permute(2, 0, 1)[None]
+        if self.masked:
+            bias = x[:, None, None, :, 0]  # of the input, for all heads
+        if self.fused:
+            y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        else:
+            y = (q @ k.transpose(-1, -2) + bias).softmax(-1) @ v
+        return self.head(self.out(y.transpose(1, 2).flatten(2)))
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+@torch.no_grad()
+def test_a_head_takes_its_column_of_a_table_along(fused: bool, masked: bool) -> None:
+    torch.manual_seed(0)
+    model, x = Windows(fused=fused, masked=masked).eval(), torch.randn(2, 5, 6)
+    model.out.weight[:, 3:9] = 0
+    small = compact(model, x)
+    assert same(model(x), small(x))
+    assert small.qkv.out_features == 18
+    assert masked or small.table.shape == (9, 2)

@@ -12,6 +12,7 @@ from secateur.shrinking.channels.labelling import Labelling
 from secateur.shrinking.channels.trace import Node, moved_by
 
 _SHUFFLES = ("channel_shuffle", "native_channel_shuffle", "pixel_shuffle")
+_LOOKS_UP = ("index", "index_select")
 # Runs of channels: whether the code reads their lengths off a tensor or has them written out is not in the trace.
 _PIECES = ("split", "chunk", "split_with_sizes", "slice", "narrow")
 
@@ -20,6 +21,8 @@ def move_rule(flow: Labelling, node: Node) -> Any:
     """Runs the operation on the labels themselves."""
     several = isinstance(node.args[0], (list, tuple))
     moved = node.inputs if several else node.inputs[:1]
+    if node.op in _LOOKS_UP and moved[0].op == "parameter":
+        _tie_rows(flow, node)
     if any(read not in moved and read not in flow.fixed for read in node.inputs):
         return _looked_up(flow, node)
     before = {read: flow.read(read) for read in moved}
@@ -45,7 +48,7 @@ def move_rule(flow: Labelling, node: Node) -> Any:
 def anywhere(node: Node, value: Tensor) -> Tensor | None:
     """What a look-up at computed places gives of ``value``, compressed, that is the same at all of them; None if it is not."""
     x = node.args[0]
-    if node.op not in ("index", "index_select") or node.reads.count(x) > 1:
+    if node.op not in _LOOKS_UP or node.reads.count(x) > 1:
         return None
     if any(varies(value, axis) for axis in picked(node, len(x.shape))):
         return None
@@ -53,13 +56,17 @@ def anywhere(node: Node, value: Tensor) -> Tensor | None:
     return compress(first) if tuple(first.shape) == tuple(node.shape) else None  # a mask gives another
 
 
+def _tie_rows(flow: Labelling, node: Node) -> None:
+    """Of a table that is a parameter the rows that are looked up are no channels; what lies along its other axes is."""
+    x = node.args[0]
+    rows = [axis for axis in picked(node, len(x.shape)) if varies(flow.read(x), axis)]
+    for axis in rows if len(varying(flow.read(x))) > len(rows) else ():
+        flow.union.join(flow.read(x), flow.read(x).narrow(axis, 0, 1))
+
+
 def _looked_up(flow: Labelling, node: Node) -> Any:
     """Of a table, or of places, channels stay where they are; which places is said by numbers that stay."""
     x = node.args[0]
-    if isinstance(x, Node) and x.op == "parameter":  # rows of a table
-        rows = [axis for axis in picked(node, len(x.shape)) if varies(flow.read(x), axis)]
-        for axis in rows if len(varying(flow.read(x))) > len(rows) else ():
-            flow.union.join(flow.read(x), flow.read(x).narrow(axis, 0, 1))
     found = anywhere(node, flow.read(x)) if isinstance(x, Node) else None
     if found is None:
         return flow.unknown(node, "moves channels to computed places")

@@ -111,8 +111,8 @@ def _attention(needs: Needs, node: Node, live: list[Tensor]) -> None:
     if len({tuple(part.shape[:-2]) for part in (query, key, value)}) > 1:
         return needs.all_of(node)
     head = any_along(any_along(live[0], -1), -2)
-    for read in node.inputs[3:]:
-        needs.add(read, full(True, read.shape, torch.bool))
+    for mask in node.inputs[3:]:
+        needs.add(mask, head.expand(*node.shape[:-2], *mask.shape[-2:]))
     for read in (query, key):
         needs.add(read, head.expand(read.shape))
     needs.add(value, any_along(live[0], -2).expand(value.shape))

@@ -120,8 +120,12 @@ def attention_rule(flow: Labelling, node: Node) -> Any:
     """All that belongs to one head is one channel."""
     query, key, value = (flow.read(read) for read in node.args[:3])
     heads = sorted({a for x in (query, key, value) for a in varying(x) if a < x.dim() - 2})
-    for mask in node.inputs[3:]:
-        flow.pin(flow.read(mask), f"{node.place}: a mask")
+    masks = [flow.read(mask) for mask in node.inputs[3:]]
+    wide = [mask.expand(*node.shape[:-2], *mask.shape[-2:]) for mask in masks]
+    biases = [mask for mask in wide if varying(mask) and set(varying(mask)) <= set(heads)]
+    for mask in wide:
+        if not any(mask is bias for bias in biases):
+            flow.pin(mask, f"{node.place}: a mask")
     if not heads:
         flow.union.join(_last(query), _last(key))
         for labels in (query, key):  # the scale of the scores depends on their number
@@ -129,7 +133,7 @@ def attention_rule(flow: Labelling, node: Node) -> Any:
         return value.narrow(-2, 0, 1).expand(node.shape)
     if query.shape[:-2] != key.shape[:-2]:
         return flow.unknown(node, "queries share their keys")
-    return _per_head(flow, [query, key, value], heads, node.shape)
+    return _per_head(flow, [query, key, value, *biases], heads, node.shape)
 
 
 def _per_head(flow: Labelling, parts: list[Tensor], heads: list[int], shape: tuple[int, ...]) -> Tensor:
