@@ -213,3 +213,28 @@ def test_a_head_takes_its_column_of_a_table_along(fused: bool, masked: bool) -> 
     assert same(model(x), small(x))
     assert small.qkv.out_features == 18
     assert masked or small.table.shape == (9, 2)
+
+
+class Queries(nn.Module):
+    """Learned queries that look at all places."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.queries, self.k, self.v = nn.Parameter(torch.randn(1, 3, 8)), nn.Linear(6, 8), nn.Linear(6, 7)
+        self.head = nn.Linear(7, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.queries.expand(len(x), -1, -1) @ self.k(x).transpose(1, 2)
+        return self.head(scores.softmax(-1) @ self.v(x))
+
+
+@torch.no_grad()
+def test_learned_queries_stay_and_what_they_read_goes() -> None:
+    torch.manual_seed(0)
+    model, x = Queries().eval(), torch.randn(2, 5, 6)
+    model.head.weight[:, :3] = 0
+    model.queries[..., :2] = 0
+    small = compact(model, x)
+    assert same(model(x), small(x))
+    assert small.v.out_features == 4
+    assert small.queries.shape == (1, 3, 6)

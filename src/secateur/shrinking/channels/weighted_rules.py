@@ -106,6 +106,12 @@ def _matmul(flow: Labelling, node: Node) -> Any:
     if varying(a) == [column] and varying(b) == [column]:
         flow.pin(a, f"{node.place}: sums what the other has no channels along")
         a = flow.union.find(a)
+    if varying(a) == [row] and varying(b) == [
+        column
+    ]:  # rows such as learned queries, and channels: one of both is cut
+        fewer = min(a, b, key=lambda labels: torch.unique(shrunk(labels)).numel())
+        flow.pin(fewer, f"{node.place}: a product of two activations")
+        a, b = flow.union.find(a), flow.union.find(b)
     if not varying(a) and column in varying(b) and row not in varying(b):
         return b.narrow(row, 0, 1).expand(node.shape)
     if not varying(b) and row in varying(a) and column not in varying(a):
