@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from dead_channels import same
-from secateur import compact
+from secateur import compact, load, save
 
 
 class Experts(nn.Module):
@@ -55,7 +57,7 @@ class Heads(nn.Module):
 
 
 @torch.no_grad()
-def test_heads_written_by_letters_go_whole() -> None:
+def test_heads_written_by_letters_go_whole(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, x = Heads().eval(), torch.randn(2, 5, 8)
     model.o[:, [0, 2]] = 0
@@ -65,6 +67,8 @@ def test_heads_written_by_letters_go_whole() -> None:
     assert small.q.shape == (8, 2, 3)
     assert small.o.shape == (5, 2, 3)
     assert small.bias.shape == (2, 3)
+    loaded = load(Heads(), save(small, tmp_path / "small.safetensors")).eval()
+    assert same(small(x), loaded(x), 0.0)
 
 
 class PerHead(nn.Module):

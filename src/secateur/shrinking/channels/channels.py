@@ -59,6 +59,7 @@ def find_channels(
     broadcasting, concatenation, splits, reshapes, pooling, interpolation, pixel shuffle and attention are followed;
     channels that pass through anything else are pinned, and so are the network's inputs and outputs. A group of a
     grouped convolution (see ``thinned``) or of GroupNorm, and an attention head, is one channel.
+    So is a unit of all experts whose weights are one parameter. A layer that gets nothing from the example stays as it is.
 
     Args:
         model: A plain module.
