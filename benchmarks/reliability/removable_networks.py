@@ -24,7 +24,7 @@ TIMM = [  # name, side of the image
     ("repvgg_a0", 64), ("convnext_atto", 64), ("convnextv2_atto", 64),
     ("vit_tiny_patch16_224", 224), ("deit_tiny_patch16_224", 224), ("swin_tiny_patch4_window7_224", 224),
     ("pvt_v2_b0", 64), ("poolformer_s12", 64),
-    ("metaformer_ppff_s12_224", 64), ("levit_128s", 224), ("xcit_nano_12_p16_224", 224),
+    ("poolformerv2_s12", 64), ("levit_128s", 224), ("xcit_nano_12_p16_224", 224),
     ("edgenext_xx_small", 64), ("mobilevit_xxs", 64), ("fastvit_t8", 64),
     ("mixer_s32_224", 224), ("res2net50_14w_8s", 64), ("maxvit_pico_rw_256", 256), ("nfnet_l0", 64), ("selecsls42", 64),
     ("crossvit_tiny_240", 240), ("focalnet_tiny_srf", 64),

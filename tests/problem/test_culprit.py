@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -95,3 +96,21 @@ def test_a_file_belongs_to_a_package_by_where_that_is_installed() -> None:
     assert not lies_in(__file__, "torch", "secateur")
     assert not lies_in("/home/torch/secateur/net.py", "torch", "secateur")
     assert not lies_in(__file__, "no_such_package")
+
+
+class Choosing(nn.Module):
+    """What it does depends on how many values are positive."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        sys.stderr.write("said\n")
+        return self.a(x) if x[x[:, 0] > 0].numel() == 0 else 2 * self.a(x)
+
+
+def test_the_graph_that_could_not_be_traced_is_not_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError, match="if x"):
+        compact(Choosing().eval(), torch.ones(5, 4))
+    assert set(capsys.readouterr().err.split()) == {"said"}

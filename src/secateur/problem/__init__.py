@@ -2,7 +2,7 @@
 
 from secateur.problem.called import Call, called, uncalled
 from secateur.problem.components import By, Components, components, prunable
-from secateur.problem.culprit import lies_in, untraceable
+from secateur.problem.culprit import lies_in, unprinted, untraceable
 from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
 from secateur.problem.loaders import length
@@ -87,6 +87,7 @@ __all__ = [
     "uncalled",
     "undivided",
     "unlabelled",
+    "unprinted",
     "untraceable",
     "world_size",
 ]
