@@ -10,9 +10,16 @@ class Packer {
  public:
   Packer(const Layer& layer, Packed* out) : layer_(layer), out_(out), choice_(out->choice) {}
 
+  // Rows are sums of the layer before, where they lie in that one's order.
+  bool behind(const Packed& before) {
+    if (before.order.empty()) return true;
+    if (!lies_.resize(size_t(layer_.inputs))) return false;
+    for (size_t place = 0; place < before.order.size(); place++) lies_[before.order[place]] = uint32_t(place);
+    return true;
+  }
+
   bool panel(int64_t group, int64_t first, int64_t outputs) {
-    Panel panel{group * layer_.inputs, group * (layer_.outputs / layer_.groups) + first, outputs,
-                uint32_t(out_->blocks.size()), 0};
+    Panel panel{group * layer_.inputs, first, outputs, uint32_t(out_->blocks.size()), 0};
     first_ = panel.output;
     outputs_ = outputs;
     units_ = (outputs + choice_.share - 1) / choice_.share;
@@ -28,7 +35,7 @@ class Packer {
 
  private:
   float weight(int64_t o, int64_t r) const {
-    return layer_.weights[(first_ + o) * layer_.output_stride + r * layer_.row_stride];
+    return layer_.weights[out_->output(first_ + o) * layer_.output_stride + r * layer_.row_stride];
   }
 
   bool find_live() {
@@ -90,9 +97,10 @@ class Packer {
         int64_t at = channel * in_group + tap - from, row = channel * all_taps + tap;
         if (at < start || at >= end || !work_.live[size_t(row)]) continue;
         work_.block_of[size_t(row)] = index;
-        work_.local_of[size_t(row)] = local++;
+        // Of a chain whose rows are not in order, offsets count from the first of all; else from the first of the block.
+        work_.local_of[size_t(row)] = lies_.empty() ? local++ : lies_[size_t(channel)];
         rows.count++;
-        if (!out_->channels.push(uint32_t(channel))) return false;
+        if (!out_->channels.push(lies_.empty() ? uint32_t(channel) : 0)) return false;
       }
       if (rows.count && !out_->rows.push(rows)) return false;
     }
@@ -208,27 +216,32 @@ class Packer {
   Packed* out_;
   const Choice choice_;
   Work work_;
+  Array<uint32_t> lies_;  // of a chained layer: the row of each input, empty where they are in order
   int64_t first_ = 0, outputs_ = 0, units_ = 0;
 };
 
 }  // namespace
 
-bool pack(const Layer& layer, const Choice& choice, Packed* out) {
+bool pack(const Layer& layer, const Choice& choice, const Census& census, const Packed* before, Packed* out) {
   out->choice = choice;
-  if (!out->bias.resize(size_t(layer.outputs) + 64)) return false;
-  for (int64_t o = 0; o < layer.outputs; o++) out->bias[size_t(o)] = layer.bias_of(o);
+  if (choice.share > 1 && !out->order.append(census.order.data(), census.order.size())) return false;
+  const int64_t places = out->places(layer.outputs);
+  if (!out->bias.resize(size_t(places) + 64)) return false;
+  for (int64_t p = 0; p < places; p++) out->bias[size_t(p)] = layer.bias_of(out->output(p));
   if (choice.bytes && !requantisation(layer, out)) return false;
   if (choice.depthwise) {
     out->nonzeros = out->stored = layer.outputs * layer.rows();
     return out->dense.append(layer.weights, size_t(out->stored));
   }
   Packer packer(layer, out);
-  int64_t per_group = layer.outputs / layer.groups, units = (per_group + choice.share - 1) / choice.share;
-  int64_t panels = choice.panels < units ? choice.panels : units;
-  for (int64_t g = 0; g < layer.groups; g++) {
+  if (before && !packer.behind(*before)) return false;
+  int64_t per_group = layer.outputs / layer.groups;
+  for (int64_t g = 0, first = 0, end = 0; g < layer.groups; g++, first = end) {
+    while (end < places && out->output(end) / per_group == g) end++;
+    int64_t units = (end - first + choice.share - 1) / choice.share, panels = choice.panels < units ? choice.panels : units;
     for (int64_t p = 0; p < panels; p++) {
-      int64_t from = units * p / panels * choice.share, to = units * (p + 1) / panels * choice.share;
-      if (!packer.panel(g, from, (to < per_group ? to : per_group) - from)) return false;
+      int64_t from = first + units * p / panels * choice.share, to = first + units * (p + 1) / panels * choice.share;
+      if (!packer.panel(g, from, (to < end ? to : end) - from)) return false;
     }
   }
   return out->stream.resize(out->stream.size() + 64);  // kernels read a few bytes past the end

@@ -47,6 +47,9 @@ struct Panel {
   uint32_t blocks, block_count;
 };
 
+// The output at a place of an order; null: as they stand.
+inline int64_t ordered(const uint32_t* order, int64_t place) { return order ? int64_t(order[place]) : place; }
+
 struct Packed {
   Choice choice;
   Array<Panel> panels;
@@ -55,6 +58,9 @@ struct Packed {
   Array<Group> groups;
   Array<uint32_t> channels;
   Array<uint8_t> stream;
+  // Which output each row of sums is of, where outputs that share zeros were brought together; empty: as they stand. `bias`, `start`,
+  // `scales`, `dead` and the outputs of a panel count rows of sums too. An output that stands twice is written twice.
+  Array<uint32_t> order;
   Array<float> bias;
   Array<float> dense;  // weights of a depthwise layer
   // Of a quantised layer, an output each: where sums start, what a number of the sums is worth. `dead`: see zero_sums.
@@ -65,8 +71,10 @@ struct Packed {
   int64_t nonzeros = 0, stored = 0;  // of the weights, and with the zeros that sharing stores
   int64_t sums = 0;                  // rows of sums that a panel needs at most
   int64_t live_rows = 0;
+  int64_t places(int64_t outputs) const { return order.empty() ? outputs : int64_t(order.size()); }
+  int64_t output(int64_t place) const { return ordered(order.data(), place); }
   int64_t bytes() const {
-    return int64_t(stream.size() + channels.size() * 4 + rows.size() * sizeof(Rows) + groups.size() * sizeof(Group) +
+    return int64_t(stream.size() + (channels.size() + order.size()) * 4 + rows.size() * sizeof(Rows) + groups.size() * sizeof(Group) +
                    (bias.size() + dense.size() + start.size() + dead.size() + scales.size()) * 4);
   }
 };

@@ -12,7 +12,7 @@ struct Unit {  // of one block: its entries lie at `start`
 // What is needed to pack one panel; kept from panel to panel.
 struct Work {
   Array<uint8_t> live;
-  Array<uint32_t> block_of, local_of, order;
+  Array<uint32_t> block_of, local_of;
   Array<uint32_t> counts;  // [block][unit]
   Array<uint64_t> starts;  // [block][unit]
   Array<uint16_t> locals;

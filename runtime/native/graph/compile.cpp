@@ -23,24 +23,26 @@ int place(const Reader& reader, const Node* fused, const ValueInfo* value) {
 
 void describe(const Reader& reader, Session& session, const Match& found, const char* behind, Stage* stage) {
   const Choice& c = stage->packed.choice;
+  const char* order = stage->packed.order.empty() ? "" : ", outputs brought together";
   const char* kernel = c.depthwise ? "depthwise, dense " : c.tiny ? "few rows " : c.direct ? "direct " : "packed ";
   Guard guard(session.lock);
   Record* r = session.record(reader.name(found.nodes[0]));
   if (!r) return;
   stage->record = size_t(r - session.records.data());
   if (c.bytes) {
-    snprintf(r->note, sizeof r->note, "int8 %dx1 %s, %d pixels, %d fused", c.share, session.bytes->name, c.lanes, found.node_count - 1);
+    snprintf(r->note, sizeof r->note, "int8 %dx1 %s, %d pixels, %d fused%s", c.share, session.bytes->name, c.lanes, found.node_count - 1,
+             order);
   } else {
-    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused%s", kernel, c.share, session.kernels->name, c.vectors,
-             c.lanes, found.node_count - 1, behind);
+    snprintf(r->note, sizeof r->note, "%s%dx1 %s, %d vectors of %d, %d fused%s%s", kernel, c.share, session.kernels->name, c.vectors,
+             c.lanes, found.node_count - 1, order, behind);
   }
   r->bytes = stage->packed.bytes();
 }
 
 // The weights of one layer, void behind it.
-bool pack_stage(const Choice& choice, Stage* stage) {
+bool pack_stage(const Link& link, const Packed* before, Stage* stage) {
   Layer& layer = stage->layer;
-  bool fine = pack(layer, choice, &stage->packed);
+  bool fine = pack(layer, link.choice, *link.census, before, &stage->packed);
   layer.weights = layer.bias = layer.more_bias = nullptr;
   layer.quantised.weights = nullptr;
   layer.quantised.scales = nullptr;
@@ -90,7 +92,7 @@ Status* compile_piece(const Graph* graph, const Node* fused, Piece* piece) {
   for (int i = 0; i < count; i++) {
     Stage& stage = piece->stages[i];
     if (count > 1) stage.part = links[i].cost / all;
-    if (!pack_stage(links[i].choice, &stage)) return error("secateur: no memory to pack weights");
+    if (!pack_stage(links[i], i ? &piece->stages[i - 1].packed : nullptr, &stage)) return error("secateur: no memory to pack weights");
     describe(reader, session, found[i], i ? ", in the tiles of the layer before" : "", &stage);
   }
   return nullptr;

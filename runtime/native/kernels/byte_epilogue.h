@@ -70,10 +70,10 @@ INLINE void to_floats(const int32_t* sums, float scale, float offset, const Endi
   }
 }
 
-// Sums of one output to its plane.
-void finish(const Job& job, const ByteTile& tile, int64_t output, const int32_t* sums, const Ending& e) {
-  const float scale = job.packed->scales[size_t(output)], offset = job.packed->bias[size_t(output)];
-  int64_t plane = (tile.image * job.layer->outputs + output) * job.height * job.width;
+// Sums of one output, at a place of the order, to its plane.
+void finish(const Job& job, const ByteTile& tile, int64_t place, const int32_t* sums, const Ending& e) {
+  const float scale = job.packed->scales[size_t(place)], offset = job.packed->bias[size_t(place)];
+  int64_t plane = (tile.image * job.layer->outputs + job.packed->output(place)) * job.height * job.width;
   if (job.layer->quantised.out == Type::float32) {
     float made[kByteRow], *to = static_cast<float*>(job.out) + plane;
     to_floats(sums, scale, offset, e, made);

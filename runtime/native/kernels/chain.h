@@ -9,7 +9,7 @@ namespace ISA {
 // Activations on sums, which stay where they are. An addition ends a chain, so there is none.
 template <int T>
 static void settle(const Job& job, int pitch, float* sums) {
-  for (int64_t o = 0; o < job.layer->outputs && job.layer->step_count; o++) {
+  for (int64_t o = 0; o < job.packed->panels[0].outputs && job.layer->step_count; o++) {
     vec c[T];
     for (int t = 0; t < T; t++) c[t] = load<vec>(sums + o * pitch + t * V);
     for (int i = 0; i < job.layer->step_count; i++) step_all<T>(job.layer->steps[i], c);
@@ -17,7 +17,7 @@ static void settle(const Job& job, int pitch, float* sums) {
   }
 }
 
-// Sums of a 1x1 layer from rows that lie there already, all of its inputs in order.
+// Sums of a 1x1 layer from rows that lie there already, all of its inputs, in the order of the layer before.
 template <int T, int OUTPUTS, int SHARE>
 static void take_over(const Packed& p, const float* rows, int pitch, float* sums) {
   const Panel& panel = p.panels[0];
@@ -53,11 +53,12 @@ static const Job* go_on(const Job& first, float** sums, float** more, int pitch)
 
 template <int T>
 static void write_sums(const Job& job, const Tile& tile, const Panel& panel, const float* sums, int pitch) {
+  const uint32_t* order = job.packed->order.data();
   for (int64_t o = 0; o < panel.outputs; o++) {
     vec c[T];
-    if (o + 8 < panel.outputs) announce(job, tile, panel.output + o + 8);
+    if (o + 8 < panel.outputs) announce(job, tile, ordered(order, panel.output + o + 8));
     for (int t = 0; t < T; t++) c[t] = load<vec>(sums + o * pitch + t * V);
-    finish<T>(job, tile, panel.output + o, c);
+    finish<T>(job, tile, ordered(order, panel.output + o), c);
   }
 }
 

@@ -98,6 +98,7 @@ void packed_tile(const Job& job, const Panel& panel, Tile* tile, Scratch s) {
 template <int T, int OUTPUTS, int SHARE, int TAIL>
 __attribute__((noinline)) void direct_visits(const Job& job, const Panel& panel, const Tile& tile, const Visits& v) {
   const uint8_t* s = v.stream;
+  const uint32_t* order = job.packed->order.data();
   for (uint32_t i = 0; i < v.visits; i++) {
     vec c[OUTPUTS * SHARE][T];
     int64_t rows[OUTPUTS];
@@ -110,7 +111,7 @@ __attribute__((noinline)) void direct_visits(const Job& job, const Panel& panel,
     s = accumulate<T, OUTPUTS, SHARE, TAIL, true>(v, s, c);
     for (int u = 0; u < OUTPUTS; u++) {
       for (int p = 0; p < SHARE; p++) {
-        if (rows[u] + p < panel.outputs) finish<T>(job, tile, panel.output + rows[u] + p, c[u * SHARE + p]);
+        if (rows[u] + p < panel.outputs) finish<T>(job, tile, ordered(order, panel.output + rows[u] + p), c[u * SHARE + p]);
       }
     }
   }

@@ -51,9 +51,12 @@ bool check_bytes(const Kernels& k, const ByteKernels& bytes, Next next) {
   auto put = [](auto& a, int64_t n) { if (!a.resize(size_t(n))) abort(); };
   put(w, l.outputs * l.rows());
   uint32_t density = next(100), pattern = 1u << next(3);
+  bool apart = next(2);
   for (int64_t o = 0; o < l.outputs; o++) {
     for (int64_t r = 0; r < l.rows(); r++) {
-      bool kept = o % pattern ? w[size_t((o - 1) * l.rows() + r)] != 0 : next(100) < density;
+      // Those that share zeros lie beside each other, or as far apart as can be.
+      int64_t like = !apart ? (o % pattern ? o - 1 : -1) : o - (l.outputs + pattern - 1) / pattern;
+      bool kept = like >= 0 ? w[size_t(like * l.rows() + r)] != 0 : next(100) < density;
       w[size_t(o * l.rows() + r)] = kept ? int8_t(next(2) ? -1 - int(next(128)) : 1 + int(next(127))) : int8_t(0);
     }
   }
@@ -80,7 +83,7 @@ bool check_bytes(const Kernels& k, const ByteKernels& bytes, Next next) {
   session.cache = int64_t(1) << (11 + next(5));
   session.threads = 1 + int(next(4));
   if (!upright(&l, &copy) || !count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) return true;
-  if (!pack(l, choice, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) return true;
+  if (!pack(l, choice, census, nullptr, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) return true;
   int64_t pixels = job.height * job.width, wide = q.out == Type::float32 ? 4 : 1;
   put(y, sizes.batch * l.outputs * pixels * wide);
   memset(y.data(), 0xff, y.size());

@@ -39,7 +39,12 @@ static Chained check_chain(const Kernels& k, uint32_t (*next)(uint32_t)) {
     if (i == count - 1 && next(2)) l.steps[l.step_count++] = {Op::add, 0, 0, 0};
     double density = double(next(100)) / 100;
     if (!weights[i].resize(size_t(l.outputs * l.rows()))) return Chained::wrong;
-    for (float& w : weights[i]) w = next(1000) < density * 1000 ? number() : 0;
+    // Outputs share their zeros with ones that lie `apart` before them.
+    const size_t apart = next(2) ? 1 + next(uint32_t(l.outputs)) : size_t(l.outputs), rows = size_t(l.rows());
+    for (size_t at = 0; at < weights[i].size(); at++) {
+      bool kept = at < apart * rows ? next(1000) < density * 1000 : weights[i][at - apart * rows] != 0;
+      weights[i][at] = kept ? number() + 1e-3f : 0;
+    }
     l.weights = weights[i].data(), l.output_stride = l.rows(), l.row_stride = 1;
     if (!secateur::count(l, &census[i])) return Chained::wrong;
     links[i] = {&l, &census[i], {}, 0};
@@ -51,7 +56,7 @@ static Chained check_chain(const Kernels& k, uint32_t (*next)(uint32_t)) {
   Packed packed[kChain];
   Job jobs[kChain] = {};
   for (int i = 0; i < count; i++) {
-    if (!pack(layers[i], links[i].choice, &packed[i])) return Chained::wrong;
+    if (!pack(layers[i], links[i].choice, census[i], i ? &packed[i - 1] : nullptr, &packed[i])) return Chained::wrong;
   }
   if (!plan(layers[0], packed[0], in.batch, in.height, in.width, session.threads, &jobs[0])) return Chained::not_one;
   for (int i = 1; i < count; i++) plan_behind(layers[i], packed[i], &jobs[i - 1], &jobs[i]);
@@ -74,7 +79,7 @@ static Chained check_chain(const Kernels& k, uint32_t (*next)(uint32_t)) {
     Packed own;
     Job job{};
     Array<float>& y = alone[i % 2];
-    if (!choose(layers[i], census[i], size, session, &choice, &cost) || !pack(layers[i], choice, &own)) return Chained::wrong;
+    if (!choose(layers[i], census[i], size, session, &choice, &cost) || !pack(layers[i], choice, census[i], nullptr, &own)) return Chained::wrong;
     if (!plan(layers[i], own, size.batch, size.height, size.width, session.threads, &job)) return Chained::wrong;
     if (!y.resize(size_t(size.batch * layers[i].outputs * job.height * job.width))) return Chained::wrong;
     job.x = from, job.y = y.data();

@@ -38,6 +38,19 @@ static void randomize(const Layer& l, Array<float>& w, double density, int patte
   }
 }
 
+// Outputs change places, and blocks lose their neighbours; some lose a weight or two of their own.
+static void shuffle(const Layer& l, Array<float>& w) {
+  const size_t rows = size_t(l.rows());
+  for (size_t o = size_t(l.outputs) - 1; o > 0; o--) {
+    const size_t other = next(uint32_t(o + 1));
+    for (size_t r = 0; r < rows; r++) {
+      const float held = w[o * rows + r];
+      w[o * rows + r] = w[other * rows + r], w[other * rows + r] = held;
+    }
+    if (next(4) == 0) w[o * rows + next(uint32_t(rows))] = 0;
+  }
+}
+
 static double expected(const Layer& l, const Job& job, const float* w, int64_t n, int64_t o, int64_t y, int64_t x) {
   int64_t per = l.outputs / l.groups, first = o / per * l.inputs;
   double sum = 0;
@@ -117,6 +130,7 @@ static void check(const Kernels& k, int times) {
     Array<float> w, x, y;
     put(w, size_t(l.outputs * l.rows()));
     randomize(l, w, l.groups > 1 && l.outputs == l.groups ? 1 : double(next(100)) / 100, 1 << next(3));
+    if (next(2)) shuffle(l, w);
     l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1;
     put(x, size_t(sizes.batch * l.groups * l.inputs * sizes.height * sizes.width));
     for (float& f : x) f = number();
@@ -129,7 +143,7 @@ static void check(const Kernels& k, int times) {
     session.cache = int64_t(1) << (11 + next(5));
     session.threads = 1 + next(4);
     if (!count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) continue;
-    if (!pack(l, choice, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) continue;
+    if (!pack(l, choice, census, nullptr, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) continue;
     put(y, size_t(sizes.batch * l.outputs * job.height * job.width));
     for (float& f : y) f = NAN;
     job.x = x.data(), job.y = y.data();
@@ -197,7 +211,7 @@ int main(int n, char** v) {
   if (n > 11 && atoi(v[11])) choice.vectors = atoi(v[11]);
   if (n > 12 && atoi(v[12])) choice.block = atoi(v[12]);
   if (n > 13) choice.direct = atoi(v[13]);
-  if (!pack(l, choice, &packed) || !plan(l, packed, 1, sizes.height, sizes.width, 1, &job)) return 1;
+  if (!pack(l, choice, census, nullptr, &packed) || !plan(l, packed, 1, sizes.height, sizes.width, 1, &job)) return 1;
   put(y, size_t(l.outputs * job.height * job.width));
   job.x = x.data(), job.y = y.data();
   double best = 1e9, start = now();
