@@ -47,7 +47,7 @@ bool choose_chain(Link* links, int count, const Session& session, double* gain) 
     if (!choose(layer, *links[i].census, out, session, &links[i].choice, &cost, tiling)) return false;
     const Choice& c = links[i].choice;
     const Link& reads = links[i - 1];  // rows that are not in order are reached by offsets from the first
-    if (reads.choice.share > 1 && reads.census->order.size() * size_t(c.vectors * c.lanes) > 131070) return false;
+    if (reads.census->ordered(reads.choice.share) && reads.census->order.size() * size_t(c.vectors * c.lanes) > 131070) return false;
     if (session.kernels->vectors[c.share == 4 ? 2 : c.share == 2 ? 1 : 0] < choice.vectors || c.panels > 1) return false;
     links[i].cost = cost.ours;
     const double tensor = double(before.outputs) * pixels, bytes = tensor * choice.lanes * 4;

@@ -119,7 +119,7 @@ bool choose(const Layer& layer, const Census& census, const Sizes& in, const Ses
   const int64_t input[2] = {in.height, in.width};
   const double used = layer.kind == Kind::matrix ? 1 : inside(layer, input, before, size);
   const double macs = double(census.weights) * pixels * used;
-  const double sums = double(best && !census.order.empty() ? int64_t(census.order.size()) : layer.outputs) * vectors;
+  const double sums = double(census.ordered(choice->share) ? int64_t(census.order.size()) : layer.outputs) * vectors;
   double reach = kReach[best] * (choice->direct ? 0.65 : 1);
   double ours = entries[best] * (chained ? vectors * k.lanes : pixels) * (layer.cut(0) ? layer.cut(1) ? used : (1 + used) / 2 : 1) / rate / reach;
   double blocks = at_least(double(rows) / choice->block, 1);

@@ -9,13 +9,15 @@ constexpr int kMarks = 4;
 constexpr double kClearly = 0.95;  // of the entries as outputs stand: an order has to store fewer
 
 struct Key {
-  uint64_t first;
-  uint32_t second;
+  uint64_t marks;
+  uint32_t hash, output;
 };
 
 int compare(const void* a, const void* b) {
   const Key &x = *static_cast<const Key*>(a), &y = *static_cast<const Key*>(b);
-  return x.first != y.first ? (x.first < y.first ? -1 : 1) : x.second < y.second ? -1 : x.second > y.second;
+  if (x.marks != y.marks) return x.marks < y.marks ? -1 : 1;
+  if (x.hash != y.hash) return x.hash < y.hash ? -1 : 1;
+  return x.output < y.output ? -1 : x.output > y.output;
 }
 
 // The places that each output of one group uses, a bit each.
@@ -64,8 +66,9 @@ struct Patterns {
   }
 
   // Of an output, in each of kMarks classes that rows fall into by a hash, the used row with the least hash: outputs alike have most
-  // marks in common, others few (Broder, On the resemblance and containment of documents, 1997).
-  void mark(size_t output, uint32_t* marks) const {
+  // marks in common, others few (Broder, On the resemblance and containment of documents, 1997). Returns a hash of the whole pattern.
+  uint32_t mark(size_t output, uint32_t* marks) const {
+    uint32_t whole = 0;
     for (int k = 0; k < kMarks; k++) marks[k] = UINT32_MAX;
     for (size_t i = 0; i < width; i++) {
       for (uint64_t bits = words[output * width + i]; bits; bits &= bits - 1) {
@@ -74,8 +77,10 @@ struct Patterns {
         h ^= h >> 13;
         uint32_t& least = marks[h % kMarks];
         least = h < least ? h : least;
+        whole += h;
       }
     }
+    return whole;
   }
 };
 
@@ -88,13 +93,13 @@ class Arranger {
   bool arrange(Array<uint32_t>* order) {
     Array<uint32_t> threes, twos, ones;
     order->clear();
-    if (!join() || !sort_by_root()) return false;
+    if (!join()) return false;
     for (size_t from = 0, to; from < outputs_; from = to) {
-      for (to = from; to < outputs_ && keys_[to].first == keys_[from].first; to++) {}
+      for (to = from; to < outputs_ && keys_[to].marks == keys_[from].marks; to++) {}
       const size_t left = (to - from) % 4, whole = to - left;
       Array<uint32_t>& rest = left == 3 ? threes : left == 2 ? twos : ones;
       for (size_t i = from; i < to; i++) {
-        if (!(i < whole ? *order : rest).push(keys_[i].second)) return false;
+        if (!(i < whole ? *order : rest).push(keys_[i].output)) return false;
       }
     }
     size_t one = 0;
@@ -110,26 +115,23 @@ class Arranger {
     return o;
   }
 
-  // Outputs alike get one root, the first of them. Beside each other in the order of their marks, each kind of mark leading once.
+  // Outputs alike get one root, the first of them: of those beside each other in the order of their marks, each kind of mark leading
+  // once. Equal ones lie beside each other by their hash, however few marks they have.
   bool join() {
-    Array<uint32_t> marks;
-    if (!roots_.resize(outputs_) || !keys_.resize(outputs_) || !marks.resize(outputs_ * kMarks)) return false;
-    for (size_t o = 0; o < outputs_; o++) roots_[o] = uint32_t(o), patterns_.mark(o, &marks[o * kMarks]);
+    Array<uint32_t> marks, hashes;
+    if (!roots_.resize(outputs_) || !keys_.resize(outputs_) || !hashes.resize(outputs_) || !marks.resize(outputs_ * kMarks)) return false;
+    for (size_t o = 0; o < outputs_; o++) roots_[o] = uint32_t(o), hashes[o] = patterns_.mark(o, &marks[o * kMarks]);
     for (size_t k = 0; k < kMarks; k++) {
       for (size_t o = 0; o < outputs_; o++)
-        keys_[o] = {uint64_t(marks[o * kMarks + k]) << 32 | marks[o * kMarks + (k + 1) % kMarks], uint32_t(o)};
+        keys_[o] = {uint64_t(marks[o * kMarks + k]) << 32 | marks[o * kMarks + (k + 1) % kMarks], hashes[o], uint32_t(o)};
       qsort(keys_.data(), outputs_, sizeof(Key), compare);
       for (size_t i = 1; i < outputs_; i++) {
-        uint32_t a = root(keys_[i - 1].second), b = root(keys_[i].second);
-        if (keys_[i - 1].first != keys_[i].first || a == b || !patterns_.alike(keys_[i - 1].second, keys_[i].second)) continue;
-        (a < b ? roots_[b] : roots_[a]) = a < b ? a : b;
+        const uint32_t a = keys_[i - 1].output, b = keys_[i].output, first = root(a), other = root(b);
+        if (keys_[i - 1].marks != keys_[i].marks || first == other || !patterns_.alike(a, b)) continue;
+        (first < other ? roots_[other] : roots_[first]) = first < other ? first : other;
       }
     }
-    return true;
-  }
-
-  bool sort_by_root() {
-    for (size_t o = 0; o < outputs_; o++) keys_[o] = {root(uint32_t(o)), uint32_t(o)};
+    for (size_t o = 0; o < outputs_; o++) keys_[o] = {root(uint32_t(o)), 0, uint32_t(o)};
     qsort(keys_.data(), outputs_, sizeof(Key), compare);
     return true;
   }
@@ -137,7 +139,7 @@ class Arranger {
   const Patterns& patterns_;
   const size_t outputs_;
   Array<uint32_t> roots_;
-  Array<Key> keys_;
+  Array<Key> keys_;  // behind `join`, those of one root beside each other
 };
 
 }  // namespace
@@ -147,7 +149,6 @@ class Arranger {
 bool count(const Layer& layer, Census* out) {
   Patterns patterns;
   Array<uint32_t> order, stand;  // of a group; as they stand
-  Array<uint64_t> live;
   int64_t pairs = 0, quads = 0;
   const int64_t per_group = layer.outputs / layer.groups;
   out->weights = layer.outputs * layer.rows();
@@ -161,7 +162,7 @@ bool count(const Layer& layer, Census* out) {
     if (layer.kind == Kind::convolution && per_group > 2 && double(nonzeros) < kClearly * 4 * double(fours)) {
       if (!Arranger(patterns).arrange(&order)) return false;
       const int64_t twos_then = patterns.places(order, 2), fours_then = patterns.places(order, 4);
-      if (twos_then <= twos && fours_then <= fours) {
+      if (fours_then < fours || twos_then < twos) {
         twos = twos_then, fours = fours_then;
       } else {
         order.clear();
@@ -172,11 +173,10 @@ bool count(const Layer& layer, Census* out) {
       if (!out->order.push(uint32_t(g * per_group + (order.empty() ? o : order[size_t(o)])))) return false;
     }
   }
-  if (double(quads) < kClearly * double(out->quads) || double(pairs) < kClearly * double(out->pairs)) {
-    out->pairs = pairs, out->quads = quads;
-  } else {
-    out->order.clear();
-  }
+  const auto clearly = [](int64_t then, int64_t now) { return double(then) < kClearly * double(now); };
+  if (clearly(pairs, out->pairs)) out->pairs = pairs, out->fewer |= 2;
+  if (clearly(quads, out->quads)) out->quads = quads, out->fewer |= 4;
+  if (!out->fewer) out->order.clear();
   return true;
 }
 

@@ -224,7 +224,7 @@ class Packer {
 
 bool pack(const Layer& layer, const Choice& choice, const Census& census, const Packed* before, Packed* out) {
   out->choice = choice;
-  if (choice.share > 1 && !out->order.append(census.order.data(), census.order.size())) return false;
+  if (census.ordered(choice.share) && !out->order.append(census.order.data(), census.order.size())) return false;
   const int64_t places = out->places(layer.outputs);
   if (!out->bias.resize(size_t(places) + 64)) return false;
   for (int64_t p = 0; p < places; p++) out->bias[size_t(p)] = layer.bias_of(out->output(p));

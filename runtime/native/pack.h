@@ -6,9 +6,12 @@ namespace secateur {
 // Counts of one layer's weights: what the choice of a kernel rests on.
 struct Census {
   int64_t weights = 0, nonzeros = 0;
-  int64_t pairs = 0, quads = 0;  // places where any of two, of four outputs beside each other is nonzero, in `order`
-  int64_t live_rows = 0;         // inputs and taps that any output uses
-  Array<uint32_t> order;         // of the outputs, group after group, some of them twice; empty: as they stand
+  // Places where any of two, of four outputs beside each other is nonzero: as they stand, or in `order` where that is clearly fewer.
+  int64_t pairs = 0, quads = 0;
+  int64_t live_rows = 0;   // inputs and taps that any output uses
+  Array<uint32_t> order;   // of the outputs, group after group, some of them twice
+  int fewer = 0;           // 2, 4 or both: for so many that share zeros it is taken
+  bool ordered(int share) const { return share > 1 && (fewer & share); }
   double density() const { return weights ? double(nonzeros) / double(weights) : 1; }
 };
 // Fills an empty census. False where memory ran out.

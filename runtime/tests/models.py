@@ -9,11 +9,15 @@ import secateur_runtime
 RANDOM = np.random.default_rng(0)
 
 
-def sparse(shape, density, random=RANDOM, pattern=1):
-    """Normal numbers, of which a fraction is kept; `pattern` neighbours along the first axis share their zeros."""
+def sparse(shape, density, random=RANDOM, pattern=1, scattered=False):
+    """Normal numbers, of which a fraction is kept; `pattern` neighbours along the first axis share their zeros.
+
+    `scattered`: then a few (2 % and one) along the first axis are taken out, and the others shuffled.
+    """
+    n, lost = shape[0], (1 + shape[0] // 50) * scattered
     weights = random.standard_normal(shape).astype(np.float32)
-    kept = random.random((-(-shape[0] // pattern), *shape[1:])) < density
-    return weights * np.repeat(kept, pattern, 0)[: shape[0]]
+    kept = np.repeat(random.random((-(-(n + lost) // pattern), *shape[1:])) < density, pattern, 0)
+    return weights * (random.permutation(kept) if scattered else kept)[:n]
 
 
 def model(nodes, inputs, constants, outputs=("y",), opset=20):

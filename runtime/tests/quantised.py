@@ -60,7 +60,7 @@ def to_int8(w, per_channel=True, axis=0):
 
 
 def layer(
-    shape, weights, density, *, random=None, pattern=1, x="uint8", y="uint8", zero=None, y_zero=None, y_scale=0.02, x_scale=0.03,
+    shape, weights, density, *, random=None, pattern=1, scattered=False, x="uint8", y="uint8", zero=None, y_zero=None, y_scale=0.02, x_scale=0.03,
     per_channel=True, bias=True, behind=(), operation="Conv", **attributes,
 ):  # fmt: skip
     """A model of one quantised layer, whose input is bytes already, and bytes to try it on.
@@ -71,7 +71,7 @@ def layer(
     random = random or np.random.default_rng(0)
     g = Graph()
     axis = 0 if operation == "Conv" or attributes.get("transB") else 1
-    w = sparse(weights, density, random, pattern)
+    w = sparse(weights, density, random, pattern, scattered)
     w = w if axis == 0 else np.ascontiguousarray(w.T)
     q, scale = to_int8(w, per_channel, axis)
     zero = (128 if x == "uint8" else 0) if zero is None else zero

@@ -110,7 +110,7 @@ def test_fuzz(case, share, threads, seed):
     shape, weights, density, attributes = case
     random = np.random.default_rng(seed)
     x = random.standard_normal(shape).astype(np.float32)
-    w = sparse(weights, density, random)
+    w = sparse(weights, density, random, (1, 2, 4)[seed % 3], seed % 5 < 3)
     b = random.standard_normal(weights[0]).astype(np.float32) if seed % 2 else None
     same(conv(shape, w, b, **attributes), {"x": x}, share=share, threads=threads)
 
