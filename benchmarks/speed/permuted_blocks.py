@@ -5,6 +5,7 @@
 Of each convolution of a network, in any order of its outputs at all (more than an exported file may have): how many places
 its 2x1 and 4x1 blocks store for each weight that is not zero, as the outputs stand and in the best order that a greedy search
 finds (largest overlap first, then exchanges), and the milliseconds that the runtime's cost model expects, 240x320, one thread.
+The runtime brings outputs together by itself since (scattered_blocks.py measures it); here it is told not to.
 `--trained`: weights of a pruned Deeplab-ResNet34 of width 0.125 (`secateur train adapmtl`). Writes docs/results/permuted_blocks.json.
 """
 
@@ -95,8 +96,8 @@ def stored(weights: np.ndarray, rows: int) -> int:
     return sum(int(mask[at : at + rows].any(0).sum()) * rows for at in range(0, len(mask), rows))
 
 
-def expected(weights: np.ndarray, layer: nn.Conv2d, size: tuple[int, ...]) -> float:
-    """Milliseconds that the cost model expects of the layer, ours or dense, whichever is less."""
+def expected(weights: np.ndarray, layer: nn.Conv2d, size: tuple[int, ...], together: bool = False) -> float:
+    """Milliseconds that the cost model expects of the layer, ours or dense, whichever is less; `together`: in the runtime's order."""
     (pad, _), stride, dilation = layer.padding, layer.stride, layer.dilation
     node = helper.make_node(
         "Conv", ["x", "w"], ["y"], strides=stride, dilations=dilation, pads=[int(pad)] * 4, group=layer.groups
@@ -109,7 +110,8 @@ def expected(weights: np.ndarray, layer: nn.Conv2d, size: tuple[int, ...]) -> fl
         [numpy_helper.from_array(np.ascontiguousarray(weights), "w")],
     )
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    session = secateur_runtime.session(made.SerializeToString(), threads=1, strict=True, options={"force": 1})
+    options = {"force": 1, "order": int(not together)}
+    session = secateur_runtime.session(made.SerializeToString(), threads=1, strict=True, options=options)
     (found,) = secateur_runtime.report(session).layers
     return min(found.expected, found.dense)
 

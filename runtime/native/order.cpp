@@ -146,7 +146,7 @@ class Arranger {
 
 // Blocks of outputs never reach over the border of a convolution's group. Of a matrix, four outputs that lie beside each other are
 // written at once (finish_tokens), so they stay as they stand.
-bool count(const Layer& layer, Census* out) {
+bool count(const Layer& layer, bool arrange, Census* out) {
   Patterns patterns;
   Array<uint32_t> order, stand;  // of a group; as they stand
   int64_t pairs = 0, quads = 0;
@@ -159,7 +159,7 @@ bool count(const Layer& layer, Census* out) {
     out->nonzeros += nonzeros, out->pairs += twos, out->quads += fours;
     out->live_rows += patterns.places(stand, size_t(per_group));
     order.clear();
-    if (layer.kind == Kind::convolution && per_group > 2 && double(nonzeros) < kClearly * 4 * double(fours)) {
+    if (arrange && layer.kind == Kind::convolution && per_group > 2 && double(nonzeros) < kClearly * 4 * double(fours)) {
       if (!Arranger(patterns).arrange(&order)) return false;
       const int64_t twos_then = patterns.places(order, 2), fours_then = patterns.places(order, 4);
       if (fours_then < fours || twos_then < twos) {

@@ -14,8 +14,8 @@ struct Census {
   bool ordered(int share) const { return share > 1 && (fewer & share); }
   double density() const { return weights ? double(nonzeros) / double(weights) : 1; }
 };
-// Fills an empty census. False where memory ran out.
-bool count(const Layer& layer, Census* out);
+// Fills an empty census, where `arrange` with an order. False where memory ran out.
+bool count(const Layer& layer, bool arrange, Census* out);
 // Of a quantised layer, weights are made floats, exactly.
 // Weights whose outputs lie beside each other are copied, so that those of one output do.
 bool upright(Layer* layer, Array<float>* copy);

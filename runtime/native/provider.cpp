@@ -57,9 +57,11 @@ const char* read_options(const Api& api, const SessionOptions* options, Session*
     return "secateur: `threads` is a number from 0 to 1024";
   if (entry(api, options, "share", text, sizeof text) && (!whole_number(text, 4, &o.share) || o.share == 3))
     return "secateur: `share` is 0, 1, 2 or 4";
-  int chain = 0;
+  int chain = 0, order = 0;
   if (entry(api, options, "chain", text, sizeof text) && !whole_number(text, 2, &chain)) return "secateur: `chain` is 0, 1 or 2";
+  if (entry(api, options, "order", text, sizeof text) && !whole_number(text, 1, &order)) return "secateur: `order` is 0 or 1";
   o.chain = Chain(chain);
+  o.arrange = order == 0;
   entry(api, options, "label", o.label, sizeof o.label);
   entry(api, options, "isa", o.isa, sizeof o.isa);
   o.force = force;

@@ -10,6 +10,7 @@ enum class Chain { chosen, never, always };  // where they can be
 struct Options {
   Chain chain = Chain::chosen;  // layers that go on with the tiles of the layer before
   bool force = false;   // claim whatever can be claimed (tests)
+  bool arrange = true;  // outputs that share zeros are brought together where that pays
   int threads = 0;      // workers that share a layer; 0: as many as there are processors
   int share = 0;        // outputs that share zeros: 0 chooses, or 1, 2, 4 (benchmarks)
   char label[64] = {};  // by which the report is asked for

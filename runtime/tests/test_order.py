@@ -81,9 +81,8 @@ def test_three_that_share_stand_for_four():
         session = same(conv(X, part, pads=[kernel // 2] * 4), {"x": x}, share=4)
         (one,) = secateur_runtime.report(session).layers
         assert TOGETHER in one.note, one
-    places = np.count_nonzero(
-        w[::3]
-    )  # an offset and four weights each; two blocks of which one gives the fourth would have twice as many
+    # An offset and four weights a place. Were the fourth another block's, half as many places more were stored.
+    places = np.count_nonzero(w[::3])
     assert one.bytes < 18 * 1.2 * places, (one, places)
 
 
@@ -99,6 +98,13 @@ def test_patterns_need_not_be_quite_equal(pattern, lost):
     assert f" {pattern}x1 " in note
     assert TOGETHER in note
     same(data, {"x": random.standard_normal(X).astype(np.float32)})
+
+
+def test_the_order_as_they_stand_is_an_option():
+    data = conv(X, weights(), pads=[1] * 4)
+    (note,) = notes(data, order=1, share=4)
+    assert "4x1" in note
+    assert TOGETHER not in note
 
 
 @pytest.mark.parametrize("density", [0.02, 0.1, 0.5, 1])
@@ -121,7 +127,7 @@ def test_the_numbers_are_those_of_any_order_and_number_of_threads():
     x = {"x": np.random.default_rng(0).standard_normal(X).astype(np.float32)}
     shuffled = np.random.default_rng(1).permutation(len(w))
     first = ours(conv(X, w, pads=[1] * 4)).run(None, x)[0]
-    for other in ({"share": 1}, {"share": 2}, {"threads": 2}, {"threads": 3}, {}):
+    for other in ({"share": 1}, {"share": 2}, {"threads": 2}, {"threads": 3}, {"order": 1}, {}):
         assert np.array_equal(ours(conv(X, w, pads=[1] * 4), **other).run(None, x)[0], first)
     moved = ours(conv(X, w[shuffled], pads=[1] * 4)).run(None, x)[0]
     assert np.array_equal(moved, first[:, shuffled])

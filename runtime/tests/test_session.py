@@ -74,7 +74,7 @@ def test_an_option_that_there_is_none_of():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("share", 3), ("share", -1), ("force", 2), ("isa", "sse9"), ("share", "x"), ("chain", 3)],
+    [("share", 3), ("share", -1), ("force", 2), ("isa", "sse9"), ("share", "x"), ("chain", 3), ("order", 2)],
 )
 def test_a_value_that_an_option_cannot_have(key, value):
     with pytest.raises(ValueError, match=key):

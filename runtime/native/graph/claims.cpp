@@ -38,7 +38,7 @@ bool consider(const Reader& reader, const Session& session, const Node* node, Ca
   }
   Layer layer = out->match.layer;
   *why = "no memory to look at the weights";
-  if (!upright(&layer, &copy) || !count(layer, &out->census)) return false;
+  if (!upright(&layer, &copy) || !count(layer, session.options.arrange, &out->census)) return false;
   *why = "a size that no kernel here serves";
   return choose(layer, out->census, sizes(layer), session, &choice, &out->cost);
 }

@@ -80,7 +80,7 @@ Status* compile_piece(const Graph* graph, const Node* fused, Piece* piece) {
       if (layer.steps[k].op == Op::add) layer.steps[k].input = added;
     }
     if ((i == 0 && layer.x < 0) || (found[i].added && added < 0)) return error("secateur: an input of a claimed piece is missing");
-    if (!upright(&layer, &copies[i]) || !secateur::count(layer, &census[i])) return error("secateur: no memory to pack weights");
+    if (!upright(&layer, &copies[i]) || !secateur::count(layer, session.options.arrange, &census[i])) return error("secateur: no memory to pack weights");
     links[i] = {&layer, &census[i], {}, 0};
   }
   Cost cost;

@@ -19,6 +19,10 @@ OPTIONS = {
         "1x1 layers go on with the tiles of the layer before: 0 where it pays, 1 nowhere, 2 wherever they can",
     ),
     "share": (("0", "1", "2", "4"), "outputs whose zeros are taken together; 0 chooses by the weights"),
+    "order": (
+        ("0", "1"),
+        "outputs that share their zeros are brought together: 0 where it stores clearly fewer weights, 1 nowhere",
+    ),
     "isa": (("", "avx512", "avx2", "neon", "portable"), "instructions to use at most"),
 }
 PREFIX = f"ep.{PROVIDER.lower()}."

@@ -82,7 +82,7 @@ bool check_bytes(const Kernels& k, const ByteKernels& bytes, Next next) {
   session.options.share = next(2) ? 0 : 1 << next(3);
   session.cache = int64_t(1) << (11 + next(5));
   session.threads = 1 + int(next(4));
-  if (!upright(&l, &copy) || !count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) return true;
+  if (!upright(&l, &copy) || !count(l, true, &census) || !choose(l, census, sizes, session, &choice, &cost)) return true;
   if (!pack(l, choice, census, nullptr, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) return true;
   int64_t pixels = job.height * job.width, wide = q.out == Type::float32 ? 4 : 1;
   put(y, sizes.batch * l.outputs * pixels * wide);

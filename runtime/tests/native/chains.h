@@ -46,7 +46,7 @@ static Chained check_chain(const Kernels& k, uint32_t (*next)(uint32_t)) {
       weights[i][at] = kept ? number() + 1e-3f : 0;
     }
     l.weights = weights[i].data(), l.output_stride = l.rows(), l.row_stride = 1;
-    if (!secateur::count(l, &census[i])) return Chained::wrong;
+    if (!secateur::count(l, true, &census[i])) return Chained::wrong;
     links[i] = {&l, &census[i], {}, 0};
   }
   layers[0].shape.dims[0] = in.batch, layers[0].shape.dims[1] = layers[0].inputs;

@@ -142,7 +142,7 @@ static void check(const Kernels& k, int times) {
     session.options.share = next(2) ? 0 : 1 << next(3);
     session.cache = int64_t(1) << (11 + next(5));
     session.threads = 1 + next(4);
-    if (!count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) continue;
+    if (!count(l, true, &census) || !choose(l, census, sizes, session, &choice, &cost)) continue;
     if (!pack(l, choice, census, nullptr, &packed) || !plan(l, packed, sizes.batch, sizes.height, sizes.width, session.threads, &job)) continue;
     put(y, size_t(sizes.batch * l.outputs * job.height * job.width));
     for (float& f : y) f = NAN;
@@ -207,7 +207,7 @@ int main(int n, char** v) {
   Cost cost;
   Packed packed;
   Job job{};
-  if (!count(l, &census) || !choose(l, census, sizes, session, &choice, &cost)) return 1;
+  if (!count(l, true, &census) || !choose(l, census, sizes, session, &choice, &cost)) return 1;
   if (n > 11 && atoi(v[11])) choice.vectors = atoi(v[11]);
   if (n > 12 && atoi(v[12])) choice.block = atoi(v[12]);
   if (n > 13) choice.direct = atoi(v[13]);
