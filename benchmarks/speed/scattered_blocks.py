@@ -43,6 +43,8 @@ def compacted(share: float, folder: Path) -> dict[str, Path]:
     model = deeplab_resnet34(HEADS).eval()
     chance = torch.Generator().manual_seed(0)
     for layer in [m for m in model.modules() if isinstance(m, nn.Conv2d)][1:]:
+        if layer.out_channels in HEADS.values():  # what the last layers do not read would be removed too
+            continue
         kept = torch.rand(-(-len(layer.weight) // 4), *layer.weight.shape[1:], generator=chance) < 0.1
         layer.weight *= kept.repeat_interleave(4, 0)[: len(layer.weight)]
     example = torch.zeros(1, 3, 64, 64)
