@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import secateur_runtime
-from chained import ALWAYS, NEVER, chain, chained, check
+from chained import ALWAYS, NEVER, chain, check
 from models import close, conv, helper, model, ours, same, sparse, stock
 from quantised import agree, layer
 
@@ -148,12 +148,11 @@ def test_chains_read_sums_in_the_order_they_lie_in(isa, threads):
         assert all(" 4x1 " in one.note for one in layers), layers
 
 
-def test_a_chain_of_sums_that_offsets_reach():
+def test_rows_of_a_block_may_lie_anywhere_among_the_sums():
     data, feeds = chain((900, 1), (900,), (1, 300, 20, 20), pattern=4, scattered=True, density=0.02)
-    session = ours(data, chain=ALWAYS)
-    close(session.run(None, feeds)[0], stock(data).run(None, feeds)[0])
-    assert np.array_equal(session.run(None, feeds)[0], ours(data, chain=NEVER).run(None, feeds)[0])
-    assert chained(session) <= 1
+    found = ours(data, chain=ALWAYS).run(None, feeds)[0]
+    close(found, stock(data).run(None, feeds)[0])
+    assert np.array_equal(found, ours(data, chain=NEVER).run(None, feeds)[0])
 
 
 @pytest.mark.parametrize("y", ["uint8", "int8", "float32"])
