@@ -152,7 +152,7 @@ def _theirs(model: nn.Module, x: Any, seconds: float, found: dict[str, Any]) -> 
             found["theirs"] = _size(model) - _size(pruned(dead, x, kept))
             return dead
     except _OverError:
-        found["unread"] = "Torch-Pruning does not end"
+        found["unread"] = "Torch-Pruning had not ended in its half of the time"
     except Exception as error:
         found["unread"] = f"Torch-Pruning: {type(error).__name__}: {error}"[:300]
     finally:
