@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -190,7 +192,8 @@ def run(
     for name in options.networks:
         for threads in options.threads:
             found = measured(name, threads, options.rounds, options.densities, options.patterns)
-            raw["networks"][f"{name}, {threads}"] = found
+            command = shlex.join(["python", f"benchmarks/speed/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+            raw["networks"][f"{name}, {threads}"] = {"command": command, **found}
             path.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
             path.with_suffix(".md").write_text(table(raw) + "\n", encoding="utf-8")
     print(table(raw))
