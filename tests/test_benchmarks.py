@@ -61,6 +61,12 @@ def test_the_page_of_kills_shows_its_file(monkeypatch: pytest.MonkeyPatch) -> No
     assert not [name for name, found in verbs.items() if found["equal"] != found["tried"]]
 
 
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.md")), ids=lambda p: p.stem)
+def test_the_results_page_shows_the_tables_that_were_written(path: Path) -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8").splitlines()
+    assert not [line for line in path.read_text(encoding="utf-8").splitlines() if line not in page]
+
+
 @pytest.mark.parametrize(
     ("room", "name"), [("reliability", "devices_page"), ("speed", "scale"), ("speed", "streams")]
 )
