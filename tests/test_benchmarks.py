@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from processes.commands import commands
+from secateur.runs import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -78,6 +79,14 @@ def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: py
     for mark, table in made.tables(found).items():
         begin, end = (text.format(mark) for text in made.MARKS)
         assert page.partition(begin)[2].partition(end)[0].strip() == table.strip(), mark
+
+
+def test_two_processes_are_one_to_rounding_of_float64() -> None:
+    found = json.loads((RESULTS / "devices.json").read_text(encoding="utf-8"))["recipes"]
+    assert set(found) == set(recipes())
+    most = max(f["double_largest"] for f in found.values())
+    page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
+    assert most < float(re.findall(r"differs by more than (\S+)\. In float32", page)[0]) < 1e-9
 
 
 def test_the_table_of_a_cluster_was_that_of_one_process() -> None:
