@@ -145,3 +145,13 @@ def test_law_of_the_order(sizes: list[int], buffer: int, known: bool, shuffle: b
         assert order.at(number) == places[number]
         onward = order.from_place(places[number])
         assert [next(onward)[1][0]["n"] for _ in range(total)] == seen[number : number + total]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_shards_that_were_moved_are_the_same(kind: str, tmp_path: Path) -> None:
+    root = streams(kind, tmp_path / "set", **SPLITS)
+    (tmp_path / "b").mkdir()
+    found: Any = streamed(kind, root)
+    before = found.train.fingerprint
+    after: Any = streamed(kind, root.rename(tmp_path / "b" / "copied"))
+    assert before == after.train.fingerprint != after.test.fingerprint

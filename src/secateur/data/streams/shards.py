@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +52,7 @@ class Shards(ABC):
     @property
     def fingerprint(self) -> str:
         """Of names and sizes of the files, wherever they lie: the same shards have the same."""
-        found = hashlib.sha256()
+        found, above = hashlib.sha256(), os.path.commonpath([file.parent for file in self.files])
         for file in self.files:
-            found.update(f"{file.parent.name}/{file.name} {file.stat().st_size}\n".encode())
+            found.update(f"{file.relative_to(above).as_posix()} {file.stat().st_size}\n".encode())
         return found.hexdigest()[:12]
