@@ -26,6 +26,7 @@ from secateur.data.streams.streamed import Streamed
 
 _TEST = ("test",)
 _BUFFER = 1000
+_MOST = 2**20  # classes; more are numbers of something else
 
 
 def hf_images(
@@ -187,9 +188,10 @@ def _counted(
     """Names ``0``, ``1``, ... of the classes of those tasks whose number of classes is said."""
     for task, count in classes.items():
         names = known.get(labels.get(task, ""), ())
-        if task not in labels or count < 2 or (names and len(names) != count):
+        whole = isinstance(count, int) and 2 <= count <= _MOST
+        if task not in labels or not whole or (names and len(names) != count):
             raise ValueError(
-                f"classes={dict(classes)}: {task!r} must be one of the tasks {list(labels)} and have at least 2 classes"
+                f"classes={dict(classes)}: {task!r} must be one of the tasks {list(labels)} and have 2 to {_MOST} classes"
                 f"{f', and its column names {len(names)}' if names else ''}; mend or leave it out."
             )
     return {task: tuple(map(str, range(count))) for task, count in classes.items()}
@@ -204,10 +206,10 @@ def _numbered(files: Sequence[Path], column: str, task: str) -> tuple[str, ...]:
         )
     labels = values(files, column)
     given = [label for label in labels if label is not None]
-    if not given or not all(isinstance(label, int) and label >= NONE for label in given):
-        odd = next((x for x in given if not isinstance(x, int) or x < NONE), None)
+    odd = next((x for x in given if not isinstance(x, int) or not NONE <= x < _MOST), None)
+    if not given or odd is not None:
         raise ValueError(
-            f"{file.parent}: column {column!r} holds {repr(odd)[:40]}; it must be a ClassLabel or whole numbers from 0. Encode it, such as "
+            f"{file.parent}: column {column!r} holds {repr(odd)[:40]}; it must be a ClassLabel or whole numbers from 0, below {_MOST}. Encode it, such as "
             "by datasets' class_encode_column."
         )
     return tuple(str(k) for k in range(max(2, max(given) + 1)))
@@ -221,6 +223,6 @@ def _label(cell: Any, place: str, classes: int) -> Tensor:
     label = NONE if cell is None else cell
     if not isinstance(label, int) or not NONE <= label < classes:
         raise ValueError(
-            f"{place}: label {label!r}; with {classes} classes labels are 0 to {classes - 1}, or none. Mend the row."
+            f"{place}: label {repr(label)[:40]}; with {classes} classes labels are 0 to {classes - 1}, or none. Mend the row."
         )
     return torch.tensor(int(label))

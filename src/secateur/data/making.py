@@ -76,7 +76,7 @@ def make_data(
     cache = loading.cache
     sources = {id(source): source for source in map(_source, splits.values())}
     for source in sources.values():
-        if isinstance(source, OnDisk):
+        if isinstance(source, (OnDisk, Streamed)):
             source.check()
     packed = {
         name: Packed(samples, tuple(tasks))

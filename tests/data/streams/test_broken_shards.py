@@ -129,6 +129,34 @@ def evil(path: Path, change: Callable[[dict[str, bytes]], dict[str, bytes]]) -> 
     written(path, [change(sample(n)) for n in range(1, 4)])
 
 
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_split_that_is_empty_or_of_another_kind_is_said_before_training(split: str, tmp_path: Path) -> None:
+    for number, (found, said) in enumerate(
+        [
+            ([], rf"no sample in . shards \(set-{split}-0000.tar"),
+            ([{"png": sample(1)["png"]}], "has no cls, only png"),
+            ([{**sample(1), "cls": b"9"}], "label 9; with 3 classes"),
+            ([{**sample(1), "json": b"[1, 2]"}], "holds no json.legs"),
+            ([{**sample(1), "cls": b"x" * 5000}], r"label 'x{39}; with"),
+        ]
+    ):
+        root = streams("tar", tmp_path / str(number), **SPLITS)
+        for path in root.glob(f"*{split}*"):
+            written(path, found)
+        with pytest.raises(ValueError, match=said):
+            streamed("tar", root)
+
+
+def test_a_column_that_is_no_value_and_classes_that_are_no_number(tmp_path: Path) -> None:
+    root = streams("tar", tmp_path / "set", **SPLITS)
+    for column in ("json", "json.", "about.json"):
+        with pytest.raises(ValueError, match=rf"Column {column} is all that a JSON file holds; name a value"):
+            streamed("tar", root, labels={"kind": column}, classes={"kind": 3})
+    for count in (1, 2.5, "3", True, 10**12):
+        with pytest.raises(ValueError, match=r"'kind' must be one of the tasks .* and have 2 to \d+ classes"):
+            streamed("tar", root, labels={"kind": "cls"}, classes={"kind": count})
+
+
 class Runs:
     def __reduce__(self) -> Any:
         return exec, ("import pathlib; pathlib.Path('ran').touch()",)
@@ -179,8 +207,17 @@ def test_tars_that_are_made_to_harm(tmp_path: Path) -> None:
                 setattr(member, name, value)
             tar.addfile(member, io.BytesIO(content))
 
-    with_member(type=tarfile.SYMTYPE, linkname="/etc/passwd")  # is no file, so no sample
-    assert len(read("tar", root)) == 7
+    for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE):
+        with_member(type=kind, linkname="/etc/passwd")
+        with pytest.raises(ValueError, match=r"0001.tar, a.png is a link or a device, .*--dereference"):
+            read("tar", root)
+    for name in ("a.png/", "__a__/1.png"):  # a folder, and what WebDataset leaves out
+        with_member(type=tarfile.DIRTYPE if name[-1] == "/" else tarfile.SYMTYPE, name=name)
+        assert len(read("tar", root)) == 7
+    for name in ("/etc/passwd.png", "../../a.png"):  # is no place, and nothing is written there
+        with_member(name=name, type=tarfile.REGTYPE)
+        with pytest.raises(ValueError, match=rf"sample {name.removesuffix('.png')} has no cls"):
+            read("tar", root)
     with_member(
         pax_headers={"GNU.sparse.major": "0", "GNU.sparse.size": "99999999999999", "GNU.sparse.map": "0,0"}
     )

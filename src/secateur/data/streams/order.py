@@ -157,8 +157,10 @@ class Order:
                     yield epoch, i, n, raw
                 offset = 0
             if whole and not found:
-                first = self.shards.files[0].parent if self.shards.files else "The stream"
-                raise ValueError(f"{first}: no sample in {len(order)} shards; copy the data again.")
+                names = ", ".join(sorted({self.shards.files[one.shard].name for one in order})[:3])
+                raise ValueError(
+                    f"{self.shards.files[0].parent}: no sample in {len(order)} shards ({names}); copy the data again."
+                )
             if once:
                 return
             piece, whole = 0, True

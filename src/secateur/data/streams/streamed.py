@@ -61,6 +61,15 @@ class Streamed(IterableDataset[Sample]):
         """
         return (self.decoded(raw) for _, raw in self.order().from_place(Place(), once=True))
 
+    def check(self) -> None:
+        """Reads the first sample, for what would be wrong with all: of data to validate or test on, after a whole training.
+
+        Raises:
+            FileNotFoundError: If a shard is missing.
+            ValueError: If there is no sample, or the first is damaged; names it.
+        """
+        next(iter(self))
+
     @property
     def fingerprint(self) -> str:
         """The same for the same samples in the same shards, wherever they lie."""

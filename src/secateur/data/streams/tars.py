@@ -38,7 +38,7 @@ class TarShards(Shards):
     Raises:
         ImportError: If webdataset is not installed; it says what to install.
         FileNotFoundError: If a shard is missing or empty.
-        ValueError: If a column is pickled, or a shard is cut short.
+        ValueError: If a column is pickled or no value of a JSON file, or a shard is cut short.
     """
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
@@ -46,6 +46,10 @@ class TarShards(Shards):
         _tariterators()
         for column in self.columns:
             _check_not_pickled(column, "The columns name")
+            if _member(column, ()).rpartition(".")[2] == "json" and not column.partition("json.")[2]:
+                raise ValueError(
+                    f"Column {column} is all that a JSON file holds; name a value in it, such as json.label."
+                )
         for file in self.files:
             _check_whole(file)
 
@@ -130,12 +134,17 @@ class _Members:
         with self.file.open("rb") as opened, tarfile.open(fileobj=opened, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 cast(Any, tar).members = []  # or it remembers all
-                if not member.isreg() or _META.match(member.name):
+                if member.isdir() or _META.match(member.name):
                     continue
                 self.files += 1
                 key, ending = keys(member.name)
                 if key is None:
                     continue
+                if not member.isreg():  # passed over, its sample would be lost without a word
+                    raise ValueError(
+                        f"{self.file}, {member.name} is a link or a device, which is not followed; write the shard again with the files "
+                        "themselves, such as by tar --dereference --hard-dereference."
+                    )
                 number, last = number + (key != last), key
                 _check_not_pickled(ending, f"{self.file} holds")
                 if member.issparse() or member.size > _LARGEST:
