@@ -11,7 +11,7 @@ from secateur.pruning import Sparsifier
 from secateur.runs.arguments import trusted
 from secateur.runs.config import Config, build, telling
 from secateur.runs.names import find
-from secateur.runs.study.over import Chosen, Settings, check_known, choices, folder_words
+from secateur.runs.study.over import Chosen, Settings, check_known, choices, folder_words, takes_density
 from secateur.runs.study.seeds import seeds_of
 from secateur.runs.study.sound import check_sound
 from secateur.runs.study.sweeps import Over, read_sweeps
@@ -122,7 +122,7 @@ def grid(
                     "compare: this data set has no option `tasks`, so there are no subsets of them."
                 )
             levels: list[float | None] = [None]
-            if densities and "density" in config["method"]:
+            if densities and takes_density(config):
                 levels = [*densities]
             chosen_tasks = list(_subsets(tasks)) if combinations else [tasks]
             asked = [(density, subset) for density in levels for subset in chosen_tasks]
@@ -152,6 +152,11 @@ class _Maker:
         if tasks:
             extra.append(f"--data.tasks=[{', '.join(tasks)}]")
         config = self.configs.of(variant, [*self.chosen.words, *extra], seed)
+        if config["floors"] is not None and not takes_density(
+            config
+        ):  # a reference has none to back off from
+            extra.append("--floors=null")
+            config = self.configs.of(variant, [*self.chosen.words, *extra], seed)
         method = Sparsifier()
         if self.equal_steps:
             method = cast(Sparsifier, build("method", config, trusted(options)))

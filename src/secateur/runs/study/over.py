@@ -45,7 +45,7 @@ def choices(sweeps: Sequence[Sweep], variant: Variant, configs: Configs) -> list
         given = [(sweep.option, value) for sweep, value in zip(sweeps, values, strict=True)]
         names = _words([pair for pair in given if _chooses(pair[0])])
         own = configs.of(variant, names)
-        taken = [(o, v) for o, v in given if _chooses(o) or _held(own, o) is not _NOT_THERE]
+        taken = [(o, v) for o, v in given if _chooses(o) or _has(own, o)]
         words = _words(taken)
         if words in found:
             continue
@@ -117,6 +117,13 @@ def _tells(
 
 
 _NOT_THERE = object()
+FLOORS = ("floors", "tries")
+"""Options of methods that have a density to back off from."""
+
+
+def takes_density(config: Config) -> bool:
+    """Whether its method has one."""
+    return "density" in config["method"]
 
 
 def _held(config: Mapping[str, Any], option: str) -> Any:
@@ -126,6 +133,10 @@ def _held(config: Mapping[str, Any], option: str) -> Any:
             return _NOT_THERE
         value = cast("Mapping[str, Any]", value)[key]
     return value
+
+
+def _has(config: Config, option: str) -> bool:
+    return _held(config, option) is not _NOT_THERE and (option not in FLOORS or takes_density(config))
 
 
 def _said(value: Any, given: str) -> str:

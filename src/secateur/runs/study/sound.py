@@ -5,23 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from secateur.data import Data
 from secateur.problem import preserved_rng
+from secateur.pruning import Sparsifier
 from secateur.runs.arguments import trusted
 from secateur.runs.beside import make_callbacks, make_optimizer, make_schedule
 from secateur.runs.config import Config, build, parse_size
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem
-from secateur.training import aggregator
+from secateur.training import aggregator, check_floors
 
 if TYPE_CHECKING:
     from secateur.runs.study.cells import Cell
 
-_SUBJECT = ("data", "model", "size", "batch", "map_error")
+_SUBJECT = ("data", "model", "size", "batch", "map_error", "floors", "tries")
 _COUNTS = {"steps": 1, "batch": 1, "validate_every": 0, "tries": 1, "accumulate": 1}
 
 
@@ -39,7 +40,10 @@ def check_sound(cells: Sequence[Cell]) -> None:
             subject = json.dumps([cell.config.get(key) for key in _SUBJECT], sort_keys=True, default=str)
             if subject not in seen and any(o.partition(".")[0] in _SUBJECT for o, _ in cell.settings):
                 with preserved_rng():
-                    make_problem(unread(cell.config), trust=trust)
+                    problem, _ = make_problem(unread(cell.config), trust=trust)
+                if (floors := cell.config["floors"]) is not None:
+                    method = cast(Sparsifier, build("method", cell.config, trust))
+                    check_floors(problem, method, floors, cell.config["tries"])
             seen.add(subject)
         except (OSError, ImportError):
             raise
