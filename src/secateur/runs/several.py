@@ -61,7 +61,12 @@ class SeveralParser(argparse.ArgumentParser):
 def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
     """Options of every grid of runs; ``out`` is the folder that is named where none is given."""
     parser.add_argument(
-        "--density", type=density, nargs="+", metavar="D", help="kept fractions, for methods that take one"
+        "--density",
+        type=density,
+        nargs="+",
+        action="extend",
+        metavar="D",
+        help="kept fractions, for methods that take one",
     )
     parser.add_argument(
         "--seeds",
@@ -74,6 +79,7 @@ def add_grid_options(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "--columns",
         nargs="+",
+        action="extend",
         metavar="C",
         help="of the tables, in this order, such as delta_t seg.miou depth density (default: all)",
     )

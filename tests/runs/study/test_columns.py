@@ -70,6 +70,11 @@ def test_refused(found: Results, asked: list[str], said: str) -> None:
         choose(asked, found.columns)
 
 
+def test_one_word_is_a_list_of_it(found: Results) -> None:
+    assert choose("density,delta_t", found.columns) == choose(["density", "delta_t"], found.columns)
+    assert with_columns(found, "density").columns == choose(["density"], found.columns)
+
+
 def test_names_that_look_alike_are_told_apart() -> None:
     columns = in_order(
         [Column("a", "x y", "lower"), Column("a", "x_y", "lower"), Column("a", "x, y", "lower")]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from secateur.runs.several import SeveralParser, add_grid_options
 from secateur.runs.study import grid
 from secateur.runs.study.over import folder_words
 from secateur.runs.study.running import references
@@ -106,13 +107,26 @@ def test_folders_bear_values_that_can_stand_there() -> None:
         (["device=cpu,cuda"], [], "tells no run from another"),
         (["model=nothing,deeplab_resnet34"], [], "nothing"),
         (["model.width=0.0625,-1"], [], "--over model.width=-1"),
+        (["floors={seg: 0.1},{seg: 1}"], [], "--over floors={seg: 1}, of magnitude: floors['seg'] is 1"),
+        (["floors={nope: 0.1}"], [], "of magnitude: floors names ['nope']"),
+        (5, [], "--over is 5; give an option and its values"),
+        ([5], [], "--over is [5]; give an option and its values"),
     ],
 )
 def test_refused_before_anything_trains(over: Any, options: list[str], said: str) -> None:
     small = [word for word in SMALL if not word.startswith("--model") and word != "0.0625"]
-    small = small[2:] if any(o.startswith("steps") for o in over) else small
+    small = small[2:] if "steps" in str(over) else small
     with pytest.raises(ValueError, match=re.escape(said)):
         grid(["magnitude"], [*small, *options], over=over)
+
+
+def test_a_reference_has_no_floors() -> None:
+    """It has no density to back off from, and is what they are measured against."""
+    for more, floors in ((["--floors={seg: 0.1}"], ({"seg": 0.1},)), ([], ({"seg": 0.1}, {"seg": 0.2}))):
+        cells = grid(["magnitude"], [*SMALL, *more], over=[] if more else ["floors={seg: 0.1},{seg: 0.2}"])
+        assert [c.config["floors"] for c in cells] == [None, *floors]
+        assert cells[0].name == "dense-seg-s0"
+        assert all(references(cell, cells) == [cells[0]] for cell in cells[1:])
 
 
 def test_two_runs_never_share_a_folder(tmp_path: Path) -> None:
@@ -153,6 +167,22 @@ def test_one_number_is_how_many_and_a_list_is_the_seeds(capsys: pytest.CaptureFi
         with pytest.raises((SystemExit, argparse.ArgumentError)):
             seeds(*words)
         assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [True, 1.5, None, "037", [0.5], ["0"], [True]])
+def test_what_is_no_seed_is_said(asked: Any) -> None:
+    with pytest.raises(ValueError, match=r"^--seeds"):
+        seeds_of(asked)
+
+
+def test_an_option_of_the_line_that_is_given_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    made = SeveralParser(exit_on_error=False)
+    add_grid_options(made, "out")
+    found = made.parse_args(["--columns", "a", "--columns", "b", "c", "--density", "0.1", "--density", "0.5"])
+    assert (found.columns, found.density) == (["a", "b", "c"], [[0.1], [0.5]])
+    with pytest.raises((SystemExit, argparse.ArgumentError)):
+        made.parse_args(["--seeds", "1", "--seeds", "0", "7"])
+    assert "--seeds is given twice" in capsys.readouterr().err
 
 
 def test_seeds_are_those_asked_in_that_order() -> None:

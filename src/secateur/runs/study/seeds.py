@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 _LARGEST = 2**32 - 1  # what NumPy, which shuffles and augments, takes
@@ -15,20 +16,25 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: If there are none, or one is there twice, below zero or larger than random generators take.
     """
-    if isinstance(asked, int):
-        if asked < 1:
+    if isinstance(asked, Integral):
+        if asked < 1 or isinstance(asked, bool):
             raise ValueError(
                 f"--seeds is {asked}; at least 1 is needed. The seeds themselves are a list, such as 0 3 7."
             )
-        return tuple(range(asked))
-    if not asked:
+        return tuple(range(int(asked)))
+    if isinstance(asked, str) or not isinstance(asked, Iterable):
+        raise ValueError(
+            f"--seeds is {asked!r}; give how many, such as 3, or the seeds themselves, such as 0 3 7."
+        )
+    listed = [*asked]
+    if not listed:
         raise ValueError("--seeds names no seed; give how many, or a list such as 0 3 7.")
-    for seed in asked:
-        if not 0 <= seed <= _LARGEST:
+    for seed in listed:
+        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= _LARGEST:
             raise ValueError(f"--seeds: {seed} is no seed; give whole numbers from 0 to {_LARGEST}.")
-        if list(asked).count(seed) > 1:
+        if listed.count(seed) > 1:
             raise ValueError(f"--seeds has {seed} twice; the same run twice is no second seed.")
-    return tuple(asked)
+    return tuple(map(int, listed))
 
 
 def seeds_said(words: Sequence[str]) -> int | tuple[int, ...]:
@@ -58,6 +64,9 @@ class SeedsAction(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
     ) -> None:
         """Keeps what :func:`seeds_said` makes of the words."""
+        if hasattr(namespace, given := f"{self.dest}_given"):
+            parser.error("--seeds is given twice; give all of them in one, such as 0 3 7.")
+        setattr(namespace, given, True)
         try:
             setattr(namespace, self.dest, seeds_said(values))
         except ValueError as error:

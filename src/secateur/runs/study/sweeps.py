@@ -46,9 +46,9 @@ def read_sweeps(over: Over, options: Sequence[str]) -> tuple[Sweep, ...]:
         ValueError: If a sweep cannot be understood, or its option is given otherwise.
     """
     if isinstance(over, Mapping):
-        pairs = [(option, _listed(option, values)) for option, values in over.items()]
+        pairs = [(str(option), _listed(option, values)) for option, values in over.items()]
     else:
-        pairs = [_pair(text) for text in ([over] if isinstance(over, str) else over)]
+        pairs = [_pair(text) for text in _texts(over)]
     made = tuple(Sweep(spelt_out(f"--{option}")[2:], values) for option, values in pairs)
     fixed = {spelt_out(word).partition("=")[0][2:] for word in options if word.startswith("--")}
     for sweep in made:
@@ -89,6 +89,15 @@ def split(text: str) -> list[str]:
     if closing or quote:
         raise ValueError(f"--over: {said(text, 80)} lacks a closing {closing[-1] if closing else quote}.")
     return [_unquoted(part.strip()) for part in parts]
+
+
+def _texts(over: Any) -> list[str]:
+    texts = [over] if isinstance(over, str) else over
+    if not isinstance(texts, (list, tuple)) or not all(
+        isinstance(t, str) for t in cast("Sequence[Any]", texts)
+    ):
+        raise ValueError(f"--over is {said(over, 80)}; {_SHAPE}.")
+    return list(cast("Sequence[str]", texts))
 
 
 def _pair(text: str) -> tuple[str, tuple[str, ...]]:

@@ -91,15 +91,14 @@ def choose(asked: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
     """
     names = _names(known)
     made: list[Column] = []
-    for word in asked:
-        for name in [word] if _find(word, names) else [part.strip() for part in word.split(",")]:
-            found = _find(name, names)
-            if not found:
-                there = ", ".join(key(column) for column in known)
-                raise ValueError(
-                    f"--columns: no column {name!r}; there are {there}.{nearest(name, [key(c) for c in known])}"
-                )
-            made += found
+    for name in _each(asked, names):
+        found = _find(name, names)
+        if not found:
+            there = ", ".join(key(column) for column in known)
+            raise ValueError(
+                f"--columns: no column {name!r}; there are {there}.{nearest(name, [key(c) for c in known])}"
+            )
+        made += found
     if not made:
         raise ValueError("--columns names no column; leave it out for all.")
     for column in made:
@@ -111,8 +110,7 @@ def choose(asked: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
 def there(asked: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
     """As :func:`choose`, without what there is not yet."""
     names = _names(known)
-    words = [p.strip() for word in asked for p in ([word] if _find(word, names) else word.split(","))]
-    return tuple(dict.fromkeys(column for word in words for column in _find(word, names)))
+    return tuple(dict.fromkeys(column for name in _each(asked, names) for column in _find(name, names)))
 
 
 def panels(columns: Sequence[Column], most: int) -> list[list[tuple[str, list[Column]]]]:
@@ -168,6 +166,12 @@ def _names(known: Sequence[Column]) -> Mapping[str, tuple[Column, ...]]:
         if columns:
             names.setdefault(name, columns)
     return names
+
+
+def _each(asked: Sequence[str], names: Mapping[str, tuple[Column, ...]]) -> list[str]:
+    """The words, or the one, at their commas, but for a name that has one."""
+    words = [asked] if isinstance(asked, str) else asked
+    return [p.strip() for word in words for p in ([word] if _find(word, names) else word.split(","))]
 
 
 def _find(word: str, names: Mapping[str, tuple[Column, ...]]) -> tuple[Column, ...]:
