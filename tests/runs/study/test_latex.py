@@ -68,6 +68,8 @@ def test_without_columns_it_is_delta_a_metric_a_task_and_the_density(tmp_path: P
         ("λ ± −1", r"$\lambda$ $\pm$ $-$1"),
         ("a\nb", "a b"),
         ("ΔT", r"$\Delta$T"),
+        ("Σ λ²", r"$\Sigma$ $\lambda$$^2$"),
+        ("a---b `c`", r"a-{}-{}-b \textasciigrave{}c\textasciigrave{}"),
     ],
 )
 def test_escaped(plain: str, written: str) -> None:

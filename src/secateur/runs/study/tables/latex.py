@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ _COLUMNS = 6  # of figures that a printed page has room for
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
 _WRAPS = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
+_CAPITALS = {"Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega"}  # fmt: skip
 _LATEX = {
     "\\": r"\textbackslash{}",
     "_": r"\_",
@@ -33,7 +35,9 @@ _LATEX = {
     "\n": " ",
     "\r": " ",
     "\t": " ",
-    "\N{GREEK CAPITAL LETTER DELTA}": r"$\Delta$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "`": r"\textasciigrave{}",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
     "\N{MINUS SIGN}": "$-$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
@@ -50,6 +54,7 @@ _TABLE = str.maketrans(
         for letter, name in zip(_LETTERS, _GREEK.split(), strict=True)
         if name != "omicron"
     }
+    | {letter: rf"$\{name}$" for letter, name in _CAPITALS.items()}
     | _LATEX
 )
 
@@ -69,7 +74,7 @@ class About:
 
 def escaped(plain: str) -> str:
     """``plain`` in characters that LaTeX takes as they are."""
-    return plain.translate(_TABLE)
+    return re.sub("-(?=-)", "-{}", plain.translate(_TABLE))  # two would be printed as one long dash
 
 
 def as_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:

@@ -184,7 +184,7 @@ def to_markdown(results: Results) -> str:
 
 def _cell(plain: str) -> str:
     """A name in a cell of Markdown."""
-    return "".join(f"\\{c}" if c in "\\|*`<>[]" else " " if c in "\r\n" else c for c in plain)
+    return "".join(f"\\{c}" if c in "\\|*`<>[]$~" else " " if c in "\r\n" else c for c in plain)
 
 
 def to_dict(results: Results) -> list[dict[str, Any]]:
