@@ -74,6 +74,15 @@ def test_a_shard_that_goes_while_it_is_read(kind: str, root: Path) -> None:
         next(data.train.from_step(0))
 
 
+def test_a_shard_that_is_replaced_while_it_is_read(kind: str, root: Path, tmp_path: Path) -> None:
+    data: Any = streamed(kind, root, batch=1)
+    batches, path = data.train.from_step(0), last(root, kind)
+    next(batches)
+    last(streams(kind, tmp_path / "other", **{**SPLITS, "train": [1, 2]}), kind).replace(path)
+    with pytest.raises(ValueError, match=rf"{path.name} has \d+ bytes and had \d+ .*begin anew"):
+        flat(batches, data, 40)
+
+
 def test_what_is_asked_and_is_not_there(kind: str, root: Path, tmp_path: Path) -> None:
     labels = settings(kind)["labels"]
     with pytest.raises(ValueError, match=r"breed.*(it has|only png, cls, json)"):

@@ -45,6 +45,7 @@ class RowShards(Shards):
         """See :meth:`Shards.read`; what is before ``start`` in a Parquet file's group of rows is read too."""
         file, number = self.files[shard], start
         open_file(file, self.columns)  # names what datasets would not, and what could end the process
+        self.check_unchanged(shard)
         if start >= self.counts[shard]:
             return
         try:

@@ -23,6 +23,15 @@ class Shards(ABC):
 
     def __init__(self, files: Sequence[Path], columns: Sequence[str]) -> None:
         self.files, self.columns = tuple(files), tuple(dict.fromkeys(columns))
+        self.sizes = tuple(file.stat().st_size if file.is_file() else 0 for file in self.files)
+
+    def check_unchanged(self, shard: int) -> None:
+        """Raises ValueError if a shard was replaced since: its places would be those of other samples."""
+        size = self.files[shard].stat().st_size
+        if size != self.sizes[shard]:
+            raise ValueError(
+                f"{self.files[shard]} has {size} bytes and had {self.sizes[shard]} when it was first looked at; put it back, or begin anew."
+            )
 
     @abstractmethod
     def count(self, shard: int) -> int | None:
@@ -53,6 +62,6 @@ class Shards(ABC):
     def fingerprint(self) -> str:
         """Of names and sizes of the files, wherever they lie: the same shards have the same."""
         found, above = hashlib.sha256(), os.path.commonpath([file.parent for file in self.files])
-        for file in self.files:
-            found.update(f"{file.relative_to(above).as_posix()} {file.stat().st_size}\n".encode())
+        for file, size in zip(self.files, self.sizes, strict=True):
+            found.update(f"{file.relative_to(above).as_posix()} {size}\n".encode())
         return found.hexdigest()[:12]

@@ -59,12 +59,12 @@ class TarShards(Shards):
 
     def available(self, shard: int, start: int, most: int) -> int:
         """See :meth:`Shards.available`; the names in the shard are read."""
-        return sum(1 for _ in islice(self._samples(self.files[shard], None), start, start + most))
+        return sum(1 for _ in islice(self._samples(shard, None), start, start + most))
 
     def read(self, shard: int, start: int) -> Iterator[tuple[Cells, str]]:
         """See :meth:`Shards.read`; what is before ``start`` is passed over by its names."""
         file = self.files[shard]
-        for sample in self._samples(file, start):
+        for sample in self._samples(shard, start):
             place = f"{file}, sample {sample['__key__']}"
             members = {name: content for name, content in sample.items() if not name.startswith("__")}
             for column in self.columns:
@@ -94,9 +94,11 @@ class TarShards(Shards):
             ) from error
         return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else text
 
-    def _samples(self, file: Path, start: int | None) -> Iterator[Mapping[str, Any]]:
+    def _samples(self, shard: int, start: int | None) -> Iterator[Mapping[str, Any]]:
         """Samples as WebDataset groups them: name's ending to content, from number ``start`` on, all without content if None."""
+        file = self.files[shard]
         _check_whole(file)
+        self.check_unchanged(shard)
         found = _Members(file, self._wanted if start is not None else lambda name: False, start or 0)
         number = -1
         try:
