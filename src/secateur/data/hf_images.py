@@ -188,7 +188,7 @@ def _counted(
     """Names ``0``, ``1``, ... of the classes of those tasks whose number of classes is said."""
     for task, count in classes.items():
         names = known.get(labels.get(task, ""), ())
-        whole = isinstance(count, int) and 2 <= count <= _MOST
+        whole = type(count) is int and 2 <= count <= _MOST
         if task not in labels or not whole or (names and len(names) != count):
             raise ValueError(
                 f"classes={dict(classes)}: {task!r} must be one of the tasks {list(labels)} and have 2 to {_MOST} classes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, cast
 
 _LARGEST = 2**32 - 1  # what NumPy, which shuffles and augments, takes
 
@@ -16,25 +16,30 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
     Raises:
         ValueError: If there are none, or one is there twice, below zero or larger than random generators take.
     """
-    if isinstance(asked, Integral):
-        if asked < 1 or isinstance(asked, bool):
+    given: Any = asked
+    if _is_whole(given):
+        if given < 1:
             raise ValueError(
-                f"--seeds is {asked}; at least 1 is needed. The seeds themselves are a list, such as 0 3 7."
+                f"--seeds is {given}; at least 1 is needed. The seeds themselves are a list, such as 0 3 7."
             )
-        return tuple(range(int(asked)))
-    if isinstance(asked, str) or not isinstance(asked, Iterable):
+        return tuple(range(int(given)))
+    if isinstance(given, str) or not isinstance(given, Iterable):
         raise ValueError(
-            f"--seeds is {asked!r}; give how many, such as 3, or the seeds themselves, such as 0 3 7."
+            f"--seeds is {given!r}; give how many, such as 3, or the seeds themselves, such as 0 3 7."
         )
-    listed = [*asked]
+    listed = list(cast("Iterable[Any]", given))
     if not listed:
         raise ValueError("--seeds names no seed; give how many, or a list such as 0 3 7.")
     for seed in listed:
-        if not isinstance(seed, Integral) or isinstance(seed, bool) or not 0 <= seed <= _LARGEST:
+        if not _is_whole(seed) or not 0 <= seed <= _LARGEST:
             raise ValueError(f"--seeds: {seed} is no seed; give whole numbers from 0 to {_LARGEST}.")
         if listed.count(seed) > 1:
             raise ValueError(f"--seeds has {seed} twice; the same run twice is no second seed.")
     return tuple(map(int, listed))
+
+
+def _is_whole(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Integral)
 
 
 def seeds_said(words: Sequence[str]) -> int | tuple[int, ...]:
