@@ -111,7 +111,7 @@ def make_run(
 
 def write_cell(
     out: Path, recipe: str, seed: int, miou: float, error: float, density: float | None = None, tasks=("seg", "depth"),
-    settings: Settings = (), config: dict[str, Any] | None = None,
+    settings: Settings = (), config: dict[str, Any] | None = None, dead: tuple[str, ...] = (),
 ) -> Cell:  # fmt: skip
     cell = Cell(recipe, density, tasks, seed, density is None, (), config or {}, False, settings, settings)
     report = {
@@ -127,6 +127,7 @@ def write_cell(
         "seed": seed,
         "hardware": "paper",
         "versions": {},
+        "dead": list(dead),
     }
     folder = out / cell.name
     folder.mkdir(parents=True)

@@ -16,6 +16,7 @@ from secateur.budget import BudgetError, prune_family, record_of, repair, rounds
 from secateur.budget.limits import Kind
 from secateur.budget.measured import measured
 from secateur.measures import count_macs
+from secateur.measures.metrics import MeanOf
 from secateur.training import recalibrate
 
 QUICK = {"batches": 2, "progress": False}
@@ -106,9 +107,16 @@ def test_a_floor_that_breaks_is_taken_back_and_said() -> None:
     problem = replace(problem, tasks=tasks)
     before = weights(problem)
     still = secateur.adam(1e-12)  # what is lost is not won back
-    with pytest.raises(BudgetError, match=r"shade loses .* \(at most 0\.0%\).*the floors held at"):
+    with pytest.raises(BudgetError, match=r"shade loses .* \(at most 0%\).*the floors held at"):
         prune(problem, Budget(macs=0.2), floors={"shade": 0.0}, steps=2, optimizer=still, **QUICK)
     assert equal(before, weights(problem))
+    moves = MeanOf(
+        lambda prediction, _: prediction.std(), higher_is_better=True
+    )  # less so with channels gone
+    both = {name: replace(task, metrics={"moves": moves}) for name, task in tasks.items()}
+    none = dict.fromkeys(both, 0.0)
+    with pytest.raises(BudgetError, match=r"shade loses .*, and so did every other task; the floors held at"):
+        prune(replace(problem, tasks=both), Budget(macs=0.2), floors=none, steps=0, repair=0, **QUICK)
     small = prune(problem, Budget(macs=0.5), floors={"shade": 0.99}, steps=2, **QUICK)
     made = record_of(small)
     assert made is not None

@@ -101,7 +101,7 @@ class Judge:
         return ", ".join(
             f"{task} is dead, its prediction the same whatever the input"
             if task in self.dead
-            else f"{task} loses {lost[task]:.1%} (at most {self.floors[task]:.1%})"
+            else f"{task} loses {lost[task]:.1%} (at most {100 * self.floors[task]:g}%)"
             if task in self.floors
             else f"{task} is off by {errors[task]:.0%} of its largest value in int8"
             for task in broken

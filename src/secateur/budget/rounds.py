@@ -142,7 +142,7 @@ class Rounds:
         self, stage: dict[Kind, float], limits: Mapping[Kind, float] | None, record: Record
     ) -> nn.Module | None:
         """A round; where it breaks a floor it is chosen anew with the worth of that task doubled."""
-        said = ""
+        said, tried = "", "however the channels were chosen"
         for _ in range(_AGAIN + 1):
             before = (copy.deepcopy(self.problem.model.state_dict()), self.alive)
             small, broken = self._round(stage, limits, record)
@@ -157,12 +157,15 @@ class Rounds:
             )
             self.problem.model.load_state_dict(before[0])
             self.alive = before[1]
+            if set(broken) == set(self.weight):  # all count twice, and the same channels would be chosen
+                tried = "and so did every other task"
+                break
             for task in broken:
                 self.weight[task] *= 2.0
         near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in self.costs(self.alive).items())
         asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
         raise BudgetError(
-            f"prune: on the way to the budget {said} at {asked}, however the channels were chosen; the floors held at about {near}. "
+            f"prune: on the way to the budget {said} at {asked}, {tried}; the floors held at about {near}. "
             "Give more steps, a looser budget or lower floors."
         )
 

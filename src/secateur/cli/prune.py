@@ -115,7 +115,7 @@ def parser() -> Parser:
     )
     made.add_argument(
         "--engine",
-        type=Literal["onnxruntime", "openvino", "torch", "executorch"],
+        type=Literal["onnxruntime", "openvino", "sparse", "torch", "executorch"],
         default="onnxruntime",
         help="in which time is measured",
     )

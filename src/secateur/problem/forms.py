@@ -101,7 +101,7 @@ def selected(
     if missing := sorted(task for task in wanted if task not in found):
         raise ValueError(
             f"The targets name {missing}, but {who[0].lower()}{who[1:]} returned only {described(found)}; name the model's "
-            f"outputs after the tasks. {remedy}"
+            f"outputs after the tasks, or leave out a task that it has no output for. {remedy}"
         )
     for task in wanted:
         if not isinstance(found[task], Tensor):
@@ -188,8 +188,10 @@ def _call(found: Any, tasks: list[str]) -> str:
     if isinstance(found, (tuple, list)):
         return f"lambda model, x: dict(zip({tuple(tasks)}, model(x)))"
     if isinstance(found, Mapping):
-        keys = list(cast(Mapping[Any, Any], found)) or ["..."]
-        return f"lambda model, x: {{{', '.join(f'{t!r}: model(x)[{keys[0]!r}]' for t in tasks)}}}"
+        keys = list(cast(Mapping[Any, Any], found))
+        free = [key for key in keys if key not in tasks] or ["..."]
+        names = {t: t if t in keys else free.pop(0) if len(free) > 1 else free[0] for t in tasks}
+        return f"lambda model, x: {{{', '.join(f'{t!r}: model(x)[{k!r}]' for t, k in names.items())}}}"
     if isinstance(found, Tensor):
         return f"lambda model, x: {{{', '.join(f'{t!r}: model(x)' for t in tasks)}}}"
     return f"lambda model, x: {{{', '.join(f'{t!r}: model(x).{t}' for t in tasks)}}}"

@@ -13,8 +13,9 @@ from run_folders import Page, write_cell
 from secateur.runs.study import Cell, Results, collect, with_columns
 from secateur.runs.study.tables.figures import over_options
 from secateur.runs.study.tables.latex import About, short
+from secateur.runs.study.tables.notes import note
 from secateur.runs.study.tables.page import page
-from secateur.runs.study.tables.table import note, to_csv, to_dict
+from secateur.runs.study.tables.table import to_csv, to_dict
 from secateur.runs.study.tables.writing import write_tables
 
 ODD = "<b>&'\"#? é"

@@ -20,10 +20,10 @@ from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
 from secateur.runs.study.tables.figures import curve
 from secateur.runs.study.tables.latex import About, long
+from secateur.runs.study.tables.notes import note
 from secateur.runs.study.tables.page import headline, page
 from secateur.runs.study.tables.table import (
     marks_on,
-    note,
     plain,
     terminal,
     text,
@@ -220,3 +220,28 @@ def test_a_band_wider_than_the_picture_is_left_out(tmp_path: Path) -> None:
         cells += [write_cell(tmp_path, "wild", s, 0.5 + 0.1 * s, 1.0, density) for s in range(2)]
     drawn = curve(collect(cells, tmp_path))
     assert "Wider than the picture, so without a band: wild." in drawn
+
+
+def test_a_dead_network_is_never_the_best_and_named_with_every_table(tmp_path: Path) -> None:
+    cells = [write_cell(tmp_path, "dense", s, 0.5, 1.0) for s in range(2)]
+    cells += [write_cell(tmp_path, "gone", s, 0.9, 0.1, 0.1, dead=("seg",) * s) for s in range(2)]
+    cells += [write_cell(tmp_path, "good", s, 0.4, 1.1, 0.1) for s in range(2)]
+    cells += [write_cell(tmp_path, "poor", s, 0.3, 1.2, 0.1) for s in range(2)]
+    results = collect(cells, tmp_path)
+    assert [results.rank(arm(results, name), DELTA) for name in ("gone", "good", "poor")] == [
+        "",
+        "best",
+        "",
+    ]
+    said = "Dead: gone, whose predictions of seg are the same whatever the input (seed 1)"
+    assert said in note(results)
+    assert said in " ".join(plain(results).split())
+    assert said in long(results, About())
+
+
+def test_why_there_is_no_delta_is_said(tmp_path: Path) -> None:
+    cells = [write_cell(tmp_path, "dense", 0, 0.0, 1.0), write_cell(tmp_path, "good", 0, 0.4, 1.1, 0.1)]
+    results = collect(cells, tmp_path)
+    assert math.isnan(arm(results, "good").values[DELTA][0])
+    assert "No ΔT of dense; good: the dense run's seg miou is 0.0." in note(results)
+    assert "No ΔT" not in note(collect([write_cell(tmp_path, "dense", 1, 0.4, 1.0)], tmp_path))

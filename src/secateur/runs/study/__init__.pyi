@@ -19,10 +19,10 @@ from .tables.asked import with_columns as with_columns
 from .tables.columns import Column as Column
 from .tables.figures import curve as curve
 from .tables.figures import over_sparsity as over_sparsity
+from .tables.labels import label as label
 from .tables.latex import as_table as as_table
-from .tables.table import label as label
+from .tables.notes import note as note
 from .tables.table import marks_on as marks_on
-from .tables.table import note as note
 from .tables.table import terminal as terminal
 from .tables.table import text as text
 from .tables.writing import write_drawings as write_drawings

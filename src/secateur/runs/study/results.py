@@ -43,6 +43,8 @@ class Arm:
         runs: Seed to the folders of its runs, within the comparison's.
         config: Of its first run.
         reference: Of the dense run of that; empty where there is none, or it is that itself.
+        dead: Seed to the tasks whose prediction is the same whatever the input.
+        without: Seed to why it has no ΔT, where it has a dense run.
     """
 
     recipe: str
@@ -55,6 +57,8 @@ class Arm:
     runs: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
     config: Mapping[str, Any] = field(default_factory=dict[str, Any])
     reference: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    dead: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
+    without: dict[int, str] = field(default_factory=dict[int, str])
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -77,11 +81,18 @@ class Results:
     asked: bool = False
 
     def rank(self, arm: Arm, column: Column) -> Literal["best", "tied", ""]:
-        """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the common seeds."""
+        """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the common seeds.
+
+        A network that is dead in a task is none of them.
+        """
         level = (arm.tasks, arm.density, arm.against)
         rivals = [
-            a for a in self.arms if not a.dense and (a.tasks, a.density, a.against) == level and a.values.get(column)
-        ]  # fmt: skip
+            a
+            for a in self.arms
+            if not (a.dense or any(a.dead.values()))
+            and (a.tasks, a.density, a.against) == level
+            and a.values.get(column)
+        ]
         if arm.dense or arm not in rivals or len(rivals) < 2 or not column.better:
             return ""
         sign = 1 if column.better == "higher" else -1
@@ -117,6 +128,9 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
         together = _together([_known(found, one) for one in single]) if single else None
         figures = _figures(report, None if dense is None else _known(found, dense), together)
         arm.runs[cell.seed] = tuple(folders)
+        arm.dead[cell.seed] = tuple(report.get("dead") or ())
+        if dense is not None and (why := _undefined(report, _known(found, dense))):
+            arm.without[cell.seed] = why
         for column, value in figures.items():
             arm.values.setdefault(column, {})[cell.seed] = value
 
@@ -183,11 +197,19 @@ def _figures(report: Report, dense: Report | None, single: Report | None) -> dic
     return found
 
 
+def _undefined(report: Report, reference: Report) -> str:
+    """Why ΔT has no meaning; empty where it has one."""
+    for about, tasks in (("the dense run's", reference["tasks"]), ("its", report["tasks"])):
+        for task, metrics in tasks.items():
+            for metric, value in metrics.items():
+                if value is None or (not value and tasks is reference["tasks"]):
+                    return f"{about} {task} {metric} is {'not a number' if value is None else value}"
+    return ""
+
+
 def _delta(report: Report, reference: Report, reduce: Literal["mean", "sum"]) -> dict[str, float]:
     """Task to ΔT in percent, and the overall figure under ""; empty where it has no meaning."""
-    if any(not value for metrics in reference["tasks"].values() for value in metrics.values()):
-        return {}  # the reference scores nothing, or nan, somewhere
-    if any(value is None for metrics in report["tasks"].values() for value in metrics.values()):
+    if _undefined(report, reference):
         return {}
     made = delta_t(report["tasks"], reference["tasks"], report["higher_is_better"], reduce)
     return {"": made.overall, **made.tasks}

@@ -25,7 +25,7 @@ from secateur.runs.report import (
 )
 from secateur.runs.study.results import Arm, Results
 from secateur.runs.study.tables.columns import DELTA, Column, is_metric
-from secateur.runs.study.tables.table import called, label
+from secateur.runs.study.tables.labels import called, label
 
 _MOST = 8  # panels
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from secateur.runs.study.results import Arm, Results
 from secateur.runs.study.tables.columns import DELTA, DENSITY, Column, grouped, is_metric, panels
-from secateur.runs.study.tables.table import label, note, text
+from secateur.runs.study.tables.labels import label
+from secateur.runs.study.tables.notes import note
+from secateur.runs.study.tables.table import text
 
 _COLUMNS = 6  # of figures that a printed page has room for
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}

@@ -17,7 +17,9 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.report import listing, points, settings_unlike, template
 from secateur.runs.study.results import Arm, Results
 from secateur.runs.study.tables.columns import DELTA, STEPS, Column, panels
-from secateur.runs.study.tables.table import label, note, text
+from secateur.runs.study.tables.labels import label
+from secateur.runs.study.tables.notes import note
+from secateur.runs.study.tables.table import text
 
 _HERE = Path(__file__).parent
 _WIDEST = 8  # columns of figures beside the names, on a page of 1080 pixels

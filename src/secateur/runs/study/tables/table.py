@@ -5,48 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Collection
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from secateur.measures import LEVEL, stat
+from secateur.measures import stat
 from secateur.runs.report import MISSING, count, decimals, percent, points, spread
 from secateur.runs.study.results import Arm, Results
 from secateur.runs.study.tables.columns import DENSITY, STEPS, TO_SINGLE, TOTAL, Column, panels
-from secateur.runs.study.variants import stem
+from secateur.runs.study.tables.labels import label
+from secateur.runs.study.tables.notes import Marks, note
 
 _WIDE = 6  # columns of figures that a terminal has room for
-Marks = Literal["style", "italics", "characters"]
-
-
-def label(arm: Arm, results: Results) -> str:
-    """The recipe, and what tells the arm from others of it."""
-    parts = [stem(arm.recipe)]
-    if arm.density is not None and len({a.density for a in results.arms if a.density is not None}) > 1:
-        parts.append(percent(arm.density))
-    several = len({a.tasks for a in results.arms}) > 1
-    if several:
-        parts.append("+".join(arm.tasks))
-    swept = {option for a in results.arms for option, _ in a.settings}
-    parts += [
-        f"{called(option, swept)} {value}"
-        for option, value in arm.settings
-        if not several or option != "data.tasks"
-    ]
-    return ", ".join(parts)
-
-
-def called(option: str, among: Collection[str]) -> str:
-    """An option by the last of its names, or all of them where another of ``among`` ends alike."""
-
-    def last(name: str) -> str:
-        return name.removesuffix(".name").rpartition(".")[2]
-
-    alike = [other for other in among if last(other) == last(option)]
-    return last(option) if len(alike) < 2 else option
 
 
 def text(arm: Arm, column: Column, results: Results) -> str:
@@ -130,24 +102,6 @@ def plain(results: Results) -> str:
     return cast(io.StringIO, console.file).getvalue()
 
 
-def note(results: Results, marks: Marks = "style") -> str:
-    """What the figures and marks mean, in the words of the form that shows them."""
-    seeds = max((len(arm.seeds) for arm in results.arms), default=0)
-    best, tied = _WORDS[marks]
-    of = "density and reference" if any(arm.settings for arm in results.arms) else "density"
-    parts = [
-        "↑ higher is better, ↓ lower is better. ΔT in percent against the dense run of the same seed and tasks."
-    ]
-    if seeds > 1:
-        parts.append(
-            f"± is the standard deviation over seeds, of ΔT half the {LEVEL:.0%} confidence interval (Student's t). Among arms of one "
-            f"{of}, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
-        )
-    else:
-        parts.append(f"One seed: no spread, and differences may be noise. The best of a {of} is {best}.")
-    return " ".join(parts)
-
-
 def to_csv(results: Results) -> str:
     """One line an arm and column: mean, standard deviation, confidence interval, seeds, mark."""
     buffer = io.StringIO()
@@ -216,11 +170,6 @@ def to_dict(results: Results) -> list[dict[str, Any]]:
 
 _STYLES = {"best": "bold", "tied": "underline", "": ""}
 _CHARACTERS = {"best": "*", "tied": "~", "": " "}
-_WORDS = {
-    "style": ("bold", "underlined"),
-    "italics": ("bold", "in italics"),
-    "characters": ("marked *", "marked ~"),
-}
 
 
 def _seeds(arm: Arm) -> str:

@@ -14,6 +14,7 @@ from secateur.runs.study.cells import Cell
 from secateur.runs.study.results import Results
 from secateur.runs.study.tables import table
 from secateur.runs.study.tables.latex import About, long, short
+from secateur.runs.study.tables.notes import note
 from secateur.runs.study.tables.page import Picture, page
 from secateur.storage import write_aside, write_text
 
@@ -52,7 +53,7 @@ def write_tables(results: Results, seen: Results, cells: Sequence[Cell], out: Pa
     write_text(out / "results.json", json.dumps(record, indent=1) + "\n")
     write_text(out / "table.txt", table.plain(seen))
     write_text(out / "table.csv", table.to_csv(results))
-    write_text(out / "table.md", f"{table.to_markdown(seen)}\n{table.note(seen, 'italics')}\n")
+    write_text(out / "table.md", f"{table.to_markdown(seen)}\n{note(seen, 'italics')}\n")
     about = About(_slug(out), str(cells[0].config.get("data", {}).get("name", "")))
     write_text(out / "table.tex", short(seen, about))
     write_text(out / "table_long.tex", long(results, about))

@@ -1,0 +1,53 @@
+"""What stands below a table: what figures and marks mean, and which of them mean nothing."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from secateur.measures import LEVEL
+from secateur.runs.study.results import Results
+from secateur.runs.study.tables.labels import label
+
+Marks = Literal["style", "italics", "characters"]
+
+
+def note(results: Results, marks: Marks = "style") -> str:
+    """What the figures and marks mean, in the words of the form that shows them."""
+    seeds = max((len(arm.seeds) for arm in results.arms), default=0)
+    best, tied = _WORDS[marks]
+    of = "density and reference" if any(arm.settings for arm in results.arms) else "density"
+    parts = [
+        "↑ higher is better, ↓ lower is better. ΔT in percent against the dense run of the same seed and tasks."
+    ]
+    if seeds > 1:
+        parts.append(
+            f"± is the standard deviation over seeds, of ΔT half the {LEVEL:.0%} confidence interval (Student's t). Among arms of one "
+            f"{of}, the best is {best}; {tied} is what a paired t-test over the seeds does not tell from it."
+        )
+    else:
+        parts.append(f"One seed: no spread, and differences may be noise. The best of a {of} is {best}.")
+    return " ".join([*parts, *caveats(results)])
+
+
+def caveats(results: Results) -> list[str]:
+    """Networks that are dead in a task, and why there is no ΔT where there is none."""
+    said: list[str] = []
+    without: dict[str, list[str]] = {}
+    for arm in results.arms:
+        name = label(arm, results)
+        if dead := sorted({task for tasks in arm.dead.values() for task in tasks}):
+            seeds = ", ".join(str(seed) for seed, tasks in sorted(arm.dead.items()) if tasks)
+            said.append(
+                f"Dead: {name}, whose predictions of {', '.join(dead)} are the same whatever the input (seed {seeds}); it is never the best."
+            )
+        for reason in dict.fromkeys(arm.without.values()):
+            without.setdefault(reason, []).append(name)
+    said += [f"No ΔT of {'; '.join(names)}: {reason}." for reason, names in without.items()]
+    return said
+
+
+_WORDS = {
+    "style": ("bold", "underlined"),
+    "italics": ("bold", "in italics"),
+    "characters": ("marked *", "marked ~"),
+}
