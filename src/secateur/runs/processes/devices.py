@@ -34,7 +34,7 @@ class Devices:
     """What a training runs on.
 
     Args:
-        device: As of :func:`~secateur.runs.hardware.on_device`.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, as ``--device`` takes it.
         devices: Of a node, a process each; on the processor processes that share its cores.
         nodes: How many.
         strategy: ``ddp``, or ``auto``, which is that where there are several.
