@@ -68,8 +68,14 @@ def test_an_option_that_there_is_none_of():
         secateur_runtime.session(pruned(), options={"shrae": 1})
     with pytest.raises(ValueError, match="force is"):
         secateur_runtime.session(pruned(), options={"xyz": 1})
-    with pytest.raises(ValueError, match="threads"):
-        secateur_runtime.session(pruned(), threads=0)
+    for threads in (0, -1, "a", 1.5, True):
+        with pytest.raises(ValueError, match=r"threads is .* 1 or more, a whole number"):
+            secateur_runtime.session(pruned(), threads=threads)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no such file; give the path of an ONNX file, or its bytes"):
+        secateur_runtime.session(tmp_path / "net.onnx")
 
 
 @pytest.mark.parametrize(

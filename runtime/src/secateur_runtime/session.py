@@ -48,16 +48,21 @@ def session(
             session without it.
 
     Raises:
-        ValueError: an option that there is none of, or a value that it cannot have, or threads below 1.
+        ValueError: an option that there is none of, or a value that it cannot have, or threads that are no whole number above 0.
+        FileNotFoundError: there is no file at `model`.
 
     """
     given = checked(options or {})
     made = session_options or onnxruntime.SessionOptions()
     if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads is {threads}; a session needs 1 or more")
+        if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
+            raise ValueError(f"threads is {threads!r}; a session needs 1 or more, a whole number")
         made.intra_op_num_threads = threads
     source: Any = model if isinstance(model, bytes) else os.fspath(model)
+    if not isinstance(source, bytes) and not os.path.isfile(source):  # noqa: PTH113
+        raise FileNotFoundError(
+            f"model is {source!r}, and there is no such file; give the path of an ONNX file, or its bytes"
+        )
     try:
         register()
     except Unsupported as reason:
