@@ -157,3 +157,8 @@ def test_the_site_builds_without_a_warning_and_has_every_name(tmp_path: Path) ->
         f"{room}.{name}" for room, names in rooms() for name in names if f"{room}.{name}" not in entries
     ]
     assert not missing
+
+
+def test_no_page_has_the_name_of_one_that_sphinx_makes() -> None:
+    """It would be written over without a warning."""
+    assert not [name for name in ("search", "genindex", "py-modindex") if (DOCS / f"{name}.md").exists()]

@@ -17,7 +17,7 @@ from secateur.runs.search.space import read_space
 from test_docs import ROOT, blocks
 
 
-@pytest.mark.parametrize("page", ["docs/howto/command_line.md", "docs/search.md"])
+@pytest.mark.parametrize("page", ["docs/howto/command_line.md", "docs/searching.md"])
 def test_the_searches_shown_have_a_space_that_can_be_run(page: str) -> None:
     lines = [line for block in blocks(ROOT / page, "") for line in block.splitlines()]
     shown = [line for line in lines if line.startswith("secateur search")]
@@ -30,8 +30,8 @@ def test_the_searches_shown_have_a_space_that_can_be_run(page: str) -> None:
 
 def test_its_program_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Made(monkeypatch)  # nothing is trained
-    (program,) = blocks(ROOT / "docs" / "search.md", "python")
+    (program,) = blocks(ROOT / "docs" / "searching.md", "python")
     monkeypatch.setattr(room, "search", lambda recipe, over, trials, out: made(tmp_path / out, 2, over))
     shown: list = []
-    exec(compile(program, "search.md", "exec"), {"print": shown.append})
+    exec(compile(program, "searching.md", "exec"), {"print": shown.append})
     assert shown[0]
