@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -23,30 +23,22 @@ Encode = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepLoader(Resumable):
-    """Batches ``(image, {task: target})`` of a data set of samples.
-
-    Sample i of batch k is augmented by draws seeded by (seed, k, i), and the order of an epoch by (seed, epoch);
-    no state is kept and no global generator is touched.
+class Batching:
+    """How samples become batches ``(image, {task: target})``, whatever gives the samples.
 
     Args:
-        dataset: Map-style, of samples (:data:`~secateur.data.augment.Sample`), float image in [0, 1].
         tasks: Fields of a sample that become targets.
         batch: Samples a batch.
         mean: Subtracted from each channel of the image.
         std: Divided by.
         seed: Not negative.
-        shuffle: As of :class:`~secateur.data.order.Epochs`.
+        shuffle: Whether an order is drawn.
         augment: Random zoom and mirroring.
         workers: Processes that load; 0 loads in this one.
         encode: Task to what makes its targets of its field, after augmentation; the field itself where left out.
-        part: As ``share`` of :class:`~secateur.data.order.Epochs`.
-
-    Raises:
-        ValueError: If a number is out of range, or ``dataset`` does not fill one batch.
+        part: Which of how many equal pieces of each batch, ``(rank, world)``.
     """
 
-    dataset: Dataset[Sample]
     tasks: Sequence[str]
     batch: int
     mean: Sequence[float]
@@ -57,6 +49,42 @@ class StepLoader(Resumable):
     workers: int = 0
     encode: Mapping[str, Encode] = field(default_factory=dict[str, Encode])
     part: tuple[int, int] = (0, 1)
+
+    def share(self, rank: int, world: int) -> Self:
+        """The same batches, of each the samples of process ``rank`` of ``world``; the draws of a sample are those of the whole batch.
+
+        Raises:
+            ValueError: If ``world`` does not divide the samples of a batch.
+        """
+        return replace(self, part=(rank, world))
+
+    def loaded(self, samples: Dataset[Sample], numbers: Iterable[Any]) -> DataLoader[Any]:
+        """Batches of ``samples``, of those that each of ``numbers`` lists."""
+        return DataLoader(
+            samples,
+            batch_sampler=numbers,  # pyright: ignore[reportArgumentType]
+            collate_fn=_Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
+            num_workers=self.workers,
+            generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLoader(Batching, Resumable):
+    """Batches ``(image, {task: target})`` of a data set of samples.
+
+    Sample i of batch k is augmented by draws seeded by (seed, k, i), and the order of an epoch by (seed, epoch);
+    no state is kept and no global generator is touched.
+
+    Args:
+        dataset: Map-style, of samples (:data:`~secateur.data.augment.Sample`), float image in [0, 1].
+        shuffle: As of :class:`~secateur.data.order.Epochs`, as is ``part``; for the rest see :class:`Batching`.
+
+    Raises:
+        ValueError: If a number is out of range, or ``dataset`` does not fill one batch.
+    """
+
+    dataset: Dataset[Sample]
 
     def __post_init__(self) -> None:
         check_workers(self.workers)
@@ -71,18 +99,8 @@ class StepLoader(Resumable):
         """Batches an epoch."""
         return len(self.epochs)
 
-    def share(self, rank: int, world: int) -> Self:
-        """See :class:`~secateur.data.order.Resumable`; the draws of a sample are those of its place in the whole batch."""
-        return replace(self, part=(rank, world))
-
     def _batches(self, start: int, stop: int | None) -> DataLoader[Any]:
-        return DataLoader(
-            Views(self.dataset, self.seed, self.augment),
-            batch_sampler=_Steps(self.epochs, start, stop),
-            collate_fn=Collate(tuple(self.tasks), tuple(self.mean), tuple(self.std), self.encode),
-            num_workers=self.workers,
-            generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
-        )
+        return self.loaded(Views(self.dataset, self.seed, self.augment), _Steps(self.epochs, start, stop))
 
 
 def check_workers(workers: int) -> None:
@@ -125,7 +143,7 @@ def viewed(sample: Sample, seed: int, draw: Draw) -> Sample:
 
 
 @dataclass(frozen=True)
-class Collate:
+class _Collate:
     """Samples to one batch; the images are normalised all at once."""
 
     tasks: tuple[str, ...]

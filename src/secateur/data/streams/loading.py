@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
-from typing import Any, Self
+from typing import Any
 
-import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
-from secateur.data.loading import Collate, Draw, Encode, check_workers, viewed
+from secateur.data.loading import Batching, Draw, check_workers, viewed
 from secateur.data.order import check_shared
 from secateur.data.streams.order import Place, Raw
 from secateur.data.streams.streamed import Streamed
@@ -19,7 +18,7 @@ from secateur.problem import Batch
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamLoader:
+class StreamLoader(Batching):
     """Batches ``(image, {task: target})`` of a stream of samples.
 
     In training the epochs follow each other without a gap: the batch in which one ends is filled with the first samples of the
@@ -29,32 +28,14 @@ class StreamLoader:
 
     Args:
         dataset: The samples.
-        tasks: Fields of a sample that become targets.
-        batch: Samples a batch.
-        mean: Subtracted from each channel of the image.
-        std: Divided by.
-        seed: Not negative.
         shuffle: Draws the order, without end; otherwise the order is that of the shards and the last batch may be smaller.
-        augment: Random zoom and mirroring.
-        workers: Processes that decode; 0 decodes in this one.
-        encode: Task to what makes its targets of its field, after augmentation; the field itself where left out.
-        part: Which of how many equal pieces of each batch, ``(rank, world)``.
+        workers: Processes that decode; 0 decodes in this one. For the rest see :class:`~secateur.data.loading.Batching`.
 
     Raises:
         ValueError: If a number is out of range, or the samples are known not to fill one batch.
     """
 
     dataset: Streamed
-    tasks: Sequence[str]
-    batch: int
-    mean: Sequence[float]
-    std: Sequence[float]
-    seed: int = 0
-    shuffle: bool = False
-    augment: bool = False
-    workers: int = 0
-    encode: Mapping[str, Encode] = field(default_factory=dict[str, Encode])
-    part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
         check_workers(self.workers)
@@ -104,14 +85,6 @@ class StreamLoader:
         self._order.check(found)
         return _Batches(self, step, found)
 
-    def share(self, rank: int, world: int) -> Self:
-        """The same batches, of each the samples of process ``rank`` of ``world``; the draws of a sample are those of the whole batch.
-
-        Raises:
-            ValueError: If ``world`` does not divide the samples of a batch.
-        """
-        return replace(self, part=(rank, world))
-
     @property
     def fingerprint(self) -> str:
         """Of the shards and of how many of their samples are shuffled together."""
@@ -146,15 +119,11 @@ class _Batches(Iterator[Batch]):
 
     def __init__(self, loader: StreamLoader, step: int, place: Place, once: bool = False) -> None:
         self._step, self._place, self._after = step, place, dict[int, Place]()
-        self._batches: Iterator[Batch] = iter(
-            DataLoader(
-                _Decoded(loader.dataset, loader.seed, loader.augment),
-                batch_sampler=_Feed(loader, step, place, once, self._after),  # pyright: ignore[reportArgumentType]
-                collate_fn=Collate(tuple(loader.tasks), tuple(loader.mean), tuple(loader.std), loader.encode),
-                num_workers=loader.workers,
-                generator=torch.Generator(),  # DataLoader seeds its workers; without this, from the global generator
-            )
+        decoded, feed = (
+            _Decoded(loader.dataset, loader.seed, loader.augment),
+            _Feed(loader, step, place, once, self._after),
         )
+        self._batches: Iterator[Batch] = iter(loader.loaded(decoded, feed))
 
     def __next__(self) -> Batch:
         batch = next(self._batches)

@@ -81,20 +81,8 @@ def escaped(plain: str) -> str:
 
 def as_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
     """Plain text as a ``table`` with ``booktabs``: a line of heads, and rows whose first cell is their name."""
-    lines = [
-        r"% \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escaped(caption)}}}",
-        rf"\label{{tab:{label}}}",
-        rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
-        r"\toprule",
-        *(" & ".join(map(escaped, row)) + r" \\" + "\n\\midrule" * (row is heads) for row in (heads, *rows)),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join([*lines, ""])
+    body = [" & ".join(map(escaped, row)) + r" \\" + "\n\\midrule" * (row is heads) for row in (heads, *rows)]
+    return _table((rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"), len(heads) - 1, body)
 
 
 def short(results: Results, about: About) -> str:
@@ -103,16 +91,19 @@ def short(results: Results, about: About) -> str:
     Best bold, what is not significantly worse underlined, rows of one reference together.
     """
     columns = results.columns if results.asked else _few(results)
+    body = [*_heads(grouped(columns)), r"\midrule", *_rows(results, columns)]
+    return _table(_caption(results, about, about.label), len(columns), body)
+
+
+def _table(caption: Sequence[str], columns: int, body: Sequence[str]) -> str:
     lines = [
         r"% \usepackage{booktabs}",
         r"\begin{table}",
         r"\centering",
-        *_caption(results, about, about.label),
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        *caption,
+        rf"\begin{{tabular}}{{l{'r' * columns}}}",
         r"\toprule",
-        *_heads(grouped(columns)),
-        r"\midrule",
-        *_rows(results, columns),
+        *body,
         r"\bottomrule",
         r"\end{tabular}",
         r"\end{table}",
