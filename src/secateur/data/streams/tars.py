@@ -22,7 +22,7 @@ _PICKLED = ("pyd", "pickle", "pkl", "pth", "pt")
 _NUMBERS = ("cls", "cls2", "index", "inx", "id", "txt", "text")
 _META = re.compile(r"__[^/]*__($|/)")  # as WebDataset leaves out
 _LARGEST, _LARGEST_TEXT = 2**28, 2**20  # bytes of one file in a shard, and of one that holds text or JSON
-_BLOCK, _REST = 512, 2**16
+_BLOCK, _REST = 512, 2**20  # bytes that all else is a multiple of; most zeros that a tar is filled up with
 
 
 class TarShards(Shards):
