@@ -112,7 +112,12 @@ def test_what_is_not_installed_is_named(
 def test_a_tar_that_is_filled_up_to_large_blocks_is_whole(tmp_path: Path) -> None:
     """As ``tar --blocking-factor 512`` writes it."""
     root = streams("tar", tmp_path / "set", **SPLITS)
-    before = flat((data := streamed("tar", root, batch=1)).train, data)
+
+    def read() -> list[float]:
+        data = streamed("tar", root, batch=1)
+        return flat(data.train, data)
+
+    before = read()
     with last(root, "tar").open("ab") as opened:
         opened.write(bytes(512 * 512))
-    assert flat((data := streamed("tar", root, batch=1)).train, data) == before
+    assert read() == before
