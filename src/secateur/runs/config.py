@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import lru_cache
 from glob import escape
 from os import PathLike
 from pathlib import Path
@@ -74,24 +76,33 @@ def parser_of(
     recipe: str | None, targets: Mapping[Kind, tuple[str, Callable[..., Any]]], exits: bool
 ) -> Parser:
     """The parser of ``secateur train``, with the options of the parts, each with its name."""
-    path: list[str | PathLike[Any]] = [escape(str(recipe_path(recipe)))] if recipe else []
+    parts = tuple((kind, name, target) for kind, (name, target) in targets.items())
+    kept = all(isinstance(target, Hashable) for _, _, target in parts)
+    built = (_built if kept else _built.__wrapped__)(recipe_path(recipe) if recipe else None, parts, exits)
+    return copy.copy(built)  # which files it is for and what it was given are each one's own
+
+
+@lru_cache(maxsize=64)
+def _built(path: Path | None, parts: tuple[tuple[Kind, str, Callable[..., Any]], ...], exits: bool) -> Parser:
+    """Kept, since a table of sixty runs asks for each; what the recipe says is read when the parser is used."""
+    files: list[str | PathLike[Any]] = [escape(str(path))] if path else []
     parser = Parser(
         prog="secateur train",
         usage="secateur train RECIPE [options]",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
-        default_config_files=path,
+        default_config_files=files,
         exit_on_error=exits,
         allow_abbrev=False,  # so that what is read here and what is looked for before are the same options
     )
     parser.listing = listing()
-    parser.parts = {kind: name for kind, (name, _) in targets.items()}
+    parser.parts = {kind: name for kind, name, _ in parts}
     parser.add_argument(
         "recipe", nargs="?", help="one of those below, or a YAML file of your own; stands first"
     )
     parser.add_argument("--config", action="config", help="YAML file with any of the options below")
     add_places(parser)
     parser.add_function_arguments(training, as_group=True)
-    add_parts(parser, targets)
+    add_parts(parser, {kind: (name, target) for kind, name, target in parts})
     return parser
 
 
