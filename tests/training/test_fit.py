@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -157,47 +154,6 @@ def test_mixed_precision_keeps_thresholds_in_float32() -> None:
     )
     total = sum(p.numel() for n, p in problem.model.named_parameters() if p.dim() == 4)
     assert kept == round(0.2 * total)
-
-
-PROCESS = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import torch
-from lightning_fabric import Fabric
-from problems import two_heads
-from secateur import GroupLasso, SoftThreshold, UncertaintyWeighting, fit
-torch.set_num_threads(1)
-fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-fabric.launch()
-made = {
-    "threshold": (SoftThreshold(0.2), None, None),
-    "lasso": (GroupLasso(density=0.2), UncertaintyWeighting(), None),
-    "aggregated": (SoftThreshold(0.2), None, lambda matrix: matrix.max(0).values),
-}
-for name, (method, weighting, aggregator) in made.items():
-    problem = two_heads()
-    fit(problem, method, weighting, steps=20, fabric=fabric, aggregator=aggregator)
-    found = {**problem.model.state_dict(), **(weighting.state_dict() if weighting else {})}
-    torch.save(found, f"{sys.argv[2]}/{name}{fabric.global_rank}.pt")
-"""
-
-
-def test_two_processes_agree(tmp_path: Path) -> None:
-    """Thresholds, masks, learned loss weights and weights stay equal on every process, and the density is exact."""
-    script = tmp_path / "process.py"
-    script.write_text(PROCESS)
-    command = [sys.executable, str(script), str(Path(__file__).parents[1]), str(tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, timeout=300, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    for method in ("threshold", "aggregated", "lasso"):
-        one, two = (torch.load(tmp_path / f"{method}{rank}.pt", weights_only=True) for rank in (0, 1))
-        names = [n for n, v in one.items() if v.dim() == 4 or n == "s"]
-        assert all(torch.equal(one[n], two[n]) for n in names), method
-        if method != "lasso":
-            size = sum(one[n].numel() for n in names)
-            assert sum(int(one[n].count_nonzero()) for n in names) == round(0.2 * size)
-    assert one["s"].any(), "the loss weights have moved"
 
 
 def test_an_input_for_each_task() -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from problems import TwoHeads, equal, shuffled_loader, tasks, two_heads, weights
 from processes.two import in_two
 from secateur import Pruning
-from secateur.methods import DiSparse, LearnedThreshold, OneShot, SoftThreshold
+from secateur.methods import DiSparse, GroupLasso, LearnedThreshold, OneShot, SoftThreshold
 from secateur.problem import Problem, average_gradients
 from secateur.pruning import Sparsifier
 from secateur.training import fit
@@ -78,6 +78,28 @@ def test_batches_that_lack_tasks(name: str, strategy: str, tmp_path: Path) -> No
     one, two = in_two(train, tmp_path / "two")
     assert equal(one, two)
     assert one["trunk.1.num_batches_tracked"] == 20
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["threshold", "aggregated", "lasso"])
+def test_thresholds_masks_loss_weights_and_the_density(name: str, tmp_path: Path) -> None:
+    def train(rank: int) -> dict[str, Any]:
+        made, weighting = two_heads(), UncertaintyWeighting() if name == "lasso" else None
+        method = GroupLasso(density=0.2) if name == "lasso" else SoftThreshold(0.2)
+        fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+        fabric.launch()
+        aggregator = (lambda rows: rows.max(0).values) if name == "aggregated" else None
+        fit(made, method, weighting, steps=20, fabric=fabric, aggregator=aggregator)
+        return {**weights(made), **(weighting.state_dict() if weighting else {})}
+
+    one, two = in_two(train, tmp_path / "two")
+    assert equal(one, two)
+    if name == "lasso":
+        assert one["s"].any(), "the loss weights have moved"
+    else:
+        kernels = [value for value in one.values() if value.dim() == 4]
+        kept, size = sum(int(k.count_nonzero()) for k in kernels), sum(k.numel() for k in kernels)
+        assert kept == round(0.2 * size)
 
 
 class Apart(nn.Module):
