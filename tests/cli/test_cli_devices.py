@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from processes.forked import Forked
 from processes.two import ended
 from secateur.cli import main
 from tiny_runs import LITTLE, TINY, train, weights_of
@@ -146,10 +146,12 @@ def test_killed_and_resumed_on_another_number(tmp_path: Path) -> None:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path])),
     }
-    done = subprocess.run([*command, "--devices", "2"], env=here, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    assert "ended without a word" in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    with (tmp_path / "said.txt").open("w") as file:
+        process = Forked([*command, "--devices", "2"], stdout=file, env=here)
+    assert process.wait() == 1
+    said = (tmp_path / "said.txt").read_text()
+    assert "ended without a word" in said
+    assert len(said.strip().splitlines()) == 1, said
     assert (tmp_path / "run" / "checkpoint.pt").exists()
     for out in ("run", "straight"):  # the first goes on, where no process is the second
         assert main(["train", "adapmtl", *words, "--out", str(tmp_path / out)]) == 0

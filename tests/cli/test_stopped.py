@@ -71,7 +71,9 @@ def children(process: int) -> set[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
 @pytest.mark.forks
 @pytest.mark.parametrize(
-    ("start", "group"), [(subprocess.Popen, False), (Forked, True)], ids=["the process", "its group"]
+    ("start", "group"),
+    [pytest.param(subprocess.Popen, False, marks=pytest.mark.slow), (Forked, True), (Forked, False)],
+    ids=["the process, begun anew", "its group", "the process"],
 )
 def test_a_terminated_run_keeps_its_checkpoint_and_no_child(
     start: Callable[..., Any], group: bool, tmp_path: Path

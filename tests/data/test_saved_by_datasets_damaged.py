@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from PIL import Image
 from miniatures.colours import coloured
 from miniatures.hf_images import LABELS, SETTINGS, table
 from miniatures.saved_by_datasets import pa, parquet, pq, rows, saved
+from processes.forked import program
 from secateur.data.hf_images import hf_images, hf_images_frames
 
 pytestmark = pytest.mark.usefixtures("_quiet_datasets")
@@ -99,8 +98,7 @@ def test_without_datasets_or_network_and_damage_is_named(tmp_path: Path) -> None
     """Nothing is fetched, run or written; a damaged file raises an error that names it, and never ends the process."""
     saved(tmp_path / "a")
     parquet(tmp_path / "b")
-    command = [sys.executable, "-c", ALONE, str(tmp_path / "a"), str(tmp_path / "b")]
-    done = subprocess.run(command, timeout=300, capture_output=True, text=True, check=False)
+    done = program(ALONE, str(tmp_path / "a"), str(tmp_path / "b"))
     assert done.returncode == 0, (done.returncode, done.stderr[-2000:])
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 import warnings
 from types import SimpleNamespace
@@ -87,6 +88,38 @@ def _child(command: list[str], env: dict[str, str]) -> None:
     except BaseException:
         os.write(2, traceback.format_exc().encode())
     os._exit(code)
+
+
+def program(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """As ``python -c code words`` ends and what it says, in a fork: what it changes of Python is gone with it."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as said:
+        with warnings.catch_warnings(action="ignore"):
+            pid = os.fork()
+        if not pid:
+            os.dup2(out.fileno(), 1)
+            os.dup2(said.fileno(), 2)
+            _run(code, words)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        texts = [(file.seek(0), file.read())[1] for file in (out, said)]
+    return subprocess.CompletedProcess([sys.executable, "-c", code, *words], status, *texts)
+
+
+def _run(code: str, words: tuple[str, ...]) -> None:
+    """Never returns."""
+    status = 1
+    with open(1, "w", closefd=False) as sys.stdout, open(2, "w", closefd=False) as sys.stderr:
+        sys.argv = ["-c", *words]
+        warnings.resetwarnings()
+        for kind in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", kind)  # as Python does by itself
+        try:
+            exec(compile(code, "<program>", "exec"), {"__name__": "__main__"})
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        except BaseException:
+            traceback.print_exc()
+    os._exit(status)
 
 
 def _can_train() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from miniatures.hf_images import encoded, table
 from miniatures.shards import CLASSES
 from miniatures.streams import KINDS, flat, last, settings, streamed, streams
 from miniatures.taskonomy import written
+from processes.forked import program
 from secateur import SoftThreshold
 from secateur.data import taskonomy
 from secateur.problem import Problem
@@ -67,7 +67,7 @@ def test_nothing_is_fetched_and_nothing_is_written_among_the_users_files(
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     roots = {kind: str(streams(kind, tmp_path / kind, **SPLITS)) for kind in KINDS}
     words = [repr({kind: (roots[kind], settings(kind)) for kind in KINDS}), str(tmp_path)]
-    done = subprocess.run([sys.executable, "-c", ALONE, *words], capture_output=True, text=True, check=False)
+    done = program(ALONE, *words)
     assert not done.returncode, done.stderr
     assert not done.stderr
 

@@ -6,14 +6,13 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from processes.forked import FORKS
+from processes.forked import FORKS, Forked
 from run_folders import write_cell
 from secateur.cli import main
 from secateur.runs.study import collect, running
@@ -168,16 +167,15 @@ def alive(session: int) -> bool:
 def test_runs_end_with_the_comparison(how: signal.Signals, tmp_path: Path) -> None:
     endless = [*SMALL[:3], "100000", *SMALL[4:]]
     command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]
-    process = subprocess.Popen(
-        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    with (tmp_path / "said.txt").open("w") as said:
+        process = Forked(command, stdout=said, env={**os.environ}, start_new_session=True)
     try:
         deadline = time.monotonic() + 240
         while not list(tmp_path.glob("out/*/metrics.jsonl")):
             assert time.monotonic() < deadline
             time.sleep(0.2)
-        process.send_signal(how)
-        process.wait(timeout=60)
+        os.kill(process.pid, how)
+        process.wait()
         deadline = time.monotonic() + 10
         while alive(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)
