@@ -41,6 +41,7 @@ def test_the_best_by_validation_alone_is_evaluated_on_test_once(
     )
 
 
+@pytest.mark.slow
 def test_it_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After ten trials those of TPE are nearer to the optimum than those of chance."""
     made = Made(monkeypatch)
