@@ -1,0 +1,42 @@
+"""Parsers are kept, and what is read with one does not show in another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secateur.runs import parse, train_parser
+
+
+def test_a_recipe_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    for steps in (3, 4):
+        recipe.write_text(f"steps: {steps}\nmethod: {{name: SoftThreshold, density: 0.{steps}}}\n")
+        read = parse([str(recipe)])
+        assert (read.steps, read.method.density) == (steps, steps / 10)
+    assert parse([str(recipe), "--steps", "7"]).steps == 7
+    assert parse([str(recipe)]).steps == 4
+
+
+def test_each_names_its_own_files(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
+    one.write_text("seed: 1\n")
+    two.write_text("seed: 2\nlr: much\n")
+    first, other = (train_parser(["dense", "--config", str(path)], exits=False) for path in (one, two))
+    assert [[*map(str, parser.files)][-1] for parser in (first, other)] == [str(one), str(two)]
+    with pytest.raises(ValueError, match=r"two\.yaml: lr is 'much'; give a number"):
+        other.read(["dense", "--config", str(two)])
+    assert first.read(["dense", "--config", str(one)]).seed == 1
+
+
+def test_a_model_that_cannot_be_a_key_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd_lab.py").write_text(
+        "class Make:\n"
+        "    def __eq__(self, other): return self is other\n"
+        "    def __call__(self, tasks, width: int = 3): ...\n"
+        "net = Make()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    asked = ["dense", "--model", "odd_lab.net", "--model.width", "5"]
+    assert [parse(asked).model.width for _ in range(2)] == [5, 5]
