@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import inspect
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from glob import escape
 from os import PathLike
@@ -77,7 +77,7 @@ def parser_of(
 ) -> Parser:
     """The parser of ``secateur train``, with the options of the parts, each with its name."""
     parts = tuple((kind, name, target) for kind, (name, target) in targets.items())
-    kept = all(isinstance(target, Hashable) for _, _, target in parts)
+    kept = all(callable(getattr(target, "__hash__", None)) for _, _, target in parts)
     built = (_built if kept else _built.__wrapped__)(recipe_path(recipe) if recipe else None, parts, exits)
     return copy.copy(built)  # which files it is for and what it was given are each one's own
 

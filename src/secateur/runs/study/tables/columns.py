@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 from secateur.runs.parser import nearest
 
+T = TypeVar("T")
 Better = Literal["higher", "lower", ""]
 Unit = Literal["number", "points", "percent", "count", "ratio"]
 
@@ -113,17 +114,36 @@ def there(asked: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
     return tuple(dict.fromkeys(column for name in _each(asked, names) for column in _find(name, names)))
 
 
-def panels(columns: Sequence[Column], most: int) -> list[list[tuple[str, list[Column]]]]:
-    """Columns by group, in as many tables one below the other as it takes for none to have more than ``most`` columns."""
+def panels(
+    columns: Sequence[Column], most: float, size: Callable[[Column], float] = lambda _: 1
+) -> list[list[tuple[str, list[Column]]]]:
+    """Columns by group, in as many tables one below the other as it takes for none to be wider than ``most``.
+
+    Args:
+        columns: In their order.
+        most: Columns, or what ``size`` counts.
+        size: Of one.
+    """
     made: list[list[tuple[str, list[Column]]]] = []
-    room = 0
+    room = 0.0
     for group, own in grouped(columns):
-        for part in [own[i : i + most] for i in range(0, len(own), most)]:
-            if len(part) > room:
+        for part in fitted(own, most, size):
+            need = sum(map(size, part))
+            if need > room or not made:
                 made.append([])
                 room = most
             made[-1].append((group, part))
-            room -= len(part)
+            room -= need
+    return made
+
+
+def fitted(items: Sequence[T], most: float, size: Callable[[T], float]) -> list[list[T]]:
+    """Neighbours in as few parts as it takes for none to be larger than ``most``, or than one of them."""
+    made: list[list[T]] = []
+    for item in items:
+        if not made or sum(map(size, made[-1])) + size(item) > most:
+            made.append([])
+        made[-1].append(item)
     return made
 
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from secateur.runs.study.results import Arm, Results
-from secateur.runs.study.tables.columns import DELTA, DENSITY, Column, grouped, is_metric, panels
+from secateur.runs.study.tables.columns import DELTA, DENSITY, Column, fitted, grouped, is_metric, panels
+from secateur.runs.study.tables.fitting import on_a_page, wide
 from secateur.runs.study.tables.labels import label
 from secateur.runs.study.tables.notes import note
 from secateur.runs.study.tables.table import text
 
-_COLUMNS = 6  # of figures that a printed page has room for
 _ARROWS = {"higher": r" $\uparrow$", "lower": r" $\downarrow$", "": ""}
 _WRAPS = {"best": r"\textbf{%s}", "tied": r"\underline{%s}", "": "%s"}
 _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau upsilon phi chi psi omega"
@@ -80,27 +80,41 @@ def escaped(plain: str) -> str:
 
 
 def as_table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str, label: str) -> str:
-    """Plain text as a ``table`` with ``booktabs``: a line of heads, and rows whose first cell is their name."""
-    body = [" & ".join(map(escaped, row)) + r" \\" + "\n\\midrule" * (row is heads) for row in (heads, *rows)]
-    return _table((rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}"), len(heads) - 1, body)
+    """Plain text as a ``table`` with ``booktabs``: a line of heads, and rows whose first cell is their name.
+
+    What is wider than a page stands in parts one below the other.
+    """
+    sizes = [max(wide(row[at]) for row in (heads, *rows)) for at in range(len(heads))]
+    columns = range(1, len(heads))
+    letters, parts = on_a_page(
+        sizes[0],
+        lambda most: fitted(columns, most, sizes.__getitem__),
+        lambda part: [sizes[at] for at in part],
+    )
+    body: list[str] = []
+    for part in parts:
+        lines = [" & ".join(escaped(row[at]) for at in (0, *part)) + r" \\" for row in (heads, *rows)]
+        body += [*[r"\midrule"] * bool(body), f"{lines[0]}*", r"\midrule", *lines[1:]]
+    names = (rf"\caption{{{escaped(caption)}}}", rf"\label{{tab:{label}}}")
+    return _table(names, letters, max(map(len, parts), default=0), body)
 
 
 def short(results: Results, about: About) -> str:
     """A ``table`` with ``booktabs``: the columns that were asked for, or ΔT, the first metric of each task and the density.
 
-    Best bold, what is not significantly worse underlined, rows of one reference together.
+    Best bold, what is not significantly worse underlined, rows of one reference together; in parts, where a page is too narrow.
     """
     columns = results.columns if results.asked else _few(results)
-    body = [*_heads(grouped(columns)), r"\midrule", *_rows(results, columns)]
-    return _table(_caption(results, about, about.label), len(columns), body)
+    return _table(_caption(results, about, about.label), *_body(results, columns))
 
 
-def _table(caption: Sequence[str], columns: int, body: Sequence[str]) -> str:
+def _table(caption: Sequence[str], letters: str, columns: int, body: Sequence[str]) -> str:
     lines = [
         r"% \usepackage{booktabs}",
         r"\begin{table}",
-        r"\centering",
+        r"\centering\setlength{\belowcaptionskip}{6pt}",
         *caption,
+        letters,
         rf"\begin{{tabular}}{{l{'r' * columns}}}",
         r"\toprule",
         *body,
@@ -113,12 +127,12 @@ def _table(caption: Sequence[str], columns: int, body: Sequence[str]) -> str:
 
 def long(results: Results, about: About) -> str:
     """A ``longtable`` no wider than a page, all columns in parts one below the other, which breaks over pages."""
-    parts = panels(results.columns, _COLUMNS)
-    wide = max((sum(len(columns) for _, columns in part) for part in parts), default=0)
+    letters, width, body = _body(results, results.columns)
     caption, name = _caption(results, about, f"{about.label}-long")
     lines = [
         r"% \usepackage{booktabs,longtable}",
-        rf"\begin{{longtable}}{{l{'r' * wide}}}",
+        rf"{{{letters}\setlength{{\LTcapwidth}}{{\linewidth}}",
+        rf"\begin{{longtable}}{{l{'r' * width}}}",
         caption,
         rf"{name} \\",
         r"\toprule",
@@ -127,12 +141,33 @@ def long(results: Results, about: About) -> str:
         r"\endhead",
         r"\bottomrule",
         r"\endfoot",
+        *body,
+        r"\end{longtable}",
+        "}",
     ]
-    for number, part in enumerate(parts):
-        columns = [column for _, group in part for column in group]
-        lines += [r"\midrule"] * bool(number)
-        lines += [*_heads(part), r"\midrule", *_rows(results, columns)]
-    return "\n".join([*lines, r"\end{longtable}", ""])
+    return "\n".join([*lines, ""])
+
+
+def _body(results: Results, columns: Sequence[Column]) -> tuple[str, int, list[str]]:
+    """The size of the letters, how many columns the widest part has, and the parts, each with its heads."""
+    alone = {own[0] for _, own in grouped(columns) if len(own) == 1}
+
+    def size(column: Column) -> float:
+        cells = (wide(_cell(arm, column, results), results.rank(arm, column)) for arm in results.arms)
+        heads = wide(f"{column.name} ↑"), wide(column.group) if column in alone else 0.0
+        return max(*heads, *cells)
+
+    sizes = {column: size(column) for column in columns}
+    letters, parts = on_a_page(
+        max((wide(label(arm, results)) for arm in results.arms), default=0.0),
+        lambda most: panels(columns, most, sizes.__getitem__),
+        lambda part: [sizes[column] for _, own in part for column in own],
+    )
+    body: list[str] = []
+    for part in parts:
+        shown = [column for _, own in part for column in own]
+        body += [*[r"\midrule"] * bool(body), *_heads(part), r"\midrule", *_rows(results, shown)]
+    return letters, max((sum(len(own) for _, own in part) for part in parts), default=0), body
 
 
 def _few(results: Results) -> tuple[Column, ...]:
@@ -157,7 +192,8 @@ def _heads(groups: Sequence[tuple[str, Sequence[Column]]]) -> list[str]:
         ends.append(rf"\cmidrule(lr){{{at + 1}-{at + len(group)}}}")
         at += len(group)
     names = [escaped(c.name) + _ARROWS[c.better] for c in columns]
-    return [" & ".join(["", *top]) + r" \\", "".join(ends), " & ".join(["", *names]) + r" \\"]
+    keep = r" \\*"  # on the page of what comes below
+    return [" & ".join(["", *top]) + keep, "".join(ends), " & ".join(["", *names]) + keep]
 
 
 def _rows(results: Results, columns: Sequence[Column]) -> list[str]:
@@ -169,7 +205,13 @@ def _rows(results: Results, columns: Sequence[Column]) -> list[str]:
             continue
         if last is not None and (last.tasks, last.against) != (arm.tasks, arm.against):
             made.append(r"\addlinespace")
-        cells = [_WRAPS[results.rank(arm, c)] % escaped(text(arm, c, results)) for c in columns]
+        cells = [_WRAPS[results.rank(arm, c)] % escaped(_cell(arm, c, results)) for c in columns]
         made.append(" & ".join([escaped(label(arm, results)), *cells]) + r" \\")
         last = arm
     return made
+
+
+def _cell(arm: Arm, column: Column, results: Results) -> str:
+    """Of ΔT without its unit, which the caption says."""
+    found = text(arm, column, results)
+    return found.removesuffix("\N{NARROW NO-BREAK SPACE}%") if column.unit == "points" else found
