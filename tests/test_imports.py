@@ -92,6 +92,31 @@ def test_a_verb_loads_no_other_and_helps_before_it_works(verb: str) -> None:
         assert "torch" not in found
 
 
+def test_what_is_asked_wrongly_is_answered_before_what_trains_is_imported(tmp_path: Path) -> None:
+    asked = [["--stepz", "5"], ["--steps", "-5"], ["--devices", "0"], ["--device", "cuda:99"]]
+    code = f"""
+import sys
+from secateur.cli import main
+for words in {asked}:
+    try:
+        main(["train", "magnitude", "--out", {str(tmp_path / "out")!r}, *words])
+    except SystemExit:
+        pass
+    print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for said in (
+        "Did you mean --steps?",
+        "--steps is -5;",
+        "devices is 0;",
+        "device is cuda:99, but torch sees",
+    ):
+        assert said in done.stderr
+    first, *later = (roots(set(line.split())) for line in done.stdout.splitlines())
+    assert "torch" not in first
+    assert not (HEAVY - {"rich", "PIL"}) & set().union(*later)
+
+
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     from importlib.metadata import version
 

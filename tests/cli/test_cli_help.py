@@ -61,6 +61,9 @@ def test_every_recipe_has_a_line() -> None:
         (["train", "adapmlt"], "adapmtl"),
         (["train", "dense", "--stps", "4"], "--steps"),
         (["train", "dense", "--wieght-decay=4"], "--weight_decay"),
+        (["train", "dense", "--datta", "rooms"], "--data"),
+        (["compare", "dense", "--datta", "rooms"], "--data"),
+        (["train", "adapmtl", "--densty", "0.2"], "--density"),
         (["train", "adapmtl", "--method.densty", "0.2"], "--method.density"),
         (["train", "adapmtl", "--method.window", "0.2"], "--weighting.window"),
         (["train", "dense", "--decay", "cosin"], "cosine"),
@@ -96,6 +99,17 @@ def test_a_misspelt_key_of_a_file_names_the_file(tmp_path: Path, capsys: pytest.
         assert code == 2
         assert str(recipe) in line
         assert wanted in line
+
+
+def test_a_number_out_of_range_is_said_where_it_stands(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("steps: -5")
+    assert f"{recipe}: steps is -5; give at least 1." in said(["train", str(recipe)], capsys)[1]
+    for option in ("steps", "batch", "workers", "seed", "lr", "validate_every", "tries", "snapshots"):
+        code, line = said(["train", "dense", f"--{option}=-5"], capsys)
+        assert code == 2
+        assert f"--{option} is -5" in line
+        assert "give at least" in line
 
 
 def test_a_recipe_that_is_not_first_is_no_dense_run(capsys: pytest.CaptureFixture) -> None:

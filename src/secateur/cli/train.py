@@ -14,7 +14,6 @@ def train(argv: list[str]) -> None:
     arguments = parse(argv)
     from secateur.runs import Devices, ElsewhereError, time_run
     from secateur.runs import train as train_run
-    from secateur.runs.report import read_run, report, results_table, sentence
 
     config = resolved(arguments)
     out = Path(arguments.out or f"runs/{digest(config)}")
@@ -42,6 +41,8 @@ def train(argv: list[str]) -> None:
         raise SystemExit(1) from None
     if not found:
         return  # the first of several processes goes on alone
+    from secateur.runs.report import read_run, report, results_table, sentence
+
     console = output()
     dense = found["delta_t"]["against"]
     folders = [out] if dense in (None, "itself") else [Path(dense), out]

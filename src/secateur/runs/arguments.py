@@ -30,8 +30,8 @@ SPLIT = (
 )
 """Help of ``--split``."""
 
-
-_SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}
+SHORT = {"--density": "--method.density", "--tasks": "--data.tasks"}
+"""Options that may be written without the part that they are of."""
 
 
 def spelt_out(argument: str) -> str:
@@ -43,7 +43,7 @@ def spelt_out(argument: str) -> str:
     return (
         f"{option}.name{equals}{value}"
         if option[2:] in CHOSEN
-        else f"{_SHORT.get(option, option)}{equals}{value}"
+        else f"{SHORT.get(option, option)}{equals}{value}"
     )
 
 

@@ -10,6 +10,20 @@ from typing import Any, Literal
 from secateur.runs.parser import nearest
 
 BETAS = (0.9, 0.999)
+LEAST = {
+    "steps": 1,
+    "batch": 1,
+    "accumulate": 1,
+    "tries": 1,
+    "snapshots": 1,
+    "validate_every": 0,
+    "workers": 0,
+    "seed": 0,
+    "lr": 0,
+    "weight_decay": 0,
+    "warmup": 0,
+}
+"""Option to the least that it may be."""
 _RECIPES = Path(__file__).parent / "recipes"
 
 

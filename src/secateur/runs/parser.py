@@ -40,6 +40,13 @@ class Parser(ArgumentParser):
         self._given = bracketed(spelt(argv, self.options), self._lists())
         return self.parse_args(self._given)
 
+    def check_least(self, arguments: Namespace, least: Mapping[str, float]) -> None:
+        """Ends with status 2 if the number of an option is smaller than it may be; ``least`` is option to the smallest."""
+        for key, smallest in least.items():
+            value: Any = arguments.get(key)
+            if isinstance(value, (int, float)) and not value >= smallest:
+                self.error(f"{self._place(key)} is {value}; give at least {smallest}.")
+
     def check_keys(self, path: Path, content: Mapping[str, Any]) -> None:
         """Ends with status 2 if a file has an option that does not exist."""
         parts = self.parts.keys() | {key.partition(".")[0] for key in self.keys if "." in key}
@@ -97,9 +104,12 @@ class Parser(ArgumentParser):
             return f"{said} {self.hint}" if self.hint and "has no option" in said else said
         action = next((a for a in self._actions if a.dest == key[1]), None)
         hint = getattr(action, "_typehint", None)
-        here = any(word.partition("=")[0] == f"--{key[1]}" for word in self._given)
-        place = f"--{key[1]}" if here or not self.files else f"{', '.join(map(str, self.files))}: {key[1]}"
-        return f"{place} is {value[-1]!r}; give {words(hint)}.{nearest(value[-1], _literals(hint))}"
+        return f"{self._place(key[1])} is {value[-1]!r}; give {words(hint)}.{nearest(value[-1], _literals(hint))}"
+
+    def _place(self, key: str) -> str:
+        """An option as it was given: on the command line, or in the files that were read."""
+        here = any(word.partition("=")[0] == f"--{key}" for word in self._given)
+        return f"--{key}" if here or not self.files else f"{', '.join(map(str, self.files))}: {key}"
 
 
 def spelt(argv: Sequence[str], options: Collection[str]) -> list[str]:
@@ -140,6 +150,11 @@ def nearest(word: str, known: Iterable[str], start: str = "") -> str:
     return f" Did you mean {start}{lower[found[0]]}?" if found else ""
 
 
+def close(word: str, known: Iterable[str]) -> bool:
+    """Whether ``word`` is something known with a letter or two wrong, so that no other is meant."""
+    return bool(get_close_matches(word, known, n=1, cutoff=0.8))
+
+
 def complaint(message: str, options: Collection[str], parts: Mapping[str, str] | None = None) -> str:
     """What a parser says, in one line, with the option that is nearest to one that does not exist.
 
@@ -165,7 +180,8 @@ def missing(option: str, options: Iterable[str], parts: Mapping[str, str]) -> st
     start, dot, name = option.partition(".")
     kind = start.lstrip("-")
     if kind not in parts or not dot:
-        return f"{option}: no such option.{nearest(option, options)}"
+        short = [o.removesuffix(".name") for o in options]  # --data.name may be written --data
+        return f"{option}: no such option.{nearest(option, short)}"
     own = [o.removeprefix(f"{start}.") for o in options if o.startswith(f"{start}.")]
     others = {o.rpartition(".")[2]: o for o in options if "." in o}
     near = nearest(name, own, f"{start}.") or nearest(others.get(name, ""), others.values())

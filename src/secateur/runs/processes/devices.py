@@ -6,18 +6,16 @@ import os
 import warnings
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning_fabric.strategies.ddp import DDPStrategy
 
 from secateur.runs.hardware import on_device
 from secateur.runs.parser import nearest
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 
 _PATIENCE = timedelta(minutes=30)
 """How long a process waits for the others: the first decodes data that are kept in memory, or reads a slow disk."""
@@ -75,6 +73,12 @@ class Devices:
             ElsewhereError: The same, where the first process says it.
         """
         found = on_device(self.device)
+        if self.several:
+            self._check_room(found)
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.strategies.ddp import DDPStrategy
+
         if not self.several:
             environment = _environment()
             if not isinstance(environment, LightningEnvironment) and environment.world_size() > 1:
@@ -84,14 +88,6 @@ class Devices:
                     "how many it is: --devices of each node, and --nodes.",
                 )
             return Fabric(**found, precision=precision)
-        if isinstance(found["devices"], list):
-            raise ValueError(
-                f"device is {self.device}, one device, and devices is {self.devices}; use --device cuda."
-            )
-        if found["accelerator"] == "cuda" and (count := torch.cuda.device_count()) < self.devices:
-            raise ValueError(
-                f"devices is {self.devices}, but torch sees {count} GPU{'s' if count > 1 else ''} here; use --devices {count}."
-            )
         environment = self._started_by()
         strategy = DDPStrategy(cluster_environment=environment, timeout=_PATIENCE)
         return Fabric(
@@ -102,7 +98,19 @@ class Devices:
             precision=precision,
         )
 
+    def _check_room(self, found: dict[str, Any]) -> None:
+        if isinstance(found["devices"], list):
+            raise ValueError(
+                f"device is {self.device}, one device, and devices is {self.devices}; use --device cuda."
+            )
+        if found["accelerator"] == "cuda" and (count := torch.cuda.device_count()) < self.devices:
+            raise ValueError(
+                f"devices is {self.devices}, but torch sees {count} GPU{'s' if count > 1 else ''} here; use --devices {count}."
+            )
+
     def _started_by(self) -> ClusterEnvironment:
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+
         environment, wanted = _environment(), self.devices * self.nodes
         if isinstance(environment, LightningEnvironment):
             if self.nodes > 1 and (lacking := [n for n in _BY_HAND if n not in os.environ]):
@@ -126,6 +134,10 @@ _BY_HAND = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 def _environment() -> ClusterEnvironment:
     """What started this process; of a single task of SLURM nothing has been started."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     if TorchElasticEnvironment.detect():
         return TorchElasticEnvironment()
     with warnings.catch_warnings():
@@ -137,6 +149,8 @@ def _environment() -> ClusterEnvironment:
 
 
 def _starter(environment: ClusterEnvironment) -> str:
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     return "torchrun" if isinstance(environment, TorchElasticEnvironment) else "SLURM"
 
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lightning_fabric.plugins.environments.lightning import find_free_network_port
 from torch import distributed
 
 from secateur.runs.processes.devices import ElsewhereError
@@ -105,6 +104,8 @@ def _others(fabric: Fabric, words: Sequence[str]) -> Generator[None]:
     if not words or environment is None or environment.creates_processes_externally:
         yield
         return
+    from lightning_fabric.plugins.environments.lightning import find_free_network_port
+
     devices = int(getattr(fabric.strategy, "num_processes", 1))
     port = os.environ.get("MASTER_PORT") or str(find_free_network_port())
     quiet = {"TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")}  # that the first is gone
