@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def metrics(self) -> Path:
-        """The history, a JSON object a line."""
+        """The history, a JSON object a line, as :func:`~secateur.storage.row_lines` writes them."""
         return self.path / "metrics.jsonl"
 
     @property

@@ -24,7 +24,7 @@ from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.processes import Devices, started
 from secateur.runs.result import Report, Split, figures, finite, keep, of_split, showing, titled
-from secateur.storage import load, write_text
+from secateur.storage import load, row_lines, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
 
@@ -127,7 +127,7 @@ def train(
             stack.enter_context(folder.abandoned(made))
 
         def record(rows: list[Row]) -> None:
-            write_text(folder.metrics, "".join(json.dumps(finite(row)) + "\n" for row in rows))
+            write_text(folder.metrics, row_lines(map(finite, rows)))
 
         history = fit(
             problem,

@@ -13,10 +13,12 @@ from secateur.storage.files import (
 )
 from secateur.storage.locks import is_locked, lock
 from secateur.storage.outline import kind, mismatches, short, tensors_of
+from secateur.storage.rows import RowReader, row_lines
 from secateur.storage.saving import load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
 
 __all__ = [
+    "RowReader",
     "before",
     "behind",
     "folder_aside",
@@ -32,6 +34,7 @@ __all__ = [
     "put",
     "remove_leftovers",
     "restore",
+    "row_lines",
     "save",
     "save_snapshot",
     "short",

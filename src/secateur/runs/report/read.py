@@ -12,6 +12,7 @@ import numpy as np
 from secateur.runs.report.overlap import overlap_table
 from secateur.runs.report.record import Density, Floors, Macs, Picture, Results, RunRecord, TrainRow
 from secateur.runs.written import read, said
+from secateur.storage import RowReader
 
 _WRONG = (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, IndexError)
 """What values of other kinds than were written raise, where they are looked at."""
@@ -119,6 +120,7 @@ def _read_metrics(path: Path) -> tuple[tuple[TrainRow, ...], tuple[tuple[int, Re
     lines = _bytes(path).rstrip(b"\n").split(b"\n")
     train: dict[int, TrainRow] = {}
     validation: dict[int, Results] = {}
+    whole = RowReader()
     for number, line in enumerate(lines, start=1):
         try:
             row: Any = json.loads(line)
@@ -131,7 +133,7 @@ def _read_metrics(path: Path) -> tuple[tuple[TrainRow, ...], tuple[tuple[int, Re
             if "val" in row:
                 validation[step] = _results(row["val"])
             else:
-                train[step] = _train_row(step, row)
+                train[step] = _train_row(step, whole(row))
         except _WRONG as error:
             raise ValueError(
                 f"{path}, line {number} is no training or validation row: {said(repr(error))}"
