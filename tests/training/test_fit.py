@@ -15,12 +15,19 @@ from secateur.methods import SoftThreshold
 from secateur.problem.problem import Problem, Task
 from secateur.storage.snapshot import load_snapshot
 from secateur.training.fit import fit
+from secateur.training.history import History
 
 
 def test_learns() -> None:
     history = fit(two_heads(), SoftThreshold(0.3), steps=60)
     assert history.rows[-1]["loss"]["colour"] < history.rows[0]["loss"]["colour"]
     assert history.seconds > 0
+    shown = repr(history)
+    assert shown.startswith("History(60 steps in ")
+    assert ", density 30.0" in shown
+    assert shown.endswith(f"; {len(history.rows)} rows)")
+    assert len(shown) < 120
+    assert repr(History()) == "History(0 steps in 0 s; 0 rows)"
 
 
 def test_density_follows_the_schedule_at_every_step() -> None:

@@ -24,9 +24,9 @@ Standing = Callable[[], tuple[Mapping[str, float], float]]
 """Mean loss per task and the density; asked only when it is shown, for it waits for the device."""
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
-    """What happened.
+    """What happened; printed, the end of it in a line.
 
     Args:
         rows: ``{"step", "loss", "weight", "density", "threshold", "lr"}`` per log interval, ``{"step", "val"}`` per
@@ -46,6 +46,17 @@ class History:
     ignored: dict[str, int] = field(default_factory=dict[str, int])
     stopped: str = ""
     kept: int | None = None
+
+    def __repr__(self) -> str:
+        last = next((row for row in reversed(self.rows) if "loss" in row), None)
+        words = [f"{self.rows[-1]['step'] if self.rows else 0} steps in {self.seconds:.3g} s"]
+        if last is not None:
+            words.append(f"density {last['density']['overall']:.2%}")
+            words += [f"{task} {loss:.4g}" for task, loss in last["loss"].items()]
+        words += [f"stopped: {self.stopped}"] if self.stopped else []
+        words += [f"kept step {self.kept}"] if self.kept is not None else []
+        words += [f"{len(self.attempts)} attempts"] if self.attempts else []
+        return f"History({', '.join(words)}; {len(self.rows)} rows)"
 
     def log(self, row: Row, pruning: Pruning, rate: float) -> None:
         """Adds a row of the ledger, with density, thresholds and learning rate as they are now."""
