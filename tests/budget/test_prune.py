@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,6 +126,36 @@ def test_a_floor_that_breaks_is_taken_back_and_said() -> None:
         evaluate(replace(problem, model=m), "val")["shade"]["l1"] for m in (problem.model, small)
     )
     assert made.lost["shade"] == pytest.approx((found - reference) / reference)
+
+
+def test_what_was_lost_is_told_without_floors_and_phases_are_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    problem = two_heads()
+    moves = MeanOf(lambda prediction, _: prediction.std(), higher_is_better=True)
+    problem = replace(problem, tasks={n: replace(t, metrics={"m": moves}) for n, t in problem.tasks.items()})
+    small = prune(problem, Budget(macs=0.6), steps=2, rounds=2, batches=2)
+    made = record_of(small)
+    assert made is not None
+    assert made.lost.keys() == problem.tasks.keys()
+    was, now = (evaluate(replace(problem, model=m), "val")["shade"]["m"] for m in (problem.model, small))
+    assert made.lost["shade"] == pytest.approx((was - now) / was)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("prune: ")]
+    phases = [
+        "measuring: the dense",
+        "measuring: the smallest",
+        "round 1/2: scoring",
+        r"round 1/2: \d+ groups are left; training",
+    ]
+    phases += [
+        "round 2/2: scoring",
+        "round 2/2: measuring",
+        "round 2/2: fine-tuning the small network for 1 step$",
+    ]
+    assert len(said) == len(phases)
+    assert all(re.match(f"prune: {phase}", line) for phase, line in zip(phases, said, strict=True)), said
+    prune(problem, Budget(macs=0.6), steps=0, rounds=1, **QUICK)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

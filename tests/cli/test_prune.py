@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,10 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["prune", *network, *data, *budget, *out]) == 0
     said = capsys.readouterr().out
     assert "model-int8.onnx" in said
+    header = next(line for line in said.splitlines() if " small" in line and "dense" in line)
+    assert re.findall(r"\w+", header) == ["dense", "small"]
+    assert re.search(r"ΔT mean ↑\W+reference", said)
+    assert "on the validation split" in said
     record = json.loads((tmp_path / "small" / "budget.json").read_text())
     assert record["quantize"] == "int8"
     layers = {part: {row["weight"]: row for row in rows} for part, rows in record["layers"].items()}

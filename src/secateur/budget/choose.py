@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from secateur.budget.costs import Costs
 from secateur.budget.layers import families
@@ -85,6 +85,24 @@ def choose(
         going[last] = True
         gone += last.reshape(-1).tolist()
         alive &= ~(going[unit] & mortal)
+
+
+def nearest_choice(
+    groups: Groups, alive: Tensor, worth: Tensor, costs: Costs, limits: Mapping[Kind, float]
+) -> Tensor:
+    """As :func:`choose`; the smallest choice where none is predicted to keep the limits, for measured it may."""
+    try:
+        return choose(groups, alive, worth, costs, limits)
+    except OutOfReachError as error:
+        return error.smallest
+
+
+@torch.no_grad()
+def zero_dead(model: nn.Module, groups: Groups, alive: Tensor) -> None:
+    """Zeros, in ``model``, all that belongs to groups that are not ``alive``, (count,) bool."""
+    weights = {name: p for name, p in model.named_parameters() if name in groups.axis}
+    for name, mask in groups.masks(alive, weights).items():
+        weights[name].mul_(mask.to(weights[name]))
 
 
 def smallest(groups: Groups, alive: Tensor, worth: Tensor, step: int = 1) -> Tensor:

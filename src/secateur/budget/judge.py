@@ -53,6 +53,7 @@ class Judge:
         self.problem = problem
         self.reference = None if floors is None else evaluate(problem, "val")
         check_reference(problem, self.reference, self.floors)
+        self.compared = _scores(problem) if self.reference is None else self.reference
         self.keep: tuple[str, ...] = ()
         self.dead: tuple[str, ...] = ()
         if dead := self._dead(problem.model):
@@ -67,20 +68,21 @@ class Judge:
                 )
 
     def lost(self, model: nn.Module) -> dict[str, float]:
-        """Task to the share that it lost on the validation split; infinite where a floor's metric became NaN."""
-        if self.reference is None:
-            return {}
+        """Task to the share that it lost on the validation split, if there are floors; infinite where a floor's metric became NaN."""
+        return {} if self.reference is None else self._lost(model, self.reference)
+
+    def _lost(self, model: nn.Module, reference: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         problem = replace(self.problem, model=model)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeadTaskWarning)  # a network that is finished is looked at for it
             found = {task: metrics for task, metrics in evaluate(problem, "val").items() if metrics}
-        lost = shares_lost(found, self.reference, problem)
+        lost = shares_lost(found, reference, problem)
         broken = {task: math.inf for task in self.floors if math.isnan(lost.get(task, math.nan))}
         return {task: share for task, share in lost.items() if not math.isnan(share)} | broken
 
     def final(self, model: nn.Module, record: Record) -> tuple[str, ...]:
         """The tasks of a finished network that lose too much, as its file is judged; says in ``record`` what they lost."""
-        record.lost = self.lost(model)
+        record.lost = {} if self.compared is None else self._lost(model, self.compared)
         broken = self.broken(record.lost)
         self.dead = tuple(self._dead(model))
         broken += tuple(task for task in self.dead if task not in broken)
@@ -119,9 +121,20 @@ class Judge:
             replace(self.problem, model=model),
             self.example,
             self.floors,
-            self.reference,
+            self.compared,
             self.keep,
             engine=self.engine,
         )
         self.keep = found.keep
         return found
+
+
+def _scores(problem: Problem) -> dict[str, dict[str, float]] | None:
+    """What the dense network has on the validation split, where it can be had: without floors it decides nothing."""
+    if problem.val is None or not any(task.metrics for task in problem.tasks.values()):
+        return None
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            return evaluate(problem, "val")
+        except ValueError:  # a task without labels there
+            return None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.choose import smallest
+from secateur.budget.choose import smallest, zero_dead
 from secateur.budget.costs import Costs
 from secateur.budget.limits import Kind, over
 from secateur.budget.record import BudgetError
@@ -45,9 +45,7 @@ def check_reach(
     """
     left = smallest(groups, alive, torch.ones(groups.count, dtype=torch.float64), costs.step)
     small = copy.deepcopy(model)
-    weights = {name: p for name, p in small.named_parameters() if name in groups.axis}
-    for name, mask in groups.masks(left, weights).items():
-        weights[name].mul_(mask.to(weights[name]))
+    zero_dead(small, groups, left)
     with warnings.catch_warnings(action="ignore"):  # nobody will use it
         found = measure(compact(small, example, call=call))
     for asked in limits:

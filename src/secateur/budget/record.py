@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +23,18 @@ class BudgetError(ValueError):
     networks: Sequence[nn.Module] = ()
 
 
+def floors_broken(
+    said: str, tried: str, stage: Mapping[Kind, float], held: Mapping[Kind, float]
+) -> BudgetError:
+    """That floors broke at the costs ``stage``, what was tried, and at which costs they ``held``."""
+    near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in held.items())
+    asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
+    return BudgetError(
+        f"prune: on the way to the budget {said} at {asked}, {tried}; the floors held at about {near}. "
+        "Give more steps, a looser budget or lower floors."
+    )
+
+
 @dataclass
 class Record:
     """How a budget was met.
@@ -33,8 +45,8 @@ class Record:
         dense: What the dense network costs, measured.
         predicted: What was predicted of the network that was chosen first, and ``first`` what it then cost.
         costs: What the network costs, measured.
-        lost: Task to the share of its metrics that it lost on the validation split, below zero where it gained; empty without
-            floors. Of a network in int8 as its file is judged.
+        lost: Task to the share of its metrics that it lost on the validation split, below zero where it gained; without what has no
+            validation data or metric, or of which no share can be taken. Of a network in int8 as its file is judged.
         left: Groups of channels after each round.
         short: Why the network is more than 5 % below its budget; empty where it is not.
         noise: Task with a floor to the most that the dense network itself lost when it was trained on for a little.

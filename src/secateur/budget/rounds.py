@@ -9,10 +9,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
-from secateur.budget.choose import OutOfReachError, choose
+from secateur.budget.choose import nearest_choice, zero_dead
 from secateur.budget.costs import Costs, has_table
 from secateur.budget.judge import Judge
 from secateur.budget.latency import Latency
@@ -20,8 +19,9 @@ from secateur.budget.limits import Budget, Kind, over
 from secateur.budget.measured import measured
 from secateur.budget.nearest import nearest
 from secateur.budget.noise import check_noise
+from secateur.budget.phases import Phases
 from secateur.budget.reach import check_reach
-from secateur.budget.record import BudgetError, Record, attach_record
+from secateur.budget.record import Record, attach_record, floors_broken
 from secateur.budget.repair import repair as repaired
 from secateur.budget.worth import Score, joined, task_worth
 from secateur.deployment.bench import LayerEngine
@@ -75,11 +75,15 @@ class Rounds:
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
         self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
+        self.phase = Phases(budget, rounds, progress)
+        self.phase.measuring("the dense network")
         self.dense = measured(problem.model, self.example, budget, problem.call)
         self.judge = Judge(problem, floors, quantize, one(example(problem)), budget.engine)
         whole = self.dense if quantize is None else self._measured(problem.model)
         table = "ms" in budget.kinds and has_table(budget.engine)
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
+        if table:
+            self.phase.measuring("its layers, where the table of this machine lacks them")
         self.costs = Costs(
             self.problem.model, self.example, self.groups, budget, whole, latency, problem.call
         )
@@ -97,6 +101,7 @@ class Rounds:
         for (first, above), (second, below) in pairwise(zip(budgets, limits, strict=True)):
             if any(below[kind] > above[kind] for kind in below):
                 raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
+        self.phase.measuring("the smallest network there is")
         check_reach(
             self.problem.model,
             self.example,
@@ -107,6 +112,8 @@ class Rounds:
             self._measured,
             limits,
         )
+        if self.judge.floors and self.steps:
+            self.phase("training the dense network on for a little, to see what floors mean")
         self.noise = check_noise(
             self.original,
             self.judge.floors,
@@ -126,7 +133,7 @@ class Rounds:
         now = self.costs(self.alive)
         small: nn.Module | None = None
         for number in range(1, self.rounds + 1):
-            part = number / self.rounds
+            self.phase.number, part = number, number / self.rounds
             stage: dict[Kind, float] = {
                 kind: now[kind] * min(1.0, limit / now[kind]) ** part for kind, limit in limits.items()
             }
@@ -162,12 +169,7 @@ class Rounds:
                 break
             for task in broken:
                 self.weight[task] *= 2.0
-        near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in self.costs(self.alive).items())
-        asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
-        raise BudgetError(
-            f"prune: on the way to the budget {said} at {asked}, {tried}; the floors held at about {near}. "
-            "Give more steps, a looser budget or lower floors."
-        )
+        raise floors_broken(said, tried, stage, self.costs(self.alive))
 
     def _round(
         self, stage: Mapping[Kind, float], limits: Mapping[Kind, float] | None, record: Record
@@ -179,20 +181,26 @@ class Rounds:
             limits: In the last round, which is measured and made small.
             record: Of what came of it.
         """
+        self.phase(f"scoring {int(self.alive.sum())} groups of channels on {self.batches} batches")
         scores = task_worth(self.problem, self.groups, self.score, self.batches, self.seed)
         worth = joined(scores, self.judge.floors, self.weight)
         if limits is None:
             self._kill(self._pick(worth, stage))
             if not self.steps:  # scored anew, and judged when it is repaired
                 return None, ()
-            self._train(self.problem, round(self.steps * (1 - _LAST) / max(1, self.rounds - 1)))
+            steps = round(self.steps * (1 - _LAST) / max(1, self.rounds - 1))
+            self.phase.training(f"{int(self.alive.sum())} groups are left; training on", steps)
+            self._train(self.problem, steps)
             record.lost = self.judge.lost(self.problem.model)
             return None, self.judge.broken(record.lost)
+        self.phase.measuring("networks near the budget")
         small, keep = self._met(worth, limits, record), self.judge.keep
         if self.steps:
             last = round(self.steps * (_LAST if self.rounds > 1 else 1.0))
+            self.phase.training("fine-tuning the small network", last)
             self._train(replace(self.problem, model=small), last)
         elif self.repair:
+            self.phase(f"repairing the small network on {self.repair} batches")
             repaired(self.original, small, self.repair)
         broken = self.judge.final(small, record)
         if self.judge.keep != keep and not broken:
@@ -221,27 +229,18 @@ class Rounds:
         return found.made
 
     def _pick(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
-        """What is left; the smallest where costs are predicted above the limits: as measured it keeps them (:meth:`check`)."""
-        try:
-            return choose(self.groups, self.alive, worth, self.costs, limits)
-        except OutOfReachError as error:
-            return error.smallest
+        return nearest_choice(self.groups, self.alive, worth, self.costs, limits)
 
-    @torch.no_grad()
     def _kill(self, alive: Tensor) -> None:
-        """Zeros all that belongs to dead groups."""
-        parameters = dict(self.problem.model.named_parameters())
-        weights = {name: parameters[name] for name in self.groups.axis}
-        for name, mask in self.groups.masks(alive, weights).items():
-            weights[name].mul_(mask.to(weights[name]))
+        zero_dead(self.problem.model, self.groups, alive)
         self.alive = alive
 
     def _train(self, problem: Problem, steps: int, seed: int = 0) -> None:
         if not steps:
             return
         with preserved_rng():
-            weighting = copy.deepcopy(self.weighting)
-            fit(problem, KeepZeros(), weighting, steps=steps, seed=self.seed + seed, **self.training)
+            how: dict[str, Any] = {"steps": steps, "seed": self.seed + seed, **self.training}
+            fit(problem, KeepZeros(), copy.deepcopy(self.weighting), **how)
 
     def _measured(self, small: nn.Module) -> dict[Kind, float]:
         how: dict[str, Any] = (

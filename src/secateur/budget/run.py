@@ -119,6 +119,7 @@ def prune_run(
                 "before": before[0],
                 "after": after[0],
                 "layers": {"before": before[1], "after": after[1]},
+                "reference": finite({key: reference[key] for key in ("tasks", "density", "params", "macs")}),
             }
             write_text(run.path / "budget.json", json.dumps(told, indent=1))
             write_text(run.metrics, "")  # nothing is logged on the way

@@ -61,7 +61,7 @@ def _tell(folders: list[Path]) -> None:
     """What was asked, predicted and measured, and where it lies."""
     import json
 
-    from secateur.runs.report import read_run, results_table
+    from secateur.runs.report import read_dense, read_run, results_table
 
     console = output()
     for folder in folders:
@@ -78,7 +78,9 @@ def _tell(folders: list[Path]) -> None:
             console.print(f"in float: the heads of {', '.join(record['keep_float'])}", markup=False)
         if record["short"]:
             console.print(f"not nearer to the budget: {record['short']}", markup=False, soft_wrap=True)
-    console.print(results_table([read_run(folder) for folder in folders]))
+    records = [read_run(folder) for folder in folders]
+    dense = read_dense(records[0])
+    console.print(results_table(records if dense is None else [dense, *records]))
     for folder in folders:
         console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
         for file in (folder / "model-int8.onnx", folder / "model-int8.xml"):

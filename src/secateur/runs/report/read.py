@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,27 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
+def read_dense(record: RunRecord) -> RunRecord | None:
+    """The network that a run of ``secateur prune`` was cut out of, to stand beside it; None where its folder does not say.
+
+    Raises:
+        ValueError: If budget.json cannot be understood.
+    """
+    path = record.folder / "budget.json"
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(_text(path)).get("reference")
+        if not found:
+            return None
+        told = _figures(found)
+    except _WRONG as error:
+        raise ValueError(f"{path} cannot be understood: {said(repr(error))}") from error
+    return replace(
+        record, name="dense", dense=True, method="", before=None, dead=(), train=(), validation=(), **told
+    )
+
+
 def _text(path: Path) -> str:
     try:
         return _bytes(path).decode("utf-8")
@@ -66,27 +88,15 @@ def _bytes(path: Path) -> bytes:
 
 
 def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
-    macs = report["macs"]
     return {
         "name": str(report["name"]),
         "dense": bool(report["dense"]),
         "method": str(report["method"]),
         "weighting": str(report["weighting"]),
-        "tasks": _results(report["tasks"]),
+        **_figures(report),
         "higher_is_better": {
             t: {m: bool(h) for m, h in ms.items()} for t, ms in report["higher_is_better"].items()
         },
-        "density": _density(report["density"]),
-        "params": {key: _number(report["params"][key]) for key in ("total", "prunable", "nonzero")},
-        "macs": Macs(
-            dense=_number(macs["dense"]),
-            sparse=_number(macs["sparse"]),
-            components={
-                c: (_number(v["dense"]), _number(v["sparse"])) for c, v in macs["components"].items()
-            },
-            input=() if isinstance(macs["input"], dict) else tuple(int(n) for n in macs["input"]),
-            images=int(macs.get("images", 1)),
-        ),
         "seed": int(report["seed"]),
         "steps": int(report["steps"]),
         "command": str(report["command"]),
@@ -98,6 +108,25 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "split": str(report.get("split", "test")),
         "dead": tuple(str(task) for task in report.get("dead") or ()),
         "legends": {task: dict(found) for task, found in (report.get("legends") or {}).items() if found},
+    }
+
+
+def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What a network scores and costs."""
+    macs = report["macs"]
+    return {
+        "tasks": _results(report["tasks"]),
+        "density": _density(report["density"]),
+        "params": {key: _number(report["params"][key]) for key in ("total", "prunable", "nonzero")},
+        "macs": Macs(
+            dense=_number(macs["dense"]),
+            sparse=_number(macs["sparse"]),
+            components={
+                c: (_number(v["dense"]), _number(v["sparse"])) for c, v in macs["components"].items()
+            },
+            input=() if isinstance(macs["input"], dict) else tuple(int(n) for n in macs["input"]),
+            images=int(macs.get("images", 1)),
+        ),
     }
 
 
