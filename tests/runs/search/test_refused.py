@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("optuna", reason="needs Optuna: pip install 'secateur[search]'")
 
 from runs.search.searches import Made
+from secateur.runs.search.shown import lines
 
 
 @pytest.mark.parametrize(
@@ -76,3 +77,15 @@ def test_a_dense_run_that_scores_nothing_is_no_reference(
     shutil.rmtree(tmp_path / "s" / "trials")
     with pytest.raises(ValueError, match=r"dense run's depth abs is 0.0 on the validation split"):
         made(tmp_path / "s", 2)
+
+
+def test_a_change_from_next_to_nothing_is_said_and_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(monkeypatch, lambda _: {"depth": {"abs": 0.5, "rel": 9.0}})
+    said = lines(made(tmp_path / "s", 2))
+    why = "depth rel is 0.7 in the dense run and 9 here, and a share of that has no meaning"
+    assert f"The ΔT of trial 0, 1 says nothing: {why}. Train the dense run for longer." in said
+    (winner,) = (line for line in said if "on the test split" in line)
+    assert f"no ΔT against {tmp_path / 's' / 'dense'}, since {why}" in winner
+    assert "ΔT +" not in winner

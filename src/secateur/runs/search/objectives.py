@@ -22,6 +22,10 @@ _KNOWN: dict[str, Direction] = {
 }
 
 
+_FAR = 10.0
+"""Times its own size that a metric may be away from the dense run's: farther, the dense one is next to zero beside it."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """One number to be made large or small.
@@ -103,7 +107,12 @@ def on_validation(report: Report) -> Results:
         raise ValueError(
             "its figures are of the test split, by which nothing is chosen; train it anew elsewhere."
         )
-    return {t: {m: math.nan if v is None else v for m, v in metrics.items()} for t, metrics in found.items()}
+    return numbers(found)
+
+
+def numbers(tasks: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
+    """The figures of a report, in which None stands for what is not a number."""
+    return {t: {m: math.nan if v is None else v for m, v in metrics.items()} for t, metrics in tasks.items()}
 
 
 def delta(tasks: Results, dense: Results, better: Mapping[str, Mapping[str, bool]]) -> float | None:
@@ -112,6 +121,18 @@ def delta(tasks: Results, dense: Results, better: Mapping[str, Mapping[str, bool
     if not all(map(math.isfinite, numbers)) or not all(v for task in tasks for v in dense[task].values()):
         return None
     return delta_t(tasks, dense, better).overall
+
+
+def meaningless(tasks: Results, dense: Results) -> str:
+    """Why ΔT of these figures says nothing: a metric is not a number, or zero or next to it in the dense run; empty where it says something."""
+    for task, metrics in tasks.items():
+        for metric, value in metrics.items():
+            held = dense[task][metric]
+            if not (math.isfinite(value) and math.isfinite(held)):
+                return f"{task} {metric} is not a number"
+            if not held or abs(value - held) > _FAR * abs(held):
+                return f"{task} {metric} is {held:.3g} in the dense run and {value:.3g} here, and a share of that has no meaning"
+    return ""
 
 
 def lost(tasks: Results, dense: Results, better: Mapping[str, Mapping[str, bool]]) -> dict[str, float]:

@@ -16,7 +16,7 @@ from secateur.runs.result import judge
 from secateur.runs.run import evaluate_run
 from secateur.runs.search.found import Found, Report, Results
 from secateur.runs.search.locks import Locks
-from secateur.runs.search.objectives import check_reference, on_validation
+from secateur.runs.search.objectives import check_reference, meaningless, numbers, on_validation
 from secateur.runs.study import SAME, Place
 from secateur.storage import write_text
 
@@ -135,10 +135,12 @@ def judged(found: Found, asked: Reference, dense: Dense) -> dict[int, Report]:
     """The winners' reports on the test split: each is evaluated on it here for the first time, and never again."""
     if not found.winners:
         return {}
-    judge(dense.folder, trust=trusted(asked.options), device=asked.device)
+    reference = judge(dense.folder, trust=trusted(asked.options), device=asked.device)
     made: dict[int, Report] = {}
     for trial in found.winners:
         words = [*asked.options, *(d.word(trial.settings[d.option]) for d in found.space)]
         folder = asked.out / trial.folder
-        made[trial.number] = judge(folder, against=dense.folder, trust=trusted(words), device=asked.device)
+        report = judge(folder, against=dense.folder, trust=trusted(words), device=asked.device)
+        why = meaningless(numbers(report["tasks"]), numbers(reference["tasks"]))
+        made[trial.number] = {**report, "meaningless": why}
     return made

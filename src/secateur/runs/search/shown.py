@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.options import recipe_path
 from secateur.runs.result import finite
 from secateur.runs.search.found import Found, Tried
+from secateur.runs.search.objectives import meaningless
 from secateur.runs.study import SAME
 from secateur.runs.written import read_recipe
 from secateur.storage import write_text
@@ -102,16 +103,29 @@ def lines(found: Found) -> list[str]:
             f"{task} {share:.1%} below its floor" for task, share in nearest.below.items() if share > 0
         )
         made.append(f"No trial holds every floor; trial {nearest.number} is nearest: {under}.")
+    if any(o.name == "delta_t" for o in found.objectives):
+        told = {t.number: meaningless(t.figures["tasks"], found.dense) for t in done if "tasks" in t.figures}
+        if far := {number: why for number, why in told.items() if why}:
+            which = ", ".join(map(str, far))
+            made.append(
+                f"The ΔT of trial {which} says nothing: {next(iter(far.values()))}. Train the dense run for longer."
+            )
     for number, report in found.tested.items():
         metrics = ", ".join(
             f"{t} {m} {_number(v)}" for t, ms in report["tasks"].items() for m, v in ms.items()
         )
-        change = report["delta_t"]["mean"]
-        against = "" if change is None else f"ΔT {change:+.2f} % against {found.reference}; "
+        against = _against(report, found.reference)
         made.append(
             f"Trial {number} on the test split, evaluated once, after it was chosen: {against}{metrics}."
         )
     return made
+
+
+def _against(report: Mapping[str, Any], reference: str) -> str:
+    if why := report.get("meaningless"):
+        return f"no ΔT against {reference}, since {why}; "
+    change = report["delta_t"]["mean"]
+    return "" if change is None else f"ΔT {change:+.2f} % against {reference}; "
 
 
 def _grid(found: Found) -> tuple[list[str], list[list[str]]]:
