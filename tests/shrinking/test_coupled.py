@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from problems import two_heads
+from problems import TwoHeads, two_heads
 from secateur import GroupLasso, Problem, Task, compact, fit
 from secateur.pruning import DensityError
 from secateur.pruning.groups import share
-from secateur.shrinking import coupled_groups
+from secateur.shrinking import coupled_groups, problem_groups
 from secateur.zoo import mobilenetv2_aspp
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -153,6 +155,29 @@ def test_a_density_out_of_reach_names_the_line_before_training(kind: type[Block]
     with pytest.raises(DensityError, match=rf"density is 0\.05.*stay: .*test_coupled\.py:\d+: .*{line}"):
         fit(problem, GroupLasso(density=0.05, groups="coupled"), steps=4)
     assert all(torch.equal(before[name], value) for name, value in problem.model.state_dict().items())
+
+
+class Extra(TwoHeads):
+    """Returns what no task is for, as for a loss of its own."""
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {**super().forward(x), "features": self.trunk(x)}
+
+
+def test_outputs_of_no_task_that_keep_channels_are_named_with_the_remedy() -> None:
+    problem = replace(two_heads(), model=Extra())
+    said = r"22 stay: an output of the network; among them 'features', no task, which Problem\(..., call=f\) leaves out"
+    with pytest.raises(DensityError, match=said) as raised:
+        fit(problem, GroupLasso(density=0.05, groups="coupled"), steps=2, progress=False)
+    words = str(raised.value)
+    space: dict[str, Any] = {}
+    exec(
+        words[words.index("def f(") : words.index("}") + 1]
+        .replace(": y =", ":\n  y =")
+        .replace("; ", "\n  "),
+        space,
+    )
+    assert problem_groups(replace(problem, call=space["f"])).count > problem_groups(problem).count
 
 
 def test_what_a_frozen_layer_reads_is_in_no_group() -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.problem import Input, Problem, example
+from secateur.problem import Input, Problem, example, preserved_rng
 from secateur.pruning import Groups, input_groups, shared_convolutions
-from secateur.shrinking.channels import Channels, Node, find_channels, layers, trace, training_nodes
+from secateur.shrinking.channels import OUTPUT, Channels, Node, find_channels, layers, trace, training_nodes
 from secateur.shrinking.copying import copied
 from secateur.shrinking.exact import exact
 from secateur.shrinking.names import named
@@ -72,7 +74,42 @@ def problem_groups(problem: Problem) -> Groups:
     parts = [part for part in pytree.tree_leaves(x) if isinstance(part, Tensor)]
     if len({part.shape[:1] for part in parts}) == 1 and parts[0].dim():
         x = pytree.tree_map_only(Tensor, lambda part: part[:_BATCH], x)
-    return coupled_groups(problem.network, x)
+    extra = _of_no_task(problem, x)
+    try:
+        groups = coupled_groups(problem.network, x)
+    except ValueError as error:
+        if not extra:
+            raise
+        raise ValueError(f"{error} The model returns more than the tasks: {extra}.") from error
+    if extra and OUTPUT in groups.pins:
+        pins = {
+            f"{OUTPUT}; among them {extra}" if why == OUTPUT else why: n for why, n in groups.pins.items()
+        }
+        groups = replace(groups, pins=pins)
+    return groups
+
+
+def _of_no_task(problem: Problem, x: Input) -> str:
+    """Outputs that are no tasks and keep their channels all the same, and the remedy; empty where there are none."""
+    network = problem.network
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad(), preserved_rng():
+            found: Any = network(x)
+    except Exception:  # the trace says what is wrong
+        return ""
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    others = [str(name) for name in found if name not in problem.tasks] if isinstance(found, Mapping) else []
+    if not others:
+        return ""
+    own = ", ".join(f"'{task}': y['{task}']" for task in problem.tasks)
+    return (
+        f"{', '.join(map(repr, others))}, no task, which Problem(..., call=f) leaves out: def f(model, x): y = model(x); "
+        f"return {{{own}}}"
+    )
 
 
 def _enliven(model: nn.Module, draw: torch.Generator) -> None:

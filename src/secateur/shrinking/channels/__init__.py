@@ -9,11 +9,13 @@ from secateur.shrinking.channels.grouped import thinned
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needed import needed
 from secateur.shrinking.channels.needs import Needs
+from secateur.shrinking.channels.rules import OUTPUT
 from secateur.shrinking.channels.trace import Node, trace
 from secateur.shrinking.channels.training import training_nodes
 from secateur.shrinking.channels.values import constant_outputs, constant_values, zeros_alone
 
 __all__ = [
+    "OUTPUT",
     "Channels",
     "Needs",
     "Node",

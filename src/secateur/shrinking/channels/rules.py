@@ -41,6 +41,10 @@ def label(flow: Labelling, node: Node) -> Any:
     return flow.unknown(node, "an operation that channels are not followed through")
 
 
+OUTPUT = "an output of the network"
+"""Why the channels stay that the network returns."""
+
+
 def _input(flow: Labelling, node: Node) -> Tensor:
     return full(PINNED, node.shape, torch.int64)
 
@@ -51,7 +55,7 @@ def _check(flow: Labelling, node: Node) -> Tensor:
 
 def _output(flow: Labelling, node: Node) -> Tensor:
     for read in node.inputs:
-        flow.pin(flow.read(read), "an output of the network")
+        flow.pin(flow.read(read), OUTPUT)
     return torch.zeros(0, dtype=torch.int64)
 
 
