@@ -57,6 +57,16 @@ def test_a_run_has_its_data_and_model_already(tmp_path: Path, capsys: pytest.Cap
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("verb", ["prune", "bench"])
+def test_a_number_out_of_range_is_said_first(verb: str, capsys: pytest.CaptureFixture) -> None:
+    words = {"prune": ["--budget", "0.5 macs", "--out", "out", "--steps", "-5"], "bench": ["--repeats", "0"]}
+    with pytest.raises(SystemExit) as end:
+        main([verb, "nowhere", *words[verb]])
+    assert end.value.code == 2
+    said = {"prune": "--steps is -5; give at least 0.", "bench": "--repeats is 0; give at least 1."}
+    assert said[verb] in capsys.readouterr().err
+
+
 TRUST = ["--trust", "tiny_runs"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch import Tensor
 from secateur import data
 from secateur.data import FRAMES
 from secateur.data.frames import Frames, OnDisk
+from secateur.data.making import Loading
 from secateur.data.reading import load, load_npz, rgb
 from secateur.data.splitting import held_out, shares
 
@@ -119,3 +121,10 @@ def test_shares_part_all_samples_by_seed() -> None:
     assert sorted(i for part in parts for i in part) == list(range(11))
     assert parts == shares(11, (0.6, 0.2, 0.2), 0) != shares(11, (0.6, 0.2, 0.2), 1)
     assert held_out(5, 2, 0) == held_out(5, 2, 0)
+
+
+def test_a_negative_seed_is_said_in_our_words() -> None:
+    loading = partial(Loading, (4, 4), 2)
+    for draw in (partial(held_out, 5, 2), partial(shares, 5, (0.5, 0.5)), loading):
+        with pytest.raises(ValueError, match=r"^seed=-1; give a whole number of at least 0"):
+            draw(seed=-1)

@@ -53,6 +53,8 @@ def test_what_has_no_split_of_its_own_is_held_out_of_train(tmp_path: Path) -> No
     assert sorted(n for part in parts for n in part) == list(range(1, 10))
     with pytest.raises(ValueError, match="test_count=9, but there are 9"):
         hf_images(root=str(root), **{**settings, "test_count": 9})
+    with pytest.raises(ValueError, match="seed=-1; give a whole number"):
+        hf_images(root=str(root), **settings, seed=-1)
     parquet(tmp_path, validation=[10, 11])
     data = hf_images(root=str(root), **settings)
     assert (len(list(data.val)), numbers(data.test, data)) == (2, [10, 11])

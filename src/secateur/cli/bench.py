@@ -13,13 +13,15 @@ from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 def bench(argv: list[str]) -> None:
     """``secateur bench RUN [RUN ...]``."""
-    arguments = parser().read(argv)
+    made = parser()
+    arguments = made.read(argv)
+    made.check_least(arguments, {"threads": 1, "repeats": 1})
     from secateur.deployment.bench import table
     from secateur.runs import bench_runs, check_processor
     from secateur.storage import behind, write_text
 
     check_processor(arguments.device, "bench")
-    made = bench_runs(
+    found = bench_runs(
         [Path(run) for run in arguments.runs],
         arguments.engines,
         against=Path(arguments.against) if arguments.against else None,
@@ -29,11 +31,11 @@ def bench(argv: list[str]) -> None:
         trust=trusted(argv),
     )
     console = output()
-    console.print(table(made))
-    for sentence in made.advice:
+    console.print(table(found))
+    for sentence in found.advice:
         console.print(sentence, markup=False, soft_wrap=True)
     if arguments.json:
-        write_text(behind(Path(arguments.json)), json.dumps(made.to_dict(), indent=1))
+        write_text(behind(Path(arguments.json)), json.dumps(found.to_dict(), indent=1))
         console.print(f"figures {arguments.json}", soft_wrap=True)
 
 

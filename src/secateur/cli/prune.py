@@ -10,11 +10,14 @@ from typing import Any, Literal
 from secateur.cli.console import output
 from secateur.runs import ENGINES, TRUST, Parser, trusted
 
+_LEAST = {"steps": 0, "rounds": 1, "batches": 1, "repair": 0, "threads": 1, "seed": 0, "lr": 0}
+
 
 def prune(argv: list[str]) -> None:
     """``secateur prune RUN|MODEL``."""
     made, (own, rest) = parser(), _apart(argv)
     arguments = made.read(own)
+    made.check_least(arguments, _LEAST)
     from secateur.runs import check_processor
 
     check_processor(arguments.device, "prune")

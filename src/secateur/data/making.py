@@ -14,6 +14,7 @@ from secateur.data.frames import OnDisk
 from secateur.data.loading import Encode, StepLoader
 from secateur.data.packing import Packed, keep_what_fits
 from secateur.data.rows import RowFrames
+from secateur.data.splitting import check_seed
 from secateur.data.streams.loading import StreamLoader
 from secateur.data.streams.streamed import Streamed
 from secateur.problem import Task
@@ -37,6 +38,9 @@ class Loading:
         augment: Zoom and mirror the training samples at random.
         cache: Memory for decoded samples, GiB. If all fit, they are decoded now, so that every error comes now;
             otherwise each is decoded at every use. None: each is decoded at its first use and kept.
+
+    Raises:
+        ValueError: If ``seed`` is negative.
     """
 
     size: tuple[int, int]
@@ -45,6 +49,9 @@ class Loading:
     workers: int = 0
     augment: bool = True
     cache: float | None = None
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 def make_data(

@@ -30,12 +30,20 @@ class TooFewError(ValueError):
         self.name, self.count, self.samples = name, count, samples
 
 
+def check_seed(seed: int) -> None:
+    """Raises ValueError unless ``seed`` is one that NumPy draws by."""
+    if seed < 0:
+        raise ValueError(f"seed={seed}; give a whole number of at least 0.")
+
+
 def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tuple[list[int], list[int]]:
     """Indices to learn from and, drawn by ``seed``, ``count`` held out; both ascending.
 
     Raises:
         TooFewError: If ``count``, which is called ``name``, is below 1 or leaves nothing to learn from.
+        ValueError: If ``seed`` is negative.
     """
+    check_seed(seed)
     if not 1 <= count < samples:
         raise TooFewError(name, count, samples)
     order = np.random.default_rng((seed, samples)).permutation(samples)
@@ -54,7 +62,12 @@ def with_val(splits: Mapping[str, Dataset[Sample]], val_count: int, seed: int) -
 
 
 def shares(samples: int, parts: Sequence[float], seed: int) -> list[list[int]]:
-    """Indices, ascending, of one part for each of ``parts``: shares of the samples that add up to 1."""
+    """Indices, ascending, of one part for each of ``parts``: shares of the samples that add up to 1.
+
+    Raises:
+        ValueError: If ``seed`` is negative.
+    """
+    check_seed(seed)
     order = np.random.default_rng((seed, samples)).permutation(samples)
     ends = np.rint(np.cumsum(parts) * samples).astype(np.int64)
     return [sorted(part.tolist()) for part in np.split(order, ends[:-1])]

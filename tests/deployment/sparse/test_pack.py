@@ -125,6 +125,15 @@ def test_a_weight_that_a_caller_may_replace_stays(tmp_path: Path) -> None:
         pack(path)
 
 
+def test_a_file_of_another_kind_is_named_and_not_the_one_that_would_be_written(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text("")
+    for out in (None, tmp_path / "net.onnx"):
+        with pytest.raises(ValueError, match=r"odd\.py does not end in \.onnx, .*; give one, such as"):
+            pack(tmp_path / "odd.py", out)
+    with pytest.raises(FileNotFoundError, match=r"no file at .*none\.py"):
+        pack(tmp_path / "none.py")
+
+
 def test_over_the_file_itself(tmp_path: Path) -> None:
     path = matmul(tmp_path / "any.onnx")
     before = path.read_bytes()

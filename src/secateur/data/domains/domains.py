@@ -16,7 +16,7 @@ from secateur.data.domains.loading import DomainLoader
 from secateur.data.labels import classification
 from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD
 from secateur.data.packing import Packed, keep_what_fits
-from secateur.data.splitting import check_size
+from secateur.data.splitting import check_seed, check_size
 
 _SPLITS = ("train", "val", "test")
 
@@ -134,6 +134,7 @@ def domains_frames(
 
 def _with_validation(images: Images, share: float, seed: int, domain: str) -> Mapping[str, list[int]]:
     """Holds ``share`` of each class's training images out."""
+    check_seed(seed)
     rng = np.random.default_rng((seed, len(images)))
     learn: list[int] = []
     held: list[int] = []

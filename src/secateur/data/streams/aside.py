@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from secateur.data.splitting import TooFewError
+from secateur.data.splitting import TooFewError, check_seed
 from secateur.data.streams.order import Piece
 from secateur.data.streams.streamed import Streamed
 
@@ -29,7 +29,9 @@ def set_aside(train: Streamed, counts: Mapping[str, int], seed: int) -> dict[str
 
     Raises:
         TooFewError: If a number is below 1, or they leave nothing to learn from.
+        ValueError: If ``seed`` is negative.
     """
+    check_seed(seed)
     shards, many = train.shards, len(train.shards.files)
     drawn = np.random.default_rng((seed, _ASIDE, many)).permutation(many).tolist()
     begun, found = [0] * many, dict[str, Streamed]()

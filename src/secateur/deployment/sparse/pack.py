@@ -54,6 +54,12 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
         OSError: If ``out`` cannot be written.
     """
     path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"pack: no file at {path}; check the path.")
+    if path.suffix != ".onnx":
+        raise ValueError(
+            f"pack: {path} does not end in .onnx, and gaps and values are for ONNX files; give one, such as `secateur export` writes."
+        )
     out = path.with_name(f"{path.stem}.sparse{path.suffix}") if out is None else Path(out)
     if weights not in ("sparse", "sparse_float16"):
         raise ValueError(f"pack: weights is {weights!r}; give 'sparse' or 'sparse_float16'.")
@@ -100,10 +106,6 @@ def _read(path: Path) -> tuple[Any, bool]:
     Raises:
         ValueError: If it is no ONNX file, or one that cannot be packed.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"pack: no file at {path}; check the path.")
-    if path.suffix != ".onnx":
-        raise ValueError(f"pack: {path.name} does not end in .onnx; gaps and values are for ONNX files.")
     (ir, passes) = need("onnx", "onnx_ir", "onnx_ir.passes.common")
     sealed = is_sealed(path)
     if sealed:
