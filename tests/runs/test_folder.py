@@ -58,6 +58,28 @@ def test_the_first_configuration_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.forks
+def test_a_network_that_was_pruned_and_a_run_that_was_trained_are_told_apart_in_words(tmp_path: Path) -> None:
+    config = resolved(parse(["dense"]))
+    pruned = {**config, "prune": {"steps": 5, "budgets": [{"macs": "0.5x", "mb": 8.0}]}}
+    trained, small = RunFolder(tmp_path / "trained"), RunFolder(tmp_path / "small")
+    trained.claim(config)
+    small.claim(pruned)
+    with pytest.raises(
+        ValueError, match="holds a run that was trained, and a network that was pruned to a bu"
+    ):
+        trained.claim(pruned)
+    with pytest.raises(
+        ValueError, match="holds a network that was pruned to a budget, and a run that was tr"
+    ):
+        small.claim(config)
+    with pytest.raises(
+        ValueError, match=r"prune\.budgets is macs '0\.5x', mb 8\.0 there, macs '0\.4x' asked"
+    ):
+        small.claim({**pruned, "prune": {"steps": 5, "budgets": [{"macs": "0.4x"}]}})
+    with pytest.raises(ValueError, match=r"optimizer is None there, name 'SGD', momentum 0\.9 asked"):
+        trained.claim({**config, "optimizer": {"name": "SGD", "momentum": 0.9}})
+
+
 def test_of_two_processes_that_begin_at_once_one_trains(tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [

@@ -101,7 +101,14 @@ class RunFolder:
                 )
             if write_new(self.config, yaml.safe_dump(dict(config), sort_keys=True)):
                 return None
-        if told := list(differences(telling(self.read_config()), telling(config))):
+        held = telling(self.read_config())
+        if ("prune" in held) != ("prune" in config):
+            kinds = ["a run that was trained", "a network that was pruned to a budget"]
+            there, asked = kinds[:: -1 if "prune" in held else 1]
+            raise ValueError(
+                f"{self.path} holds {there}, and {asked} is asked for. Choose another --out, or delete the folder."
+            )
+        if told := list(differences(held, telling(config))):
             raise ValueError(
                 f"{self.path} holds a run of another configuration: {'; '.join(told[:4])}. "
                 "Choose another --out, or delete the folder."
@@ -214,4 +221,14 @@ def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
         for name in sorted(held.keys() | asked.keys()):
             yield from differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
     elif held != asked:
-        yield f"{key} is {said(repr(held))} there, {said(repr(asked))} asked"
+        yield f"{key} is {said(_worded(held))} there, {said(_worded(asked))} asked"
+
+
+def _worded(value: Any) -> str:
+    """A value of a configuration; mappings, alone or in a list, without Python's brackets."""
+    if isinstance(value, Mapping):
+        known = cast("Mapping[str, Any]", value)
+        return ", ".join(f"{name} {_worded(inner)}" for name, inner in known.items()) or "nothing"
+    if isinstance(value, list) and any(isinstance(one, Mapping) for one in cast("list[Any]", value)):
+        return "; ".join(map(_worded, cast("list[Any]", value)))
+    return repr(value)
