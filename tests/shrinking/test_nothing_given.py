@@ -49,3 +49,13 @@ def test_an_expert_that_no_token_chose_stays(masks: bool) -> None:
     assert "gets nothing from the example" in compaction(small).text()
     for given in (x, torch.randn(9, 6)):
         assert same(model(given), small(given))
+
+
+def test_that_there_was_nothing_to_take_out_is_said_with_what_to_do() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    for zeroed in (False, True):
+        with torch.no_grad():
+            model[2].weight[:, 1] *= not zeroed  # pyright: ignore
+        text = compaction(compact(model, torch.randn(1, 3, 2, 2))).text()  # pyright: ignore
+        assert ("nothing to take out" in text) is not zeroed
+        assert ("`secateur prune`" in text) is not zeroed

@@ -86,6 +86,11 @@ class Compaction:
         """In words: what went, and what was pinned and why."""
         before, after = self.channels
         lines = [f"{before - after} of {before + sum(self.pinned.values())} channels removed."]
+        if before == after and not self.constants:
+            lines.append(
+                "There was nothing to take out: every channel that may go is in use. Train with a method that removes whole channels "
+                "(less_is_more, GroupLasso), or prune to a budget (`secateur prune`); single zeros are what `secateur export` stores as such."
+            )
         if self.dead:
             lines.append(f"No element of these outputs depends on the input: {_listed(self.dead)}.")
         if self.constants:
