@@ -155,3 +155,15 @@ def test_shards_that_were_moved_are_the_same(kind: str, tmp_path: Path) -> None:
     before = found.train.fingerprint
     after: Any = streamed(kind, root.rename(tmp_path / "b" / "copied"))
     assert before == after.train.fingerprint != after.test.fingerprint
+    shard = after.train.dataset.shards.files[0]
+    for place in (0, shard.stat().st_size - 1):  # another of the same size
+        with shard.open("r+b") as file:
+            file.seek(place)
+            old = file.read(1)
+            file.seek(place)
+            file.write(bytes([old[0] ^ 1]))
+        assert after.train.fingerprint != before
+        with shard.open("r+b") as file:
+            file.seek(place)
+            file.write(old)
+    assert after.train.fingerprint == before

@@ -167,6 +167,10 @@ def test_without_matplotlib_the_tables_are_there(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "secateur.runs.study.tables.figures", None)
     found = collect(cells, tmp_path)
-    with pytest.warns(UserWarning, match="pip install matplotlib"):
+    (tmp_path / "over_lr.svg").write_text("drawn before")
+    with pytest.warns(
+        UserWarning, match=r"pip install matplotlib\. Those .* stay as they were: over_lr\.svg"
+    ):
         write_tables(found, found, cells, tmp_path, "")
+    assert (tmp_path / "over_lr.svg").read_text() == "drawn before"
     assert {"table.tex", "table_long.tex", "table.html"} <= {p.name for p in tmp_path.iterdir()}

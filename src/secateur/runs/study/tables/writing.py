@@ -57,11 +57,14 @@ def write_tables(results: Results, seen: Results, cells: Sequence[Cell], out: Pa
     about = About(_slug(out), str(cells[0].config.get("data", {}).get("name", "")))
     write_text(out / "table.tex", short(seen, about))
     write_text(out / "table_long.tex", long(results, about))
-    drawn = _drawn(seen)
-    write_drawings(drawn, out)
-    for old in [*out.glob("over_*"), *out.glob("curve.*")]:  # those of other columns or values, or of none
-        if old.suffix in (".svg", ".pdf") and old.name.removesuffix(old.suffix) not in drawn:
-            old.unlink(missing_ok=True)
+    there = [path for path in (*out.glob("over_*"), *out.glob("curve.*")) if path.suffix in (".svg", ".pdf")]
+    drawn = _drawn(seen, there)
+    write_drawings(drawn or {}, out)
+    if drawn is not None:
+        for old in there:  # those of other columns or values, or of none, go
+            if old.name.removesuffix(old.suffix) not in drawn:
+                old.unlink(missing_ok=True)
+    drawn = drawn or {}
     pictures = [_picture(name, drawing) for name, drawing in drawn.items()]
     write_text(out / "table.html", page(seen, command, pictures, out))
 
@@ -78,15 +81,18 @@ def write_drawings(drawn: Mapping[str, Drawing | None], out: Path) -> None:
         write_aside(out / f"{name}.pdf", lambda aside, content=content: aside.write_bytes(content))
 
 
-def _drawn(results: Results) -> dict[str, Drawing]:
-    """What there is to draw; nothing where matplotlib is not installed, which is said once."""
+def _drawn(results: Results, there: Sequence[Path]) -> dict[str, Drawing] | None:
+    """What there is to draw; None where matplotlib is not installed, which is said once, and ``there`` is left as it is."""
     try:
         from secateur.runs.study.tables.figures import drawings
     except ImportError as error:
+        names = ", ".join(sorted(path.name for path in there))
+        left = f" Those of an earlier call stay as they were: {names}." if there else ""
         warnings.warn(
-            f"Figures are left out: they need matplotlib ({error}); pip install matplotlib.", stacklevel=2
+            f"Figures are left out: they need matplotlib ({error}); pip install matplotlib.{left}",
+            stacklevel=2,
         )
-        return {}
+        return None
     return drawings(results)
 
 
