@@ -16,7 +16,6 @@ import yaml
 from jsonargparse import Namespace
 
 from secateur.runs.arguments import (
-    SHORT,
     aggregator_name,
     callback_names,
     given,
@@ -27,8 +26,8 @@ from secateur.runs.arguments import (
 from secateur.runs.names import CHOSEN, ROOMS, Kind, Trust, check_made, find
 from secateur.runs.options import LEAST, listing, recipe_path, training
 from secateur.runs.options import recipes as recipes
-from secateur.runs.parser import Parser, close, missing
-from secateur.runs.parts import add_parts, add_places, linked_options
+from secateur.runs.parser import Parser
+from secateur.runs.parts import add_parts, add_places, check_whole, linked_options
 from secateur.runs.written import check_size, check_values, options_of, read_recipe
 
 Config = dict[str, Any]
@@ -119,7 +118,7 @@ def parse(argv: Sequence[str], exits: bool = True) -> Namespace:
         OSError: If a file cannot be read.
     """
     argv = [spelt_out(argument) for argument in argv]
-    _check_whole(argv, exits)
+    check_whole(argv, exits)
     made = train_parser(argv, exits)
     arguments = made.read(without(argv, "--trust"))
     made.check_least(arguments, LEAST)
@@ -162,19 +161,6 @@ def train_parser(argv: Sequence[str], exits: bool = True) -> Parser:
     for path, content in files.items():
         made.check_keys(path, content)
     return made
-
-
-def _check_whole(argv: Sequence[str], exits: bool) -> None:
-    """Refuses a misspelt option that is of no part, before the parts are imported to see which options they have."""
-    made = Parser(prog="secateur train", exit_on_error=exits, allow_abbrev=False)
-    made.add_argument("--config", action="config")
-    add_places(made)
-    names = (*inspect.signature(training).parameters, *CHOSEN)  # jsonargparse would import torch to read them
-    whole = [*made.options, *(f"--{name}" for name in names), *SHORT]
-    for word in argv:
-        name = word.partition("=")[0].removesuffix("+")
-        if name.startswith("--") and "." not in name and name not in whole and close(name, whole):
-            made.error(missing(name, whole, {}))
 
 
 def _recipe(argv: Sequence[str]) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from secateur.runs.arguments import SPLIT, TIMED, TRUST, Timing
-from secateur.runs.names import Kind
-from secateur.runs.parser import Parser
+from secateur.runs.arguments import SHORT, SPLIT, TIMED, TRUST, Timing
+from secateur.runs.names import CHOSEN, Kind
+from secateur.runs.options import training
+from secateur.runs.parser import Parser, close, missing
 
 # What the run says once and hands to the parts that take it.
 _LINKED = {
@@ -70,3 +71,16 @@ def add_parts(parser: Parser, targets: Mapping[Kind, tuple[str, Callable[..., An
             group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
         else:
             group.add_function_arguments(target, kind, as_group=False, skip=skip)
+
+
+def check_whole(argv: Sequence[str], exits: bool) -> None:
+    """Refuses a misspelt option that is of no part, before the parts are imported to see which options they have."""
+    made = Parser(prog="secateur train", exit_on_error=exits, allow_abbrev=False)
+    made.add_argument("--config", action="config")
+    add_places(made)
+    names = (*inspect.signature(training).parameters, *CHOSEN)  # jsonargparse would import torch to read them
+    whole = [*made.options, *(f"--{name}" for name in names), *SHORT]
+    for word in argv:
+        name = word.partition("=")[0].removesuffix("+")
+        if name.startswith("--") and "." not in name and name not in whole and close(name, whole):
+            made.error(missing(name, whole, {}))
