@@ -162,6 +162,9 @@ class _Parser:
     def check_keys(self, path: Path, content: Any) -> None:
         """Nothing."""
 
+    def check_least(self, arguments: Namespace, least: Any) -> None:
+        """Nothing."""
+
 
 def _names_a_class(value: Any) -> bool:
     if isinstance(value, dict):
