@@ -20,7 +20,10 @@ def test_packed_in_its_own_place_twice_is_once(tmp_path: Path) -> None:
     path = matmul(tmp_path / "any.onnx")
     first = pack(path, path)
     content = path.read_bytes()
+    left = tmp_path / ".any.onnx.parts.99999999.partial"
+    left.mkdir()  # of a call that was killed when the file was in its place
     again = pack(path, path)
+    assert [*tmp_path.iterdir()] == [path]
     assert path.read_bytes() == content
     assert again.weights == first.weights
     assert again.before == again.after == len(content)

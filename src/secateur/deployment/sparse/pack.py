@@ -71,10 +71,9 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     beside = {file.resolve() for file in _beside(model)}
     there = rebuilt(model)
     found = rewrite(model, weights)
-    if (
-        not found and there and out.exists() and out.samefile(path)
-    ):  # done already, by a call that may have been killed
-        return Packed(out, before, before, tuple(there))
+    if not found and there and out.exists() and out.samefile(path):
+        with folder_aside(out):  # done already, by a call that may have been killed: what it left goes
+            return Packed(out, before, before, tuple(there))
     if not found:
         given = {value.name for value in model.graph.inputs}
         if both := [name for name in model.graph.initializers if name in given]:
