@@ -102,6 +102,8 @@ def compile_library(target: str, where: Path) -> Path:
         link = ["-shared", "-nostdlib++", "-s"]
         if system == "linux":
             link += [f"-Wl,--version-script={NATIVE / 'exports.map'}", "-Wl,-z,nodelete"]
+        if system == "macos":  # otherwise the path at which it was compiled is its name
+            link += [f"-Wl,-install_name,@rpath/{name}"]
         where.mkdir(parents=True, exist_ok=True)
         run([*compiler, *link, *objects, "-o", str(where / name)])
     return where / name

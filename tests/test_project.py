@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 import tomllib
 from collections.abc import Iterator
 from importlib.metadata import distributions
@@ -133,14 +135,86 @@ def read(name: str) -> Any:
     return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
 
 
-def test_the_release_builds_and_tries_the_runtime_for_every_machine() -> None:
-    built: dict[str, Any] = {"__file__": str(ROOT / "runtime" / "hatch_build.py"), "__name__": "hatch_build"}
-    exec((ROOT / "runtime" / "hatch_build.py").read_text(encoding="utf-8"), built)
-    jobs = read(".github/workflows/release.yml")["jobs"]
-    assert set(jobs["runtime"]["strategy"]["matrix"]["target"]) == set(built["TARGETS"])
-    tried = jobs["installed"]["strategy"]["matrix"]
+RELEASE: dict[str, Any] = read(".github/workflows/release.yml")["jobs"]
+RUNTIME: dict[str, Any] = tomllib.loads((ROOT / "runtime" / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def steps(job: str) -> list[str]:
+    return [step["run"] for step in RELEASE[job]["steps"] if "run" in step]
+
+
+@pytest.fixture
+def built() -> dict[str, Any]:
+    """What hatch_build.py defines."""
+    names: dict[str, Any] = {"__file__": str(ROOT / "runtime" / "hatch_build.py"), "__name__": "hatch_build"}
+    exec((ROOT / "runtime" / "hatch_build.py").read_text(encoding="utf-8"), names)
+    return names
+
+
+def test_a_library_for_macos_is_not_called_by_the_path_where_it_was_compiled(
+    built: dict[str, Any], tmp_path: Path
+) -> None:
+    commands: list[list[str]] = []
+    built["run"] = commands.append
+    built["compile_library"]("aarch64-macos", tmp_path)
+    assert "-Wl,-install_name,@rpath/libsecateur.dylib" in commands[-1]
+
+
+def test_the_release_builds_and_tries_the_runtime_for_every_machine(built: dict[str, Any]) -> None:
+    assert set(RELEASE["runtime"]["strategy"]["matrix"]["target"]) == set(built["TARGETS"])
+    tried = RELEASE["installed"]["strategy"]["matrix"]
     assert {row["target"] for row in tried["include"]} == set(tried["target"]) == set(built["TARGETS"])
-    assert jobs["publish"]["needs"] == ["installed"]
+    assert RELEASE["publish"]["needs"] == ["installed"]
+
+
+def test_the_release_is_tried_on_the_oldest_and_the_newest_of_all_that_we_name() -> None:
+    tried = RELEASE["installed"]["strategy"]["matrix"]
+    assert tried["python"] == [PYTHONS[0], PYTHONS[-1]]
+    assert tried["versions"] == ["oldest", "newest"]
+    assert tried["exclude"] == [{"python": PYTHONS[-1], "versions": "oldest"}]
+    (oldest,) = (step for step in RELEASE["installed"]["steps"] if "if" in step)
+    assert oldest["if"] == "matrix.versions == 'oldest'"
+    assert {"lowest-direct", "pyproject.toml", "constraints.txt"} <= set(oldest["run"].split())
+    wheels = [line for run in steps("installed") for line in run.splitlines() if ".whl" in line]
+    assert len(wheels) == 2
+    assert all("--constraint constraints.txt" in line for line in wheels)
+
+
+def test_what_the_tests_of_the_runtime_import_is_installed_for_them() -> None:
+    """The release runs them where there is nothing else."""
+    tests = ROOT / "runtime" / "tests"
+    needed = (RUNTIME["project"]["name"], *RUNTIME["project"]["dependencies"])
+    asked = {Requirement(line).name for line in (*needed, *RUNTIME["dependency-groups"]["test"])}
+    own = {path.stem for path in tests.glob("*.py")}
+    imported = {
+        name.partition(".")[0]
+        for path in tests.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    others = imported - own - sys.stdlib_module_names
+    assert {name.replace("_", "-") for name in others} <= asked
+    assert any("--group runtime/pyproject.toml:test" in run for run in steps("installed"))
+
+
+def test_both_distributions_bear_one_version_and_the_licence() -> None:
+    """The tag of a release is the version of both."""
+    assert RUNTIME["project"]["version"] == PROJECT["project"]["version"]
+    assert (ROOT / "runtime" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
+def test_each_distribution_is_published_from_an_environment_of_its_own() -> None:
+    """An index that is to create both projects tells them apart by workflow and environment alone."""
+    publish = RELEASE["publish"]
+    named = {row["distribution"] for row in publish["strategy"]["matrix"]["include"]}
+    assert named == {PROJECT["project"]["name"], RUNTIME["project"]["name"]}
+    assert publish["environment"] == "${{ matrix.distribution }}"
 
 
 def test_every_python_that_we_name_is_tested() -> None:

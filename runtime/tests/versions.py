@@ -13,6 +13,7 @@ import platform
 import subprocess
 import sys
 import tempfile
+import tomllib
 import venv
 from importlib.metadata import version
 from pathlib import Path
@@ -23,8 +24,8 @@ FLOOR = (1, 24, 3)
 RELEASES = (
     "1.23.2", "1.24.3", "1.24.4", "1.25.1", "1.26.0", "1.27.0", "1.28.0", "1.29.0", "1.30.0", "1.31.1", "1.32.0",
 )  # fmt: skip
-# The last is what onnxruntime.quantization needs in some releases without saying so.
-BESIDE = ("numpy", "onnx", "pytest", "hypothesis", "packaging", "sympy")
+GROUPS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+BESIDE = ("numpy", *(line.partition(">")[0] for line in GROUPS["test"]))
 
 
 def run(command: list[str]) -> None:
