@@ -1,6 +1,7 @@
-"""Rows of the second table of docs/results.md from what `secateur compare` wrote, for methods that were mended since.
+"""Rows of tables of docs/results.md from what `secateur compare` wrote: a few columns, also over an option.
 
     python benchmarks/quality/table1_rows.py runs/mended/results.json docs/results/table1_mended.json
+    python benchmarks/quality/table1_rows.py runs/steps/results.json docs/results/steps.json
 
 Copies the figures to the second file and writes the table beside it.
 """
@@ -23,16 +24,22 @@ def row(arm: dict[str, Any]) -> str:
     """One method: means, of ΔT with half the 95 % interval, of metrics with the standard deviation."""
     figures = {(f["group"], f["name"]): f for f in arm["figures"]}
     cells: list[str] = []
+    seeds = len(next(iter(figures.values()))["seeds"])
     for key, title in COLUMNS.items():
         found = figures.get(key)
         if found is None or (key[0] == "ΔT" and arm["dense"]):
             cells.append("reference" if arm["dense"] else "")
         elif key[0] == "ΔT":
-            cells.append(f"{found['mean']:+.1f} ± {found['margin_95']:.1f}")
+            cells.append(f"{found['mean']:+.1f}" + (f" ± {found['margin_95']:.1f}" if seeds > 1 else ""))
         else:
-            cells.append(f"{found['mean']:.{DIGITS[title]}f} ± {found['sd']:.{DIGITS[title]}f}")
-    seeds = len(next(iter(figures.values()))["seeds"])
-    return f"| {arm['recipe']} | {' | '.join(cells)} | {seeds} |"
+            digits = DIGITS[title]
+            cells.append(
+                f"{found['mean']:.{digits}f}" + (f" ± {found['sd']:.{digits}f}" if seeds > 1 else "")
+            )
+    name = ", ".join(
+        [arm["recipe"], *(f"{value} {option}" for option, value in arm.get("settings", {}).items())]
+    )
+    return f"| {name} | {' | '.join(cells)} | {seeds} |"
 
 
 def main() -> None:
