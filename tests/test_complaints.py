@@ -41,7 +41,7 @@ ELSEWHERE = {
         "shrinking/channels/test_oracle.py::test_what_lives_and_dies_together",
     ],
     7: [
-        "training/test_fit.py::test_two_processes_agree",
+        "training/test_two_processes.py::test_thresholds_masks_loss_weights_and_the_density",
         "runs/study/test_running.py::test_each_gpu_takes_one_run_at_a_time",
     ],
     8: [
@@ -53,7 +53,10 @@ ELSEWHERE = {
         "shrinking/test_compact_promises.py::test_optimizer_state_is_carried_along",
     ],
     10: ["runs/study/test_results.py::test_marks"],
-    12: ["training/test_fit.py::test_two_processes_agree", "test_contract.py::test_partial_labels"],
+    12: [
+        "training/test_two_processes.py::test_thresholds_masks_loss_weights_and_the_density",
+        "test_contract.py::test_partial_labels",
+    ],
     13: ["data/test_doctor.py::test_every_problem_is_named_with_its_place"],
 }
 

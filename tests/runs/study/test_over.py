@@ -90,7 +90,7 @@ def test_folders_bear_values_that_can_stand_there() -> None:
         (["lr=1e-3", "lr=3e-3"], [], "names lr twice"),
         (["lr=1e-3,3e-3"], ["--lr=0.1"], "--lr is given as well"),
         (["lr=1e-3,fast"], [], "lr is 'fast'; give a number"),
-        (["lr=1e-3,-1"], [], "--over lr=-1, of dense: Invalid learning rate: -1"),
+        (["lr=1e-3,-1"], [], "--lr=-1: --lr is -1.0; give at least 0"),
         (["steps=2,0"], [], "steps is 0; give at least 1"),
         (["betas=0.9,0.999"], [], "A value with commas stands in brackets: --over betas=[a,b],[c,d]."),
         (["betas=[0.9,0.999"], [], "lacks a closing ]"),
