@@ -140,3 +140,11 @@ def test_nodes_in_float_are_those_of_the_head_alone(tmp_path: Path) -> None:
                 problem.model, x, tmp_path / "w.onnx", quantize="int8", calibrate=problem, keep_float=wrong
             )
     assert not (tmp_path / "w.onnx").exists()
+
+
+def test_without_a_metric_that_a_file_has_it_is_judged_by_its_errors() -> None:
+    problem = two_heads()
+    tasks = {name: replace(task, metrics={}) for name, task in problem.tasks.items()}
+    found = judged(replace(problem, tasks=tasks), problem.train[0][0][:1], {}, {})  # pyright: ignore
+    assert (found.lost, found.broken) == ({}, ())
+    assert set(found.errors) == {"colour", "shade"}

@@ -96,9 +96,9 @@ def _judged(
             largest_error=math.inf,
         )
         errors: dict[str, float] = describe(path)["quantized"]["errors"]
-        if reference is None:
-            return {}, errors
         tasks = {name: task for name, task in problem.tasks.items() if task.metrics and task.decode is None}
+        if reference is None or not tasks:  # nothing that a file can be scored by
+            return {}, errors
         file = replace(problem, model=Exported(path), tasks=tasks, call=None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeadTaskWarning)  # it is a loss as any other
