@@ -23,7 +23,7 @@ _KNOWN: dict[str, Direction] = {
 
 
 _FAR = 10.0
-"""Times its own size that a metric may be away from the dense run's: farther, the dense one is next to zero beside it."""
+"""Times its own size that a metric of the dense run may be away from a trial's: farther, one of them was not learnt."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +124,14 @@ def delta(tasks: Results, dense: Results, better: Mapping[str, Mapping[str, bool
 
 
 def meaningless(tasks: Results, dense: Results) -> str:
-    """Why ΔT of these figures says nothing: a metric is not a number, or zero or next to it in the dense run; empty where it says something."""
+    """Why ΔT of these figures says nothing: a metric is not a number, zero in the dense run, or so far from it that no other counts; empty where it says something."""
     for task, metrics in tasks.items():
         for metric, value in metrics.items():
             held = dense[task][metric]
             if not (math.isfinite(value) and math.isfinite(held)):
                 return f"{task} {metric} is not a number"
             if not held or abs(value - held) > _FAR * abs(held):
-                return f"{task} {metric} is {held:.3g} in the dense run and {value:.3g} here, and a share of that has no meaning"
+                return f"{task} {metric} is {held:.3g} in the dense run and {value:.3g} here, which drowns all other metrics"
     return ""
 
 

@@ -108,7 +108,7 @@ def lines(found: Found) -> list[str]:
         if far := {number: why for number, why in told.items() if why}:
             which = ", ".join(map(str, far))
             made.append(
-                f"The ΔT of trial {which} says nothing: {next(iter(far.values()))}. Train the dense run for longer."
+                f"The ΔT of trial {which} says nothing: {next(iter(far.values()))}. Look at the training of both."
             )
     for number, report in found.tested.items():
         metrics = ", ".join(
