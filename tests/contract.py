@@ -6,7 +6,7 @@ your own joins by a line in ``VARIATIONS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -110,6 +110,22 @@ ALL = {**METHODS, **GROUPED}
 
 every_exact_method = pytest.mark.parametrize("make", METHODS.values(), ids=METHODS.keys())
 every_method = pytest.mark.parametrize("make", ALL.values(), ids=ALL.keys())
+
+
+def with_others_slow(methods: Mapping[str, Make], quick: Container[str]) -> list[Any]:
+    """A parameter for each method; those that are not ``quick`` run with --slow."""
+    return [
+        pytest.param(make, id=name, marks=[] if name in quick else [pytest.mark.slow])
+        for name, make in methods.items()
+    ]
+
+
+# For what settings of a method do not change: the first of each class, and with --slow all.
+FIRST = {type(make(0.2)).__name__: name for name, make in reversed(ALL.items())}.values()
+every_exact_class = pytest.mark.parametrize("make", with_others_slow(METHODS, FIRST))
+every_class = pytest.mark.parametrize("make", with_others_slow(ALL, FIRST))
+# For what they might: every recipe, and with --slow the variations too.
+every_recipe = pytest.mark.parametrize("make", with_others_slow(ALL, ALL.keys() - VARIATIONS.keys()))
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,13 @@ import torch
 import torchvision
 from torch import nn
 
-NETWORKS = ["resnet18", "densenet121", "regnet_y_400mf", "shufflenet_v2_x0_5", "swin_t", "squeezenet1_0"]
+NETWORKS = ["resnet18", "densenet121", "regnet_y_400mf", "squeezenet1_0"]
 
-# Made of what another of these has: resnet18's residuals, regnet's groups and squeezes, shufflenet's channels one by one,
-# swin's norms, densenet's concatenations; and the dense heads of mobilenetv2_aspp (test_coupled).
+# Made of what another of these has, such as resnet18's residuals, regnet's groups and squeezes, densenet's concatenations; or large.
 LIKE_OTHERS = [
     pytest.param(name, marks=pytest.mark.slow)
     for name in (
-        "resnext50_32x4d", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny",
+        "shufflenet_v2_x0_5", "swin_t", "resnext50_32x4d", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small", "efficientnet_b0", "convnext_tiny",
         "googlenet", "densenet121_whole", "swin_t_whole", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large",
         "fcn_resnet50",
     )

@@ -16,6 +16,8 @@ from contract import (
     OF_GROUPS,
     STEPS,
     Make,
+    every_class,
+    every_exact_class,
     every_exact_method,
     every_method,
     half,
@@ -71,7 +73,7 @@ def test_density_asked_is_density_got_where_several_tests_look(make: Make) -> No
     assert abs(kept(found.problem, found.method) - 0.2) <= max(0.0005, half(found.method) / size)
 
 
-@every_exact_method
+@every_exact_class
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_dtypes(make: Make, dtype: torch.dtype) -> None:
     problem, method = two_heads(dtype=dtype), make(0.2)
@@ -85,7 +87,7 @@ def test_other_dtypes(make: Make, dtype: torch.dtype) -> None:
         assert abs(kept(problem, method) - 0.2) <= half(method) / size
 
 
-@every_exact_method
+@every_exact_class
 @pytest.mark.filterwarnings(
     "ignore:OneShot. all weights of colour.weight"
 )  # the batch scored has no label of it
@@ -104,7 +106,7 @@ def dense(steps: int) -> dict[str, Tensor]:
     return weights(problem)
 
 
-@every_method
+@every_class
 def test_identity_at_density_one(make: Make) -> None:
     same = two_heads()
     fit(same, make(1.0), steps=12)

@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 import torch
 
-from contract import STEPS, Make, every_method, half, kept
+from contract import STEPS, Make, every_class, half, kept
 from loops import adamw, endless, own_loop
 from problems import equal, two_heads, weights
 from secateur import AdaptiveWeighting, Pruning, UncertaintyWeighting, fit
@@ -33,7 +33,7 @@ def plain(problem: Problem) -> bool:
     return same and not hooks and not marks and not is_effective(problem.model)
 
 
-@every_method
+@every_class
 def test_a_loop_of_ones_own_ends_as_fit_does_and_parameters_keep_names_order_and_identity(make: Make) -> None:
     by_fit, by_hand = two_heads(), two_heads()
     before = [(name, id(p)) for name, p in by_hand.model.named_parameters()]
@@ -55,7 +55,7 @@ def test_a_loop_of_ones_own_ends_as_fit_does_and_parameters_keep_names_order_and
     assert plain(by_hand)
 
 
-@every_method
+@every_class
 def test_what_raised_leaves_a_plain_model_and_the_next_training_is_as_asked(make: Make) -> None:
     problem = two_heads()
     at = make(0.2).total(STEPS) - STEPS // 2
@@ -75,7 +75,7 @@ def test_what_raised_leaves_a_plain_model_and_the_next_training_is_as_asked(make
         assert abs(kept(problem, method) - 0.2) <= max(0.0005, half(method) / size)
 
 
-@every_method
+@every_class
 def test_a_start_that_raises_changes_nothing(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     problem = two_heads()
     before = weights(problem)
@@ -97,7 +97,7 @@ def test_a_start_that_raises_changes_nothing(make: Make, monkeypatch: pytest.Mon
     assert equal(before, weights(problem))
 
 
-@every_method
+@every_class
 def test_a_loop_of_ones_own_goes_on_bit_for_bit(make: Make) -> None:
     straight = two_heads()
     own_loop(straight, make(0.2), UncertaintyWeighting(), steps=STEPS)

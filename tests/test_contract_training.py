@@ -10,7 +10,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from contract import ALL, STEPS, VARIATIONS, Make, every_method, kept, overall, trained
+from contract import (
+    ALL,
+    STEPS,
+    VARIATIONS,
+    Make,
+    every_class,
+    every_method,
+    every_recipe,
+    kept,
+    overall,
+    trained,
+)
 from problems import equal, shuffled_loader, two_heads, weights
 from secateur.methods import DiSparseDynamic, RigL, SoftThreshold
 from secateur.problem.components import prunable
@@ -105,7 +116,7 @@ def test_zeros_stay(make: Make, optimizer: Callable) -> None:
         assert all(torch.equal(seen[0][name], later[name]) for later in seen[1:]), name
 
 
-@every_method
+@every_class
 def test_survivors_train_on_after_the_freeze(make: Make) -> None:
     problem, before = (
         two_heads(),
@@ -128,7 +139,7 @@ def test_survivors_train_on_after_the_freeze(make: Make) -> None:
             assert (after[name][kept] != before[name][kept]).any(), name
 
 
-@every_method
+@every_class
 def test_same_seed_same_result_of_a_method_that_was_used_too(make: Make) -> None:
     found = trained(make)
     one, two, other = weights(found.problem), two_heads(), two_heads()
@@ -138,7 +149,7 @@ def test_same_seed_same_result_of_a_method_that_was_used_too(make: Make) -> None
     assert not equal(one, weights(other))
 
 
-@every_method
+@every_recipe
 @pytest.mark.parametrize("stops", [(4, 15, 27), pytest.param((4, 9, 15, 22, 27), marks=pytest.mark.slow)])
 def test_resumes_bit_for_bit(make: Make, stops: tuple[int, ...], tmp_path: Path) -> None:
     straight, method = trained(make), make(0.2)

@@ -67,7 +67,9 @@ def least(problem: Problem, kind: str, monkeypatch: pytest.MonkeyPatch) -> tuple
     return int(found[1].replace(",", "")), str(caught.value)
 
 
-@pytest.mark.parametrize("made", [two_heads, lambda: joined(4), lambda: apart(joined(4))])
+@pytest.mark.parametrize(
+    "made", [two_heads, lambda: joined(4), pytest.param(lambda: apart(joined(4)), marks=pytest.mark.slow)]
+)
 def test_one_below_the_smallest_is_refused_before_training_and_the_smallest_is_had(
     made: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

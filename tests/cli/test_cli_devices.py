@@ -131,6 +131,7 @@ def test_processes_that_train_something_else_are_named(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_on_another_number(tmp_path: Path) -> None:
     """The command starts its processes itself; one of them is killed, and all end with one message."""
     words = [

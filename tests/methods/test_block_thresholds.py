@@ -41,7 +41,9 @@ def kept_shares(problem: Problem, pattern: Pattern) -> list[torch.Tensor]:
 
 
 @every
-@pytest.mark.parametrize("text", ["4x1", "2x1", "1x4", "3x2"])
+@pytest.mark.parametrize(
+    "text", ["4x1", "1x4", *(pytest.param(text, marks=pytest.mark.slow) for text in ("2x1", "3x2"))]
+)
 def test_whole_blocks_survive_at_the_density_asked(make: Make, text: str) -> None:
     """The heads have 5 and 1 outputs and the trunk reads 3 channels, so blocks at the borders are smaller."""
     problem, method, pattern = two_heads(width=40), make(0.1, text), Pattern.parse(text)

@@ -58,9 +58,14 @@ def test_missing_the_target_is_never_silent() -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        LearnedThreshold(0.3, pressure="decoupled_decay", initial=-6.0, strength=6.0),
+        pytest.param(
+            LearnedThreshold(0.3, pressure="decoupled_decay", initial=-6.0, strength=6.0),
+            marks=pytest.mark.slow,
+        ),
         LearnedThreshold(0.3, pressure="controller", initial=-6.0, strength=1.0),
-        LearnedThreshold(0.3, pressure="l1_density", initial=-2.0, strength=20.0),
+        pytest.param(
+            LearnedThreshold(0.3, pressure="l1_density", initial=-2.0, strength=20.0), marks=pytest.mark.slow
+        ),
     ],
     ids=["decoupled_decay", "controller", "l1_density"],
 )

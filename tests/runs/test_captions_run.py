@@ -107,6 +107,7 @@ def test_a_size_is_refused_where_there_are_no_images(tmp_path: Path, capsys: pyt
     assert "leave --size out" in "".join(capsys.readouterr())
 
 
+@pytest.mark.slow
 def test_every_tensor_of_one_input_is_exported(runs: Path, tmp_path: Path) -> None:
     problem, data = make_problem(RunFolder(runs / "dense").read_config())
     x, _ = next(iter(data.test))

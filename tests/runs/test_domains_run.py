@@ -78,6 +78,7 @@ def test_where_the_domains_disagree(runs: Path) -> None:
     assert all(name.startswith("shared.") for name in named)
 
 
+@pytest.mark.slow
 def test_smaller_and_for_one_domain_alone(runs: Path) -> None:
     assert main(["compact", str(runs / "lim")]) == 0
     sizes = json.loads((runs / "lim" / "compact.json").read_text())

@@ -61,7 +61,7 @@ def _stopped(rows: list[Any]) -> None:
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_stopped_training_goes_on_with_the_next_image(kind: str, workers: int, tmp_path: Path) -> None:
     root = streams(kind, tmp_path / "set", **SPLITS)

@@ -137,6 +137,7 @@ def test_what_is_asked_is_what_compact_leaves(kind: type[Block], density: float)
     assert density - most - 1e-9 < found <= density + 1e-9
 
 
+@pytest.mark.slow
 def test_on_a_network_of_the_zoo() -> None:
     torch.manual_seed(0)
     made = mobilenetv2_aspp({"seg": 3, "depth": 1}, width=0.125)

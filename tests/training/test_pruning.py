@@ -119,7 +119,7 @@ def test_a_gradient_scaler(make: Callable[[], Sparsifier], scale: float) -> None
 
 @every_kind
 @pytest.mark.parametrize("backend", [pytest.param("eager", marks=pytest.mark.slow), "aot_eager"])
-@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("inside", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_compiled_model(make: Callable[[], Sparsifier], backend: str, inside: bool) -> None:
     torch._dynamo.reset()
     plain, problem = two_heads(), two_heads()

@@ -105,6 +105,7 @@ def test_dead_heads_and_hidden_units_are_removed(tmp_path: Path) -> None:
         assert torch.equal(again(given)["caption"], less(given)["caption"])
 
 
+@pytest.mark.slow
 def test_group_lasso_takes_heads_and_units_out() -> None:
     x = inputs()
     data = [(x, {"caption": torch.randint(0, 50, (2, 5))})]

@@ -138,7 +138,7 @@ def test_methods_need_nothing_new(method: type, norm: str) -> None:
     "make",
     [
         partial(separate_bottom, split="layer3", norm="shared"),
-        partial(separate_bottom, split="layer3", norm="separate"),
+        pytest.param(partial(separate_bottom, split="layer3", norm="separate"), marks=pytest.mark.slow),
         partial(shared_bottom, split="layer3", norm="separate"),
         pytest.param(partial(shared_bottom, split="layer3", norm="shared"), marks=pytest.mark.slow),
         pytest.param(independent, marks=pytest.mark.slow),

@@ -51,7 +51,7 @@ def check(found: Bench, engine: str, processes: int = 2) -> None:
     [
         ("torch", 1, ()),
         ("onnxruntime", 2, ("onnx", "onnxscript", "onnxruntime")),
-        ("openvino", 1, ("openvino",)),
+        pytest.param("openvino", 1, ("openvino",), marks=pytest.mark.slow),
     ],
 )
 def test_two_networks(engine: str, processes: int, needs: tuple[str, ...]) -> None:

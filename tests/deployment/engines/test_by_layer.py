@@ -62,6 +62,7 @@ def test_a_layer_with_more_to_do_takes_longer(tmp_path: Path) -> None:
     assert found["right"] > 2 * found["cls"]
 
 
+@pytest.mark.slow
 def test_bench_counts_layers_where_it_is_asked_and_the_engine_can() -> None:
     pytest.importorskip("onnxruntime")
     made = bench({"dense": net()}, X, ["torch", "onnxruntime"], repeats=1, by_layer=True)

@@ -60,6 +60,7 @@ def test_no_weights_and_no_checkpoint_is_half_a_file(size: int, tmp_path: Path) 
         assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {path.name: "old"}
 
 
+@pytest.mark.slow
 def test_compact_keeps_what_it_made_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     assert train("adapmtl", out, steps=2) == 0

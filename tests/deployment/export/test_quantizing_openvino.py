@@ -136,6 +136,7 @@ def test_where_nncf_is_missing_it_is_said_before_work_and_openvino_takes_the_onn
     assert int8_suffix("openvino") == ".onnx"
 
 
+@pytest.mark.slow
 def test_bench_times_it_and_prune_judges_it(tmp_path: Path) -> None:
     made = bench({"net": pruned()}, images()[0], ["openvino"], repeats=1, quantize="int8")
     assert made.settings["precision"] == "int8"

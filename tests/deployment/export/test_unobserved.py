@@ -31,7 +31,8 @@ assert found and all(one.name == "DECLINED" for one in found), found
 """
 
 
-@pytest.mark.parametrize("quantize", [pytest.param("float", marks=pytest.mark.slow), "int8"])
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["float", "int8"])
 def test_nothing_is_reported(tmp_path: Path, quantize: str) -> None:
     if quantize == "int8":
         pytest.importorskip("nncf", reason="int8 of .xml needs it")

@@ -145,6 +145,7 @@ def test_alone_it_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert "\n  sensitivity " in shown
 
 
+@pytest.mark.slow
 def test_engines_time_the_networks_once(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -163,7 +163,8 @@ def alive(session: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("how", [pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_runs_end_with_the_comparison(how: signal.Signals, tmp_path: Path) -> None:
     endless = [*SMALL[:3], "100000", *SMALL[4:]]
     command = [sys.executable, "-m", "secateur", "compare", "dense", "--out", str(tmp_path / "out"), *endless]

@@ -42,7 +42,8 @@ def test_a_run_a_line_and_the_same_command_collects(
     where = tmp_path / "it's a folder"
     where.mkdir()
     monkeypatch.chdir(where)
-    asked = [*ASKED, "--out", "out"]
+    words = ["compare", "magnitude", "--density", "0.5", *RUNS, "--steps=2"]
+    asked = [*words, "--out", "out"]
     assert main([*asked, "--on", "slurm", "--jobs", "4", "--cell-cpus=2", "--cell_memory=1.5GB"]) == 0
     told = capsys.readouterr()
     script = where / "out" / "slurm.sh"
@@ -51,30 +52,30 @@ def test_a_run_a_line_and_the_same_command_collects(
     assert {path.name for path in (where / "out").iterdir()} == {"slurm.sh", "logs"}, "nothing was trained"
     subprocess.run(["bash", "-n", str(script)], check=True)
     head = [line for line in told.out.splitlines() if line.startswith("#SBATCH")]
-    assert {"#SBATCH --array=0-2%4", "#SBATCH --cpus-per-task=2", "#SBATCH --mem=1536M"} <= {*head}
+    assert {"#SBATCH --array=0-1%4", "#SBATCH --cpus-per-task=2", "#SBATCH --mem=1536M"} <= {*head}
     assert told.out.splitlines()[1 : 1 + len(head)] == head, "Slurm stops reading at the first command"
     lines = re.findall(r"^(\d+)\) secateur (train .*) > .* 2>&1 ;;$", told.out, re.MULTILINE)
-    assert [int(index) for index, _ in lines] == [0, 1, 2]
+    assert [int(index) for index, _ in lines] == [0, 1]
 
     done = bash(script, index=1, folder=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     name = "magnitude-d0.5-depth+edge-s0"
     assert RunFolder(where / "out" / name).finished
     assert "report" in (where / "out" / "logs" / f"{name}.txt").read_text(encoding="utf-8")
-    assert bash(script, index=3, folder=tmp_path).returncode == 2
+    assert bash(script, index=2, folder=tmp_path).returncode == 2
     assert "sbatch sets it" in bash(script, index=None, folder=tmp_path).stderr
 
     assert main([*asked, "--on", "slurm"]) == 0
     left = capsys.readouterr().out
-    assert "#SBATCH --array=0-1\n" in left
+    assert "#SBATCH --array=0-0\n" in left
     assert name not in left, "what is finished is not asked again"
-    for _, words in lines:
-        assert main(shlex.split(words)) == 0
+    for _, line in lines:
+        assert main(shlex.split(line)) == 0
     capsys.readouterr()
     assert main([*asked, "--on", "slurm"]) == 0
     assert "table  out/table.html" in capsys.readouterr().out
     monkeypatch.setattr(running, "subprocess", FORKS)
-    assert main([*ASKED, "--out", "straight"]) == 0
+    assert main([*words, "--out", "straight"]) == 0
     assert figures(where / "out") == figures(where / "straight")
 
 

@@ -58,7 +58,10 @@ def train(method: str, path: Path, *more: Callback, seed: int = 0) -> tuple[Any,
     return problem, history, keep
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    ["thresholds", "rounds", *(pytest.param(name, marks=pytest.mark.slow) for name in ("masks", "dense"))],
+)
 def test_stopped_and_resumed_is_never_stopped_bit_for_bit(method: str, tmp_path: Path) -> None:
     whole, history, kept = train(method, tmp_path / "whole.pt")
     for step in (4, 10, 14, 20, 23):
