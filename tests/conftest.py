@@ -43,6 +43,7 @@ def pytest_collection_finish() -> None:
     os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     _keep_translations()
     _keep_operators()
+    _leave_plots_out()
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()
@@ -64,6 +65,13 @@ def _keep_operators() -> None:
 
     if (asked := getattr(utils, "_materialize_cpp_cia_ops", None)) is not None:
         setattr(utils, "_materialize_cpp_cia_ops", cache(asked))  # noqa: B010
+
+
+def _leave_plots_out() -> None:
+    """Of every run's page, which take a third of the time of a small run; tests/runs/report draws them."""
+    plots = import_module("secateur.runs.report.plots")
+    setattr(plots, "drawn", plots.to_svg)  # noqa: B010
+    setattr(plots, "to_svg", lambda figure, slug, title: f"<svg><title>{title}</title></svg>")  # noqa: B010
 
 
 @pytest.fixture(autouse=True)
