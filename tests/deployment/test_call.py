@@ -87,7 +87,12 @@ def test_from_training_to_the_file(tmp_path: Path) -> None:
     path = export(small, x, tmp_path / "small.onnx", call=call)
     engine = load_engine(path)
     assert set(engine.about["tasks"]) == {"seg"}
-    assert bench({"dense": Keywords(), "small": small}, x, repeats=1, processes=1, call=call).measures
+
+
+@pytest.mark.slow
+def test_bench_calls_it_too() -> None:
+    x, _ = unpack(data()[0])
+    assert bench({"dense": Keywords(), "same": Keywords()}, x, repeats=1, processes=1, call=call).measures
 
 
 def test_without_call_it_is_said() -> None:

@@ -20,7 +20,7 @@ from secateur.training.optimizer import adam
 
 @pytest.mark.parametrize("of", ["parameters", "macs", "channels"])
 @pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
-@pytest.mark.parametrize("density", [0.7, 0.3, 0.15])
+@pytest.mark.parametrize("density", [pytest.param(0.7, marks=pytest.mark.slow), 0.3, 0.15])
 def test_the_share_asked_is_the_share_got(of: str, metric: str, density: float) -> None:
     problem = two_heads(width=40)
     fit(problem, GroupLasso(density=density, of=of, metric=metric), steps=40)  # type: ignore[arg-type]

@@ -67,7 +67,7 @@ def test_exactly_so_many_and_a_few_of_each(keep: int, seed: int, at_least: int) 
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE.keys())
-@pytest.mark.parametrize("level", [0.02, 0.005])
+@pytest.mark.parametrize("level", [pytest.param(0.02, marks=pytest.mark.slow), 0.005])
 def test_no_layer_dies_and_the_density_is_exact(make: Callable[..., Sparsifier], level: float) -> None:
     problem, free = narrow(), narrow()
     fit(problem, make(level, 1), steps=30)

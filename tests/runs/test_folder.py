@@ -152,7 +152,14 @@ def test_a_number_that_another_process_has_now_keeps_no_leftover(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["config.yaml", "report.json"])
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[1]", b"\xff\xfe"], ids=["empty", "torn", "a list", "no text"]
+    "content",
+    [
+        pytest.param(b"", marks=pytest.mark.slow),
+        b"{",
+        b"[1]",
+        pytest.param(b"\xff\xfe", marks=pytest.mark.slow),
+    ],
+    ids=["empty", "torn", "a list", "no text"],
 )
 def test_a_damaged_neighbour_is_left_out_with_a_sentence(name: str, content: bytes, tmp_path: Path) -> None:
     other = tmp_path / "other"

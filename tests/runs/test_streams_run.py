@@ -192,7 +192,9 @@ def test_two_processes_that_see_other_shards_are_told(tmp_path: Path) -> None:
     in_two(refused, tmp_path / "two")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["tar", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS if kind != "tar")]
+)
 def test_the_command_line_trains_on_a_stream(kind: str, tmp_path: Path) -> None:
     root = streams(kind, tmp_path / "set", **SPLITS)
     labels = {"tar": "{kind: cls, count: json.legs}"}.get(kind, "{kind: kind, count: legs}")

@@ -40,7 +40,11 @@ MISSING = {1: ("shade",), 3: ("colour",), 4: ("colour",)}
 @pytest.mark.parametrize("how", ["None", "ignored", "empty"])
 @pytest.mark.parametrize(
     "weighting",
-    [AdaptiveWeighting, UncertaintyWeighting, DynamicWeightAverage, MinMax],
+    [
+        AdaptiveWeighting,
+        MinMax,
+        *(pytest.param(w, marks=pytest.mark.slow) for w in (UncertaintyWeighting, DynamicWeightAverage)),
+    ],
     ids=lambda w: w.__name__,
 )
 @pytest.mark.parametrize("loss", LOSSES)

@@ -65,7 +65,15 @@ def settings(name: str) -> dict[str, Any]:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("name", ["dense", "str", "penalty", "uncertainty", "aggregated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dense",
+        "str",
+        "aggregated",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("penalty", "uncertainty")),
+    ],
+)
 def test_batches_that_lack_tasks(name: str, strategy: str, tmp_path: Path) -> None:
     def train(rank: int) -> dict[str, Any]:
         made, asked = problem(), settings(name)

@@ -93,6 +93,7 @@ def agree(model: nn.Module, engine: Engine, x: Tensor) -> None:
         )
 
 
+@every_format_slow_but("onnx", "openvino", "pt2")
 def test_predicts_the_same_at_every_size(tmp_path: Path, suffix: str) -> None:
     model, example = lively(Mixed()), torch.randn(1, 3, 16, 24)
     larger = torch.randn(3, 3, 32, 48)

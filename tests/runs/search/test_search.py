@@ -73,7 +73,9 @@ def test_the_same_again_trains_nothing_and_more_trials_go_on(
     assert [t.number for t in longer.winners] == [t.number for t in straight.winners]
 
 
-@pytest.mark.parametrize("place", range(3))
+@pytest.mark.parametrize(
+    "place", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 def test_stopped_in_a_trial_it_is_taken_up_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
