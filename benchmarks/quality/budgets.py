@@ -3,7 +3,7 @@
     python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet] [--dense RUN]
 
 Trains a dense network for each case (or takes that of a run, as trained longer on a GPU), prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
-architectures that came out (of some shares) from random weights for as many steps as dense training and pruning took together. What is finished is
+architectures that came out (of one engine) from random weights for as many steps as dense training and pruning took together. What is finished is
 not done again. Measures time, so nothing else may run. Writes docs/results/budgets.json and .md.
 """
 
@@ -30,7 +30,7 @@ CASES: dict[str, dict[str, Any]] = {
         "train": ["--model.width", "0.125", "--size", "60x80", "--steps", "1200", *COMMON],
         "shares": (0.5, 0.25, 0.125),
         "engines": ("onnxruntime", "openvino"),
-        "fresh": (0.25,),
+        "fresh": (0.5, 0.25, 0.125),
         "prune": ["--steps", "600", "--size", "240x320"],
     },
     "mobilenet": {
