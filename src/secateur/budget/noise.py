@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -10,6 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from secateur.problem import Problem
+from secateur.shrinking import copied
 
 _SHARE, _SEEDS = 0.05, 2  # of the steps; trainings
 
@@ -38,7 +38,7 @@ def check_noise(
     few = max(1, round(_SHARE * steps))
     worst = dict.fromkeys(floors, 0.0)
     for seed in range(_SEEDS):
-        model: nn.Module = copy.deepcopy(problem.model)
+        model: nn.Module = copied(problem.model)
         trained = replace(problem, model=model)
         train(trained, few, seed)
         found = lost(trained)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,7 +14,7 @@ from secateur.budget.limits import Kind, over
 from secateur.budget.record import BudgetError
 from secateur.problem import Call, Input
 from secateur.pruning import Groups
-from secateur.shrinking import compact
+from secateur.shrinking import compact, copied
 
 _NAMED = 3  # layers, and reasons
 
@@ -44,7 +43,7 @@ def check_reach(
         limits: Kind to the most that it may be, of each network that is asked for.
     """
     left = smallest(groups, alive, torch.ones(groups.count, dtype=torch.float64), costs.step)
-    small = copy.deepcopy(model)
+    small = copied(model)
     zero_dead(small, groups, left)
     with warnings.catch_warnings(action="ignore"):  # nobody will use it
         found = measure(compact(small, example, call=call))

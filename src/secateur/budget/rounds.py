@@ -28,7 +28,7 @@ from secateur.deployment.bench import LayerEngine
 from secateur.deployment.export import Quantize
 from secateur.methods import KeepZeros
 from secateur.problem import Input, Problem, example, one, preserved_rng
-from secateur.shrinking import compact, problem_groups
+from secateur.shrinking import compact, copied, problem_groups
 from secateur.training import MakeOptimizer, fit
 from secateur.weighting import Weighting
 
@@ -64,7 +64,7 @@ class Rounds:
         progress: bool = True,
     ) -> None:
         self.original, self.budget = problem, budget
-        self.problem = replace(problem, model=copy.deepcopy(problem.model))
+        self.problem = replace(problem, model=copied(problem.model))
         self.steps, self.rounds = steps, rounds
         self.score: Score = score
         self.batches, self.repair = batches, repair

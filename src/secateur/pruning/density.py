@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,15 +34,31 @@ class Density:
 
 
 def weight(model: nn.Module, name: str) -> Tensor:
-    """The effective value of the parameter called ``name``, whatever parametrization it is under."""
+    """The effective value of the parameter called ``name``, whatever parametrization it is under, as in eval mode."""
     prefix, _, attribute = name.rpartition(".")
-    return getattr(model.get_submodule(prefix), attribute)
+    owner = model.get_submodule(prefix)
+    lists = cast(nn.Module, getattr(owner, "parametrizations", nn.Module()))
+    modes = {module: module.training for module in lists.modules()}
+    lists.eval()  # in training a spectral norm changes at each look
+    try:
+        return getattr(owner, attribute)
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @torch.no_grad()
 def density(model: nn.Module, components: Mapping[str, tuple[str, ...]]) -> Density:
-    """Density of the weights in ``components``, from the exact zeros of their effective values."""
+    """Density of the weights in ``components``, from the exact zeros of their effective values.
+
+    Raises:
+        ValueError: If they name no weight.
+    """
     names = [name for members in components.values() for name in members]
+    if not names:
+        raise ValueError(
+            "density: components name no weight; give {component: names of weights}, as secateur.components(problem) does."
+        )
     weights = [weight(model, name) for name in names]
     sizes = dict(zip(names, (w.numel() for w in weights), strict=True))
     kept = dict(

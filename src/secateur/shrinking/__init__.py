@@ -2,12 +2,14 @@
 
 from secateur.shrinking.compact import compact
 from secateur.shrinking.compaction import Compaction, compaction, rebuild
+from secateur.shrinking.copying import copied
 from secateur.shrinking.coupled import coupled_groups, default_groups, problem_groups
 
 __all__ = [
     "Compaction",
     "compact",
     "compaction",
+    "copied",
     "coupled_groups",
     "default_groups",
     "problem_groups",

@@ -39,13 +39,16 @@ def plain(model: nn.Module) -> tuple[nn.Module, list[str]]:
 
 
 def bake(model: nn.Module) -> list[str]:
-    """Makes plain parameters, in place, of what the user's own parametrizations compute; the modules that had one."""
+    """Makes plain parameters, in place, of what the user's own parametrizations compute in eval mode; the modules that had one."""
     found: list[str] = []
     for path, module in list(model.named_modules()):
         lists = list(cast(Mapping[str, Any], getattr(module, "parametrizations", {})))
         hooks: dict[int, Any] = module._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
         old = [(key, hook) for key, hook in hooks.items() if isinstance(hook, WeightNorm)]
         if lists:  # torch's own function changes the class, which the original shares
+            cast(
+                nn.Module, module.parametrizations
+            ).eval()  # in training a spectral norm is another at each look
             values = {name: getattr(module, name).detach().clone() for name in lists}
             module.__class__ = type(module).__bases__[0]
             del module.parametrizations

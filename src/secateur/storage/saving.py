@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import zlib
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from secateur.pruning import check_plain
-from secateur.shrinking import Compaction, compaction, rebuild
+from secateur.shrinking import Compaction, compaction, copied, rebuild
 from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
@@ -92,7 +91,7 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     mine = compaction(model)
     if made is not None and mine is None:
         try:
-            small = rebuild(copy.deepcopy(model), made)
+            small = rebuild(copied(model), made)
         except ValueError as error:
             raise ValueError(
                 f"{path} is of another model: {short(error)}; build the class and settings it was saved from."
