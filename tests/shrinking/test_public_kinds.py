@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dead_channels import same
-from secateur import compact, cost, load, save
+from secateur import compact
 
 
 class Picked(nn.Module):
@@ -184,37 +182,6 @@ def test_an_old_spectral_norm_is_taken_off() -> None:
     assert isinstance(small.b.weight, nn.Parameter)
     assert same(before, small(x))
     assert hasattr(model.b, "weight_orig")
-
-
-@torch.no_grad()
-def test_a_spectral_norm_in_training_is_taken_off_as_it_is_in_eval() -> None:
-    torch.manual_seed(0)
-    model, x = Blurred().train(), torch.randn(2, 3, 8, 8)
-    model.b.weight[:, 0] = 0
-    nn.utils.parametrizations.spectral_norm(model.b)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    small = compact(model, x)
-    cost(model, x, {"first": ("a.weight",)})
-    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    assert small.a.out_channels == 7
-    assert same(model.eval()(x), small.eval()(x))
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
-@torch.no_grad()
-def test_what_an_old_weight_norm_left_is_loaded_into_a_fresh_one(tmp_path: Path) -> None:
-    def made() -> nn.Module:
-        torch.manual_seed(0)
-        model = Blurred()
-        model.b.weight[:, 0] = 0
-        model.a = nn.utils.weight_norm(model.a)
-        return model
-
-    x = torch.randn(2, 3, 8, 8)
-    small = compact(made(), x)
-    loaded = load(made(), save(small, tmp_path / "small.safetensors"))
-    assert loaded.a.out_channels == 7
-    assert same(small.eval()(x), loaded.eval()(x))
 
 
 class Dropped(Between):

@@ -197,7 +197,8 @@ def _read(
                 if made[node] is not new:
                     continue
         elif node.op == "output":
-            new = Node("output", "output", args=replaced(node.args, made.__getitem__))
+            given, own = replaced(node.args[0], made.__getitem__), len(program.graph_signature.user_outputs)
+            new = Node("output", "output", args=(given[-own:] + given[:-own],))  # written buffers come last
         elif isinstance(known.get(node), (int, float)):
             made[node] = known[node]
             continue
