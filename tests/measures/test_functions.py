@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -114,3 +115,9 @@ def test_collections_and_single_metrics_go_by_their_names() -> None:
 def test_metrics_that_do_not_fit_name_the_task(metric: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         evaluate(problem({"odd": metric}), "val")
+
+
+def test_a_number_of_numpy_is_a_number() -> None:
+    metric = MeanOf(lambda prediction, target: np.abs(prediction.numpy() - target.numpy()).mean())
+    metric.update(torch.ones(2, 3), torch.zeros(2, 3))
+    assert float(metric.compute()) == 1.0

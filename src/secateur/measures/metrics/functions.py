@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -58,7 +59,7 @@ class MeanOf(Metric):
         value = self.function(prediction, target)
         if isinstance(value, Tensor) and value.numel() == 1:
             value = value.item()
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"it gave {described(value)}; it must give one number, the mean over the batch.")
         if value != value and unlabelled(self.function, prediction, target):
             return
