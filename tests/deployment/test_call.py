@@ -92,7 +92,13 @@ def test_from_training_to_the_file(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_bench_calls_it_too() -> None:
     x, _ = unpack(data()[0])
-    assert bench({"dense": Keywords(), "same": Keywords()}, x, repeats=1, processes=1, call=call).measures
+    dense = Keywords()
+    with torch.no_grad():
+        for parameter in dense.trunk[0].parameters():
+            parameter[:16] = 0
+    small = compact(dense, x, call=call)
+    assert small.trunk[0].out_channels == 16
+    assert bench({"dense": dense, "small": small}, x, repeats=1, processes=1, call=call).measures
 
 
 def test_without_call_it_is_said() -> None:

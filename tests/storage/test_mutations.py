@@ -13,7 +13,7 @@ from problems import TwoHeads, equal
 from secateur.storage import load, load_snapshot, manifest, named_tensors, save, save_snapshot
 from stored_networks import KINDS
 
-TRIES = 600  # a kind of file; benchmarks/reliability/fuzz.py tries millions
+TRIES = 1500  # a kind of file
 
 
 def mutated(data: bytes, draw: random.Random, header: int) -> bytes:
