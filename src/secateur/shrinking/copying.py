@@ -46,9 +46,8 @@ def bake(model: nn.Module) -> list[str]:
         hooks: dict[int, Any] = module._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
         old = [(key, hook) for key, hook in hooks.items() if isinstance(hook, WeightNorm)]
         if lists:  # torch's own function changes the class, which the original shares
-            cast(
-                nn.Module, module.parametrizations
-            ).eval()  # in training a spectral norm is another at each look
+            looked = cast(nn.Module, module.parametrizations)
+            looked.eval()  # in training a spectral norm is another at each look
             values = {name: getattr(module, name).detach().clone() for name in lists}
             module.__class__ = type(module).__bases__[0]
             del module.parametrizations
