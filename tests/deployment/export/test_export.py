@@ -166,6 +166,15 @@ def test_a_sum_of_branches_takes_every_size(tmp_path: Path) -> None:
     agree(model, load_engine(path, threads=1), torch.randn(2, 3, 10, 12))
 
 
+def test_openvino_is_told_every_size_that_does_not_vary(tmp_path: Path) -> None:
+    openvino = pytest.importorskip("openvino", reason="openvino not installed")
+    x = torch.randn(1, 3, 16, 24)
+    for dynamic, expected in ((False, "[1,3,16,24]"), (True, "[?,3,?,?]")):
+        path = export(lively(Mixed()), x, tmp_path / f"{dynamic}.xml", dynamic=dynamic)
+        (port,) = openvino.Core().read_model(path).inputs
+        assert str(port.partial_shape) == expected
+
+
 def test_what_must_stay_fixed_stays_fixed_and_says_why(tmp_path: Path) -> None:
     class Flat(nn.Module):
         def __init__(self) -> None:

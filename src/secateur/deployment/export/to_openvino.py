@@ -32,6 +32,9 @@ def write(traced: Traced, path: Path, about: str) -> None:
     for found, names in ((model.inputs, traced.network.inputs), (model.outputs, traced.network.tasks)):
         for port, name in zip(found, names, strict=True):
             port.get_tensor().set_names({name})
+    # The converter leaves sizes open that the trace has fixed, and its engine is slower where it must ask for them.
+    sizes = {name: [s if isinstance(s, int) else -1 for s in shape] for name, shape in traced.shapes.items()}
+    model.reshape(sizes)
     _name_layers(model, layers)
     model.set_rt_info(about, KEY)
     try:
