@@ -104,6 +104,7 @@ def measure(
         folder = Path(place)
         dense = export(Plain(model), example, folder / "dense.onnx", dynamic=False, weights="dense")
         other = export(Plain(model), example, folder / "dense.xml", dynamic=False)
+        free = export(Plain(model), example, folder / "free.xml")
         x = folder / "x.npz"
         np.savez(
             x, *(t.numpy() for t in ([example] if isinstance(example, torch.Tensor) else example.values()))
@@ -114,6 +115,7 @@ def measure(
 
         workers = {
             "openvino dense": worker(other, "openvino"),
+            "openvino dense, any size": worker(free, "openvino"),
             "onnxruntime dense": worker(dense, "onnxruntime"),
         }
         workers["sparse dense"] = worker(dense, "sparse")
