@@ -44,6 +44,7 @@ def pytest_collection_finish() -> None:
     _keep_translations()
     _keep_operators()
     _leave_plots_out()
+    setattr(os, "fsync", lambda number: None)  # noqa: B010  # no test outlives a loss of power
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
     gc.enable()

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal
 
-import yaml
-
 from secateur.runs.names import CHOSEN, Trust
+from secateur.runs.written import values_of
 
 TRUST = "packages or modules, such as my_lab or my_lab,her_lab, whose code may run where a file names it"
 """Help of ``--trust``."""
@@ -98,6 +97,6 @@ def callback_names(asked: Any) -> list[Any]:
 
 def _value(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return values_of(text)
     except Exception:  # of every kind, as of `!!bool x`; the parser says what is wrong with it
         return text

@@ -30,6 +30,9 @@ _HOLDERS = (
     Mapping,
 )
 _LARGEST = 100_000  # values that a configuration may hold, each counted as often as an alias repeats it
+_LOADER = getattr(
+    yaml, "CSafeLoader", yaml.SafeLoader
+)  # libyaml's, several times faster, where PyYAML has it
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -37,6 +40,15 @@ def said(value: object, most: int = 200) -> str:
     """What a file or a library says, for an error: on one line, and not more of it than a reader wants."""
     text = " ".join(str(value).split())
     return text if len(text) <= most else f"{text[: most - 4]} ..."
+
+
+def values_of(text: str | bytes) -> Any:
+    """YAML as plain values: no tag of it makes anything else.
+
+    Raises:
+        Exception: Of every kind, if it is not that.
+    """
+    return yaml.load(text, Loader=_LOADER)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -47,7 +59,7 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: If it is no YAML of plain values, or no mapping; names the file.
     """
     try:
-        content: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = values_of(path.read_text(encoding="utf-8"))
         size = _expanded(content)
     except OSError:
         raise
@@ -155,7 +167,7 @@ def _leaves(
     if isinstance(value, str):
         yield keys, value
         try:
-            inner: Any = yaml.safe_load(value)
+            inner = values_of(value)
         except RecursionError:
             raise
         except Exception:  # it is text; what values such as `!!bool x` raise is of every kind

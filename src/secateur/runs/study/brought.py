@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
-import yaml
-
 from secateur.runs.config import Config, parse, resolved, telling
 from secateur.runs.folder import RunFolder, differences
+from secateur.runs.written import values_of
 from secateur.storage import is_leftover, write_aside
 
 Files = Mapping[str, bytes]  # path inside the folder -> content
@@ -52,7 +51,7 @@ def write_run(files: Files, digest: str, folder: RunFolder, arguments: Sequence[
         if inside.is_absolute() or ".." in inside.parts or "\\" in name:
             raise ValueError(f"{folder.path}: a file of what came back, {name!r}, leads out of the folder.")
     config: Config = resolved(parse(arguments, exits=False))
-    if told := list(differences(telling(yaml.safe_load(files[folder.config.name])), telling(config))):
+    if told := list(differences(telling(values_of(files[folder.config.name])), telling(config))):
         raise ValueError(f"{folder.path}: what came back is another run: {'; '.join(told[:4])}.")
     folder.claim(config)
     with folder.held():
