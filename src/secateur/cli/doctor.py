@@ -30,7 +30,8 @@ def doctor(argv: list[str]) -> None:
     chosen = next((b for a, b in pairwise(argv) if a == "--data.name"), None)
     chosen = chosen or next((a.partition("=")[2] for a in argv if a.startswith("--data.name=")), None)
     if chosen not in FRAMES and not {"-h", "--help"} & set(argv):
-        given = "" if chosen is None else f"--data {chosen}: no such data set. "
+        why = " is your own, and the doctor knows ours" if "." in (chosen or "") else ": no such data set"
+        given = "" if chosen is None else f"--data {chosen}{why}. "
         near = "" if chosen is None else nearest(chosen, FRAMES)
         raise ValueError(f"{given}Give --data with one of {', '.join(FRAMES)}.{near}")
     arguments = parser(chosen).read(argv)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from rich.table import Table
 
 from secateur.cli.console import output
-from secateur.runs import DEVICE, TRUST, Parser, find, given, parse_size, spelt_out, trusted
+from secateur.runs import DEVICE, TRUST, Parser, add_part, find, given, parse_size, spelt_out, trusted
 
 _FILES = (".onnx", ".xml", ".pte", ".pt2")
 
@@ -92,5 +92,5 @@ def parser(chosen: str | None = None, argv: list[str] | None = None) -> Parser:
     if chosen is not None:
         made.parts = {"data": chosen}
         target = find("data", chosen, trusted(argv or []))
-        made.add_function_arguments(target, "data", skip={"size", "batch", "workers"})
+        add_part(made, "data", chosen, target, {"size", "batch", "workers"})
     return made

@@ -34,7 +34,6 @@ VERBS = {
 }
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
-_SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _RESUMED = ("train", "compare", "study", "search")  # what goes on where it was stopped
 
 _USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,push,pull,doctor,completion} ...
@@ -83,9 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             pass
         except Exception as error:
             if not asked.to_end:
-                if not isinstance(error, _SAID):
+                from secateur.cli.failed import failed
+
+                if (said := failed(error, argv)) is None:
                     raise
-                _complain(f"error: {error}", style="red")
+                _complain(f"error: {said}", style="red")
                 return 1
         else:
             return 0

@@ -2,7 +2,7 @@
 
 from secateur.problem.called import Call, called, uncalled
 from secateur.problem.components import By, Components, components, prunable
-from secateur.problem.culprit import lies_in, unprinted, untraceable
+from secateur.problem.culprit import Frame, frames, lies_in, of_python, unprinted, untraceable
 from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
 from secateur.problem.loaders import length
@@ -44,6 +44,7 @@ __all__ = [
     "By",
     "Call",
     "Components",
+    "Frame",
     "InStep",
     "Input",
     "Problem",
@@ -65,11 +66,13 @@ __all__ = [
     "distributed_samplers",
     "example",
     "fed",
+    "frames",
     "from_first",
     "functional",
     "holders",
     "length",
     "lies_in",
+    "of_python",
     "one",
     "preserved_rng",
     "prunable",

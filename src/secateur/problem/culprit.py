@@ -1,4 +1,4 @@
-"""The line of the user's code at which a trace stopped."""
+"""The line of the user's code at which something failed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,23 @@ from contextlib import contextmanager, redirect_stderr
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 # A check of torch's may raise deep in what it calls, and the user's line may call NumPy.
 _LIBRARIES = ("torch", "sympy", "numpy", "secateur")
+
+
+class Frame(NamedTuple):
+    """A line that was at work when something raised, and the function it is of, by its qualified name where that is known."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def code(self) -> str:
+        """The line itself, empty where its file is not there."""
+        return linecache.getline(self.file, self.line).strip()
 
 
 def untraceable(error: BaseException) -> str:
@@ -49,8 +63,8 @@ def unprinted() -> Generator[None]:
 
 def place_of(error: BaseException) -> str:
     """`` at FILE:LINE: CODE`` of the user's line that raised; empty where there is none."""
-    own = next((line for found in _places(error) if (line := _own(found))), None)
-    return f" at {own[0]}:{own[1]}: {linecache.getline(*own).strip()}" if own else ""
+    own = next((frame for found in frames(error) if (frame := _own(found))), None)
+    return f" at {own.file}:{own.line}: {own.code}" if own else ""
 
 
 @cache
@@ -65,8 +79,8 @@ def _folders(package: str) -> tuple[Path, ...]:
     return tuple(Path(folder).resolve() for folder in (spec and spec.submodule_search_locations) or ())
 
 
-def _places(error: BaseException) -> Iterator[list[tuple[str, int]]]:
-    """Files and lines, innermost last: of the traceback of the error and of each before it, then of each message."""
+def frames(error: BaseException) -> Iterator[list[Frame]]:
+    """Frames, innermost last: of the traceback of the error and of each before it, then those that each message names."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while (
@@ -75,21 +89,28 @@ def _places(error: BaseException) -> Iterator[list[tuple[str, int]]]:
         chain.append(link)
         link = link.__cause__
     for link in chain:
-        yield [(frame.filename, frame.lineno or 0) for frame in traceback.extract_tb(link.__traceback__)]
+        walked = traceback.walk_tb(link.__traceback__)
+        yield [Frame(f.f_code.co_filename, line, f.f_code.co_qualname) for f, line in walked]
     for link in chain:
-        yield [(file, int(line)) for file, line in re.findall(r'File "([^"]+)", line (\d+)', str(link))]
+        named = re.findall(r'File "([^"]+)", line (\d+)(?:, in (\S+))?', str(link))
+        yield [Frame(file, int(line), function) for file, line, function in named]
 
 
-def _own(places: list[tuple[str, int]]) -> tuple[str, int] | None:
-    return next((place for place in reversed(places) if not _foreign(place[0])), None)
+def of_python(file: str) -> bool:
+    """Whether a file belongs to Python itself, and is not installed beside it."""
+    return file.startswith("<") or _in_library(file)
+
+
+def _own(found: list[Frame]) -> Frame | None:
+    return next((frame for frame in reversed(found) if not _foreign(frame.file)), None)
 
 
 def _foreign(file: str) -> bool:
-    return file.startswith("<") or lies_in(file, *_LIBRARIES) or _of_python(file)
+    return of_python(file) or lies_in(file, *_LIBRARIES)
 
 
 @cache
-def _of_python(file: str) -> bool:
+def _in_library(file: str) -> bool:
     installed = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
     path, python = Path(file).resolve(), Path(sysconfig.get_path("stdlib")).resolve()
     return path.is_relative_to(python) and not any(path.is_relative_to(folder) for folder in installed)

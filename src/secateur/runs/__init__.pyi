@@ -28,6 +28,7 @@ from .parser import complaint as complaint
 from .parser import missing as missing
 from .parser import nearest as nearest
 from .parser import spelt as spelt
+from .parts import add_part as add_part
 from .problems import make_problem as make_problem
 from .problems import read_problem as read_problem
 from .processes import Devices as Devices

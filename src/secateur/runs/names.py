@@ -141,9 +141,17 @@ def _foreign(kind: Kind, name: str, trust: Trust) -> Callable[..., Any]:
     try:
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.append(here)  # after all that is installed, so that a file there takes nobody's place
-        found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"{_start(kind, name, trust)}: no such {kind} ({error}). {_known(kind)}.") from error
+        holder = importlib.import_module(module)
+    except ImportError as error:
+        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
+            raise _none_such(kind, name, trust, error) from error
+        raise _unimportable(kind, name, trust, error) from error
+    except Exception as error:  # whatever somebody's module raises
+        raise _unimportable(kind, name, trust, error) from error
+    try:
+        found = getattr(holder, attribute)
+    except AttributeError as error:
+        raise _none_such(kind, name, trust, error) from error
     trust.check_origin(kind, name, found)
     if not _fits(kind, found):
         wanted = {"method": "a class that derives from secateur.Sparsifier",
@@ -155,6 +163,17 @@ def _foreign(kind: Kind, name: str, trust: Trust) -> Callable[..., Any]:
                   "aggregator": "a class or function that makes an aggregator"}[kind]  # fmt: skip
         raise ValueError(f"{_start(kind, name, trust)} is {_described(found)}; a {kind} is {wanted}.")
     return found
+
+
+def _none_such(kind: Kind, name: str, trust: Trust, error: Exception) -> ValueError:
+    return ValueError(f"{_start(kind, name, trust)}: no such {kind} ({error}). {_known(kind)}.")
+
+
+def _unimportable(kind: Kind, name: str, trust: Trust, error: Exception) -> ValueError:
+    reason = said(f"{type(error).__name__}: {error}")
+    return ValueError(
+        f"{_start(kind, name, trust)}: {name.rpartition('.')[0]} cannot be imported ({reason})."
+    )
 
 
 def _fits(kind: Kind, found: object) -> bool:

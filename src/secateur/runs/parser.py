@@ -100,7 +100,8 @@ class Parser(ArgumentParser):
         key = re.match(r"Parser key \"([^\"]+)\"", message)
         value = re.findall(r"(?:Got|Given) value: (.*)", message)
         if key is None or not value:
-            said = complaint(message, self.options, self.parts)
+            told = message if key is None else f"{self._place(key[1])}: {message[key.end() :].lstrip(': ')}"
+            said = complaint(told, self.options, self.parts)
             return f"{said} {self.hint}" if self.hint and "has no option" in said else said
         action = next((a for a in self._actions if a.dest == key[1]), None)
         hint = getattr(action, "_typehint", None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
@@ -17,6 +18,7 @@ _LINKED = {
     "model": {"tasks"},
     "optimizer": {"params", "lr"},
 }
+_UNTYPED = re.compile(r"Parameter '(\w+)' from '(.+?)' does not specify a type")  # as jsonargparse says it
 _OPTIMIZER = "which optimizer, in place of Adam: torch's by name, such as SGD, or an import path"
 
 
@@ -66,11 +68,45 @@ def add_parts(parser: Parser, targets: Mapping[Kind, tuple[str, Callable[..., An
         group = parser.add_argument_group(f"--{kind} {name}")
         which = _OPTIMIZER if kind == "optimizer" else f"which {kind}: ours by name, or an import path"
         group.add_argument(f"--{kind}.name", default=name, help=which)
-        skip = cast(set[str | int], linked_options(kind, target))
+        add_part(group, kind, name, target, linked_options(kind, target))
+
+
+def add_part(group: Any, kind: Kind, name: str, target: Callable[..., Any], skip: set[str]) -> None:
+    """The options of one part: arguments of the function or class.
+
+    Args:
+        group: A parser, or a group of one.
+        kind: Of the part.
+        name: Of the part, for errors.
+        target: The part.
+        skip: Arguments that are no options.
+
+    Raises:
+        ValueError: If one without a default has no type, so that nobody knows how to read it, or the part has no arguments that
+            can be read.
+    """
+    try:
         if inspect.isclass(target):
             group.add_class_arguments(cast(type, target), kind, as_group=False, skip=skip)
         else:
             group.add_function_arguments(target, kind, as_group=False, skip=skip)
+    except ValueError as error:
+        if "import path for object" in str(error):
+            raise ValueError(
+                f"--{kind} {name} is a {type(target).__name__}, whose arguments cannot be read; name a function or a class."
+            ) from error
+        untyped = _UNTYPED.search(str(error))
+        if untyped is None:
+            raise
+        option, place = untyped.groups()
+        remedy = (
+            f"it is handed over, so name it among the arguments of {name} itself"
+            if option in _LINKED.get(kind, ())
+            else f"write one, such as {option}: int, or give it a default"
+        )
+        raise ValueError(
+            f"--{kind} {name}: the argument {option} of {place} has no type, so --{kind}.{option} cannot be read; {remedy}."
+        ) from error
 
 
 def check_whole(argv: Sequence[str], exits: bool) -> None:
