@@ -91,7 +91,10 @@ def test_one_fails_and_one_speaks(rank: int, tmp_path: Path) -> None:
     ]
     codes, said = in_processes(tmp_path / "said", 2, *words)
     assert codes == {0: 1, 1: 1}
-    assert said[rank].strip().endswith("ValueError: the disk of this one is full")
+    assert said[rank].startswith(
+        "error: Callback FailsOnOne raised in after_step, after step 4: ValueError: "
+    )
+    assert "the disk of this one is full" in said[rank]
     assert len(said[rank].strip().splitlines()) == 1
     assert said[1 - rank] == ""
 

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import ones
+from torch.nn import Linear
 
 from secateur.cli import main
+from secateur.cli.failed import failed
+from secateur.problem import RemediedError, check_takes
 
 RUN = ["train", "dense", "--steps", "2", "--quiet", "--device", "cpu"]
 MODULE = """
 from dataclasses import replace
 from functools import partial
 
-from torch import nn
+from torch import nn, zeros
+from torch.optim import SGD
 from torch.utils.data import DataLoader, Dataset
 from secateur.data import rooms
 from tiny_runs import Small
@@ -43,6 +49,10 @@ def streets(kind: str, root: str = ""):
         return [][3]  # index
     if kind == "ours":
         return rooms(size=(0, 3))  # ours
+    if kind == "triple":
+        return replace(few(), train=[(x, *y.values()) for x, y in few().train])
+    if kind == "bytes":
+        return replace(few(), train=[(x.byte(), y) for x, y in few().train])
     return replace(few(), train=DataLoader(Street(), 2, num_workers=int(kind)))
 
 class Net(Small):
@@ -54,7 +64,13 @@ class Net(Small):
 
     def forward(self, x):
         assert self.kind != "assert", "wrong"  # assert
-        return super().forward(x.view(3) if self.kind == "twice" else x)  # twice
+        found = super().forward(x.view(3) if self.kind == "twice" else x)  # twice
+        kinds = {"tuple": tuple(found.values()), "others": dict(enumerate(found.values())), "lists": {t: [y] for t, y in found.items()}}
+        return kinds.get(self.kind, found)
+
+class Greedy(SGD):
+    def __init__(self, params, lr: float):
+        super().__init__([nn.Parameter(zeros(1))], lr)
 
 class Untyped(Small):
     def __init__(self, tasks, q):
@@ -144,6 +160,58 @@ def test_a_model_that_raises(kind: str, start: str, capsys: pytest.CaptureFixtur
     assert told.startswith(f"error: {start}")
     assert f"at own_parts.py:{line(kind)}: " in told
     assert told.count("own_parts.Net") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "what", "remedy"),
+    [
+        (["--model.kind", "tuple"], "The model returned tuple of 3 ", "Let its forward pass do so, or name a module of your own"),
+        (["--model.kind", "others"], "the model returned only dict ", "Let its forward pass do so, or name a module of your own"),
+        (["--model.kind", "lists"], "returned list of 1 ", "Let its forward pass do so, or name a module of your own"),
+        (["--data", "own_parts.streets", "--data.kind", "triple"], "The data's train gave tuple of 4 ", "Let the loaders of the data"),
+        (["--data", "own_parts.streets", "--data.kind", "bytes"], "uint8 (RuntimeError: ", "convert the input in the data set, such"),
+    ],
+)  # fmt: skip
+def test_a_remedy_is_one_that_a_command_line_has(
+    words: list[str], what: str, remedy: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = said(capsys, *RUN, "--data", "own_parts.few", "--model", "own_parts.Net", *words)
+    assert what in told
+    assert remedy in told
+    assert not any(word in told for word in ("Problem", "unpack=", "call=", "lambda"))
+
+
+@pytest.mark.parametrize(
+    ("words", "start"),
+    [
+        (
+            ["--size", "4x4"],
+            "Rooms: --size 4x4; give (height, width) of at least 8 pixels each, such as 48x64.",
+        ),
+        (["--data.tasks", "edge,edge"], "--data.tasks ['edge', 'edge']; give one or more of "),
+        (["--data", "nyuv2", "--data.root", "nowhere"], "--data.root 'nowhere' does not exist; "),
+        (
+            ["--recalibrate", "-1", "--size", "24x32"],
+            "recalibrate is -1; give at least 1 batch, or null for none.",
+        ),
+    ],
+)
+def test_arguments_are_said_as_options(
+    words: list[str], start: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert said(capsys, *RUN, *words).startswith(f"error: {start}")
+
+
+def test_an_argument_of_a_call_that_is_shown_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    told = said(capsys, *RUN, "--data", "own_parts.few", "--optimizer", "own_parts.Greedy")
+    assert "torch.optim.AdamW(groups, lr=...)" in told
+
+
+def test_in_python_the_remedy_is_one_of_python() -> None:
+    with pytest.raises(RemediedError, match="call=lambda") as raised:
+        check_takes("compact", Linear(2, 2), ones(1, 3))
+    assert "call=" not in str(failed(raised.value, ["compact", "run"]))
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ class Extra(TwoHeads):
 
 def test_outputs_of_no_task_that_keep_channels_are_named_with_the_remedy() -> None:
     problem = replace(two_heads(), model=Extra())
-    said = r"22 stay: an output of the network; among them 'features', no task, which Problem\(..., call=f\) leaves out"
+    said = r"22 stay: an output of the network; among them 'features', no task, which the forward pass need not return, or Problem\(..., call=f\) leaves out"
     with pytest.raises(DensityError, match=said) as raised:
         fit(problem, GroupLasso(density=0.05, groups="coupled"), steps=2, progress=False)
     words = str(raised.value)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import sysconfig
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from secateur.problem import Frame, frames, lies_in, of_python
-from secateur.runs import trusted
+from secateur.problem import Frame, RemediedError, frames, lies_in, of_python
+from secateur.runs import ROOMS, train_parser, trusted
 
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _MOST = 300  # characters of another's message
 _CODE = 100  # characters of a line of code
+_ARGUMENT = re.compile(
+    r"(?<![\w.=-])(?P<name>[a-z_]+)=(?P<value>(?=[^\s.,;)]))?"
+)  # of Python, as errors show it
+_PAIR = re.compile(r"\((\d+), (\d+)\)")
 _WORKER = "Original Traceback (most recent call last)"  # of a process that loads data, in its error's text
 
 
@@ -27,14 +33,65 @@ def failed(error: Exception, argv: Sequence[str]) -> str | None:
     names = list(_named(argv))
     own = next((found for walked in _walked(error) if (found := _own(walked, names))), [])
     if not own:
-        return str(error) if isinstance(error, _SAID) else None
+        return _spoken(error, argv) if isinstance(error, _SAID) else None
     owners, place = _owners(own, names), _place(own[-1])
     if not isinstance(error, _SAID) or not _is_ours(error):
         return ": ".join(filter(None, [owners, f"{_text(error)}, at {place}"]))
-    said = str(error)
+    said = _spoken(error, argv, named=False)  # whose arguments are those of a call in that code
     if f"{own[-1].file}:{own[-1].line}" in said:
         return said
+    said = said if said.endswith((".", "?", "!")) else f"{said}."
     return f"{said} {f'Of {owners}, at' if owners and owners not in said else 'At'} {place}"
+
+
+def _spoken(error: Exception, argv: Sequence[str], named: bool = True) -> str:
+    """The error's text with what it says of Python's arguments in the words of this command line."""
+    if not _is_ours(error):
+        return str(error)
+    text = error.on_command_line if isinstance(error, RemediedError) else str(error)
+    text = re.sub(
+        r"(^)?Problem\.(train|val|test)\b",
+        lambda m: f"{'Th' if m[1] is not None else 'th'}e data's {m[2]}",
+        text,
+    )
+    text = re.sub(r"^Problem: (?=train|val|test|tasks)", "Data: ", text)
+    kinds = [
+        kind
+        for kind, room in ROOMS.items()
+        for walked in frames(error)
+        for f in walked
+        if _is_of(f.file, room)
+    ]
+    text = text.replace(" None for ", " null for ")
+    known = _options(argv) if named and _ARGUMENT.search(text) else []
+
+    def option(found: re.Match[str]) -> str:
+        start, name = text[: found.start()], found["name"]
+        within = start.rfind("(") if start.count("(") > start.count(")") else -1
+        if within > 0 and re.match(r"\w", start[within - 1]):  # an argument of a call that is shown
+            return found[0]
+        own = next((o for o in (*(f"--{kind}.{name}" for kind in kinds), f"--{name}") if o in known), None)
+        return found[0] if own is None else f"{own}{'' if found['value'] is None else ' '}"
+
+    made = _ARGUMENT.sub(option, text)
+    return _PAIR.sub(r"\1x\2", made) if "--size" in made and "--size" not in text else made
+
+
+def _is_of(file: str, room: str) -> bool:
+    return lies_in(file, "secateur") and f"{os.sep}secateur{os.sep}{room}{os.sep}" in file
+
+
+def _options(argv: Sequence[str]) -> list[str]:
+    """The options of this command line, as they are written."""
+    try:
+        made = (
+            train_parser(argv[1:], exits=False)
+            if argv[0] == "train"
+            else import_module(f"secateur.cli.{argv[0]}").parser()
+        )
+    except (ValueError, OSError, ImportError):
+        return []
+    return made.options
 
 
 def _walked(error: BaseException) -> Iterator[list[Frame]]:

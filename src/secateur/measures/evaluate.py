@@ -14,7 +14,7 @@ import torch.distributed
 from torch import Tensor
 
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said
-from secateur.problem import Problem, Task, described, preserved_rng, to_device
+from secateur.problem import Problem, RemediedError, Task, described, preserved_rng, to_device
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -54,7 +54,11 @@ def evaluate(
     if split not in get_args(Split):
         raise ValueError(f"evaluate: split is {split!r}; choose one of {list(get_args(Split))}.")
     if getattr(problem, split) is None:
-        raise ValueError(f"evaluate: the problem has no {split} data; give Problem(..., {split}=...).")
+        raise RemediedError(
+            f"evaluate: the problem has no {split} data;",
+            f"give Problem(..., {split}=...).",
+            f"choose another --split, or data that have {split}.",
+        )
     if limit is not None and limit < 1:
         raise ValueError(f"evaluate: limit is {limit}; give at least 1, or None for all batches.")
     model = problem.model

@@ -35,6 +35,7 @@ from secateur.problem.processes import (
     undivided,
     world_size,
 )
+from secateur.problem.remedied import RemediedError
 from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import counting_epochs, distributed_samplers, holders
 from secateur.problem.taking import check_takes, taking
@@ -48,6 +49,7 @@ __all__ = [
     "InStep",
     "Input",
     "Problem",
+    "RemediedError",
     "Split",
     "Task",
     "Together",

@@ -10,9 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem.called import Called
+from secateur.problem.remedied import RemediedError
 
 _FORM = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
 """What Python and torch raise where an argument is of another form; exactly these, not what derives from them."""
+
+_WRAP = "Let its forward pass do so, or name a module of your own around it."
 
 
 def described(value: Any, depth: int = 2) -> str:
@@ -57,8 +60,10 @@ def taken_apart(
             if unpacked
             else f"Say how to take it apart: Problem(..., unpack={_unpack(found, names)})."
         )
-        raise ValueError(
-            f"{who} {described(found)}; a batch is (x, {{task: target}}) with the tasks {sorted(names)}. {remedy}"
+        raise RemediedError(
+            f"{who} {described(found)}; a batch is (x, {{task: target}}) with the tasks {sorted(names)}.",
+            remedy,
+            "Let the loaders of the data give that.",
         )
     x, targets = cast(tuple[Any, Mapping[str, Any]], found)
     check_names(targets, names)
@@ -92,21 +97,26 @@ def selected(
     wanted = [task for task, target in cast(Mapping[str, Any], targets).items() if not _is_missing(target)]
     remedy = f"Say which is which: Problem(..., call={_call(predictions, names)})."
     if not isinstance(predictions, Mapping):
-        raise ValueError(
-            f"{who} returned {described(predictions)}; it must return a dict {{task: prediction}} with the tasks "
-            f"{sorted(names)}. {remedy}"
+        raise RemediedError(
+            f"{who} returned {described(predictions)}; it must return a dict {{task: prediction}} with the tasks {sorted(names)}.",
+            remedy,
+            _WRAP,
         )
     check_names(dict.fromkeys(wanted), names)
     found = cast(Mapping[str, Any], predictions)
     if missing := sorted(task for task in wanted if task not in found):
-        raise ValueError(
+        raise RemediedError(
             f"The targets name {missing}, but {who[0].lower()}{who[1:]} returned only {described(found)}; name the model's "
-            f"outputs after the tasks, or leave out a task that it has no output for. {remedy}"
+            "outputs after the tasks, or leave out a task that it has no output for.",
+            remedy,
+            _WRAP,
         )
     for task in wanted:
         if not isinstance(found[task], Tensor):
-            raise ValueError(
-                f"{who} returned {described(found[task])} for task {task!r}; a prediction is one tensor. {remedy}"
+            raise RemediedError(
+                f"{who} returned {described(found[task])} for task {task!r}; a prediction is one tensor.",
+                remedy,
+                _WRAP,
             )
     return {task: found[task] for task in names if task in wanted}
 
@@ -140,8 +150,9 @@ def fed(network: nn.Module, x: Any) -> Any:
         if type(error) not in _FORM:
             raise
         who = "Problem: call, or the model in it," if isinstance(network, Called) else "The model"
-        raise ValueError(
-            f"{who} does not take {described(x)} ({type(error).__name__}: {_line(error)}). {_hint(network, x, error)}"
+        raise RemediedError(
+            f"{who} does not take {described(x)} ({type(error).__name__}: {_line(error)}).",
+            *_hint(network, x, error),
         ) from error
 
 
@@ -156,10 +167,12 @@ def lost(task: str, loss: Any, prediction: Tensor, target: Any) -> Tensor:
     except _FORM as error:
         if type(error) not in _FORM:
             raise
-        raise ValueError(
+        other = "Give a Task a loss(prediction, target) for these, or change the target in"
+        raise RemediedError(
             f"The loss of task {task!r} does not take the prediction, {described(prediction)}, with the target, "
-            f"{described(target)} ({type(error).__name__}: {_line(error)}). Give a Task a loss(prediction, target) for these, "
-            "or change the target in Problem(..., unpack=...)."
+            f"{described(target)} ({type(error).__name__}: {_line(error)}).",
+            f"{other} Problem(..., unpack=...).",
+            f"{other} the data set.",
         ) from error
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise ValueError(
@@ -197,15 +210,19 @@ def _call(found: Any, tasks: list[str]) -> str:
     return f"lambda model, x: {{{', '.join(f'{t!r}: model(x).{t}' for t in tasks)}}}"
 
 
-def _hint(network: nn.Module, x: Any, error: BaseException) -> str:
+def _hint(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str]:
+    """The remedy in Python, and on a command line."""
     text = str(error)
     if hasattr(x, "__array__") and not isinstance(x, Tensor):
-        return "Make tensors of arrays: torch.as_tensor(x), in the data set or in Problem(..., unpack=...)."
+        made = "Make tensors of arrays: torch.as_tensor(x), in the data set"
+        return f"{made} or in Problem(..., unpack=...).", f"{made}."
     if "Expected more than 1 value per channel" in text:
-        return "BatchNorm cannot train on a batch of one; drop the last batch (DataLoader(..., drop_last=True)) or make batches larger."
+        said = "BatchNorm cannot train on a batch of one; drop the last batch (DataLoader(..., drop_last=True)) or make batches larger"
+        return f"{said}.", f"{said} (--batch)."
     devices = {str(p.device) for p in network.parameters()}
     if len(devices) > 1:
-        return f"Its parameters lie on {sorted(devices)}; move all of the model to one device."
+        said = f"Its parameters lie on {sorted(devices)}; move all of the model to one device."
+        return said, said
     kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if (
         isinstance(x, Tensor)
@@ -213,12 +230,25 @@ def _hint(network: nn.Module, x: Any, error: BaseException) -> str:
         and any(word in text for word in ("type", "Byte", "Long", "Int"))
     ):
         scale = " / 255" if x.dtype == torch.uint8 else ""
-        return f"Its weights are {str(kind).removeprefix('torch.')}; convert the input in Problem(..., unpack=...), such as x.to({kind}){scale}."
+        start, end = (
+            f"Its weights are {str(kind).removeprefix('torch.')}; convert the input in",
+            f"x.to({kind}){scale}.",
+        )
+        return f"{start} Problem(..., unpack=...), such as {end}", f"{start} the data set, such as {end}"
     if isinstance(x, Mapping):
-        return "A model that takes keywords is called so: Problem(..., call=lambda model, x: {task: model(**x).logits})."
+        return (
+            "A model that takes keywords is called so: Problem(..., call=lambda model, x: {task: model(**x).logits}).",
+            "Where the model takes keywords, name a module of your own whose forward pass returns {task: model(**x).logits}.",
+        )
     if isinstance(x, (tuple, list)):
-        return "A model that takes several arguments is called so: Problem(..., call=lambda model, x: model(*x))."
-    return "Give the loader's x the form that model(x) takes, or say how it is called: Problem(..., call=lambda model, x: ...)."
+        return (
+            "A model that takes several arguments is called so: Problem(..., call=lambda model, x: model(*x)).",
+            "Where the model takes several arguments, name a module of your own whose forward pass returns model(*x).",
+        )
+    return (
+        "Give the loader's x the form that model(x) takes, or say how it is called: Problem(..., call=lambda model, x: ...).",
+        "Give the loader's x the form that model(x) takes, or name a module of your own that calls it otherwise.",
+    )
 
 
 def _line(error: BaseException) -> str:

@@ -10,6 +10,8 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
+from secateur.problem.remedied import RemediedError
+
 _KINDS = (_ConvNd, nn.Linear, nn.MultiheadAttention)
 _NEVER = (nn.Embedding, nn.EmbeddingBag)  # by design, as biases and normalisations are
 _MUCH = 0.02  # share of a model's parameters above which a weight of an unknown kind is worth a word
@@ -30,8 +32,10 @@ def left_out(model: nn.Module) -> list[str]:
     much = _MUCH * sum(p.numel() for p in model.parameters() if not is_lazy(p))
     for name, module in model.named_modules():
         if any(is_lazy(p) for p in module.parameters(recurse=False)):
-            raise ValueError(
-                f"Layer {name!r} has no weights yet; call the model once, then make the Problem."
+            raise RemediedError(
+                f"Layer {name!r} has no weights yet;",
+                "call the model once, then make the Problem.",
+                "call the model once before it is returned.",
             )
         if (reason := _reason(module) or (_UNKNOWN if _matrices(module) > much else None)) is not None:
             found.setdefault(reason, []).append(name or "the model")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from secateur.problem.culprit import place_of
 from secateur.problem.forms import described
 from secateur.problem.problem import to_device
+from secateur.problem.remedied import RemediedError
 from secateur.problem.rng import preserved_rng
 
 _SHOWN = 300  # characters of an error of torch's
@@ -30,15 +31,16 @@ def taking(verb: str, x: Any, name: str = "example", like: Any = None) -> Genera
     Raises:
         ValueError: If the forward pass fails, or there is no sample in ``x``.
     """
+    fitting = "give one of the shape and dtype that the model takes, such as a batch of its data"
     remedy = (
-        "give one of the shape and dtype that the model takes, such as a batch of its data; where model(x) does not do, "
-        "say how by call=lambda model, x: {...}"
+        f"{fitting}; where model(x) does not do, say how by call=lambda model, x: {{...}}."
         if like is None
-        else f"the data give {described(like)}; give one like that"
+        else f"the data give {described(like)}; give one like that."
     )
+    by_name = "it is a sample of the run's data, so check that model, data and size go together."
     values: Iterable[Any] = x.values() if isinstance(x, Mapping) else [x]
     if any(isinstance(value, Tensor) and not value.numel() for value in values):
-        raise ValueError(f"{verb}: {name} is {described(x)}, which holds no sample; {remedy}.")
+        raise RemediedError(f"{verb}: {name} is {described(x)}, which holds no sample;", remedy, by_name)
     try:
         yield
     except torch.OutOfMemoryError:
@@ -46,8 +48,10 @@ def taking(verb: str, x: Any, name: str = "example", like: Any = None) -> Genera
     except Exception as error:  # whatever a user's code raises
         said = " ".join(str(error).split())
         said = f"{said[:_SHOWN]}..." if len(said) > _SHOWN else said
-        raise ValueError(
-            f"{verb}: the model fails on {name}={described(x)}{place_of(error)} ({type(error).__name__}: {said}); {remedy}."
+        raise RemediedError(
+            f"{verb}: the model fails on {name}={described(x)}{place_of(error)} ({type(error).__name__}: {said});",
+            remedy,
+            by_name,
         ) from error
 
 

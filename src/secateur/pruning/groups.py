@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, prunable
+from secateur.problem import Problem, RemediedError, prunable
 from secateur.pruning.density import DensityError
 
 
@@ -157,9 +157,10 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
             f"names has {unknown}, which are not weights of ungrouped convolutions or linear layers; choose from {sorted(whole)}."
         )
     if not shared:
-        raise ValueError(
-            "The model has no convolution that several tasks share; nothing can be pruned. Name the weights of its backbone: "
-            "groups=input_groups(problem, names)."
+        raise RemediedError(
+            "The model has no convolution that several tasks share; nothing can be pruned.",
+            "Name the weights of its backbone: groups=input_groups(problem, names).",
+            "Take other groups (--method.groups coupled), or more tasks.",
         )
     axis = {n: 0 if isinstance(layers[n], _ConvTransposeNd) else 1 for n in shared}
     index, count = dict[str, Tensor](), 0

@@ -69,7 +69,7 @@ class Sparsifier:
             if share > 0.5:
                 warnings.warn(
                     f"Dense training of a network in which {share:.0%} of the weights are zero: they will not stay zero. "
-                    "Train with KeepZeros() to keep them.",
+                    "Train with KeepZeros as the method to keep them.",
                     stacklevel=4,
                 )
 

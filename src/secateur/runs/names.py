@@ -161,7 +161,9 @@ def _foreign(kind: Kind, name: str, trust: Trust) -> Callable[..., Any]:
                   "optimizer": "a class that derives from torch.optim.Optimizer",
                   "callback": "a class that derives from secateur.Callback",
                   "aggregator": "a class or function that makes an aggregator"}[kind]  # fmt: skip
-        raise ValueError(f"{_start(kind, name, trust)} is {_described(found)}; a {kind} is {wanted}.")
+        raise ValueError(
+            f"{_start(kind, name, trust)} is {_described(found)}; {'an' if kind[0] in 'ao' else 'a'} {kind} is {wanted}."
+        )
     return found
 
 

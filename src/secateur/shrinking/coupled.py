@@ -107,7 +107,8 @@ def _of_no_task(problem: Problem, x: Input) -> str:
         return ""
     own = ", ".join(f"'{task}': y['{task}']" for task in problem.tasks)
     return (
-        f"{', '.join(map(repr, others))}, no task, which Problem(..., call=f) leaves out: def f(model, x): y = model(x); "
+        f"{', '.join(map(repr, others))}, no task, which the forward pass need not return, or Problem(..., call=f) leaves out: "
+        "def f(model, x): y = model(x); "
         f"return {{{own}}}"
     )
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from secateur.measures import delta_t, evaluate, higher_is_better
-from secateur.problem import Problem
+from secateur.problem import Problem, RemediedError
 from secateur.pruning import DensityError, Sparsifier, check_density
 
 Results = Mapping[str, Mapping[str, float]]
@@ -175,8 +175,10 @@ def check_allowed(problem: Problem, floors: Mapping[str, float]) -> None:
             raise ValueError(f"floors names {task!r}, which has no metric; give its Task one.")
     higher_is_better({task: problem.tasks[task] for task in floors})
     if problem.val is None:
-        raise ValueError(
-            "floors are checked on validation data, and the problem has none; give Problem(..., val=...)."
+        raise RemediedError(
+            "floors are checked on validation data, and the problem has none;",
+            "give Problem(..., val=...).",
+            "give data that have val, or leave --floors out.",
         )
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from secateur.problem import Problem, length
+from secateur.problem import Problem, RemediedError, length
 from secateur.pruning import Schedule
 from secateur.training.distillation import Distillation
 from secateur.training.ledger import Row
@@ -71,9 +71,10 @@ class Settings:
                 f"fit: validate_every is {self.validate_every}; give steps between validations, or 0 for none."
             )
         if askers and problem.val is None:
-            raise ValueError(
-                f"fit: callback {' and '.join(askers)} looks at validations, and the problem has no validation data; give "
-                "Problem(..., val=...)."
+            raise RemediedError(
+                f"fit: callback {' and '.join(askers)} looks at validations, and the problem has no validation data;",
+                "give Problem(..., val=...).",
+                "give data that have val, or leave that callback out.",
             )
         every = self.validate_every or (max(1, total // 20) if askers else 0)
         return every if problem.val is not None else 0

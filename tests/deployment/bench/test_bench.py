@@ -159,11 +159,11 @@ def test_advice() -> None:
     found = advice("dense", networks, {"torch": here, "openvino": there})
     text = "\n".join(found)
     assert "uneven does 4.0 times less work, but is only 1.2 times as fast in torch: 90% of its work" in text
-    assert "round_to=8" in text
+    assert "round_to of 8" in text
     assert "openvino runs uneven in 0.5 ms, torch in 8 ms" in text
     assert "at 0.5 ms the fixed cost" in text
     assert text.count("90% of the work of zeros is with zeros, and torch, openvino took as long") == 1
-    assert "7 channels are wholly zero: compact()" in text
+    assert "7 channels are wholly zero: `compact`" in text
     assert "zeros in torch kept a core busy" in text
     assert "fine in torch waited for a core 50% of the time" in text
     assert "fine does" not in text

@@ -87,7 +87,7 @@ def _zeros(
     if not dense:
         return []
     dead = (
-        f"{own.dead_channels} channels are wholly zero: compact() takes them out. "
+        f"{own.dead_channels} channels are wholly zero: `compact` takes them out. "
         if own.dead_channels
         else ""
     )
@@ -129,7 +129,7 @@ def _reason(own: Facts, reference: Facts, measure: Measure) -> str:
     if own.uneven > reference.uneven + 0.1:
         reasons.append(
             f"{own.uneven:.0%} of its work is in layers whose channels are no multiple of 8; "
-            "compact with round_to=8 or 16 may be faster with more channels."
+            "`compact` with a round_to of 8 or 16 may be faster with more channels."
         )
     return (
         " ".join(reasons)

@@ -14,7 +14,7 @@ from torch import Tensor
 from secateur.deployment.engines import load_engine
 from secateur.deployment.export.floating import check_keep
 from secateur.deployment.export.network import Network
-from secateur.problem import Problem, described, preserved_rng
+from secateur.problem import Problem, RemediedError, described, preserved_rng
 
 Quantize = Literal["int8"]
 LARGEST_ERROR = 0.25  # of a prediction's largest value: beyond it nothing is left of the task
@@ -23,7 +23,7 @@ _KINDS = ("onnx", "openvino")  # formats that have it
 Tensors = tuple[Tensor, ...]
 
 
-class LossyError(ValueError):
+class LossyError(RemediedError):
     """A quantised network that predicts something else altogether."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Call, Input, called, described, preserved_rng, taking
+from secateur.problem import Call, Input, RemediedError, called, described, preserved_rng, taking
 from secateur.pruning import check_plain
 
 
@@ -108,16 +108,19 @@ def _predictions(model: nn.Module, example: Input, tasks: Sequence[str] | None) 
     with taking("export", example), torch.no_grad(), preserved_rng():
         found: Any = model(x)
     if not isinstance(found, Mapping) or not found:
-        raise ValueError(
-            f"export: the model returned {described(found)}; it must return a dict {{task: prediction}}, or call=lambda model, x: "
-            "{task: ...} must."
+        raise RemediedError(
+            f"export: the model returned {described(found)}; it must return a dict {{task: prediction}},",
+            "or call=lambda model, x: {task: ...} must.",
+            "or a module of your own around it.",
         )
     kept = {task: value for task, value in found.items() if isinstance(value, Tensor)}
     missing = [task for task in tasks or () if task in found and task not in kept]
     if missing or not kept:
         task = missing[0] if missing else next(iter(found))
-        raise ValueError(
-            f"export: the prediction of {task!r} is {described(found[task])}; it must be a tensor: call=lambda model, x: {{{task!r}: ...}}."
+        raise RemediedError(
+            f"export: the prediction of {task!r} is {described(found[task])}; it must be a tensor:",
+            f"call=lambda model, x: {{{task!r}: ...}}.",
+            "let the forward pass return one.",
         )
     return kept
 

@@ -63,8 +63,9 @@ def quantise(
         if not error <= how.largest:
             raise LossyError(
                 f"export: in int8 {task!r} is off by {error:.2g} of its largest value (at most {how.largest:g}); no file was "
-                f"written. Calibrate on more, or more typical, training inputs, keep its head in float (keep_float=[{task!r}]), or leave "
-                "quantize out."
+                "written. Calibrate on more, or more typical, training inputs, keep its head in float",
+                f"(keep_float=[{task!r}]), or leave quantize out.",
+                f"(--keep-float {task}), or leave --quantize out.",
             )
     told |= {"errors": errors, "samples": sum(len(tensors[0]) for tensors in how.batches)}
     save(metadata | {"quantized": told})

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from secateur.measures import delta_t, higher_is_better
-from secateur.problem import Task
+from secateur.problem import RemediedError, Task
 from secateur.training.callbacks.course import Course, Results
 
 DELTA = "delta_t"
@@ -50,8 +50,10 @@ class Watched:
             self._better = higher_is_better({task: Task(spec.loss, {metric: spec.metrics[metric]})})
         self._reference = course.reference if self.name == DELTA else None
         if self._reference is not None and not self._held(self._reference):
-            raise ValueError(
-                f"{self._asker}: the reference has no metric of these tasks that is neither zero nor NaN; give what evaluate(dense, 'val') found."
+            raise RemediedError(
+                f"{self._asker}: the reference has no metric of these tasks that is neither zero nor NaN;",
+                "give what evaluate(dense, 'val') found.",
+                "look at a metric of a task, or train the dense run longer.",
             )
 
     @property
