@@ -82,3 +82,55 @@ def test_unwritable_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
     (tmp_path / "file").write_text("")
     assert train("dense", tmp_path / "file" / "run") == 1
     assert "Cannot write" in capsys.readouterr().err
+
+
+VERBS = {
+    "evaluate": ["RUN"],
+    "report": ["RUN"],
+    "overlap": ["RUN"],
+    "compact": ["RUN"],
+    "export": ["RUN"],
+    "bench": ["RUN"],
+    "predict": ["RUN", "photo.png", "--out", "seen"],
+    "prune": ["RUN", "--budget", "0.5 macs", "--out", "half"],
+    "push": ["RUN", "my-lab/rooms", "--dry_run"],
+    "study": ["weights", "RUN"],
+    "train": ["dense", *TINY, "--against", "RUN", "--out", "run"],
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_folder_of_runs_in_the_place_of_a_run_names_them(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("dense", "mine one"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "config.yaml").write_text("seed: 0\n")
+    assert main([verb, *("runs" if word == "RUN" else word for word in VERBS[verb])]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "runs is no run folder, but holds 2 of them; name what is meant: runs/dense 'runs/mine one'." in said
+    )
+    assert "not finished" not in said
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("run/model.safetensors", "is a file, and a run is a folder; give run."),
+        ("nowhere", "nowhere does not exist and is no run folder"),
+        ("empty", "empty is no run folder (it has no config.yaml)"),
+    ],
+)
+def test_what_is_no_run_says_why(
+    path: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("run", "empty"):
+        (tmp_path / name).mkdir()
+    for name in ("config.yaml", "model.safetensors"):
+        (tmp_path / "run" / name).write_text("seed: 0\n")
+    for verb in ("report", "bench"):
+        assert main([verb, path]) == 1
+        assert why in capsys.readouterr().err

@@ -97,11 +97,8 @@ def selected(
     wanted = [task for task, target in cast(Mapping[str, Any], targets).items() if not _is_missing(target)]
     remedy = f"Say which is which: Problem(..., call={_call(predictions, names)})."
     if not isinstance(predictions, Mapping):
-        raise RemediedError(
-            f"{who} returned {described(predictions)}; it must return a dict {{task: prediction}} with the tasks {sorted(names)}.",
-            remedy,
-            _WRAP,
-        )
+        wrong = f"{who} returned {described(predictions)}; it must return a dict {{task: prediction}} with the tasks {sorted(names)}."
+        raise RemediedError(wrong, remedy, _WRAP)
     check_names(dict.fromkeys(wanted), names)
     found = cast(Mapping[str, Any], predictions)
     if missing := sorted(task for task in wanted if task not in found):
@@ -113,11 +110,8 @@ def selected(
         )
     for task in wanted:
         if not isinstance(found[task], Tensor):
-            raise RemediedError(
-                f"{who} returned {described(found[task])} for task {task!r}; a prediction is one tensor.",
-                remedy,
-                _WRAP,
-            )
+            wrong = f"{who} returned {described(found[task])} for task {task!r}; a prediction is one tensor."
+            raise RemediedError(wrong, remedy, _WRAP)
     return {task: found[task] for task in names if task in wanted}
 
 

@@ -157,11 +157,9 @@ def input_groups(problem: Problem, names: Iterable[str] | None = None) -> Groups
             f"names has {unknown}, which are not weights of ungrouped convolutions or linear layers; choose from {sorted(whole)}."
         )
     if not shared:
-        raise RemediedError(
-            "The model has no convolution that several tasks share; nothing can be pruned.",
-            "Name the weights of its backbone: groups=input_groups(problem, names).",
-            "Take other groups (--method.groups coupled), or more tasks.",
-        )
+        wrong = "The model has no convolution that several tasks share; nothing can be pruned."
+        own = "Name the weights of its backbone: groups=input_groups(problem, names)."
+        raise RemediedError(wrong, own, "Take other groups (--method.groups coupled), or more tasks.")
     axis = {n: 0 if isinstance(layers[n], _ConvTransposeNd) else 1 for n in shared}
     index, count = dict[str, Tensor](), 0
     for name in shared:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 _REMEDY = (
     "Weights that are zero at first (a head or a residual branch initialised with zeros), that no gradient reaches yet, or whose "
-    "task has no label in the batches scored, score nothing: initialise them otherwise, score later (at 0.1 of the steps), or on more batches."
+    "task has no label in the batches scored, score nothing: initialise them otherwise, score later (at=0.1), or on more batches."
 )
 Owners = Mapping[str, Collection[str]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -173,9 +174,7 @@ class RunFolder:
             ValueError: If the file is damaged.
         """
         if not self.config.is_file():
-            raise FileNotFoundError(
-                f"{self.path} is no run folder (it has no config.yaml); give the --out of a `secateur train`."
-            )
+            raise FileNotFoundError(no_run(self.path))
         try:
             found = read(self.config)
             check_size(self.config, found)
@@ -205,6 +204,21 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether figures and weights are there; where one is missing, the same command makes it again."""
         return self.report.is_file() and self.weights.is_file()
+
+
+def no_run(path: Path) -> str:
+    """Why nothing at ``path`` is a run, and what to name in its place."""
+    if path.is_file():
+        beside = path.parent if RunFolder(path.parent).config.is_file() else "one"
+        return f"{path} is a file, and a run is a folder; give {beside}."
+    if found := [c.parent for deep in ("*", "*/*") for c in sorted(path.glob(f"{deep}/config.yaml"))]:
+        more = f" and {len(found[6:])} more" if found[6:] else ""
+        listed = " ".join(shlex.quote(str(run)) for run in found[:6])
+        return f"{path} is no run folder, but holds {len(found)} of them; name what is meant: {listed}{more}."
+    why = (
+        "is no run folder (it has no config.yaml)" if path.exists() else "does not exist and is no run folder"
+    )
+    return f"{path} {why}; give the --out of a `secateur train`."
 
 
 def _mapping(value: Any, path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from secateur.measures import delta_t
 from secateur.runs.config import Config, telling
-from secateur.runs.folder import RunFolder, differences
+from secateur.runs.folder import RunFolder, differences, no_run
 
 Report = dict[str, Any]
 _SUBJECT = ("data", "model", "size")  # of what: a run of others is no candidate
@@ -35,6 +35,8 @@ def given(folder: RunFolder, config: Config, split: str = "test") -> Report:
     """
     report = folder.read_report()
     if report is None:
+        if folder.path.exists() and not folder.config.exists():
+            raise ValueError(f"--against: {no_run(folder.path)}")
         raise ValueError(
             f"--against {folder.path}: no finished run there; train it first: secateur train dense --out {folder.path} ..."
         )

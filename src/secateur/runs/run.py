@@ -18,7 +18,7 @@ from secateur.pruning import Sparsifier
 from secateur.runs import references
 from secateur.runs.beside import judges, make_callbacks, make_optimizer, make_schedule, make_trackers
 from secateur.runs.config import Config, build, digest
-from secateur.runs.folder import RunFolder
+from secateur.runs.folder import RunFolder, no_run
 from secateur.runs.hardware import torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
@@ -176,7 +176,9 @@ def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
         return None
     folder = RunFolder(Path(config["teacher"]))
     if folder.read_report() is None:
-        raise ValueError(f"teacher: no finished run in {folder.path}; train it first.")
+        elsewhere = folder.path.exists() and not folder.config.exists()
+        why = no_run(folder.path) if elsewhere else f"no finished run in {folder.path}; train it first."
+        raise ValueError(f"teacher: {why}")
     network = cast(
         torch.nn.Module,
         build("model", folder.read_config(), trust.reading(folder.config), tasks=data.channels),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from secateur.runs.folder import no_run
 from secateur.runs.report.overlap import overlap_table
 from secateur.runs.report.record import Density, Floors, Macs, Picture, Results, RunRecord, TrainRow
 from secateur.runs.written import read, said
@@ -26,8 +27,8 @@ def read_run(folder: Path) -> RunRecord:
         FileNotFoundError: If the folder or one of its files is missing; says what to do about it.
         ValueError: If a file cannot be understood; names the file, and the line or key.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; give the run folders that `secateur train` wrote.")
+    if not (folder / "config.yaml").is_file():
+        raise FileNotFoundError(no_run(folder))
     config_text = _text(folder / "config.yaml")
     config = read(folder / "config.yaml")
     train, validation = _read_metrics(folder / "metrics.jsonl")
