@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 
 from secateur.cli import main
-from tiny_runs import TINY, train
+from tiny_runs import TINY
 
 
 def test_print_config_is_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -78,10 +79,47 @@ def test_bad_input_is_explained_and_leaves_nothing(
     assert not (out / "report.json").exists()
 
 
-def test_unwritable_folder(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    (tmp_path / "file").write_text("")
-    assert train("dense", tmp_path / "file" / "run") == 1
-    assert "Cannot write" in capsys.readouterr().err
+WRITING = {
+    "train": ["dense", *TINY, "--out"],
+    "report": ["run", "--out"],
+    "export": ["run", "--out"],
+    "predict": ["run", "photo.png", "--out"],
+    "prune": ["run", "--budget", "0.5 macs", "--out"],
+    "compare": ["dense", *TINY, "--out"],
+    "search": ["dense", "--over", "{lr: [1e-3, 1e-2]}", "--out"],
+    "study": ["weights", "run", "--out"],
+    "bench": ["run", "--json"],
+    "doctor": ["--data", "rooms", "--out"],
+    "pack": ["net.onnx", "--out"],
+    "pull": ["my-lab/rooms", "--out"],
+}
+
+
+@pytest.mark.parametrize("verb", WRITING)
+def test_where_nothing_can_be_written_is_said_before_any_work(
+    verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.txt").write_text("")
+    (tmp_path / "kept").mkdir()
+    allowed = os.access
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path).name != "kept" and allowed(path, mode))
+    option = WRITING[verb][-1]
+    for out, said in {
+        "notes.txt/run": "Cannot write notes.txt/run: notes.txt is a file, and nothing can lie below one; ",
+        "kept/run/it": f"kept may not be written to; choose another {option}.",
+        "n" * 300: f"{option}: no file can have the name that is given (",
+        "": f"{option} is empty; give its value, or leave it out.",
+    }.items():
+        assert main([verb, *WRITING[verb], out]) == 1
+        assert said in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["kept", "notes.txt"]
+
+
+def test_an_option_without_a_value_is_not_left_out_in_silence(capsys: pytest.CaptureFixture) -> None:
+    for words in (["--against", ""], ["--against="], ["--teacher", " "]):
+        assert main(["train", "dense", *TINY, *words]) == 1
+        assert f"{words[0].rstrip('=')} is empty" in capsys.readouterr().err
 
 
 VERBS = {

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
 import tempfile
 from pathlib import Path
 
 import pytest
 from safetensors import SafetensorError
 
-from secateur.storage.files import folder_aside, temporaries_in, write_aside, write_text
+from secateur.storage.files import folder_aside, temporaries_in, write_aside, write_new, write_text
 
 
 def test_replaces_whole(tmp_path: Path) -> None:
@@ -60,7 +61,8 @@ def test_interruption_keeps_the_old_file(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"Cannot write .*file/a\.txt"):
+    below = r"^Cannot write .*file/a\.txt: .*file is a file, and nothing can lie below one. Choose another folder, then"
+    with pytest.raises(OSError, match=below):
         write_text(tmp_path / "file" / "a.txt", "one")
 
 
@@ -71,3 +73,25 @@ def test_what_libraries_write_on_the_way_goes_with_the_folder(tmp_path: Path) ->
         assert made.parent == folder / "temporary"
     assert tempfile.gettempdir() == before
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [
+        (errno.ENOSPC, "Free space or choose another folder"),
+        (errno.EROFS, "Choose a folder that you may write to"),
+        (errno.EACCES, "Choose a folder that you may write to"),
+        (errno.ENAMETOOLONG, "Choose a shorter name"),
+    ],
+)
+def test_the_remedy_is_that_of_the_reason_and_no_temporary_file_is_named(
+    number: int, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_text", fails)
+    with pytest.raises(OSError, match=remedy) as raised:
+        write_new(tmp_path / "config.yaml", "seed: 0")
+    assert str(raised.value).startswith(f"Cannot write {tmp_path / 'config.yaml'}: {os.strerror(number)}. ")
+    assert raised.value.errno == number

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 VERBS = {
@@ -34,6 +35,7 @@ VERBS = {
 }
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
+_WRITTEN = ("--out", "--json")  # options that name what is written
 _RESUMED = ("train", "compare", "study", "search")  # what goes on where it was stopped
 
 _USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,push,pull,doctor,completion} ...
@@ -75,6 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Threads that wait for each other then sleep. Spinning, they hold the cores that a job beside this one would use, and
         # each waits for one that has no core: 2 threads on 2 busy cores took 4 to 9 times as long. Read when torch is loaded.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if (said := _misplaced(argv)) is not None:
+        _complain(f"error: {said}", style="red")
+        return 1
     with _Terminable() as asked:
         try:
             getattr(import_module(f"secateur.cli.{VERBS[verb]}"), verb)(argv[1:])
@@ -122,6 +127,30 @@ class _Terminable:
             os.kill(os.getpid(), number)
         self.to_end = True
         raise KeyboardInterrupt
+
+
+def _misplaced(argv: Sequence[str]) -> str | None:
+    """Why an option is empty, or nothing can be written where it says; None where all is well, as far as can be seen before."""
+    for place, word in enumerate(argv):
+        option, equals, value = word.partition("=")
+        if not option.startswith("--") or not (equals or place + 1 < len(argv)):
+            continue
+        value = value if equals else argv[place + 1]
+        if not value.strip() and "." not in option:  # what a part takes is its own business
+            return f"{option} is empty; give its value, or leave it out."
+        if option not in _WRITTEN:
+            continue
+        try:
+            there = next(
+                folder for folder in (Path(value), *Path(value).absolute().parents) if folder.exists()
+            )
+        except (OSError, ValueError) as error:  # a name too long, or with a zero byte
+            return f"{option}: no file can have the name that is given ({getattr(error, 'strerror', error)}); choose another."
+        if there != Path(value) and not there.is_dir():
+            return f"Cannot write {value}: {os.path.relpath(there)} is a file, and nothing can lie below one; choose another {option}."
+        if there != Path(value) and not os.access(there, os.W_OK | os.X_OK):
+            return f"Cannot write {value}: {there} may not be written to; choose another {option}."
+    return None
 
 
 def _refuse(verb: str) -> int:

@@ -15,9 +15,22 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+_ASIDE = re.compile(r"\.(.+)\.\d+\.(?:new|partial)")  # what is written before it takes its place
+_SPACE = "Free space or choose another folder"
+_ALLOW = "Choose a folder that you may write to"
+_REMEDIES = {
+    errno.EACCES: _ALLOW,
+    errno.EPERM: _ALLOW,
+    errno.EROFS: _ALLOW,
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
+
 
 class UnwrittenError(OSError):
     """A file that cannot be written; it says which, why and what to do."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
@@ -134,11 +147,15 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def _unwritten(path: Path, error: Exception) -> UnwrittenError:
-    reason = getattr(error, "strerror", None) or error
+    number = getattr(error, "errno", None) or errno.EIO
+    reason, remedy = getattr(error, "strerror", None) or error, _REMEDIES.get(number, _SPACE)
+    if named := _ASIDE.fullmatch(path.name):
+        path = path.with_name(named[1])
+    if (barrier := next((p for p in path.parents if p.is_file()), None)) is not None:
+        reason, remedy = f"{barrier} is a file, and nothing can lie below one", "Choose another folder"
     return UnwrittenError(
-        getattr(error, "errno", None) or errno.EIO,
-        f"Cannot write {path}: {reason}. Free space or choose another folder, then run the same "
-        "command again; what was written before is intact",
+        number,
+        f"Cannot write {path}: {reason}. {remedy}, then run the same command again; what was written before is intact.",
     )
 
 
