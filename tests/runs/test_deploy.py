@@ -12,6 +12,7 @@ import torch
 
 from secateur.cli import main
 from secateur.deployment.engines import load_engine
+from secateur.runs import deploy
 from secateur.runs.folder import RunFolder
 from secateur.runs.run import make_problem
 from secateur.storage.saving import load
@@ -76,6 +77,32 @@ def test_bench_says_how_fast_as_ratios(runs: Path, capsys: pytest.CaptureFixture
     assert found["networks"]["lim"]["macs"] < found["networks"]["dense"]["macs"]
     assert found["measures"]["onnxruntime"]["lim"]["file"] < found["measures"]["onnxruntime"]["dense"]["file"]
     assert "onnxruntime" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["lim"], ["lim (before compact)", "lim"]),
+        (["dense"], ["dense"]),
+        (["dense", "lim"], ["dense", "lim"]),
+        (["lim", "--against", "lim"], ["lim (before compact)", "lim"]),
+        (["lim", "--against", "dense"], ["dense", "lim"]),
+        (["lim", "dense"], ["lim (before compact)", "lim", "dense"]),
+    ],
+)
+def test_networks_are_called_what_they_are_and_timed_once(
+    words: list[str], names: list[str], runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def stop(candidates: dict[str, torch.nn.Module], *_: object, **__: object) -> None:
+        seen.extend(candidates)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(deploy, "bench", stop)
+    monkeypatch.chdir(runs)
+    assert main(["bench", *words, *TRUST]) == 1
+    assert seen == names
 
 
 def test_a_run_without_weights_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -56,7 +56,8 @@ def parser() -> Parser:
         "inputs",
         nargs="+",
         type=str,
-        help="pictures, folders of pictures, .npy or .npz arrays (height, width, 3) or (N, height, width, 3), bytes or in [0, 1]",
+        help="pictures, folders of pictures, .npy or .npz arrays (height, width, 3) or (N, height, width, 3), or with the 3 channels before "
+        "the height, bytes or in [0, 1]",
     )
     made.add_argument("--out", type=str, required=True, help="folder to write to; new, or empty")
     made.add_argument(

@@ -144,7 +144,7 @@ def bench_runs(
     Args:
         paths: Run folders.
         engines: Which to time in.
-        against: Run folder of the reference; the first of ``paths`` as it was before compaction if None.
+        against: Run folder of the reference; the first of ``paths`` if None. It is timed as it was before compaction.
         size: ``HEIGHTxWIDTH`` of the input; that of the data if None.
         threads: Threads of a forward pass.
         repeats: Rounds.
@@ -160,11 +160,10 @@ def bench_runs(
     every = [*paths] if against is None or against in paths else [against, *paths]
     unique = len({path.name for path in every}) == len(set(every))
     names = {path: path.name if unique else str(path) for path in every}
-    reference_name = (
-        names[first] if against is not None and against not in paths else f"{names[first]} (dense)"
-    )
+    same = first in paths and not RunFolder(first).compact.exists()  # it is timed once
+    reference_name = names[first] if same or first not in paths else f"{names[first]} (before compact)"
     candidates: dict[str, nn.Module] = {reference_name: reference}
-    for path in paths:
+    for path in paths if not same else [path for path in paths if path != first]:
         candidates[names[path]] = _smallest(path, trust)[0]
     made = bench(candidates, example, engines, threads=threads, repeats=repeats, by_layer=True)
     for path in paths:

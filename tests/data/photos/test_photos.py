@@ -80,6 +80,24 @@ def test_everything_that_is_no_picture_is_named_at_once(tmp_path: Path) -> None:
         find_photos([tmp_path / "normal.npy"])
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 3), (2, 3, 8, 3), (3, 3, 3)])
+def test_an_array_whose_channels_could_be_at_either_end_is_refused(
+    shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(ValueError, match=r"a\.npy.*nobody can tell, so save it as \.png"):
+        find_photos([tmp_path / "a.npy"])
+
+
+def test_three_pictures_are_not_taken_for_channels(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.stack([PIXELS] * 3))
+    np.save(tmp_path / "b.npy", np.stack([PIXELS.transpose(2, 0, 1)] * 3))
+    found = read(tmp_path)
+    assert len(found) == 6
+    for x in found.values():
+        assert torch.allclose(x, torch.from_numpy(PIXELS).permute(2, 0, 1) / 255, atol=1e-6)
+
+
 def test_a_picture_is_resized_as_those_of_training() -> None:
     x = torch.from_numpy(PIXELS).permute(2, 0, 1) / 255
     found = normalised(x, (3, 4), (0.5, 0.5, 0.25), (0.5, 1.0, 1.0))

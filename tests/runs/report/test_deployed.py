@@ -54,7 +54,7 @@ def test_every_verb_after_training_reaches_the_page(tmp_path: Path, monkeypatch:
     assert "model-seg-depth.pt2 for pt2, " in text
     assert "seg and depth alone" in text
     assert json.loads((run / "bench.json").read_text())["network"] == "run"
-    said = "10.1 ms against 10.1 ms of run (dense), 1.12 times as fast (1.11 to 1.13)"
+    said = "10.1 ms against 10.1 ms of run (before compact), 1.12 times as fast (1.11 to 1.13)"
     assert f"{said}; 1 thread, input 1 × 3 × 24 × 32, a processor" in text
     assert "bookcase" in text or "books" in text, "names of the classes"
     assert "0.7 m" in text

@@ -47,8 +47,9 @@ class Photos:
 def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[list[Photos], int]:
     """Every picture in files and folders, read to see that it is one.
 
-    A folder is searched with the folders in it; of an array (H, W, 3), (N, H, W, 3) or channels first, bytes or floats in
-    [0, 1], each image counts, and of an ``.npz`` archive those of each array.
+    A folder is searched with the folders in it; of an array (H, W, 3), (N, H, W, 3) or, channels first, (3, H, W), (N, 3, H, W), bytes
+    or floats in [0, 1], each image counts, and of an ``.npz`` archive those of each array. The channels are the end that is 3 long;
+    where both are, it is refused.
 
     Args:
         paths: Files and folders.
@@ -130,20 +131,33 @@ def _pictures(path: Path) -> Iterator[tuple[str, Tensor]]:
         place = f"{path}[{name!r}]" if name else str(path)
         start = f"-{re.sub(r'[^A-Za-z0-9_.-]', '_', name)}" if name else ""
         if array.ndim == 3:
-            yield start, image_field(_last(array), place)
+            yield start, image_field(_last(array, place), place)
         elif array.ndim == 4 and len(array):
             wide = len(str(len(array) - 1))
             for index, one in enumerate(array):
-                yield f"{start}-{index:0{wide}}", image_field(_last(one), f"{place}[{index}]")
+                yield (
+                    f"{start}-{index:0{wide}}",
+                    image_field(_last(one, f"{place}[{index}]"), f"{place}[{index}]"),
+                )
         else:
             raise ValueError(
-                f"{place}: shape {array.shape}; give pictures, (height, width, 3) or (N, height, width, 3)."
+                f"{place}: shape {array.shape}; give pictures, (height, width, 3) or (N, height, width, 3), or with the 3 channels "
+                "before the height."
             )
 
 
-def _last(array: Array) -> Array:
-    """With its channels last."""
-    return array.transpose(1, 2, 0) if array.shape[-1] != 3 and array.shape[0] == 3 else array
+def _last(array: Array, place: str) -> Array:
+    """A picture with its channels last.
+
+    Raises:
+        ValueError: If both ends could be its channels.
+    """
+    if array.shape[0] == array.shape[-1] == 3:
+        raise ValueError(
+            f"{place}: shape {array.shape} is a picture 3 pixels high, or one 3 pixels wide with its channels first; nobody can tell, "
+            "so save it as .png."
+        )
+    return array.transpose(1, 2, 0) if array.shape[0] == 3 else array
 
 
 def _arrays(path: Path) -> dict[str, Array]:
