@@ -87,9 +87,9 @@ def test_networks_of_one_name_are_all_timed(tmp_path: Path, monkeypatch: pytest.
     deploy.bench_runs([one], ["torch"], against=two)
     deploy.bench_runs([one, dense], ["torch"], against=one)
     assert asked == [
-        ["a/run (dense)", "a/run", "b/run"],
-        ["run (dense)", "run"],
+        ["a/run", "b/run"],
+        ["run"],
         ["dense", "run"],
         ["b/run", "a/run"],
-        ["run (dense)", "run", "dense"],
+        ["run", "dense"],
     ]
