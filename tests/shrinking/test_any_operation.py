@@ -103,6 +103,20 @@ def test_a_norm_without_weights_is_loaded_with_its_groups(tmp_path) -> None:
     assert same(small(X), loaded(X), 0.0)
 
 
+@torch.no_grad()
+def test_an_instance_norm_without_weights_is_told_its_channels(tmp_path) -> None:
+    """Torch warned of them at every call."""
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8), nn.Conv2d(8, 2, 1)).eval()
+    model[2].weight[:, :3] = 0
+    small = compact(model, X)
+    loaded = load(
+        nn.Sequential(nn.Conv2d(3, 8, 1), nn.InstanceNorm2d(8), nn.Conv2d(8, 2, 1)),
+        save(small, tmp_path / "s.safetensors"),
+    )
+    assert small[1].num_features == loaded[1].num_features == 5
+    assert same(model(X), loaded.eval()(X))
+
+
 @pytest.mark.parametrize("old", [False, True])
 @torch.no_grad()
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.shrinking.copying import bake
-from secateur.shrinking.cutting import add_bias, cut, replace, tell_groups
+from secateur.shrinking.cutting import add_bias, cut, replace, tell_groups, tell_norm
 from secateur.shrinking.names import named
 from secateur.shrinking.record import check_record
 
@@ -29,9 +29,10 @@ class Compaction:
             settings stand for ``nn.Identity``.
         biases: Paths of modules that were given a bias.
         pinned: Why channels could not be removed -> how many.
+        constant: What keeps channels that give nothing but a constant -> how many; they are among those that are left.
         channels: Channels before and after.
         unseen: Paths of modules that training alone runs, cut to fit what they are given.
-        groups: Path of a GroupNorm without weights, or of a convolution that lost channels of every group, to its groups and
+        groups: Path of a normalisation without weights, or of a convolution that lost channels of every group, to its groups and
             (output) channels.
         dead: Outputs that do not depend on the input.
         baked: Paths of modules whose own parametrization, such as a weight norm, was taken off.
@@ -41,6 +42,7 @@ class Compaction:
     constants: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     biases: list[str] = field(default_factory=list[str])
     pinned: dict[str, int] = field(default_factory=dict[str, int])
+    constant: dict[str, int] = field(default_factory=dict[str, int])
     channels: tuple[int, int] = (0, 0)
     baked: list[str] = field(default_factory=list[str])
     dead: list[str] = field(default_factory=list[str])
@@ -52,6 +54,7 @@ class Compaction:
         kept = {name: {str(axis): ids for axis, ids in axes.items()} for name, axes in self.kept.items()}
         own = {"constants": self.constants, "biases": self.biases, "pinned": self.pinned, "baked": self.baked}
         own |= {
+            "constant": self.constant,
             "dead": self.dead,
             "unseen": self.unseen,
             "groups": {path: list(sizes) for path, sizes in self.groups.items()},
@@ -70,7 +73,10 @@ class Compaction:
             constants, biases = dict(found["constants"]), list(found["biases"])
             before, after = found["channels"]
             groups = {path: (int(of), int(size)) for path, (of, size) in found.get("groups", {}).items()}
-            made = cls(kept, constants, biases, dict(found["pinned"]), (before, after), groups=groups)
+            made = cls(
+                kept, constants, biases, dict(found["pinned"]), channels=(before, after), groups=groups
+            )
+            made.constant = dict(found.get("constant", {}))
             made.baked, made.dead, made.unseen = (list(found.get(n, [])) for n in ("baked", "dead", "unseen"))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"its record of what was removed cannot be read ({error!r})") from error
@@ -86,7 +92,7 @@ class Compaction:
         """In words: what went, and what was pinned and why."""
         before, after = self.channels
         lines = [f"{before - after} of {before + sum(self.pinned.values())} channels removed."]
-        if before == after and not self.constants:
+        if before == after and not self.constants and not self.constant:
             lines.append(
                 "There was nothing to take out: every channel that may go is in use. Train with a method that removes whole channels "
                 "(less_is_more, GroupLasso), or prune to a budget (`secateur prune`); single zeros are what `secateur export` stores as such."
@@ -99,8 +105,13 @@ class Compaction:
             lines.append(
                 f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
             )
-        reasons = sorted(self.pinned.items(), key=lambda item: -item[1])
-        lines += [f"{count or 'Some'} channels stay: {reason}." for reason, count in reasons[:_REASONS]]
+        reasons = [(f"{n or 'Some'} channels stay: {reason}.", n) for reason, n in self.pinned.items()]
+        reasons += [
+            (f"{n} channels stay though they give a constant: {place} needs it.", n)
+            for place, n in self.constant.items()
+        ]
+        reasons.sort(key=lambda item: -item[1])
+        lines += [line for line, _ in reasons[:_REASONS]]
         if len(reasons) > _REASONS:
             lines.append(f"{len(reasons) - _REASONS} more reasons, of fewer channels, are in the record.")
         return "\n".join(lines)
@@ -182,8 +193,7 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
             raise ValueError(f"The file is of a network whose {path!r} has a weight; build that class.")
         add_bias(modules[path])
     for path, (groups, size) in made.groups.items():
-        if isinstance(module := modules.get(path), nn.GroupNorm):
-            module.num_groups, module.num_channels = groups, size
+        tell_norm(modules.get(path), groups, size)
     present = named(model)
     for name, axes in made.kept.items():
         if name not in present:

@@ -81,6 +81,14 @@ def tell_groups(module: _ConvNd, groups: int) -> tuple[int, int]:
     return groups, module.out_channels
 
 
+def tell_norm(module: Any, groups: int, channels: int) -> None:
+    """Sets what a normalisation without weights says of its sizes."""
+    if isinstance(module, nn.GroupNorm):
+        module.num_groups, module.num_channels = groups, channels
+    elif isinstance(module, _NormBase):
+        module.num_features = channels
+
+
 def _tell_heads(owner: Any, before: int, after: int) -> None:
     """Sets what the attention around a projection says about its heads; names as transformers has them."""
     for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):

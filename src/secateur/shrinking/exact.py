@@ -20,9 +20,11 @@ from secateur.shrinking.channels import (
     fold_constants,
     group_counts,
     needed,
+    nothing_known,
     operations,
     put_constant,
     settings_of,
+    staying,
     thinned,
     zeros_alone,
 )
@@ -82,12 +84,16 @@ def exact(
     shapes: Run | None = None
     values: Run | None = None
     failed: Counter[tuple[str, str]] = Counter()
+    known, first = True, ""
     while True:
-        tried = _attempt(model, traced, round_to, pinned, folds=folds)
+        tried = _attempt(model, traced, round_to, pinned, folds=folds, known=known)
         if not reference.wide:
             narrowed(tried.small, dtypes)
         reason = _wrong(reference, tried.small)
         if reason is None:
+            tried.made.constant = staying(tried.channels, tried.keep, tried.needs)
+            if not known:
+                tried.made.pinned[f"constants are not counted on, since rounding decides them ({first})"] = 0
             return tried
         run = watched(reference, tried.small, example, values=False)
         shapes = shapes or watched(reference, model, example, values=False)
@@ -102,6 +108,11 @@ def exact(
             [n for n in traced[0] if n.op == "output"], tried.channels, tried.keep
         )
         chosen = chosen or [n for n in traced[0] if n.name not in pinned]
+        if not chosen and known:  # such as the floor of what is zero but for rounding
+            known, first = False, (found[0].place if found else reason)
+            pinned.clear()
+            failed.clear()
+            continue
         if not chosen:
             raise ValueError(
                 f"compact: even with all channels kept, the copy does not compute the same ({reason}); does the network "
@@ -134,7 +145,13 @@ def _wrong(reference: Reference, small: nn.Module) -> str | None:
 
 
 def _attempt(
-    model: nn.Module, traced: list[list[Node]], round_to: int, pinned: Mapping[str, str], *, folds: bool
+    model: nn.Module,
+    traced: list[list[Node]],
+    round_to: int,
+    pinned: Mapping[str, str],
+    *,
+    folds: bool,
+    known: bool,
 ) -> Attempt:
     small = copied(model)
     widened(small)
@@ -145,6 +162,8 @@ def _attempt(
     dead = constant_outputs(channels.nodes, values)
     if not folds:
         values = zeros_alone(values)
+    if not known:
+        values = nothing_known(values, fixed)
     biases = fold_constants(small, channels.nodes, values)
     needs = needed(channels.nodes, values, fixed, state)
     if thin := thinned(channels.nodes, needs):
@@ -173,7 +192,7 @@ def _attempt(
         settings,
         [path for path in biases if path not in constants],
         dict(channels.pins),
-        (channels.count, int(keep.sum())),
+        channels=(channels.count, int(keep.sum())),
         groups=groups,
     )
     return Attempt(small, made, channels, keep, needs, dead)

@@ -1,47 +1,16 @@
-"""The table of operations says the truth: what is called pointwise shows NaN, the sign for unknown, where it goes in."""
+"""The table of operations, tensors that are stored once where they repeat, and sets of labels."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, jointly, varying
 from secateur.shrinking.channels.labelling import Union
 
-ARGUMENTS = {
-    "alpha_dropout": (0.5, False), "dropout": (0.5, False), "feature_dropout": (0.5, False), "clamp": (-1.0, 1.0),
-    "clamp_max": (1.0,), "clamp_min": (0.0,), "pow": (2.0,), "threshold": (0.0, 0.0), "remainder": (2.0,),
-    "hardtanh": (-1.0, 1.0),
-}  # fmt: skip
-TWO = {"add", "sub", "mul", "div", "maximum", "minimum", "rsub", "xlogy"}
-OTHER = {
-    "addcdiv",
-    "addcmul",
-    "copy",
-    "lift",
-    "lift_fresh",
-    "lift_fresh_copy",
-    "to",
-    "type_as",
-    "_to_copy",
-    "rrelu",
-}
-
-
-@pytest.mark.parametrize("name", sorted(ops.POINTWISE - OTHER))
-def test_pointwise_operations_keep_nan(name: str) -> None:
-    operation = getattr(torch.ops.aten, name)
-    for size in (1, 67):  # one by one and in vectors
-        x = torch.full((size,), torch.nan, dtype=torch.float64)
-        arguments = (torch.full_like(x, 0.5),) if name in TWO else ARGUMENTS.get(name, ())
-        assert bool(operation(x, *arguments).isnan().all()), name
-        if name in TWO - {"xlogy"}:
-            assert bool(operation(torch.full_like(x, 0.5), x).isnan().all()), name
-
 
 def test_no_operation_is_of_two_kinds() -> None:
-    kinds = [ops.POINTWISE, ops.DECISIONS, ops.MOVES, ops.SPATIAL, ops.REDUCTIONS, ops.MIXINGS, ops.CREATIONS]
+    kinds = [ops.POINTWISE, ops.TRIANGLES, ops.MOVES, ops.SPATIAL, ops.REDUCTIONS, ops.MIXINGS, ops.CREATIONS]
     names = [name for kind in kinds for name in kind]
     assert len(names) == len(set(names))
 

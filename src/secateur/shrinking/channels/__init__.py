@@ -2,17 +2,23 @@
 
 from secateur.shrinking.channels.channels import Channels, find_channels
 from secateur.shrinking.channels.compressed import jointly
-from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.dead_layers import constant_layers, group_counts, put_constant, settings_of
-from secateur.shrinking.channels.fold import fold_constants
 from secateur.shrinking.channels.grouped import thinned
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needed import needed
 from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.rules import OUTPUT
+from secateur.shrinking.channels.staying import staying
 from secateur.shrinking.channels.trace import Node, trace
 from secateur.shrinking.channels.training import training_nodes
-from secateur.shrinking.channels.values import constant_outputs, constant_values, zeros_alone
+from secateur.shrinking.channels.values import (
+    constant_outputs,
+    constant_values,
+    fixed_values,
+    fold_constants,
+    nothing_known,
+    zeros_alone,
+)
 
 __all__ = [
     "OUTPUT",
@@ -29,8 +35,10 @@ __all__ = [
     "jointly",
     "layers",
     "needed",
+    "nothing_known",
     "put_constant",
     "settings_of",
+    "staying",
     "thinned",
     "trace",
     "training_nodes",

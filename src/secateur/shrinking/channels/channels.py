@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from secateur.problem import Input
 from secateur.shrinking.channels.compressed import along, varying
-from secateur.shrinking.channels.constants import fixed_values
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.rules import label
 from secateur.shrinking.channels.stacked import stacks
 from secateur.shrinking.channels.trace import Node, trace
+from secateur.shrinking.channels.values import fixed_values
 from secateur.shrinking.names import named
 
 

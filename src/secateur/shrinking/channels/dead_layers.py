@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.shrinking.channels import operations as ops
@@ -16,7 +16,7 @@ from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values
 from secateur.shrinking.compaction import Constant
-from secateur.shrinking.cutting import replace
+from secateur.shrinking.cutting import replace, tell_norm
 
 
 def constant_layers(
@@ -83,16 +83,20 @@ def settings_of(module: Any) -> dict[str, Any]:
 
 
 def group_counts(model: nn.Module, channels: Channels, keep: Tensor) -> dict[str, tuple[int, int]]:
-    """Tells every GroupNorm without weights, which nothing else tells, its groups and channels; path to both."""
+    """Tells every normalisation without weights, which nothing else tells, its groups and channels; path to both."""
     modules = dict(model.named_modules())
     found: dict[str, tuple[int, int]] = {}
     for node in channels.nodes:
-        module = modules.get(node.owner)
-        if node.op != "group_norm" or not isinstance(module, nn.GroupNorm) or module.affine:
+        module: Any = modules.get(node.owner)
+        groups = isinstance(module, nn.GroupNorm) and node.op == "group_norm"
+        if not groups and not (isinstance(module, _NormBase) and node.op in ops.BATCH_NORMS):
+            continue
+        if any(True for _ in (*module.parameters(), *module.buffers())):
             continue
         labels = rows(channels.labels[node.name][0], 1)[:, 0]
         left = int(((labels < 0) | keep[labels.clamp(min=0)]).sum())
         if left != labels.numel():
-            found[node.owner] = (node.args[1] * left // labels.numel(), left)
-            module.num_groups, module.num_channels = found[node.owner]
+            count = node.args[1] if groups else labels.numel()
+            found[node.owner] = (count * left // labels.numel(), left)
+            tell_norm(module, *found[node.owner])
     return found

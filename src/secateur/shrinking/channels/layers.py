@@ -108,6 +108,17 @@ def ranked_axes(node: Node) -> list[int]:
     return list(range(dims)) if axis is None else [axis % dims]
 
 
+def reduced_axes(node: Node, dims: int) -> tuple[list[int], bool]:
+    """The axes along which elements become one, and whether they stay, with size 1."""
+    first = 2 if node.op in ("norm", "linalg_vector_norm") else 1
+    axes = node.argument(first, "dim")
+    if axes is None or axes == []:
+        return list(range(dims)), False
+    chosen = [axes] if isinstance(axes, int) else list(axes)
+    keep = len(node.shape) == dims
+    return [axis % dims for axis in chosen], keep
+
+
 def spatial_axes(node: Node, shape: tuple[int, ...]) -> list[int]:
     """The axes along which a spatial operation works: what it pads, or all from 2 on."""
     before = node.args[0].shape

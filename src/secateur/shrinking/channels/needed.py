@@ -33,6 +33,7 @@ def needed(
     """Walks back from the outputs to all that they depend on."""
     needs = Needs(values, fixed, state)
     for node in reversed(nodes):
+        needs.reader = node
         if node.op == "output":
             needs.all_of(node)
         elif node.call is not None:
@@ -41,8 +42,8 @@ def needed(
                 continue
             live = needs.live(node)
             if any(bool(shrunk(part).any()) for part in live):
-                rule = next((rule for names, rule in _RULES if node.op in names), _unknown)
-                rule(needs, node, live)
+                rule = next((rule for names, rule in _RULES if node.op in names), None)
+                (rule or (_pointwise if ops.tagged(node.call) else _unknown))(needs, node, live)
     return needs
 
 
@@ -64,6 +65,15 @@ def _group_norm(needs: Needs, node: Node, live: list[Tensor]) -> None:
     groups = any_but(live[0], 1).view(node.args[1], -1).any(1)
     per_channel = groups[:, None].expand(-1, x.shape[1] // node.args[1]).flatten()
     needs.add(x, spread(per_channel, 1, x.shape))
+
+
+def _row_norm(needs: Needs, node: Node, live: list[Tensor]) -> None:
+    x, need = node.args[0], live[0]
+    for axis in range(-len(node.args[1]), 0):
+        need = any_along(need, axis)
+    needs.add(x, need)
+    for read in node.inputs[1:]:
+        needs.add(read, full(True, read.shape, torch.bool))
 
 
 def _layer(needs: Needs, layer: Layer, live: list[Tensor]) -> None:
@@ -212,11 +222,12 @@ def _getitem(needs: Needs, node: Node, live: list[Tensor]) -> None:
 
 
 _RULES: list[tuple[frozenset[str], Callable[[Needs, Node, list[Tensor]], None]]] = [
-    (ops.POINTWISE | ops.DECISIONS, _pointwise),
+    (ops.POINTWISE | ops.TRIANGLES, _pointwise),
     (ops.CONVOLUTIONS, _convolution),
     (ops.PRODUCTS | {"linear"}, _product),
     (ops.BATCH_NORMS | {"prelu"}, _batch_norm),
     (frozenset({"group_norm"}), _group_norm),
+    (frozenset({"layer_norm", "rms_norm"}), _row_norm),
     (ops.MOVES, _move),
     (ops.SPATIAL, _spatial),
     (ops.REDUCTIONS, _reduction),

@@ -25,11 +25,15 @@ class Needs:
     def __init__(self, values: Values, fixed: Mapping[Node, Tensor], state: Mapping[str, Tensor]) -> None:
         self.values, self.fixed, self.state = values, fixed, state
         self.of: dict[Node, Any] = {}
+        self.readers: dict[Node, list[tuple[Node, Tensor]]] = {}  # what needs elements of a node, and which
+        self.reader: Node | None = None
 
     def add(self, node: Node, need: Tensor, part: int | None = None) -> None:
         """Some more elements of ``node`` are needed; ``need`` is broadcast to its shape or summed up to it."""
         shape = node.shape if part is None else node.shape[part]
         need = _gathered(need, shape)
+        if self.reader is not None and part is None:
+            self.readers.setdefault(node, []).append((self.reader, need))
         if part is not None:
             slots = self.of.setdefault(node, [None] * len(node.shape))
             slots[part] = need if slots[part] is None else either(slots[part], need)

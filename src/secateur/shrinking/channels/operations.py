@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import fx
+
 # fmt: off
-# One output element from the elements at the same (broadcast) place; run on NaN they give NaN where NaN matters.
+# One output element from the elements at the same (broadcast) place; so is what torch itself calls pointwise.
 POINTWISE = frozenset({
-    "_to_copy", "abs", "add", "addcdiv", "addcmul", "alias", "alpha_dropout", "atan", "ceil", "celu",
-    "clamp", "clamp_max", "clamp_min", "clone", "contiguous", "copy", "cos", "detach", "div", "dropout",
-    "elu", "erf", "exp", "expm1", "feature_dropout", "floor", "gelu", "hardsigmoid", "hardswish",
-    "hardtanh", "leaky_relu", "lift", "lift_fresh", "lift_fresh_copy", "log", "log1p", "log2",
-    "log_sigmoid", "maximum", "minimum", "mish", "mul", "neg", "positive", "pow", "reciprocal", "relu",
-    "relu6", "remainder", "round", "rrelu", "rsqrt", "rsub", "selu", "sigmoid", "silu", "sin",
-    "softplus", "sqrt", "square", "sub", "tanh", "threshold", "to", "trunc", "type_as",
-    "xlogy",
+    "_to_copy", "abs", "acos", "acosh", "add", "addcdiv", "addcmul", "alias", "alpha_dropout", "asin", "asinh", "atan", "atan2",
+    "atanh", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "ceil", "celu", "clamp", "clamp_max", "clamp_min", "clone",
+    "contiguous", "copy", "copysign", "cos", "cosh", "detach", "digamma", "div", "dropout", "elu", "eq", "erf", "erfc", "erfinv",
+    "exp", "exp2", "expm1", "feature_dropout", "fill", "float_power", "floor", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
+    "gelu", "gt", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "heaviside", "hypot", "isfinite", "isinf", "isnan", "le",
+    "leaky_relu", "lerp", "lgamma", "lift", "lift_fresh", "lift_fresh_copy", "log", "log10", "log1p", "log2", "log_sigmoid",
+    "logaddexp", "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt", "masked_fill", "maximum",
+    "minimum", "mish", "mul", "nan_to_num", "ne", "neg", "positive", "pow", "reciprocal", "relu", "relu6", "remainder", "round",
+    "rrelu", "rsqrt", "rsub", "selu", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink", "sqrt",
+    "square", "sub", "tan", "tanh", "threshold", "to", "true_divide", "trunc", "type_as", "where", "xlogy",
 })
-# Pointwise too, but their results say nothing when an operand is unknown.
-DECISIONS = frozenset({
-    "acos", "acosh", "asin", "asinh", "atan2", "atanh", "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "copysign",
-    "cosh", "digamma", "eq", "erfc", "erfinv", "exp2", "fill", "float_power", "floor_divide", "fmax", "fmin", "fmod", "frac", "ge",
-    "gt", "hardshrink", "heaviside", "hypot", "isfinite", "isinf", "isnan", "le", "lerp", "lgamma", "log10", "logaddexp",
-    "logaddexp2", "logical_and", "logical_not", "logical_or", "logical_xor", "logit", "lt", "masked_fill", "nan_to_num", "ne",
-    "sign", "signbit", "sinc", "sinh", "softshrink", "tan", "true_divide", "where",
-})
+# Of each channel for itself what lies within a triangle stays, the rest becomes zero.
+TRIANGLES = frozenset({"tril", "triu"})
 # Elements go elsewhere, unchanged.
 MOVES = frozenset({
     "_unsafe_view", "cat", "channel_shuffle", "chunk", "concat", "expand", "expand_as", "flatten",
@@ -47,12 +50,12 @@ REDUCTIONS = frozenset({
 })
 # All elements along one axis depend on each other.
 MIXINGS = frozenset({
-    "_log_softmax", "_softmax", "cumsum", "log_softmax", "softmax",
+    "_log_softmax", "_softmax", "cumprod", "cumsum", "log_softmax", "logcumsumexp", "softmax",
 })
 # New tensors of given values: they depend on no other.
 CREATIONS = frozenset({
     "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "new_empty", "new_full",
-    "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor", "tril", "triu", "zeros",
+    "new_ones", "new_zeros", "ones", "ones_like", "scalar_tensor", "zeros",
     "zeros_like",
 })
 # What is at one place along an axis is picked out by its rank there, with where it was.
@@ -75,11 +78,11 @@ CHECKS = frozenset({
     "_assert_async", "_assert_scalar", "_assert_tensor_metadata", "sym_constrain_range", "sym_constrain_range_for_size",
 })
 BATCH_NORMS = frozenset({
-    "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
+    "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
 })
 # What has a rule here. The rest is decomposed by torch where it can (einsum, multiply, baddbmm), but for what it would unroll.
 KNOWN = (
-    POINTWISE | DECISIONS | MOVES | SPATIAL | REDUCTIONS | MIXINGS | RANKINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
+    POINTWISE | TRIANGLES | MOVES | SPATIAL | REDUCTIONS | MIXINGS | RANKINGS | CREATIONS | CONVOLUTIONS | PRODUCTS | BATCH_NORMS | CHECKS
     | {"embedding", "getitem", "group_norm", "layer_norm", "linear", "native_dropout", "native_layer_norm", "prelu", "rms_norm"}
     | GROUPED | {"scaled_dot_product_attention"}
 )
@@ -88,3 +91,34 @@ AFTER_ANOTHER = frozenset({"to", "type_as"})  # they may take another tensor for
 # What a trace may hold as it is: the rest, most of all what may or may not be a view, is made functional by torch.
 PLAIN = KNOWN - CHECKS - {"expand_as", "instance_norm", "movedim", "narrow", "native_layer_norm", "rms_norm", "to", "type_as"}
 # fmt: on
+
+
+def tagged(call: Any) -> bool:
+    """Whether torch says of an operation that it is pointwise, and it gives one tensor."""
+    schema = getattr(call, "_schema", None)
+    if schema is None or torch.Tag.pointwise not in call.tags or schema.is_mutable:
+        return False
+    return [str(given.type) for given in schema.returns] == ["Tensor"]
+
+
+def name(target: Any) -> str:
+    """What an operation is called here."""
+    if target is operator.getitem:
+        return "getitem"
+    packet = getattr(target, "overloadpacket", None)
+    return str(getattr(packet, "__name__", getattr(target, "__name__", target))).rstrip("_")
+
+
+def plain(graph: fx.Graph) -> bool:
+    """Whether nothing in it needs torch to decompose it, which takes longer than the trace."""
+    calls = [node.target for node in graph.nodes if node.op == "call_function"]
+    return all(name(call) in PLAIN or (name(call) not in KNOWN and tagged(call)) for call in calls)
+
+
+def decomposed(graph: fx.Graph) -> dict[Any, Callable[..., Any]]:
+    """What has no rule here and torch makes of operations that may have one, and how."""
+    kept = KNOWN - AFTER_ANOTHER | UNROLLED
+    calls = {node.target for node in graph.nodes if node.op == "call_function"}
+    found = {call for call in calls if name(call) not in kept and not tagged(call)}
+    table = torch.export.default_decompositions() if found else {}
+    return {call: table[call] for call in found if call in table}

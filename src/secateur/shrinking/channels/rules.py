@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, compress, full, shrunk, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
-from secateur.shrinking.channels.layers import adds_up, idle, ranked_axes, spatial_axes
+from secateur.shrinking.channels.layers import adds_up, idle, ranked_axes, reduced_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
 from secateur.shrinking.channels.recurrent import recurrent_rule
 from secateur.shrinking.channels.stacked import stack_rule
@@ -38,6 +38,8 @@ def label(flow: Labelling, node: Node) -> Any:
     for names, rule in _RULES:
         if node.op in names:
             return rule(flow, node)
+    if ops.tagged(node.call):
+        return _pointwise(flow, node)
     return flow.unknown(node, "an operation that channels are not followed through")
 
 
@@ -150,7 +152,7 @@ def _spatial(flow: Labelling, node: Node) -> Any:
 
 def _reduction(flow: Labelling, node: Node) -> Any:
     x = flow.read(node.args[0])
-    axes, keep = _reduced(node, x.dim())
+    axes, keep = reduced_axes(node, x.dim())
     for axis in axes:
         if varies(x, axis) and varying(x) == [axis] and adds_up(node) and not flow.alone(x):
             x = full(NEUTRAL, x.shape, torch.int64)  # a channel that is zero adds nothing
@@ -203,16 +205,6 @@ def _embedding(flow: Labelling, node: Node) -> Any:
     return spread(flow.axis(node.args[0], 1), len(node.shape) - 1, node.shape)
 
 
-def _reduced(node: Node, dims: int) -> tuple[list[int], bool]:
-    first = 2 if node.op in ("norm", "linalg_vector_norm") else 1
-    axes = node.argument(first, "dim")
-    if axes is None or axes == []:
-        return list(range(dims)), False
-    chosen = [axes] if isinstance(axes, int) else list(axes)
-    keep = len(node.shape) == dims
-    return [axis % dims for axis in chosen], keep
-
-
 def _squeezed(x: Tensor, axes: list[int]) -> Tensor:
     for axis in sorted(axes, reverse=True):
         x = x.squeeze(axis)
@@ -223,7 +215,7 @@ _RULES: list[tuple[frozenset[str], Rule]] = [
     (frozenset({"input"}), _input),
     (frozenset({"output"}), _output),
     (ops.CHECKS, _check),
-    (ops.POINTWISE | ops.DECISIONS, _pointwise),
+    (ops.POINTWISE | ops.TRIANGLES, _pointwise),
     (ops.CONVOLUTIONS, convolution_rule),
     (ops.PRODUCTS | {"linear"}, product_rule),
     (ops.BATCH_NORMS, _batch_norm),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import re
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, functional, lies_in, preserved_rng, unprinted, untraceable
 from secateur.pruning import check_plain
@@ -47,6 +47,7 @@ class Node:
         flipped: Of a product: whether its weight goes in transposed.
         value: Of a constant, such as ``torch.tensor(0.5)`` in the forward pass.
         open: Whether the values of the input decide its size.
+        dtype: Of the result; None where there are several tensors, or none.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Node:
     flipped: bool = False
     value: Tensor | None = None
     open: bool = False
+    dtype: torch.dtype | None = None
 
     @property
     def inputs(self) -> list[Node]:
@@ -78,10 +80,13 @@ class Node:
         module = f" in {self.owner!r}" if self.owner else ""
         return f"{self.op}{module}{f' ({self.source})' if self.source else ''}"
 
-    def run(self, value: Callable[[Node], Any]) -> Any:
-        """Calls the operation with ``value(node)`` in the place of each node."""
+    def run(self, value: Callable[[Node], Any], *, wide: bool = False) -> Any:
+        """Calls the operation with ``value(node)`` in the place of each node; with ``wide``, floating types are float64."""
         assert self.call is not None
-        return self.call(*replaced(self.args, value), **replaced(self.kwargs, value))
+        args, kwargs = replaced(self.args, value), replaced(self.kwargs, value)
+        if wide:
+            args, kwargs = pytree.tree_map_only(torch.dtype, _wide, (args, kwargs))
+        return self.call(*args, **kwargs)
 
     def argument(self, index: int, name: str, default: Any = None) -> Any:
         """The argument at ``index``, or called ``name``."""
@@ -106,8 +111,8 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
     try:
         with torch.no_grad(), preserved_rng(), _quiet(), unprinted():
             program = torch.export.export(_Inside(inner), (example,))
-            if (graph := functional(program.graph)) is None or not _plain(graph):
-                program = program.run_decompositions(_decomposed(program.graph))
+            if (graph := functional(program.graph)) is None or not ops.plain(graph):
+                program = program.run_decompositions(ops.decomposed(program.graph))
                 graph = program.graph
             known = sized(program, graph, example)
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
@@ -133,19 +138,6 @@ class _Inside(nn.Module):
 
     def forward(self, x: Any) -> Any:
         return self.inner(x)
-
-
-def _plain(graph: fx.Graph) -> bool:
-    """Whether nothing in it needs torch to decompose it, which takes longer than the trace."""
-    return all(_op(node.target) in ops.PLAIN for node in graph.nodes if node.op == "call_function")
-
-
-def _decomposed(graph: fx.Graph) -> dict[Any, Callable[..., Any]]:
-    """What has no rule here and torch makes of operations that may have one, and how."""
-    kept = ops.KNOWN - ops.AFTER_ANOTHER | ops.UNROLLED
-    found = {n.target for n in graph.nodes if n.op == "call_function" and _op(n.target) not in kept}
-    table = torch.export.default_decompositions() if found else {}
-    return {target: table[target] for target in found if target in table}
 
 
 def _own(path: str) -> str:
@@ -205,17 +197,11 @@ def _read(
         else:
             args, kwargs = (replaced(part, made.__getitem__) for part in (node.args, dict(node.kwargs)))
             sizes = shape(known.get(node, node.meta.get("val")))
-            new = Node(node.name, _op(node.target), node.target, args, kwargs, sizes, owner, source)
+            new = Node(node.name, ops.name(node.target), node.target, args, kwargs, sizes, owner, source)
             new.open = node in known
+        new.dtype = getattr(node.meta.get("val"), "dtype", None)
         made[node] = new
         yield new
-
-
-def _op(target: Any) -> str:
-    if target is operator.getitem:
-        return "getitem"
-    packet = getattr(target, "overloadpacket", None)
-    return str(getattr(packet, "__name__", getattr(target, "__name__", target))).rstrip("_")
 
 
 def _origin(node: fx.Node) -> tuple[str, str]:
@@ -224,6 +210,10 @@ def _origin(node: fx.Node) -> tuple[str, str]:
     frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or "")
     own = [f for f in frames if not lies_in(f[0], "torch") and f[0] != __file__] or frames
     return owner, f"{own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""
+
+
+def _wide(kind: torch.dtype) -> torch.dtype:
+    return torch.float64 if kind.is_floating_point else kind
 
 
 def _nodes(value: Any) -> Iterator[Node]:

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.layers import Layer, layers
 from secateur.shrinking.channels.trace import Node
-from secateur.shrinking.channels.values import Values, channel_values, kernel_sums
+from secateur.shrinking.channels.values.pointwise import Values
+from secateur.shrinking.channels.values.shared import shared_map
+from secateur.shrinking.channels.values.weighted import channel_values, kernel_sums
 from secateur.shrinking.cutting import add_bias
 from secateur.shrinking.names import named
 
@@ -21,7 +23,8 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
     """Rewrites weights so that no layer reads a channel that is constant; the network computes the same.
 
     A constant that reaches a layer without padding moves to its bias, or to the mean of the BatchNorm that follows.
-    With padding its effect differs at the border: all constants of one tensor are then carried by a single channel.
+    With padding its effect differs at the border: all constants of one tensor are then carried by a single channel, and so are
+    constants that other operations, such as ``F.pad``, make the same map of.
 
     Returns:
         Paths of the modules that were given a bias.
@@ -39,25 +42,30 @@ def fold_constants(model: nn.Module, nodes: Sequence[Node], values: Values) -> l
         node, layer = uses[0]
         if len(users[layer.weight]) > len(uses) or len({one.input_axis for _, one in uses}) > 1:
             continue  # an embedding with the same weight, say, would change with it
-        known = [channel_values(use, values) for _, use in uses]
-        same = torch.stack([k == known[0] for k in known]).all(0)
-        value = torch.where(same, known[0], torch.nan)
+        value = _agreed([channel_values(use, values) for _, use in uses])
         weight = state[name]
         _clear(weight, layer, value == 0)
         constant = ~value.isnan() & (value != 0)
-        if not bool(constant.any()) or layer.transposed:
+        uniform = not any(use.padded for _, use in uses)
+        if not uniform and layer.groups == 1:
+            _merge(weight, layer, value, constant)
+        elif uniform:
+            shift = _sum(weight, layer, value, constant)
+            if shift is not None and _shift(model, state, uses, users, shift, biases):
+                _clear(weight, layer, constant)
+        if layer.groups > 1:
             continue
-        if any(use.padded for _, use in uses):
-            if layer.groups == 1:
-                _merge(weight, layer, value, constant)
+        maps = [shared_map(use.x, use.channel, values) for _, use in uses]
+        value = torch.where(value.isnan(), _agreed([each for each, _ in maps]), torch.nan)
+        beyond = maps[0][1]
+        constant = (value - beyond).abs() > 0
+        if int(constant.sum()) < 2 or any(other != beyond for _, other in maps):
             continue
-        sums, used = kernel_sums(layer, weight)
-        moved = torch.where(constant, value, 0.0).view(layer.groups, 1, -1)
-        if not bool((used & (moved != 0)).any()):
-            continue
-        shift = (sums * moved).sum(-1).flatten()
-        if _shift(model, state, uses, users, shift, biases):
-            _clear(weight, layer, constant)
+        away = value - beyond
+        rest = beyond * (1 - away / away[_carrier(away, constant)])
+        shift = _sum(weight, layer, rest, constant) if beyond else None
+        if shift is None or (uniform and _shift(model, state, uses, users, shift, biases)):
+            _merge(weight, layer, away, constant)
     return biases
 
 
@@ -81,11 +89,30 @@ def _clear(weight: Tensor, layer: Layer, channels: Tensor) -> None:
     blocks[per_group] = 0
 
 
+def _agreed(values: list[Tensor]) -> Tensor:
+    """What all say; NaN where they differ."""
+    same = torch.stack([value == values[0] for value in values]).all(0)
+    return torch.where(same, values[0], torch.nan)
+
+
+def _sum(weight: Tensor, layer: Layer, value: Tensor, chosen: Tensor) -> Tensor | None:
+    """What the ``chosen`` channels add to every output, (outputs,); None where they add nothing."""
+    sums, used = kernel_sums(layer, weight)
+    moved = torch.where(chosen, value, 0.0).view(layer.groups, 1, -1)
+    return (sums * moved).sum(-1).flatten() if bool((used & (moved != 0)).any()) else None
+
+
+def _carrier(value: Tensor, constant: Tensor) -> int:
+    return int(torch.where(constant, value.abs(), -1.0).argmax())
+
+
 def _merge(weight: Tensor, layer: Layer, value: Tensor, constant: Tensor) -> None:
     """Lets the largest constant channel carry what all constant channels do."""
-    carrier = int(torch.where(constant, value.abs(), -1.0).argmax())
+    carrier = _carrier(value, constant)
     others = constant.clone()
     others[carrier] = False
+    if not bool(others.any()):
+        return
     inputs = _inputs(weight, layer)
     share = (value / value[carrier])[others].to(weight.device)
     moved = (inputs[others].double() * share.view(-1, *[1] * (inputs.dim() - 1))).sum(0)
