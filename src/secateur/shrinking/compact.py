@@ -35,7 +35,8 @@ def compact(
     A channel goes when all that reads it has zero weights, or when it is constant; constants are folded into biases,
     BatchNorm, or, where padding makes the border differ, into one channel. Layers that give nothing but constants,
     such as those of a dead residual branch, are replaced. Inputs and outputs of the network stay as they are, and so
-    does every channel that an unknown operation or the user's own code needs; :func:`secateur.compaction` says what.
+    does every channel that an unknown operation or the user's own code needs; :func:`secateur.compaction` says what. That it
+    computes the same is looked at on ``example``, on another input, and at another size where the network takes one.
 
     Args:
         model: A plain module (``fit`` has returned).
@@ -48,6 +49,9 @@ def compact(
     Raises:
         ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
             message names the layer.
+
+    Warns:
+        UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact.
     """
     if round_to < 1:
         raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")

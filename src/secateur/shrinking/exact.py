@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,17 +85,30 @@ def exact(
     shapes: Run | None = None
     values: Run | None = None
     failed: Counter[tuple[str, str]] = Counter()
-    known, first = True, ""
+    asked, known, alone = folds, True, False
+    said: list[str] = []
     while True:
         tried = _attempt(model, traced, round_to, pinned, folds=folds, known=known)
         if not reference.wide:
             narrowed(tried.small, dtypes)
         reason = _wrong(reference, tried.small)
         if reason is None:
-            tried.made.constant = staying(tried.channels, tried.keep, tried.needs)
-            if not known:
-                tried.made.pinned[f"constants are not counted on, since rounding decides them ({first})"] = 0
-            return tried
+            other = None if alone else reference.elsewhere(tried.small)
+            if other is None:
+                tried.made.constant = staying(tried.channels, tried.keep, tried.needs)
+                tried.made.pinned |= dict.fromkeys(said, 0)
+                return tried
+            if folds or known:  # at first without those that are not zero
+                folds, known = False, folds
+                which = "constants that are not zero" if known else "constants"
+                said = [f"{which} are not counted on, since they are others at other sizes ({other})"]
+            else:  # it is none of the constants
+                alone, folds, known = True, asked, True
+                said = [f"exact at the size of the example alone ({other})"]
+                warnings.warn(f"compact: {said[0]}; give an example of the size that is used.", stacklevel=3)
+            pinned.clear()
+            failed.clear()
+            continue
         run = watched(reference, tried.small, example, values=False)
         shapes = shapes or watched(reference, model, example, values=False)
         found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, tried.made.constants)
@@ -109,7 +123,9 @@ def exact(
         )
         chosen = chosen or [n for n in traced[0] if n.name not in pinned]
         if not chosen and known:  # such as the floor of what is zero but for rounding
-            known, first = False, (found[0].place if found else reason)
+            known = False
+            where = found[0].place if found else reason
+            said.append(f"constants are not counted on, since rounding decides them ({where})")
             pinned.clear()
             failed.clear()
             continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, preserved_rng
 from secateur.shrinking.copying import copied, widened
+from secateur.shrinking.resized import resized
 
 _TIGHT = 1e-5  # of the tolerance: in float64, before anything is rounded, what differs more is wrong
 _FLOOR = 1e-12  # roundings of float64, of the largest value
@@ -81,6 +83,34 @@ class Reference:
                 return f"the shape of {name} differs"
             reason = self._compared(name, values, cast(list[Tensor], others), rounded)
             if reason is not None:
+                return reason
+        return None
+
+    @cached_property
+    def _elsewhere(self) -> tuple[Input, dict[str, Tensor]] | None:
+        """An input of other sizes, and what the original gives; None where it takes no other."""
+        for x in resized(
+            self.inputs[0], larger=self.wide
+        ):  # on a GPU an index too large ends more than the call
+            try:
+                return x, self.outputs(self.model, x)
+            except Exception:  # not every network takes every size
+                continue
+        return None
+
+    def elsewhere(self, small: nn.Module) -> str | None:
+        """As :meth:`difference`, before anything is rounded, at another size and number of samples, where the network takes one."""
+        if self._elsewhere is None:
+            return None
+        x, expected = self._elsewhere
+        try:
+            found = self.outputs(small, x)
+        except Exception as error:  # whatever the user's code raises
+            return f"{type(error).__name__}: {error}".splitlines()[0]
+        for name, value in expected.items():
+            if (other := found.get(name)) is None or other.shape != value.shape:
+                return f"the shape of {name} differs"
+            if (reason := self._compared(name, [value], [other], rounded=False)) is not None:
                 return reason
         return None
 
