@@ -138,7 +138,7 @@ def test_any_score_takes_any_pattern(pattern: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"score": "magic"}, "choose 'snip'"),
+        ({"score": "magic"}, "choose one of 'snip'"),
         ({"batches": 0}, "at least 1"),
         ({"at": 1.0}, "share of the steps"),
         ({"pattern": "4:2"}, "N < M"),

@@ -19,7 +19,7 @@ from secateur.data.loading import Encode
 from secateur.data.making import PRETRAINED_MEAN, PRETRAINED_STD, Loading, TaskOf, make_data
 from secateur.data.pictures import depth_picture, map_picture, normal_picture, segmentation_picture
 from secateur.measures import metrics
-from secateur.problem import Task
+from secateur.problem import Task, check_choice
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -69,7 +69,11 @@ def dense_tasks(classes: int, measures: Measures = "adapmtl") -> dict[str, TaskO
         classes: Of seg.
         measures: ``"adapmtl"``: mean IoU and pixel accuracy, five statistics of the angle, five of depth.
             ``"less_is_more"``: one a task, IoU by image, cosine similarity and mean absolute error.
+
+    Raises:
+        ValueError: If ``measures`` is unknown.
     """
+    check_choice("measures", measures, Measures)
     known = {
         "seg": (segmentation(classes), classes),
         "normal": (surface_normal(), 3),

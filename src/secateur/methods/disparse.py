@@ -43,8 +43,6 @@ class DiSparse(AtOnce):
         at_least: int = 1,
     ) -> None:
         super().__init__(density, at)
-        if score not in ("snip", "magnitude", "taylor"):
-            raise ValueError(f"score is {score!r}; choose 'snip', 'magnitude' or 'taylor'.")
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
         self.score: Literal["snip", "magnitude", "taylor"] = score

@@ -44,8 +44,6 @@ class OneShot(AtOnce):
         at_least: int = 1,
     ) -> None:
         super().__init__(density, at)
-        if score not in ("snip", "taylor", "magnitude", "random"):
-            raise ValueError(f"score is {score!r}; choose 'snip', 'taylor', 'magnitude' or 'random'.")
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
         self.score: Literal["snip", "taylor", "magnitude", "random"] = score

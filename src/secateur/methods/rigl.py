@@ -58,8 +58,6 @@ class RigL(Masked):
         at_least: int = 1,
     ) -> None:
         super().__init__(density)
-        if grow not in ("gradient", "random"):
-            raise ValueError(f"grow is {grow!r}; choose 'gradient' (RigL) or 'random' (SET).")
         if every is not None and every < 1:
             raise ValueError(f"every is {every}; give at least 1 step between two exchanges.")
         if not 0.0 <= drop < 1.0:

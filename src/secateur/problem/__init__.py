@@ -1,6 +1,7 @@
 """What a multi-task problem is: model, tasks and data; which weights can be pruned, and who owns them."""
 
 from secateur.problem.called import Call, called, uncalled
+from secateur.problem.choices import check_choice, check_choices
 from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import Frame, frames, lies_in, of_python, unprinted, untraceable
 from secateur.problem.forms import described, fed, selected
@@ -60,6 +61,8 @@ __all__ = [
     "average_gradients",
     "averaged",
     "called",
+    "check_choice",
+    "check_choices",
     "check_same",
     "check_takes",
     "components",

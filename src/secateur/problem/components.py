@@ -11,6 +11,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from secateur.problem.choices import check_choice
 from secateur.problem.kinds import kinds
 from secateur.problem.left_out import left_out
 from secateur.problem.problem import Problem, example
@@ -51,8 +52,9 @@ def components(problem: Problem, by: By = "owner") -> Components:
             A mapping ``{name: glob patterns}`` of parameter names says it by hand.
 
     Raises:
-        ValueError: If nothing can be pruned, or the patterns miss or repeat a weight.
+        ValueError: If nothing can be pruned, ``by`` is unknown, or the patterns miss or repeat a weight.
     """
+    check_choice("by", by, By)
     names = tuple(prunable(problem.model))
     if not names:
         raise ValueError(

@@ -9,9 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, averaged
+from secateur.problem import Problem, averaged, check_choice
 from secateur.pruning.passes import add, check_moved, losses
 
+Score = Literal["snip", "magnitude", "taylor"]
 Scores = dict[str, Tensor]
 """Weight name to a tensor of its shape; larger survives."""
 
@@ -146,7 +147,7 @@ def redrawn(weights: Mapping[str, nn.Parameter], seed: int = 0) -> Generator[Non
 def task_scores(
     problem: Problem,
     weights: Mapping[str, nn.Parameter],
-    score: Literal["snip", "magnitude", "taylor"],
+    score: Score,
     batches: int = 1,
 ) -> dict[str, Scores]:
     """What each task makes of the weights that it owns: |w|·Σ|g|, |w| or w²·Σ|g| (DiSparse, section 3).
@@ -156,7 +157,11 @@ def task_scores(
         weights: What to score.
         score: Which of the three.
         batches: Training batches for the gradients.
+
+    Raises:
+        ValueError: If ``score`` is unknown, or as :func:`task_gradients`.
     """
+    check_choice("score", score, Score)
     if score == "magnitude":
         return {
             t: magnitude({n: w for n, w in weights.items() if t in problem.owners[n]}) for t in problem.tasks

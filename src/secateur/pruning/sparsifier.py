@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, prunable
+from secateur.problem import Problem, check_choices, prunable
 
 _ZERO_FRACTIONS = {
     "sparsity",
@@ -34,9 +34,10 @@ class Sparsifier:
     rounds: int = 1
 
     def __new__(cls, *given: Any, **settings: Any) -> Self:
-        """Says what is meant where a zero fraction is given: a density is the share that is kept."""
+        """Refuses misspelt words, and says what is meant where a zero fraction is given: a density is the share that is kept."""
         if cls.__init__ is object.__init__ and (given or settings):
             raise TypeError(f"{cls.__name__}() takes no arguments, not {sorted(settings) or given}.")
+        check_choices(cls.__init__, cls.__name__, given, settings)
         for name in _ZERO_FRACTIONS & settings.keys() - inspect.signature(cls.__init__).parameters.keys():
             value = settings[name]
             meant = (

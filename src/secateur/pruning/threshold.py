@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from secateur.problem import check_choice
 from secateur.pruning.pattern import Pattern
 
 Form = Literal["soft", "garrote", "rescaled", "feather"]
@@ -180,6 +181,9 @@ class Shrinkage:
         form: How the survivors are shrunk.
         pattern: What is shrunk as a whole.
         below: Factor of the gradient of pruned weights, if they have one.
+
+    Raises:
+        ValueError: If ``form`` is unknown.
     """
 
     threshold: Tensor
@@ -187,6 +191,9 @@ class Shrinkage:
     form: Form = "soft"
     pattern: Pattern = _SINGLE
     below: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_choice("form", self.form, Form)
 
     def __call__(self, weight: Tensor) -> Tensor:
         """S(weight, α), of the weight's shape."""

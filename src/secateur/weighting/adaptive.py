@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from secateur.problem import Problem, prunable
+from secateur.problem import Problem, check_choice, prunable
 from secateur.weighting.weighting import Weighting
 
+Variant = Literal["paper", "code"]
 
-def adaptive_weights(
-    ratios: Tensor, scale: float = 1.0, variant: Literal["paper", "code"] = "paper"
-) -> Tensor:
+
+def adaptive_weights(ratios: Tensor, scale: float = 1.0, variant: Variant = "paper") -> Tensor:
     """β_t from the relative fluctuation r_t = σ_t / L_t of each task's loss.
 
     Args:
@@ -26,7 +26,11 @@ def adaptive_weights(
 
     Returns:
         β, (tasks,).
+
+    Raises:
+        ValueError: If ``variant`` is unknown.
     """
+    check_choice("variant", variant, Variant)
     relative = ratios.clamp(min=1e-8)
     relative = relative / relative.mean()
     return scale / relative if variant == "paper" else relative
@@ -47,6 +51,9 @@ class AdaptiveWeighting(Weighting):
         normalize: Scale the weights to mean 1, so that the weighting does not change the learning rate.
         variant: ``"paper"`` is Eq. 6; ``"code"`` the published code: not inverted, no λ, no size factor; r_t is the mean of
             |L_t^k − L_t^(k−1)| / L_t^k, step by step, over a window that begins to fill when the warm-up is over.
+
+    Raises:
+        ValueError: If a setting is out of range.
     """
 
     def __init__(
@@ -56,15 +63,16 @@ class AdaptiveWeighting(Weighting):
         strength: float = 5.0,
         size_factor: bool = True,
         normalize: bool = True,
-        variant: Literal["paper", "code"] = "paper",
+        variant: Variant = "paper",
     ) -> None:
+        check_choice("AdaptiveWeighting: variant", variant, Variant)
         if window <= 0 or warmup < 0 or strength <= 0:
             raise ValueError(
                 f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative."
             )
         self.window, self.warmup, self.strength = window, warmup, strength
         self.size_factor, self.normalize = size_factor, normalize
-        self.variant: Literal["paper", "code"] = variant
+        self.variant: Variant = variant
 
     def start(self, problem: Problem, steps: int) -> None:
         """Sizes the window and reads the size factor off the owners."""

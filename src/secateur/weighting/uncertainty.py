@@ -8,8 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem
+from secateur.problem import Problem, check_choice
 from secateur.weighting.weighting import Weighting
+
+Form = Literal["published", "kendall"]
 
 
 class UncertaintyWeighting(Weighting):
@@ -21,11 +23,15 @@ class UncertaintyWeighting(Weighting):
     Args:
         init: s_t at the start: 0 weighs every loss 1 (published code: 1; LibMTL: -0.5).
         form: ``"published"`` as above; ``"kendall"``: ½·e^(−s_t)·L_t + ½·s_t.
+
+    Raises:
+        ValueError: If ``form`` is unknown.
     """
 
-    def __init__(self, init: float = 0.0, form: Literal["published", "kendall"] = "published") -> None:
+    def __init__(self, init: float = 0.0, form: Form = "published") -> None:
+        check_choice("UncertaintyWeighting: form", form, Form)
         self.init = init
-        self.form: Literal["published", "kendall"] = form
+        self.form: Form = form
 
     def start(self, problem: Problem, steps: int) -> None:
         """Makes the s_t, on the model's device."""

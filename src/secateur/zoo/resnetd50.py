@@ -8,11 +8,13 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from secateur.problem import check_choice
 from secateur.zoo.classification_head import ClassificationHead
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
 
 _STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4))  # width, blocks, stride, dilation
 _EXPANSION = 4
+Activation = Literal["sigmoid", "tanh"]
 _ACTIVATIONS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 
 
@@ -58,7 +60,7 @@ class LimResNetD50(nn.Module):
 def lim_resnetd50(
     tasks: Mapping[str, int],
     width: float = 1.0,
-    activations: Mapping[str, Literal["sigmoid", "tanh"]] | None = None,
+    activations: Mapping[str, Activation] | None = None,
     classify: Sequence[str] = (),
 ) -> LimResNetD50:
     """ResNetD-50 with DeepLabV3 heads; 72,019,693 parameters for ``{"seg": 41, "normal": 3, "depth": 1}``.
@@ -70,7 +72,7 @@ def lim_resnetd50(
         classify: Tasks that have a classification head, which returns one vector for an image.
 
     Raises:
-        ValueError: If there is no task, a task has no channel, the width leaves no channel, or a task is unknown.
+        ValueError: If there is no task, a task has no channel, the width leaves no channel, or a task or an activation is unknown.
     """
     if not tasks or min(tasks.values()) < 1:
         raise ValueError(
@@ -84,6 +86,8 @@ def lim_resnetd50(
         raise ValueError(
             f"lim_resnetd50: activations and classify name {unknown}, but the tasks are {sorted(tasks)}."
         )
+    for task, name in activations.items():
+        check_choice(f"lim_resnetd50: activations[{task!r}]", name, Activation)
     features = _EXPANSION * _scaled(_STAGES[-1][0], width)
     heads: dict[str, nn.Module] = {}
     for task, outputs in tasks.items():

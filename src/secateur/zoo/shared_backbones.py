@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from torch import nn
 
+from secateur.problem import check_choice
 from secateur.zoo.aspp import ASPPHead
 from secateur.zoo.blocks import Blocks, blocks
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
@@ -44,6 +45,8 @@ def separate_bottom(
         ValueError: If a name, number or file does not fit.
         FileNotFoundError: If ``weights`` is no file.
     """
+    check_choice("norm", norm, Norm)
+    check_choice("head", head, Head)
     make, channels = _maker(backbone, width, weights, options)
     return HardSharing(
         make,
@@ -87,6 +90,8 @@ def shared_bottom(
     """
     if split is not None and budget_of is not None:
         raise ValueError(f"shared_bottom: split is {split!r} and budget_of {budget_of!r}; give one of them.")
+    check_choice("norm", norm, Norm)
+    check_choice("head", head, Head)
     make, channels = _maker(backbone, width, weights, options)
     chain = make()
     if budget_of is not None:
@@ -123,6 +128,7 @@ def independent(
         ValueError: If a name, number or file does not fit.
         FileNotFoundError: If ``weights`` is no file.
     """
+    check_choice("head", head, Head)
     make, channels = _maker(backbone, width, weights, options)
     return HardSharing(
         make, _heads(tasks, channels, _head_width(head, width, head_width), head), len(make()), "bottom"
@@ -177,8 +183,6 @@ def _head_width(head: Head, width: float, own: float | None) -> float:
 def _heads(tasks: Mapping[str, int], channels: int, width: float, head: Head) -> dict[str, nn.Module]:
     if not tasks or min(tasks.values()) < 1:
         raise ValueError(f"tasks is {dict(tasks)}; give {{task: outputs}} with at least 1 output each.")
-    if head not in get_args(Head):
-        raise ValueError(f"head is {head!r}; choose one of {list(get_args(Head))}.")
     if head == "classifier":
         return {
             task: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, outputs))

@@ -35,7 +35,7 @@ def test_raw_normals_are_those_of_the_published_code(tmp_path: Path) -> None:
         cosine = (found * published).sum(-1)
         assert not found[0, 0].any()
         assert np.sort(cosine.flatten())[1:].min() > np.cos(np.radians(0.6))
-    with pytest.raises(ValueError, match="normals='bytes'; choose decoded or raw_uint8"):
+    with pytest.raises(ValueError, match="normals is 'bytes'; choose one of 'decoded', 'raw_uint8'"):
         nyuv2(root=str(tmp_path), normals="bytes")  # type: ignore[arg-type]
     n = torch.nn.functional.normalize(torch.randn(1, 3, 4, 4), dim=1)
     torch.testing.assert_close(raw_normals(n).norm(dim=1), torch.ones(1, 4, 4))

@@ -15,6 +15,7 @@ from secateur.data.labels import binary
 from secateur.data.lists import read_json
 from secateur.data.making import Loading
 from secateur.data.splitting import check_size, shares
+from secateur.problem import check_choice
 
 CLASSES = ("background", "hair", "skin")
 _ATTRIBUTES = "CelebAMask-HQ-attribute-anno.txt"
@@ -57,6 +58,7 @@ def celebamask(
         FileNotFoundError: If root or a file is missing or empty.
         ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
     """
+    check_choice("measures", measures, Measures)
     splits = celebamask_frames(root=root, tasks=tasks, size=size, seed=seed, split=split)
     return dense_data(
         splits,

@@ -17,7 +17,9 @@ from secateur.data.dense import Measures, check_tasks, dense_data
 from secateur.data.making import Loading
 from secateur.data.nyuv2.layouts import Layout, Wanted, read_layout
 from secateur.data.splitting import check_size, with_val
+from secateur.problem import check_choice
 
+Normals = Literal["decoded", "raw_uint8"]
 TASKS = ("seg", "normal", "depth")
 MEAN, STD = (0.4852, 0.4169, 0.3984), (0.2797, 0.2862, 0.2994)
 """Of RGB over the 795 training frames at 160x120."""
@@ -47,7 +49,7 @@ def nyuv2(
     val_count: int = 80,
     classes: Literal[13, 40] = 13,
     layout: Layout | Literal["auto"] = "auto",
-    normals: Literal["decoded", "raw_uint8"] = "decoded",
+    normals: Normals = "decoded",
     workers: int = 0,
     augment: bool = True,
     measures: Measures = "adapmtl",
@@ -79,8 +81,8 @@ def nyuv2(
         ValueError: If a file is corrupt or holds what it must not, naming it; or an argument is out of range.
         ImportError: If the layout is parquet and pyarrow is not installed.
     """
-    if normals not in ("decoded", "raw_uint8"):
-        raise ValueError(f"normals={normals!r}; choose decoded or raw_uint8.")
+    check_choice("normals", normals, Normals)
+    check_choice("measures", measures, Measures)
     splits = nyuv2_frames(
         root=root, tasks=tasks, size=size, seed=seed, val_count=val_count, classes=classes, layout=layout
     )
