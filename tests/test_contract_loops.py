@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 import torch
 
-from contract import STEPS, Make, every_class, half, kept
+from contract import FIRST, METHODS, STEPS, Make, every_class, half, kept, with_others_slow
 from loops import adamw, endless, own_loop
 from problems import equal, two_heads, weights
 from secateur import AdaptiveWeighting, Pruning, UncertaintyWeighting, fit
@@ -73,6 +73,26 @@ def test_what_raised_leaves_a_plain_model_and_the_next_training_is_as_asked(make
     if hasattr(method, "masks") and type(method).__name__ != "GroupLasso":
         size = sum(p.numel() for p in prunable(problem.model).values())
         assert abs(kept(problem, method) - 0.2) <= max(0.0005, half(method) / size)
+
+
+LATE = {"disparse_taylor", "lth_iterative", "iterative_magnitude_2_4"}  # prune long after the first step
+
+
+@pytest.mark.parametrize("make", with_others_slow(METHODS, {*FIRST, *LATE}))
+def test_left_early_at_any_step_the_density_asked_is_there(make: Make) -> None:
+    for after in (0, 3):
+        problem, method = two_heads(), make(0.2)
+        with Pruning(problem, method, steps=STEPS) as pruning:
+            optimizer = pruning.attach(adamw(pruning.groups()))
+            for x, targets in islice(endless(problem), after):
+                pruning.loss(problem.model(x), targets).backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                pruning.step()
+            pruning.leave(early=True)
+        size = sum(p.numel() for p in prunable(problem.model).values())
+        assert abs(kept(problem, method) - 0.2) <= max(0.0005, half(method) / size)
+        assert plain(problem)
 
 
 @every_class

@@ -38,6 +38,17 @@ def test_l1_is_exact(level: float, metric: str) -> None:
     assert int(values.count_nonzero()) == round(level * values.numel())
 
 
+@pytest.mark.parametrize("steps", [2, 9])
+def test_a_ramp_that_ends_between_two_steps_ends_at_the_density(steps: int) -> None:
+    problem = two_heads()
+    fit(problem, GroupLasso(density=0.2, norm="l1"), steps=steps)
+    values = torch.cat([p.flatten() for p in prunable(problem.model).values()])
+    assert int(values.count_nonzero()) == round(0.2 * values.numel())
+    problem = two_heads(width=40)
+    fit(problem, GroupLasso(density=0.2), steps=steps)
+    assert kept(problem, "parameters")[0] <= 0.2
+
+
 def test_l1_by_hand_kills_weights_not_channels() -> None:
     problem = two_heads()
     fit(problem, GroupLasso(strength=1e-4, norm="l1", groups="input"), steps=30, optimizer=adam(1e-2))

@@ -156,7 +156,7 @@ class GroupLasso(Sparsifier):
         last = max(1, round(self.ramp[1] * self._steps))
         if self.density is not None and (self._level is None or step % _EVERY == 0 or step >= last):
             self._frozen = step >= last
-            self._cut(step / self._steps, metric, optimizer)
+            self._cut(1.0 if self._frozen else step / self._steps, metric, optimizer)
             self._look_ahead(step / self._steps, metric, rate)
         if not self._frozen and self._level:
             self._prox(metric, rate * self._level)

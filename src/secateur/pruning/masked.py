@@ -108,6 +108,12 @@ class AtOnce(Masked):
         if self.density < 1.0 and step == self.at_step(self.at):
             self.masks.replace_(self._chosen(), optimizer)
 
+    def finish(self) -> None:
+        """Leaves plain weights, at the density asked even if training ended before its time came."""
+        if self.density < 1.0 and all(bool(mask.all()) for mask in self.masks.masks.values()):
+            self.masks.replace_(self._chosen(), None)
+        super().finish()
+
     def _chosen(self) -> Scores:
         found = self._scores()
         masks = self._select(found)
@@ -146,6 +152,14 @@ class InRounds(Masked):
         super().start(problem, steps)
         if self.density < 1.0:
             self._select(self.rounds - 1)
+
+    def finish(self) -> None:
+        """Leaves plain weights, at the density asked even if training ended before its last round."""
+        kept = sum(int(mask.sum()) for mask in self.masks.masks.values())
+        asked = self.density * sum(p.numel() for p in self.weights.values())
+        if kept - asked > self.pattern.unit / 2:
+            self.masks.replace_(self._pruned(self.rounds - 1), None)
+        super().finish()
 
     def _pruned(self, done: int) -> Scores:
         """The masks after ``done`` rounds, of trained weights; what equal magnitudes leave to chance is said."""
