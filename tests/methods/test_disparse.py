@@ -145,7 +145,9 @@ def test_a_task_with_a_loss_of_nothing_is_named_before_training() -> None:
         fit(dead, DiSparse(0.1), steps=3)
 
 
-@pytest.mark.parametrize("settings", [{"score": "magic"}, {"batches": 0}, {"at": -0.1}])
+@pytest.mark.parametrize(
+    "settings", [{"score": "magic"}, {"score": "magnitude", "redraw": True}, {"batches": 0}, {"at": -0.1}]
+)
 def test_bad_settings(settings: dict) -> None:
     with pytest.raises(ValueError, match=r"choose|at least 1|share of the steps"):
         DiSparse(0.1, **settings)

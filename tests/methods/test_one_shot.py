@@ -139,6 +139,8 @@ def test_any_score_takes_any_pattern(pattern: str) -> None:
     ("settings", "said"),
     [
         ({"score": "magic"}, "choose one of 'snip'"),
+        ({"score": "magnitude", "redraw": True}, "redraw draws weights for scores by gradients"),
+        ({"score": "random", "redraw": True}, "leave redraw out"),
         ({"batches": 0}, "at least 1"),
         ({"at": 1.0}, "share of the steps"),
         ({"pattern": "4:2"}, "N < M"),

@@ -120,6 +120,15 @@ def test_partitions_by_name() -> None:
         components(problem, {"a": ["*"], "b": ["colour*"]})
 
 
+def test_a_pattern_by_itself_is_that_pattern_and_not_its_letters() -> None:
+    problem = two_heads()
+    by_hand = components(problem, {"trunk": "trunk.*", "heads": ["colour.*", "shade.*"]})
+    assert by_hand["trunk"] == ("trunk.0.weight", "trunk.4.weight")
+    assert by_hand["heads"] == ("colour.weight", "shade.0.weight", "shade.2.weight")
+    with pytest.raises(ValueError, match=r"no prunable weight matches 'trunk' = \['truck.\*'\]"):
+        components(problem, {"trunk": "truck.*"})
+
+
 def test_blocks_of_a_resnet_are_its_residual_blocks() -> None:
     model = deeplab_resnet34({"seg": 2}, width=0.125)
     x = torch.zeros(1, 3, 32, 32)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from problems import two_heads
+from secateur.problem.problem import Problem
 from secateur.runs.config import build, parse, resolved
 from secateur.weighting import AdaptiveWeighting, Equal, Fixed, adaptive_weights
 
@@ -69,6 +70,9 @@ def test_size_factor_is_backbone_over_heads() -> None:
     weighting = AdaptiveWeighting(strength=2.0)
     weighting.start(problem, 10)
     shared, own = 16 * 27 + 16 * 16 * 9, 5 * 16 + 8 * 16 + 8
+    assert weighting._scale == pytest.approx(2.0 * shared / own)
+    problem.model.register_module("unused", torch.nn.Linear(100, 100))  # serves no task, so it is no backbone
+    weighting.start(Problem(problem.model, problem.tasks, problem.train), 10)
     assert weighting._scale == pytest.approx(2.0 * shared / own)
 
 

@@ -20,7 +20,7 @@ class DiSparse(AtOnce):
         batches: Training batches that gradients are summed over, or all where there are fewer.
         at: Share of the steps at which it happens: 0 is before training (static), otherwise the network is trained until
             then (pretrained) and goes on with what is left.
-        redraw: Scores with Xavier-normal weights in place of the initial ones (static, as published).
+        redraw: Scores with Xavier-normal weights in place of the initial ones (static, as published); by gradients only.
         pattern: What shape survives.
         seed: Of redrawn weights.
         at_least: Weights that every layer keeps, so that none dies.
@@ -45,6 +45,7 @@ class DiSparse(AtOnce):
         super().__init__(density, at)
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
+        scores.check_redraw(redraw, score)
         self.score: Literal["snip", "magnitude", "taylor"] = score
         self.batches = batches
         self.redraw = redraw

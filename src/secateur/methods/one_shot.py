@@ -21,7 +21,7 @@ class OneShot(AtOnce):
         pattern: What shape survives: ``"unstructured"``, N:M such as ``"2:4"``, or a block such as ``"1x4"``.
         batches: Training batches that gradients are averaged over.
         at: Share of the steps at which it happens; 0 is before training.
-        redraw: Scores with Xavier-normal weights in place of the initial ones, which the mask is then applied to.
+        redraw: Scores with Xavier-normal weights in place of the initial ones, which the mask is then applied to; by gradients only.
         seed: Of random scores and redrawn weights.
         at_least: Weights that every layer keeps, so that none dies.
 
@@ -46,6 +46,7 @@ class OneShot(AtOnce):
         super().__init__(density, at)
         if batches < 1:
             raise ValueError(f"batches is {batches}; a score needs at least 1.")
+        scores.check_redraw(redraw, score)
         self.score: Literal["snip", "taylor", "magnitude", "random"] = score
         self.distribution: Distribution | Quotas = distribution
         self.pattern = Pattern.parse(pattern)

@@ -17,7 +17,7 @@ from secateur.problem.left_out import left_out
 from secateur.problem.problem import Problem, example
 
 Components = dict[str, tuple[str, ...]]
-By = Literal["owner", "sharing", "layer", "block", "kind", "all"] | Mapping[str, Sequence[str]]
+By = Literal["owner", "sharing", "layer", "block", "kind", "all"] | Mapping[str, str | Sequence[str]]
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -49,7 +49,8 @@ def components(problem: Problem, by: By = "owner") -> Components:
             around a layer that holds another one, such as a residual block or the attention of a transformer layer.
             ``"kind"``: ``attention``, ``feed_forward`` (other linear layers) and ``convolution``, each over the whole network
             (AdapMTL, Appendix C.3). ``"layer"``: every weight. ``"all"``: one component.
-            A mapping ``{name: glob patterns}`` of parameter names says it by hand.
+            A mapping of parameter names, ``{name: glob pattern}`` or ``{name: [glob patterns]}``, says it by hand; they must name
+            every prunable weight, once.
 
     Raises:
         ValueError: If nothing can be pruned, ``by`` is unknown, or the patterns miss or repeat a weight.
@@ -119,10 +120,11 @@ def _block_name(names: tuple[str, ...], name: str) -> str:
     return ".".join(parts) or name
 
 
-def _by_pattern(names: tuple[str, ...], patterns: Mapping[str, Sequence[str]]) -> Components:
+def _by_pattern(names: tuple[str, ...], patterns: Mapping[str, str | Sequence[str]]) -> Components:
     found: Components = {}
     claimed: dict[str, str] = {}
-    for component, globs in patterns.items():
+    for component, given in patterns.items():
+        globs = [given] if isinstance(given, str) else given
         members = tuple(n for n in names if any(fnmatchcase(n, glob) for glob in globs))
         if not members:
             raise ValueError(

@@ -128,6 +128,14 @@ def _counts_of_all(counts: Sequence[int], like: Tensor) -> list[float]:
     return averaged(torch.tensor(counts, dtype=torch.float32, device=like.device)).tolist()
 
 
+def check_redraw(redraw: bool, score: str) -> None:
+    """Raises ValueError if weights are to be drawn for a score without a gradient, which would say nothing of those that train."""
+    if redraw and score not in ("snip", "taylor"):
+        raise ValueError(
+            f"redraw draws weights for scores by gradients, and score is {score!r}; leave redraw out, or choose 'snip' or 'taylor'."
+        )
+
+
 @contextmanager
 def redrawn(weights: Mapping[str, nn.Parameter], seed: int = 0) -> Generator[None]:
     """Inside, the weights are drawn anew, Xavier-normal, so that a score does not hang on their initial scale."""

@@ -64,7 +64,8 @@ class Settings:
         """Steps between validations, 0 for none: a twentieth of all where callbacks look at them and nothing was said.
 
         Raises:
-            ValueError: If the number is negative, or ``askers``, callbacks, look at them, and there are no validation data.
+            ValueError: If the number is negative, or validations are asked for, by it or by ``askers``, callbacks, and there are no
+                validation data.
         """
         if self.validate_every < 0:
             raise ValueError(
@@ -76,8 +77,12 @@ class Settings:
                 "give Problem(..., val=...).",
                 "give data that have val, or leave that callback out.",
             )
-        every = self.validate_every or (max(1, total // 20) if askers else 0)
-        return every if problem.val is not None else 0
+        if self.validate_every and problem.val is None:
+            raise ValueError(
+                f"fit: validate_every is {self.validate_every}, and the problem has no validation data; give Problem(..., val=...), or "
+                "leave it out."
+            )
+        return self.validate_every or (max(1, total // 20) if askers else 0)
 
     def fabric_of(self, problem: Problem) -> Fabric:
         """The Fabric that was given, or one for the device that the model is on."""

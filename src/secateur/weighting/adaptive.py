@@ -146,8 +146,7 @@ def _size_factor(problem: Problem) -> float:
     """|W_B| / Σ|W_t|: weights that several tasks own over weights that one task owns; 1 where either is missing."""
     shared = own = 0
     for name, parameter in prunable(problem.model).items():
-        if len(problem.owners[name]) == 1:
-            own += parameter.numel()
-        else:
-            shared += parameter.numel()
+        owners = len(problem.owners[name])
+        own += parameter.numel() if owners == 1 else 0
+        shared += parameter.numel() if owners > 1 else 0
     return shared / own if shared and own else 1.0

@@ -175,6 +175,8 @@ def test_numbers_that_make_no_sense_and_optimizers_that_compute_the_loss_are_ref
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
     with pytest.raises(ValueError, match="validate_every is -3"):
         fit(problem, steps=4, validate_every=-3, progress=False)
+    with pytest.raises(ValueError, match="validate_every is 2, and the problem has no validation data"):
+        fit(Problem(problem.model, problem.tasks, problem.train), steps=4, validate_every=2, progress=False)
     with pytest.raises(ValueError, match="LBFGS computes the loss itself"):
         fit(
             problem,
