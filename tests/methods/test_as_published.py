@@ -161,7 +161,7 @@ def test_at_the_deadline_the_survivors_compute_what_they_did(pressure: str) -> N
                 seen[name] = (value, prunable(problem.model)[name].detach().clone())
 
     with pytest.warns(UserWarning, match="are raised by one common factor"):
-        fit(problem, Watch(0.1, pressure=pressure), steps=20)  # type: ignore[arg-type]
+        fit(problem, Watch(0.1, pressure=pressure), steps=20, optimizer=adam(weight_decay=1e-4))  # type: ignore[arg-type]
     assert seen
     for name, (before, after) in seen.items():
         assert torch.equal(after[after != 0], before[after != 0]), name

@@ -12,6 +12,7 @@ from secateur.pruning.density import density
 from secateur.pruning.schedules import staircase
 from secateur.training.fit import fit
 from secateur.training.optimizer import adam
+from secateur.training.pruning import Pruning
 
 
 def climb(weight_decay: float, decoupled: bool = False) -> float:
@@ -94,6 +95,17 @@ def test_coupled_decay_makes_all_thresholds_equal() -> None:
     values = list(seen[50].values())
     assert max(values) / min(values) < 1.05
     assert min(values) > 1.1 * torch.tensor(-15.0).sigmoid()
+
+
+def test_coupled_decay_without_a_decay_is_said() -> None:
+    method = LearnedThreshold(0.2, pressure="coupled_l2")
+    with Pruning(two_heads(), method, steps=2) as pruning:
+        with pytest.warns(
+            UserWarning, match="no pressure: that of 'coupled_l2' is the optimizer's weight_decay, which is 0"
+        ):
+            pruning.attach(torch.optim.Adam(pruning.groups(), lr=1e-3))
+        pruning.attach(torch.optim.Adam(pruning.groups(), lr=1e-3, weight_decay=1e-4))
+        pruning.leave(early=True)
 
 
 def test_bad_deadline() -> None:

@@ -48,7 +48,7 @@ class Prune(Callback):
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
         """What ``training_step`` returns: the tasks' losses weighed, and the penalties of method and weighting.
 
-        Lightning divides it where gradients are accumulated. In validation it is the sum of the tasks' losses.
+        Lightning divides it where gradients are accumulated. In validation it is the sum of the tasks' losses, each times its ``Task.weight``.
         """
         return self._hosted.loss(predictions, targets)
 

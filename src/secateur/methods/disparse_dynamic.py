@@ -32,7 +32,7 @@ class DiSparseDynamic(Masked):
 
     Args:
         density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
-        every: Steps between two exchanges; a hundredth of the steps if None.
+        every: Steps between two exchanges; a hundredth of the steps if None (published: 50 of 20,000).
         until: Share of the steps after which the masks stay.
         drop: Share of a layer's weights that is exchanged at first; it falls to 0 along half a cosine.
         distribution: Layer densities: ``"erk"`` or ``"uniform"``.

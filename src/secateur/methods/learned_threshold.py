@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import By
-from secateur.pruning import Effect, Pattern, Thresholded, cubic_density, soft_threshold
+from secateur.pruning import Effect, Pattern, Thresholded, cubic_density, group_of, soft_threshold
 from secateur.pruning import density as density_of
 
 Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
@@ -31,7 +31,7 @@ class LearnedThreshold(Thresholded):
         components: Partition of the weights that share a threshold.
         initial: θ at the start (published: -20).
         pressure: ``"none"``: the paper's equations alone. ``"coupled_l2"``: the optimizer's weight decay acts on θ too,
-            as in the published code; give the optimizer a ``weight_decay``. ``"decoupled_decay"``: θ ← θ − lr·ψ·θ.
+            as in the published code; give the optimizer a ``weight_decay``, without which a warning says that there is no pressure. ``"decoupled_decay"``: θ ← θ − lr·ψ·θ.
             ``"controller"``: θ follows a cubic schedule of the density, held back where the task loss resists.
             ``"l1_density"``: a differentiable count of the survivors is added to the loss.
         strength: ψ of the decay, the gain of the controller, or the factor of the penalty.
@@ -63,6 +63,17 @@ class LearnedThreshold(Thresholded):
             raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
         self.initial, self.pressure = initial, pressure
         self.strength, self.deadline = strength, deadline
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Enforces the mask as soon as it is frozen; says where ``coupled_l2`` has no weight decay to press with."""
+        super().bind(optimizer)
+        coupled = self.density < 1.0 and self.pressure == "coupled_l2"
+        if coupled and not group_of(optimizer, self._theta).get("weight_decay", 0.0):
+            warnings.warn(
+                "LearnedThreshold: the thresholds have no pressure: that of 'coupled_l2' is the optimizer's weight_decay, which is 0 for "
+                "them. Give the optimizer one, such as adam(weight_decay=1e-4), or choose another pressure.",
+                stacklevel=4,
+            )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """θ, decayed with the weights only under ``coupled_l2`` and trained by the optimizer except by the controller."""

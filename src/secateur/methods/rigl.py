@@ -33,7 +33,7 @@ class RigL(Masked):
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
         grow: ``"gradient"``: where the gradient of the loss is largest (RigL); ``"random"``: anywhere (SET).
-        every: Steps between two exchanges; a hundredth of the steps if None.
+        every: Steps between two exchanges; a hundredth of the steps if None (published: 100).
         until: Share of the steps after which the masks stay.
         drop: Share of a layer's weights that is exchanged at first; it falls to 0 along half a cosine.
         distribution: Layer densities: ``"erk"``, ``"uniform"`` or ``"global"`` (of random scores).
@@ -41,8 +41,8 @@ class RigL(Masked):
         at_least: Weights that every layer keeps.
 
     Raises:
-        ValueError: If a setting is out of range, the density out of reach under them, or the gradient of a task zero
-            everywhere (in ``start``).
+        ValueError: If a setting is out of range, the density out of reach under them, or, where gradients decide, that of a task
+            zero everywhere (in ``start``).
     """
 
     def __init__(

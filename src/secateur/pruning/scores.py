@@ -160,6 +160,8 @@ def task_scores(
 ) -> dict[str, Scores]:
     """What each task makes of the weights that it owns: |w|·Σ|g|, |w| or w²·Σ|g| (DiSparse, section 3).
 
+    Σ|g| is over batches, divided by how many have the task's labels, which changes no order.
+
     Args:
         problem: Its model is left as it was.
         weights: What to score.

@@ -87,7 +87,8 @@ def fit(
         recalibrate: Batches to measure BatchNorm's statistics on anew once the method is done; None for none.
         floors: Task to the share of its validation metrics that it may lose at most against a dense network: with
             ``{"seg": 0.02}`` the density is raised until seg loses no more than 2 %; the attempts are in the history.
-        reference: Metrics of the dense network on the validation split, for ``floors`` and ``"delta_t"``; None trains one first.
+        reference: Metrics of the dense network on the validation split, for ``floors`` and ``"delta_t"``; None: floors train one
+            first, and ΔT is against the first validation.
         tries: Trainings at most under ``floors``.
         callbacks: What happens beside the steps: :class:`EarlyStopping`, :class:`KeepBest`, :class:`EMA`, one of your own.
         on_log: Called with all rows so far whenever there is a new one, and on resuming.

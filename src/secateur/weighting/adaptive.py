@@ -40,7 +40,7 @@ class AdaptiveWeighting(Weighting):
     """Weighs each task by the inverse of its loss's relative fluctuation over a window of steps.
 
     σ_t is the mean of |L_t^k − L_t^(k−1)| over the window, L_t the window's mean loss. Until the warm-up is over and
-    a task's window is full, every task weighs 1. A batch that lacks a task leaves that task's window as it is. A warning says
+    the windows of all tasks are full, every task weighs 1. A batch that lacks a task leaves that task's window as it is. A warning says
     where warm-up and window, given as counts, leave no step of the training to act in.
 
     Args:

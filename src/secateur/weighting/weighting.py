@@ -13,11 +13,12 @@ from secateur.problem import Problem
 class Weighting:
     """Turns the tasks' losses into their weights; this base class gives every task the weight 1.
 
-    The training loop multiplies each loss by its weight and by ``Task.weight`` and adds them up.
+    The training loop multiplies each loss by its weight and by ``Task.weight`` and adds them up. What weightings call a step is a
+    batch: where several make a step of the optimizer (``accumulate``), there are as many times more.
     """
 
     def start(self, problem: Problem, steps: int) -> None:
-        """Prepares for ``steps`` optimizer steps; bad settings raise here."""
+        """Prepares for a round of ``steps`` batches; bad settings raise here."""
 
     def param_groups(self) -> list[dict[str, Any]]:
         """The weighting's own trainable parameters as optimizer groups."""

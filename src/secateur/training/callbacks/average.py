@@ -19,8 +19,8 @@ from secateur.training.callbacks.course import Course
 class EMA(Callback):
     """Validates, keeps and ends with the exponential moving average of weights and running statistics, w̄ ← d·w̄ + (1 − d)·w.
 
-    While an average is young its decay is lower, min(decay, (1 + k)/(10 + k)) after k steps, so that short trainings are averaged
-    too. What is pruned is zero in the average at once; what the method does to the weights outside of the optimizer is done
+    The first step is taken as it is; while an average is young its decay is lower, min(decay, (1 + k)/(10 + k)) after k steps, so
+    that short trainings are averaged too. What is pruned is zero in the average at once; what the method does to the weights outside of the optimizer is done
     to the average. A later round begins a new one.
 
     Args:
