@@ -85,6 +85,17 @@ def test_values_by_hand() -> None:
     assert not torch.equal(scores.random(w, 1)["w"], scores.random(w, 2)["w"])
 
 
+def test_snip_and_taylor_keep_the_same_single_weights_and_other_blocks() -> None:
+    for pattern, same in (("unstructured", True), ("1x4", False)):
+        problem, chosen = without_dropout(two_heads()), []
+        for score in ("snip", "taylor"):
+            method = OneShot(0.2, score, batches=3, pattern=pattern)  # type: ignore[arg-type]
+            method.start(problem, 10)
+            chosen.append(torch.cat([mask.flatten() for mask in method.masks.masks.values()]))
+            problem = without_dropout(two_heads())
+        assert torch.equal(*chosen) == same
+
+
 def test_snip_before_training_keeps_what_matters() -> None:
     problem, method = without_dropout(two_heads()), OneShot(0.1)
     expected = scores.saliency(prunable(problem.model), scores.gradients(problem, prunable(problem.model)))

@@ -13,7 +13,8 @@ class OneShot(AtOnce):
 
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
-        score: ``"snip"``: |g·w|; ``"taylor"``: (g·w)²; ``"magnitude"``: |w|; ``"random"``.
+        score: ``"snip"``: |g·w|; ``"taylor"``: (g·w)²; ``"magnitude"``: |w|; ``"random"``. Of single weights the first two, at the same
+            time and over the same batches, keep the same; blocks have the mean of theirs, so there they differ.
         distribution: How much where: ``"global"``, ``"uniform"`` per layer, ``"erk"``, the same per ``"component"``, or
             ``{component: density}``: a component's own density, exactly; components that are not named share what is left of
             ``density``, and where all are named they must come to it. Components are those of ``components(problem)``:

@@ -34,7 +34,7 @@ def saliency(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> 
 
 
 def taylor(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Scores:
-    """(g·w)², the squared change of the loss to first order (Molchanov et al. 2019, Eq. 8)."""
+    """(g·w)², the squared change of the loss to first order (Molchanov et al. 2019, Eq. 8; there it is averaged over batches, not g)."""
     return {name: (gradients[name] * w.detach()).square() for name, w in weights.items()}
 
 
