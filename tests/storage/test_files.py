@@ -66,12 +66,22 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "a.txt", "one")
 
 
-def test_what_libraries_write_on_the_way_goes_with_the_folder(tmp_path: Path) -> None:
+def test_what_libraries_write_on_the_way_goes_with_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = tempfile.gettempdir()
+    monkeypatch.setenv("CACHE_A", "mine")
     with folder_aside(tmp_path / "a") as folder, temporaries_in(folder / "temporary"):
         made = Path(tempfile.mkdtemp())
         assert made.parent == folder / "temporary"
+        for name in (
+            "CACHE_A",
+            "CACHE_B",
+        ):  # as torch keeps the place of its cache, for the rest of the process
+            os.environ[name] = str(made)
+        monkeypatch.setenv("CACHE_C", "elsewhere")
     assert tempfile.gettempdir() == before
+    assert [os.environ.get(f"CACHE_{letter}") for letter in "ABC"] == ["mine", None, "elsewhere"]
     assert not list(tmp_path.iterdir())
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import Measure, bench
-from secateur.deployment.export import Quantize, export, int8_suffix
+from secateur.deployment.export import LARGEST_ERROR, Quantize, export, int8_suffix
 from secateur.measures import DeadTaskWarning, count_macs
 from secateur.problem import Call, Input, called
 from secateur.storage import folder_aside
@@ -72,7 +72,7 @@ def measured(
                     folder / f"net{suffix}",
                     dynamic=False,
                     call=call,
-                    largest_error=math.inf,  # floors judge it
+                    largest_error=math.inf if quantize else LARGEST_ERROR,  # floors judge it
                     quantize=quantize,
                     calibrate=[example] if quantize else None,
                     keep_float=keep_float if quantize else (),

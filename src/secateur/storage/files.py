@@ -104,14 +104,21 @@ def folder_aside(path: Path) -> Generator[Path]:
 
 @contextmanager
 def temporaries_in(folder: Path) -> Generator[None]:
-    """Makes ``folder``, where Python's ``tempfile`` puts what libraries write on the way, so that no kill leaves it elsewhere."""
+    """Makes ``folder``, where Python's ``tempfile`` puts what libraries write on the way, so that no kill leaves it elsewhere.
+
+    A variable of the environment that they set to a place in it, as torch does for its cache, is put back with the rest.
+    """
     folder.mkdir()
-    before = tempfile.tempdir
+    before, environment = tempfile.tempdir, dict(os.environ)
     tempfile.tempdir = str(folder)
     try:
         yield
     finally:
         tempfile.tempdir = before
+        for name, value in list(os.environ.items()):
+            if value.startswith(str(folder)) and value != environment.get(name):
+                os.environ.pop(name)
+                os.environ.update({name: environment[name]} if name in environment else {})
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -80,8 +80,15 @@ def test_unusable_arguments() -> None:
         bench(models, X, ["tensorrt"])
     with pytest.raises(ValueError, match="against is 'b'"):
         bench(models, X, against="b")
-    with pytest.raises(ValueError, match="at least 1"):
-        bench(models, X, threads=0)
+    for threads in (0, 1.5):
+        with pytest.raises(ValueError, match=f"threads is {threads}; give a whole number of at least 1"):
+            bench(models, X, threads=threads)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="repeats is 0; it must be at least 1"):
+        bench(models, X, repeats=0)
+    with pytest.raises(ValueError, match="precision is 'fp16'; give one of f32, bf16, f16"):
+        bench(models, X, precision="fp16")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="keep_float is given, but nothing is quantised"):
+        bench(models, X, keep_float=["colour"])
     assert bench(models, X, repeats=1).settings["processes"] == 1, "as many as there are rounds"
     with pytest.raises(ValueError, match="processes is 9"):
         bench(models, X, repeats=3, processes=9)

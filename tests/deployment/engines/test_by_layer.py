@@ -62,6 +62,11 @@ def test_a_layer_with_more_to_do_takes_longer(tmp_path: Path) -> None:
     assert found["right"] > 2 * found["cls"]
 
 
+def test_an_engine_that_counts_no_layers_is_not_counted_in_another(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="engine is 'sparse'; onnxruntime and openvino count"):
+        layer_times(tmp_path / "net.onnx", [X.numpy()], 1, "f32", "sparse", 1)
+
+
 @pytest.mark.slow
 def test_bench_counts_layers_where_it_is_asked_and_the_engine_can() -> None:
     pytest.importorskip("onnxruntime")

@@ -43,6 +43,11 @@ def test_unusable_arguments(tmp_path: Path) -> None:
         export(model, x, path, "onnx")
     with pytest.raises(ValueError, match="which export writes itself"):
         export(model, x, path, about={"tasks": 1})
+    for name in ("net.onnx", "net.pt2"):  # one took it for sparse, the other for nothing
+        with pytest.raises(
+            ValueError, match="weights is 'float16'; give one of sparse, sparse_float16, dense"
+        ):
+            export(model, x, tmp_path / name, weights="float16")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="plain values"):
         export(model, x, path, about={"mean": torch.zeros(3)})
     with pytest.raises(ValueError, match="must return a dict"):

@@ -122,6 +122,8 @@ def test_ranges_of_other_inputs_leave_nothing_and_no_file(tmp_path: Path) -> Non
         ("net.pt2", {"quantize": "int8", "calibrate": images()}, "for onnx and openvino"),
         ("net.onnx", {"quantize": "int8"}, "calibrate=problem"),
         ("net.onnx", {"calibrate": images()}, "add quantize='int8'"),
+        ("net.onnx", {"keep_float": ["a"]}, "keep_float is given, but nothing"),
+        ("net.xml", {"largest_error": 0.01}, "largest_error is given, but nothing"),
         ("net.onnx", {"quantize": "int4", "calibrate": images()}, "'int4'"),
         ("net.onnx", {"quantize": "int8", "calibrate": []}, "holds no input"),
         ("net.onnx", {"quantize": "int8", "calibrate": [{"a": 1}]}, "such as example"),

@@ -20,7 +20,7 @@ from secateur.deployment.bench.formats import FORMATS, EngineName, formats, opti
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
-from secateur.deployment.engines import PROFILED, Precision
+from secateur.deployment.engines import PROFILED, Precision, check_settings
 from secateur.deployment.export import Quantize, describe, export
 from secateur.measures import DeadTaskWarning
 from secateur.problem import Call, Input, called, check_takes
@@ -80,7 +80,7 @@ def bench(
         RuntimeError: If an engine's process dies.
     """
     processes = max(1, min(4, repeats)) if processes is None else processes
-    reference = _checked(candidates, engines, against, threads, repeats, processes)
+    reference = _checked(candidates, engines, against, threads, repeats, processes, precision)
     kinds = formats(engines, quantize)
     how = {"call": call, **options(example, quantize, keep_float)}
     for engine in engines:
@@ -134,14 +134,16 @@ def _checked(
     threads: int,
     repeats: int,
     processes: int,
+    precision: str,
 ) -> str:
     if not candidates:
         raise ValueError("bench: candidates is empty; give {name: model}, the reference first.")
     unknown = [engine for engine in engines if engine not in FORMATS]
     if unknown or not engines:
         raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(FORMATS)}.")
-    if threads < 1 or repeats < 1:
-        raise ValueError(f"bench: threads is {threads} and repeats is {repeats}; both must be at least 1.")
+    if repeats < 1:
+        raise ValueError(f"bench: repeats is {repeats}; it must be at least 1.")
+    check_settings("bench", threads, precision)
     if not 1 <= processes <= repeats:
         raise ValueError(f"bench: processes is {processes}; it must be from 1 to repeats ({repeats}).")
     if against is not None and against not in candidates:

@@ -40,7 +40,13 @@ def formats(engines: Sequence[EngineName], quantize: Quantize | None) -> dict[En
 
 
 def options(example: Input, quantize: Quantize | None, keep_float: Sequence[str]) -> dict[str, Any]:
-    """Of :func:`secateur.export`; the ranges are those of ``example``, whatever is then predicted."""
+    """Of :func:`secateur.export`; the ranges are those of ``example``, whatever is then predicted.
+
+    Raises:
+        ValueError: If something is to stay in float of what is not quantised.
+    """
+    if quantize is None and keep_float:
+        raise ValueError("bench: keep_float is given, but nothing is quantised; add quantize='int8'.")
     if quantize is None:
         return {}
     told = {"quantize": quantize, "calibrate": [example], "keep_float": keep_float}

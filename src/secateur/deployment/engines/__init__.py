@@ -7,10 +7,12 @@ from secateur.deployment.engines.engine import (
     EngineMissingError,
     Precision,
     UnreadableError,
+    check_settings,
     load_engine,
     need,
     quiet,
 )
+from secateur.deployment.engines.kept_logging import kept_logging
 from secateur.deployment.engines.seal import check_seal, is_sealed, seal, unseal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 from secateur.deployment.engines.unobserved import unobserved
@@ -24,7 +26,9 @@ __all__ = [
     "Precision",
     "UnreadableError",
     "check_seal",
+    "check_settings",
     "is_sealed",
+    "kept_logging",
     "kept_signal_stack",
     "layer_times",
     "load_engine",

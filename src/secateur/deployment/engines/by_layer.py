@@ -41,8 +41,13 @@ def layer_times(
         precision: What OpenVINO computes in.
         engine: One of ``PROFILED``.
         passes: How many, after one that is left out.
+
+    Raises:
+        ValueError: If the engine counts no layers, or as :func:`load_engine`.
     """
-    about = load_engine(path, threads).about
+    if engine not in PROFILED:
+        raise ValueError(f"layer_times: engine is {engine!r}; {' and '.join(PROFILED)} count their layers.")
+    about = load_engine(path, threads, precision).about
     feed = dict(zip(about["inputs"], arrays, strict=True))
     profile = _openvino if engine == "openvino" else _onnxruntime
     found: dict[str, list[float]] = {}

@@ -9,12 +9,13 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from secateur.deployment.engines.foreign import ForeignError, check_foreign
+from secateur.deployment.engines.kept_logging import kept_logging
 from secateur.deployment.engines.seal import check_seal
 from secateur.deployment.engines.unobserved import unobserved
 
@@ -99,9 +100,11 @@ def load_engine(
     Raises:
         FileNotFoundError: If there is no such file.
         EngineMissingError: If the engine is not installed; the message says what to install.
-        ValueError: If the suffix is of no engine, or the file is not as ``export`` wrote it.
+        ValueError: If the suffix is of no engine, the file is not as ``export`` wrote it, ``threads`` is no number of threads, or
+            there is no such precision.
     """
     path = Path(path)
+    check_settings("load_engine", threads, precision)
     if path.suffix not in _MODULES:
         raise ValueError(f"load_engine: {path.name} ends in none of {sorted(_MODULES)}.")
     if not path.is_file():
@@ -126,6 +129,16 @@ def load_engine(
         ) from error
 
 
+def check_settings(verb: str, threads: int | None, precision: str) -> None:
+    """Raises ValueError for settings that some engines pass over and others take for something else."""
+    if threads is not None and (
+        isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1
+    ):
+        raise ValueError(f"{verb}: threads is {threads!r}; give a whole number of at least 1.")
+    if precision not in get_args(Precision):
+        raise ValueError(f"{verb}: precision is {precision!r}; give one of {', '.join(get_args(Precision))}.")
+
+
 def need(extra: str, *modules: str) -> list[Any]:
     """Imports the modules of an engine.
 
@@ -135,7 +148,7 @@ def need(extra: str, *modules: str) -> list[Any]:
     found: list[Any] = []
     for module in modules:
         try:
-            with quiet(), unobserved():
+            with quiet(), unobserved(), kept_logging():
                 found.append(importlib.import_module(module))
         except ImportError as error:
             raise EngineMissingError(

@@ -43,14 +43,20 @@ class Calibration:
 
 
 def check_quantize(
-    quantize: str | None, calibrate: object, kind: str, weights: str, keep: Sequence[str] = ()
+    quantize: str | None,
+    calibrate: object,
+    kind: str,
+    weights: str,
+    keep: Sequence[str] = (),
+    largest: float = LARGEST_ERROR,
 ) -> None:
     """Raises ValueError, naming the remedy, if these do not go together."""
-    if quantize is None and calibrate is None and not keep:
-        return
     if quantize is None:
-        given = "keep_float" if calibrate is None else "calibrate"
-        raise ValueError(f"export: {given} is given, but nothing is quantised; add quantize='int8'.")
+        given = {"calibrate": calibrate is not None, "keep_float": bool(keep)}
+        given["largest_error"] = largest != LARGEST_ERROR
+        if name := next((name for name, said in given.items() if said), None):
+            raise ValueError(f"export: {name} is given, but nothing is quantised; add quantize='int8'.")
+        return
     if quantize != "int8":
         raise ValueError(f"export: quantize is {quantize!r}; it is 'int8', or None.")
     if kind not in _KINDS:

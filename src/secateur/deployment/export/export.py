@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -28,7 +28,7 @@ from secateur.deployment.export.quantizing import quantise, require_tool
 from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
-from secateur.problem import Call, Input, Problem
+from secateur.problem import Call, Input, Problem, preserved_rng
 from secateur.storage import folder_aside, put, temporaries_in
 
 Format = Literal["onnx", "openvino", "executorch", "pt2"]
@@ -109,37 +109,40 @@ def export(
     """
     path = Path(path)
     kind = _format(path, format)
-    require(kind)
+    if weights not in get_args(Weights):
+        raise ValueError(f"export: weights is {weights!r}; give one of {', '.join(get_args(Weights))}.")
     if weights == "sparse_float16" and kind != "onnx":
         raise ValueError(
             f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
         )
-    check_quantize(quantize, calibrate, kind, weights, keep_float)
-    if quantize is not None:
-        require_tool(kind)
-    made = network(model, example, tasks, call)
-    how = None if calibrate is None else calibration(made, calibrate, keep_float, largest_error)
-    dead = unmoved(made.module, varied(made.named()), made.by_name)
-    if dead:
-        warnings.warn(f"export: {dead_said(dead)}", DeadTaskWarning, stacklevel=2)
-    metadata = plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
-    metadata |= {"dead": dead} if dead else {}
-    given = [made.example, *(made.listed(x) for x in inputs)]
-    fixed: dict[str, str] = {}
-    with folder_aside(path) as folder, temporaries_in(folder / "temporary"):
-        for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
-            aside = folder / str(number) / path.name
-            aside.parent.mkdir()
-            try:
-                told = metadata | ({"fixed": fixed} if fixed else {})
-                _attempt(kind, made, given, axes, aside, told, how)
-            except ValueError as why:
-                if not axes or isinstance(why, LossyError):
-                    raise
-                fixed[" and ".join(sorted(axes))] = _reason(why)
-            else:
-                _move(aside, path)
-                break
+    check_quantize(quantize, calibrate, kind, weights, keep_float, largest_error)
+    with preserved_rng():  # some tools draw where they are imported
+        require(kind)
+        if quantize is not None:
+            require_tool(kind)
+        made = network(model, example, tasks, call)
+        how = None if calibrate is None else calibration(made, calibrate, keep_float, largest_error)
+        dead = unmoved(made.module, varied(made.named()), made.by_name)
+        if dead:
+            warnings.warn(f"export: {dead_said(dead)}", DeadTaskWarning, stacklevel=2)
+        metadata = plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
+        metadata |= {"dead": dead} if dead else {}
+        given = [made.example, *(made.listed(x) for x in inputs)]
+        fixed: dict[str, str] = {}
+        with folder_aside(path) as folder, temporaries_in(folder / "temporary"):
+            for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
+                aside = folder / str(number) / path.name
+                aside.parent.mkdir()
+                try:
+                    told = metadata | ({"fixed": fixed} if fixed else {})
+                    _attempt(kind, made, given, axes, aside, told, how)
+                except ValueError as why:
+                    if not axes or isinstance(why, LossyError):
+                        raise
+                    fixed[" and ".join(sorted(axes))] = _reason(why)
+                else:
+                    _move(aside, path)
+                    break
     return path
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from secateur.deployment.engines import KEY, need, quiet, seal, unseal
+from secateur.deployment.engines import KEY, kept_logging, need, quiet, seal, unseal
 from secateur.deployment.export.calibration import Calibration, Tensors, fitting
 from secateur.deployment.export.floating import kept_nodes
 from secateur.deployment.export.network import Network
@@ -85,10 +85,6 @@ def _reader(tool: Any, path: Path, made: Network, batches: Sequence[Tensors]) ->
 @contextmanager
 def _silent() -> Generator[None]:
     """The tool's advice to prepare the model is not heard: ours is prepared."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
+    with kept_logging():
+        logging.getLogger().setLevel(logging.ERROR)
         yield
-    finally:
-        root.setLevel(before)

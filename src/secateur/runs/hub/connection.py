@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 _NAME = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?(/[A-Za-z0-9_]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?)?"
 )
-_QUIET = "HF_HUB_DISABLE_TELEMETRY"
 
 
 def check_name(repo: str) -> str:
@@ -46,7 +45,6 @@ def connected(repo: str, *, writes: bool = False) -> Generator[HfApi]:
         ValueError: If there is no token, no such repository, or it may not be read or written.
         ConnectionError: If the Hub cannot be reached.
     """
-    os.environ.setdefault(_QUIET, "1")  # read when it is first imported
     try:
         from huggingface_hub import HfApi, constants, get_token
         from huggingface_hub.errors import (
