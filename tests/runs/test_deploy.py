@@ -54,8 +54,11 @@ def test_compact_writes_a_smaller_network_that_does_the_same(runs: Path) -> None
 
 
 def test_export_keeps_task_names_and_what_a_deployer_needs(runs: Path) -> None:
-    assert main(["export", str(runs / "lim"), "--format", "onnx", "--tasks", "seg,depth", *TRUST]) == 0
     path = runs / "lim" / "model-seg-depth.onnx"
+    path.with_suffix(".bin").write_bytes(bytes(999))  # of an .xml that was exported before
+    assert main(["export", str(runs / "lim"), "--format", "onnx", "--tasks", "seg,depth", *TRUST]) == 0
+    told = json.loads((runs / "lim" / "exports.json").read_text())
+    assert told[path.name]["bytes"] == path.stat().st_size
     engine = load_engine(path)
     out = engine(np.random.default_rng(0).random((1, 3, 24, 32), dtype=np.float32))
     assert list(out) == ["seg", "depth"]

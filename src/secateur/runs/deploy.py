@@ -102,7 +102,10 @@ def export_run(
         calibrate=problem if quantize else None,
         keep_float=_kept(folder, tasks) if quantize and keep_float is None else keep_float or (),
     )
-    size = sum(part.stat().st_size for part in (made, made.with_suffix(".bin")) if part.exists())
+    parts = (
+        (made, made.with_suffix(".bin")) if made.suffix == ".xml" else (made,)
+    )  # another format's file may lie beside
+    size = sum(part.stat().st_size for part in parts)
     known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
     known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
     about = describe(made)

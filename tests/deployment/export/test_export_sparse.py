@@ -66,6 +66,10 @@ def test_a_file_of_ours_may_be_packed_later(files: dict[str, Path], tmp_path: Pa
     x = np.zeros((1, 3, 16, 24), np.float32)
     for task, expected in load_engine(files["dense"])(x).items():
         assert np.array_equal(load_engine(made.path)(x)[task], expected)
+    half = pack(files["dense"], tmp_path / "half.onnx", weights="sparse_float16").path
+    again = pack(half, half).path  # rounded it stays
+    told = [describe(path)["weights"] for path in (files["dense"], made.path, half, again)]
+    assert told == ["dense", "sparse", "sparse_float16", "sparse_float16"]
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(files["dense"].read_bytes().replace(b"seg", b"sag", 1))
     with pytest.raises(ValueError, match="damaged"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 from pathlib import Path
@@ -52,9 +53,13 @@ def test_there_and_back(run: Path, hub: Hub, capsys: pytest.CaptureFixture) -> N
     assert times == {p: p.stat().st_mtime_ns for p in times}
 
 
-def test_only_what_the_hub_is_asked_for_is_asked(run: Path, hub: Hub) -> None:
+def test_only_what_the_hub_is_asked_for_is_asked(
+    run: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_DISABLE_TELEMETRY", raising=False)
     push(run, REPO)
     pull(REPO, Path("back"))
+    assert "HF_HUB_DISABLE_TELEMETRY" not in os.environ, "what else this process does with it is the user's"
     assert not [line for line in hub.asked if "telemetry" in line]
     assert not [agent for agent in hub.agents if "torch" in agent], (
         "it says nothing of what else is installed"
@@ -126,6 +131,15 @@ def test_no_path_of_this_machine_leaves_it(
     assert (pulled["data"]["root"], pulled["teacher"]) == ("PATH", "PATH")
     rooted = pull(REPO, Path("here"), root="data/nyuv2")
     assert yaml.safe_load((rooted / "config.yaml").read_text())["data"]["root"] == "data/nyuv2"
+
+
+def test_weights_of_another_format_are_not_sent_with_a_file(run: Path) -> None:
+    for name in ("model.onnx", "model.bin"):
+        (run / name).write_bytes(b"a part")
+    (run / "exports.json").write_text(json.dumps({"model.onnx": {"format": "onnx", "tasks": [], "bytes": 6}}))
+    assert [n for n in contents(run).files if n.startswith("model.") and n != "model.safetensors"] == [
+        "model.onnx"
+    ]
 
 
 def test_pictures_and_checkpoints_stay(run: Path) -> None:

@@ -94,7 +94,8 @@ def _exports(folder: RunFolder, files: dict[str, bytes | Path], left: dict[str, 
     known: Any = _read(folder.exports) if folder.exports.is_file() else {}
     sent: dict[str, Any] = {}
     for name, facts in known.items() if isinstance(known, dict) else ():
-        parts = [folder.path / str(name), (folder.path / str(name)).with_suffix(".bin")]
+        parts = [folder.path / str(name)]
+        parts += [parts[0].with_suffix(".bin")] if parts[0].suffix == ".xml" else []
         there = [
             part for part in parts if part.is_file() and part.parent == folder.path and not part.is_symlink()
         ]
