@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss
 
 from problems import equal, two_heads, weights
 from secateur import Budget, Problem, Task, prune
-from secateur.budget import BudgetError, judge, prune_family, rounds
+from secateur.budget import BudgetError, judge, prune_family, record_of, rounds
 from secateur.measures.metrics import MeanOf
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0}
@@ -59,6 +59,13 @@ def test_a_metric_without_a_direction_is_refused_first(monkeypatch: pytest.Monke
     monkeypatch.setattr(rounds, "measured", never)
     with pytest.raises(ValueError, match="higher_is_better = None"):
         prune(judged(lambda p, y: (p - y).abs().mean()), Budget(macs=0.5), floors={"shade": 0.1}, **QUICK)
+
+
+def test_without_floors_such_a_metric_costs_no_work() -> None:
+    small = prune(judged(lambda p, y: (p - y).abs().mean()), Budget(macs=0.5), **QUICK)
+    record = record_of(small)
+    assert record is not None
+    assert record.lost == {}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from secateur.budget.checks import check_reference
 from secateur.budget.int8 import Judged, check_int8, judged
 from secateur.budget.record import BudgetError, Record
 from secateur.deployment.export import Quantize
-from secateur.measures import DeadTaskWarning, dead_said, evaluate, unmoved
+from secateur.measures import DeadTaskWarning, dead_said, evaluate, higher_is_better, unmoved
 from secateur.problem import Input, Problem, to_device
 from secateur.training import shares_lost
 
@@ -135,6 +135,7 @@ def _scores(problem: Problem) -> dict[str, dict[str, float]] | None:
         return None
     with warnings.catch_warnings(action="ignore"):
         try:
+            higher_is_better(problem.tasks)
             return evaluate(problem, "val")
-        except ValueError:  # a task without labels there
+        except ValueError:  # a metric that does not say, or a task without labels there
             return None

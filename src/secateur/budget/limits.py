@@ -28,10 +28,10 @@ class Budget:
 
     Args:
         ms: Milliseconds of a forward pass in ``engine``, batch and size as the example's; ``"0.5x"`` is half of the dense time.
-        mb: Megabytes (10^6 bytes) of the exported file; ``"0.5x"`` a share.
+        mb: Megabytes (10^6 bytes) of the file for ``engine``, exported with ``dynamic=False``; ``"0.5x"`` a share.
         macs: Multiply-accumulates of the example; up to 1, or as ``"0.5x"``, a share of the dense ones.
         params: Parameters; a share in the same way.
-        engine: In which time is measured: ``onnxruntime``, ``openvino``, ``torch`` or ``executorch``.
+        engine: In which time is measured, and whose file counts: ``onnxruntime``, ``openvino``, ``sparse``, ``torch`` or ``executorch``.
         threads: Of a forward pass.
 
     Raises:

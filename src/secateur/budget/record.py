@@ -46,7 +46,7 @@ class Record:
         predicted: What was predicted of the network that was chosen first, and ``first`` what it then cost.
         costs: What the network costs, measured.
         lost: Task to the share of its metrics that it lost on the validation split, below zero where it gained; without what has no
-            validation data or metric, or of which no share can be taken. Of a network in int8 as its file is judged.
+            validation data or metric, a metric that does not say whether more is better, or of which no share can be taken. Of a network in int8 as its file is judged.
         left: Groups of channels after each round.
         short: Why the network is more than 5 % below its budget; empty where it is not.
         noise: Task with a floor to the most that the dense network itself lost when it was trained on for a little.
