@@ -35,6 +35,17 @@ def test_a_file_and_its_bytes(tmp_path):
         close(session.run(None, image())[0], stock(pruned()).run(None, image())[0])
 
 
+def test_options_of_onnx_runtime_are_those_of_one_session():
+    own = onnxruntime.SessionOptions()
+    own.log_severity_level = 3
+    close(
+        secateur_runtime.session(pruned(), session_options=own, strict=True).run(None, image())[0],
+        stock(pruned()).run(None, image())[0],
+    )
+    with pytest.raises(ValueError, match="make new ones for each session"):
+        secateur_runtime.session(pruned(), session_options=own)
+
+
 def test_a_report_tells_who_runs_what_and_how_long():
     session = secateur_runtime.session(pruned(), threads=1, strict=True)
     before = secateur_runtime.report(session)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import onnxruntime
 
 from secateur_runtime.library import functions
-from secateur_runtime.session import PREFIX
+from secateur_runtime.session import label
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,14 @@ class Report:
 
 def report(session: onnxruntime.InferenceSession) -> Report:
     """Tell what became of each convolution and matrix of a session that `session` opened, times included."""
-    try:
-        label = session.get_session_options().get_session_config_entry(f"{PREFIX}label")
-    except Exception:  # onnxruntime raises a bare RuntimeError of its own where an entry is missing
+    name = label(session.get_session_options())
+    if name is None:
         return Report("", 0, ())
     read = functions().secateur_report
-    size = read(label.encode(), None, 0)
+    size = read(name.encode(), None, 0)
     while size:  # a layer may run in between and lengthen a number
         buffer = ctypes.create_string_buffer(size + 256)
-        needed = read(label.encode(), buffer, len(buffer))
+        needed = read(name.encode(), buffer, len(buffer))
         if needed <= len(buffer):
             break
         size = needed

@@ -43,17 +43,23 @@ def session(
         model: path of an ONNX file, or its bytes.
         threads: threads of the session; ONNX Runtime's default where it is not given.
         options: of the provider, see `OPTIONS`.
-        session_options: of ONNX Runtime, which are added to; as they are where they are not given.
+        session_options: of ONNX Runtime, its own where they are not given. The provider is added to them for good, so that each session
+            needs its own.
         strict: raise `Unsupported` where this machine or onnxruntime cannot run the provider, instead of a warning and a
             session without it.
 
     Raises:
-        ValueError: an option that there is none of, or a value that it cannot have, or threads that are no whole number above 0.
+        ValueError: an option that there is none of, or a value that it cannot have, or threads that are no whole number above 0, or
+            session_options that another session was opened with.
         FileNotFoundError: there is no file at `model`.
 
     """
     given = checked(options or {})
     made = session_options or onnxruntime.SessionOptions()
+    if label(made) is not None:
+        raise ValueError(
+            "session_options are those of another session already; make new ones for each session"
+        )
     if threads is not None:
         if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
             raise ValueError(f"threads is {threads!r}; a session needs 1 or more, a whole number")
@@ -81,6 +87,14 @@ def session(
     devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == PROVIDER]
     made.add_provider_for_devices(devices[:1], given)
     return onnxruntime.InferenceSession(source, made)
+
+
+def label(options: onnxruntime.SessionOptions) -> str | None:
+    """Return the name by which the provider knows a session; None where it was never added to these options."""
+    try:
+        return options.get_session_config_entry(f"{PREFIX}label")
+    except Exception:  # onnxruntime raises a bare RuntimeError of its own where an entry is missing
+        return None
 
 
 def checked(options: Mapping[str, object]) -> dict[str, str]:
