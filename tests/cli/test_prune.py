@@ -77,7 +77,7 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     budget = ["--budget", "0.9 macs and 0.9x MB", "--steps", "0", "--batches", "2", "--quantize", "int8"]
     network = ["tiny_runs.small", "--init", str(tmp_path / "weights.pth"), "--data", "rooms", "--batch", "4"]
     data = ["--data.train_count", "8", "--data.val_count", "4", "--data.test_count", "4"]
-    out = ["--out", str(tmp_path / "small"), "--size", "24x32"]
+    out = ["--out", str(tmp_path / "small")]
     assert main(["prune", *network, *data, *budget, *out]) == 0
     said = capsys.readouterr().out
     assert "model-int8.onnx" in said
@@ -98,11 +98,13 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     assert record["costs"]["mb"] <= record["limits"]["mb"] <= 0.9 * record["dense"]["mb"] + 1e-12
     written = tmp_path / "small" / "model-int8.onnx"
     assert describe(written)["quantized"]["float"] == record["keep_float"]
+    assert describe(written)["inputs"]["input"]["shape"] == [1, 3, 48, 64], "as it was measured"
     assert main(["evaluate", str(written), *TRUST]) == 0
     (tmp_path / "small" / "budget.json").write_text(json.dumps(record | {"keep_float": ["depth"]}))
     assert main(["export", str(tmp_path / "small"), "--quantize", "int8", *TRUST]) == 0
     assert "in float: depth" in capsys.readouterr().out
     assert describe(written)["quantized"]["float"] == ["depth"]
+    assert describe(written)["dynamic"] == ["batch", "height", "width"]
     named = ["--keep-float", "seg,body", "--out", str(tmp_path / "named.onnx")]
     assert main(["export", str(tmp_path / "small"), "--quantize", "int8", *named, *TRUST]) == 0
     assert describe(tmp_path / "named.onnx")["quantized"]["float"] == ["seg", "body"]

@@ -66,6 +66,23 @@ def test_export_keeps_task_names_and_what_a_deployer_needs(runs: Path) -> None:
     assert {"mean", "std", "tasks"} <= json.loads(about["secateur"]).keys()
 
 
+def test_export_of_one_size(runs: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.pt2"
+    argv = [
+        "export",
+        str(runs / "dense"),
+        "--format",
+        "pt2",
+        "--dynamic",
+        "false",
+        "--out",
+        str(path),
+        *TRUST,
+    ]
+    assert main(argv) == 0
+    assert load_engine(path).about["inputs"]["input"]["shape"] == [1, 3, 24, 32]
+
+
 def test_export_of_an_unknown_task_leaves_no_file(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(runs / "lim"), "--tasks", "sag", *TRUST]) == 1
     assert "sag" in capsys.readouterr().err

@@ -109,3 +109,11 @@ def test_the_same_state_is_the_same_bytes(tmp_path: Path) -> None:
     for name, state in (("one", one), ("two", two)):
         save_snapshot(tmp_path / name, tensors, state, [])
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_what_is_no_plain_value_is_refused_and_the_file_stays(tmp_path: Path) -> None:
+    path = save(nn.Linear(2, 2), tmp_path / "net.safetensors")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"about must hold plain values .* is left as it was"):
+        save(nn.Linear(2, 2), path, {"classes": {"wall", "floor"}})
+    assert path.read_bytes() == before

@@ -31,7 +31,7 @@ class Options(TypedDict, total=False):
         batches: Training batches that a score looks at, 16 by default.
         repair: Training batches that :func:`secateur.budget.repair.repair` looks at with ``steps=0``, 8 by default; 0 leaves it out.
         weighting: Of the tasks' losses; equal weights by default.
-        optimizer: As of :func:`secateur.fit`.
+        optimizer: As of :func:`secateur.fit`, Adam at 1e-3 by default; ``secateur prune`` takes 3e-4 (``--lr``).
         seed: Of training, 0 by default.
         quantize: ``"int8"``: the file is to be in int8, and time, megabytes and floors are those of that file; a head that breaks
             its floor there stays in float. Shares are still of the dense network in float. None by default.

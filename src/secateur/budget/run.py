@@ -125,7 +125,8 @@ def prune_run(
             write_text(run.metrics, "")  # nothing is logged on the way
             if record is not None and record.quantize:
                 kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
-                export_run(run.path, kind, quantize=record.quantize, trust=trust)
+                # of fixed size as it was measured, unless that was another than the data's
+                export_run(run.path, kind, quantize=record.quantize, dynamic=size is not None, trust=trust)
             write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
     return [run.path for run in runs]
 

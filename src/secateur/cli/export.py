@@ -26,6 +26,7 @@ def export(argv: list[str]) -> None:
         weights=arguments.weights,
         quantize=arguments.quantize,
         keep_float=arguments.keep_float,
+        dynamic=arguments.dynamic,
         trust=trusted(argv),
     )
     output().print(f"model  {path}", soft_wrap=True)
@@ -65,6 +66,12 @@ def parser() -> Parser:
         type=Sequence[str] | None,
         default=None,
         help="what int8 leaves in float: tasks, for their heads, or modules, such as depth,backbone.conv1 (default: what prune found)",
+    )
+    made.add_argument(
+        "--dynamic",
+        type=bool,
+        default=True,
+        help="let batch and size vary where network and engine allow; false fixes them to one picture of the data's size, as bench times it",
     )
     made.add_argument("--out", type=str | None, default=None, help="the file (default: in the run folder)")
     made.add_argument("--device", type=str, default="cpu", help=ENGINES)

@@ -70,12 +70,14 @@ def export_run(
     weights: Weights = "sparse",
     quantize: Quantize | None = None,
     keep_float: Sequence[str] | None = None,
+    dynamic: bool = True,
     trust: Trust | None = None,
 ) -> Path:
     """Exports a run's network, the compacted one where there is one, with its tasks and normalisation inside the file.
 
     With ``quantize`` the file is in int8, calibrated on the run's training batches: ``model-int8.onnx``, or ``.xml``; what ``keep_float`` names
     stays in float, and of a network that was pruned for int8, if it is None, the heads that the pruning found to need it.
+    With ``dynamic`` False batch and size are fixed to those of one picture of the test split, as where :func:`bench_runs` times it.
 
     Raises:
         FileNotFoundError: If the run has no weights yet.
@@ -97,6 +99,7 @@ def export_run(
         format,
         tasks=tasks,
         about=about,
+        dynamic=dynamic,
         weights=weights,
         quantize=quantize,
         calibrate=problem if quantize else None,

@@ -35,7 +35,7 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         about: Plain values kept in the manifest, such as task names.
 
     Raises:
-        ValueError: If the model is still under a parametrization.
+        ValueError: If the model is still under a parametrization, or ``about`` holds what is no plain value.
         FloatingPointError: If a parameter is NaN or infinite.
         OSError: If the file cannot be written; what was there before is intact.
     """
@@ -51,7 +51,12 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
     manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": entries}
     if (removed := compaction(model)) is not None:
         manifest["compaction"] = removed.to_dict()
-    text = json.dumps(manifest)
+    try:
+        text = json.dumps(manifest)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"save: about must hold plain values such as numbers, text and lists ({error}); {path} is left as it was."
+        ) from error
     metadata = {_KEY: text, _SEAL: _sealed(text)}
 
     def write(aside: Path) -> None:

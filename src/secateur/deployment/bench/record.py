@@ -72,7 +72,7 @@ class Bench:
         networks: Name to what can be counted.
         measures: Engine to network to what was timed.
         inputs: Shape of each input.
-        settings: ``threads``, ``repeats``, ``processes``, ``precision`` (of OpenVINO) and what is done with the heap.
+        settings: ``threads``, ``repeats``, ``processes``, ``precision`` (of OpenVINO, or ``int8``) and what is done with the heap.
         machine: Processor, cores and system.
         versions: Of Python, secateur and the engines.
         layers: Network to what the engine ``sparse`` makes of each of its layers, where it was timed: ``name``, ``ours``
