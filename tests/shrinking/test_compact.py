@@ -155,5 +155,9 @@ def test_a_model_that_cannot_be_traced_names_the_line() -> None:
 def test_an_example_of_the_wrong_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"fails on example=Tensor .* give one of the shape"):
         compact(TwoHeads(16), torch.randn(1, 4, 8, 8))
-    with pytest.raises(ValueError, match="round_to is 0"):
-        compact(TwoHeads(16), torch.randn(1, 3, 8, 8), round_to=0)
+    for wrong in (0, 1.5):
+        with pytest.raises(ValueError, match=f"round_to is {wrong}"):
+            compact(TwoHeads(16), torch.randn(1, 3, 8, 8), round_to=wrong)  # pyright: ignore[reportArgumentType]
+    other = torch.optim.SGD(TwoHeads(16).parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="optimizer steps no parameter of this model"):
+        compact(TwoHeads(16), torch.randn(1, 3, 8, 8), optimizer=other)

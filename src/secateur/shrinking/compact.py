@@ -17,7 +17,7 @@ from secateur.shrinking.compaction import record
 from secateur.shrinking.copying import copied, narrowed, plain
 from secateur.shrinking.exact import exact
 from secateur.shrinking.names import named
-from secateur.shrinking.optimizers import exchange
+from secateur.shrinking.optimizers import check_own, exchange
 from secateur.shrinking.verify import Reference
 
 
@@ -48,13 +48,15 @@ def compact(
 
     Raises:
         ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
-            message names the layer.
+            message names the layer. If ``round_to`` is no whole number, or the optimizer steps nothing of the model.
 
     Warns:
         UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact.
     """
-    if round_to < 1:
-        raise ValueError(f"compact: round_to is {round_to}; it must be at least 1.")
+    if not isinstance(round_to, int) or round_to < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"compact: round_to is {round_to!r}; it must be a whole number of at least 1.")
+    if optimizer is not None:
+        check_own(optimizer, model)
     check_done(model, "compact")
     whole, baked = plain(model)
     whole = called(whole, call)

@@ -13,6 +13,15 @@ from secateur.shrinking.compaction import Compaction
 from secateur.shrinking.names import named
 
 
+def check_own(optimizer: Optimizer, model: nn.Module) -> None:
+    """Raises ValueError if nothing that the optimizer steps is a parameter of ``model``: training would go on with another network."""
+    own = {id(parameter) for parameter in named(model).values()}
+    if not any(id(one) in own for group in optimizer.param_groups for one in group["params"]):
+        raise ValueError(
+            "compact: optimizer steps no parameter of this model; give the one that trains it, or leave it out."
+        )
+
+
 def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Compaction) -> None:
     """Lets the optimizer step the parameters of ``small``, its state cut like the weights.
 

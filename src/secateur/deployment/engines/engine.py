@@ -57,7 +57,8 @@ class Engine:
         """One forward pass.
 
         Args:
-            x: (N, C, ...) as the model takes it, or ``{task: array}`` when each task has its own input.
+            x: (N, C, ...) as the model takes it, or ``{task: array}`` when each task has its own input; float64 is taken as float32,
+                in which files of ``export`` compute.
 
         Raises:
             ValueError: If a task's input is missing.
@@ -70,13 +71,17 @@ class Engine:
         if not isinstance(x, Mapping):
             if owners != [None]:
                 raise ValueError(f"x is one array; this network takes {{task: array}} with {owners}.")
-            return [np.ascontiguousarray(x)]
+            return [self._taken(x)]
         missing = [task for task in owners if task not in x]
         if missing:
             raise ValueError(
                 f"x has {sorted(x)}; this network takes {owners if owners != [None] else 'one array'}."
             )
-        return [np.ascontiguousarray(x[task]) for task in owners]
+        return [self._taken(x[task]) for task in owners]
+
+    def _taken(self, x: Array) -> Array:
+        ours = "version" in self.about
+        return np.ascontiguousarray(x, np.float32 if ours and x.dtype == np.float64 else None)
 
 
 def load_engine(
