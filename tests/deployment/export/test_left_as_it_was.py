@@ -45,6 +45,14 @@ def test_a_tool_that_sets_up_logging_where_it_is_imported(
     assert (logging.getLoggerClass(), root.handlers, root.level) == (logging.Logger, [], logging.WARNING)
 
 
+def test_a_tool_that_sets_up_logging_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, root = to_pt2.write, logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(to_pt2, "write", lambda *given: (logging.basicConfig(), write(*given)))
+    export(TwoHeads(), X, tmp_path / "net.pt2", dynamic=False)
+    assert root.handlers == []
+
+
 def test_a_tool_that_logs_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(module, reason="needs onnx: pip install 'secateur[onnx]'")
