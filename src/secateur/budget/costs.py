@@ -51,7 +51,7 @@ class Costs:
         self.step = latency.step() if latency is not None and "ms" in budget.kinds else 1
         self._blocked = torch.tensor([bool(layer.settings) for layer in self.layers])
         places = Counter(layer.weight for layer in self.layers)  # of tied weights more than one
-        sizes = [model.get_parameter(one.weight).numel() / places[one.weight] for one in self.layers]
+        sizes = [_elements(model, one.weight) / places[one.weight] for one in self.layers]
         bilinear = {
             "macs": _products(self.layers, [layer.macs for layer in self.layers]),
             "params": _products(self.layers, sizes),
@@ -115,6 +115,12 @@ def _parts(inputs: Tensor, outputs: Tensor) -> Tensor:
 def has_table(engine: str) -> bool:
     """Whether single layers can be timed in this engine."""
     return engine in get_args(LayerEngine)
+
+
+def _elements(model: nn.Module, weight: str) -> int:
+    """Of a parameter by its name, or of a tensor that a hook of the user's puts in the place of one."""
+    path, _, name = weight.rpartition(".")
+    return getattr(model.get_submodule(path), name).numel()
 
 
 def _products(layers: list[Layer], costs: list[float]) -> Tensor:

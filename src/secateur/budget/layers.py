@@ -98,8 +98,9 @@ def _layer(
     calls: Sequence[tuple[int, ...]],
     macs: Mapping[str, int],
 ) -> Layer:
-    count = _counted(macs, f"{name}.weight" if name else "weight")
-    weight = first[id(module.weight)]
+    own = f"{name}.weight" if name else "weight"
+    count = _counted(macs, own)
+    weight = first.get(id(module.weight), own)  # a hook of the user's may make it at each call
     if isinstance(module, _ConvNd):
         padding = (
             module.padding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from torch import nn
@@ -14,6 +15,7 @@ from secateur.budget.rounds import Rounds
 from secateur.budget.worth import Score
 from secateur.deployment.export import Quantize
 from secateur.problem import Input, Problem
+from secateur.shrinking import compaction, plain
 from secateur.training import MakeOptimizer
 from secateur.weighting import Weighting
 
@@ -55,6 +57,8 @@ class Options(TypedDict, total=False):
 
 def prune(problem: Problem, budget: Budget, **options: Unpack[Options]) -> nn.Module:
     """A smaller copy of the trained ``problem.model`` that keeps ``budget``, as measured; the model itself stays as it was.
+
+    What computes weights, such as a weight norm, a spectral norm or a mask of ``torch.nn.utils.prune``, is taken off the copy.
 
     In rounds: every group of channels that lives and dies together is scored on each task's loss; those go that are worth least for
     what they save, under costs predicted by a table of what each layer takes; what is left is trained on. In the last round
@@ -103,7 +107,11 @@ def networks(problem: Problem, budgets: Sequence[Budget], **options: Unpack[Opti
     """As :func:`prune_family`, each as soon as it is finished."""
     check_names(options, list(Options.__annotations__))
     check(problem, budgets, options)
-    run = Rounds(problem, budgets[0], **options)
+    model, baked = plain(problem.model)
+    run = Rounds(replace(problem, model=model) if baked else problem, budgets[0], **options)
     run.check(budgets)
     for budget in budgets:
-        yield run.to(budget)
+        small = run.to(budget)
+        if (made := compaction(small)) is not None:
+            made.baked = sorted({*made.baked, *baked})
+        yield small

@@ -2,7 +2,7 @@
 
 from secateur.shrinking.compact import compact
 from secateur.shrinking.compaction import Compaction, compaction, rebuild
-from secateur.shrinking.copying import copied
+from secateur.shrinking.copying import copied, plain
 from secateur.shrinking.coupled import coupled_groups, default_groups, problem_groups
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "copied",
     "coupled_groups",
     "default_groups",
+    "plain",
     "problem_groups",
     "rebuild",
 ]

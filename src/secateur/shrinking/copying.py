@@ -8,7 +8,12 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.spectral_norm import SpectralNorm, remove_spectral_norm
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import (
+    SpectralNorm,
+    SpectralNormLoadStateDictPreHook,
+    remove_spectral_norm,
+)
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.shrinking.names import named
@@ -23,10 +28,10 @@ def copied(model: nn.Module) -> Any:
 
 
 def plain(model: nn.Module) -> tuple[nn.Module, list[str]]:
-    """A copy in which weights are parameters of their own, and what was not: wrappers of torch.compile and of weight norms.
+    """A copy in which weights are parameters of their own, and what was not: wrappers of torch.compile, norms and masks of torch.
 
     Returns:
-        The copy, and the modules whose parametrization was taken off.
+        The copy, and the modules whose parametrization, norm or mask was taken off.
     """
     made = copied(model)
     while isinstance(inner := getattr(made, "_orig_mod", None), nn.Module):
@@ -39,12 +44,14 @@ def plain(model: nn.Module) -> tuple[nn.Module, list[str]]:
 
 
 def bake(model: nn.Module) -> list[str]:
-    """Makes plain parameters, in place, of what the user's own parametrizations compute in eval mode; the modules that had one."""
+    """Makes plain parameters, in place, of what parametrizations, norms and masks of torch's compute in eval mode; the modules that had one."""
     found: list[str] = []
     for path, module in list(model.named_modules()):
         lists = list(cast(Mapping[str, Any], getattr(module, "parametrizations", {})))
         hooks: dict[int, Any] = module._forward_pre_hooks  # pyright: ignore[reportPrivateUsage]
-        old = [(key, hook) for key, hook in hooks.items() if isinstance(hook, WeightNorm)]
+        old = [
+            (key, hook) for key, hook in hooks.items() if isinstance(hook, (WeightNorm, BasePruningMethod))
+        ]
         if lists:  # torch's own function changes the class, which the original shares
             looked = cast(nn.Module, module.parametrizations)
             looked.eval()  # in training a spectral norm is another at each look
@@ -59,6 +66,12 @@ def bake(model: nn.Module) -> list[str]:
         spectral = [hook for hook in hooks.values() if isinstance(hook, SpectralNorm)]
         for hook in spectral:
             remove_spectral_norm(module, hook.name)
+        if spectral:  # torch forgets the one that it has wrapped, and nothing could be loaded
+            loading: dict[int, Any] = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
+            for key in [
+                k for k, h in loading.items() if isinstance(h.hook, SpectralNormLoadStateDictPreHook)
+            ]:
+                del loading[key]
         if lists or old or spectral:
             found.append(path)
     return found

@@ -99,7 +99,7 @@ def export(
         ``path``.
 
     Raises:
-        ValueError: If the model is under a parametrization, a task is unknown, the model cannot be traced or
+        ValueError: If the model is being pruned, a task is unknown, the model cannot be traced or
             converted, or the engine predicts something else. No file is left behind.
         EngineMissingError: If the engine is not installed; it says what to install. An ``ImportError``.
         OSError: If the file cannot be written.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Call, Input, RemediedError, called, described, preserved_rng, taking
-from secateur.pruning import check_plain
+from secateur.pruning import check_done
+from secateur.shrinking import plain
 
 
 @dataclass(frozen=True)
 class Network:
-    """A copy of the model on the CPU, in eval mode and float32, for the wanted tasks.
+    """A copy of the model on the CPU, in eval mode and float32, its weights plain, for the wanted tasks.
 
     Args:
         module: Tensors in the order of ``inputs`` to a tuple of predictions in the order of ``tasks``.
@@ -57,12 +57,12 @@ def network(
     """Copies ``model`` and checks that it does the tasks.
 
     Raises:
-        ValueError: If the model is under a parametrization, cannot be copied, does not return ``{task: tensor}``, or
+        ValueError: If the model is being pruned, cannot be copied, does not return ``{task: tensor}``, or
             does not do one of ``tasks``.
     """
-    check_plain(model, "export")
+    check_done(model, "export")
     try:
-        copied = called(copy.deepcopy(model).cpu().float().eval(), call)
+        copied = called(plain(model)[0].cpu().float().eval(), call)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"export: the model cannot be copied ({error}); keep no open files, locks or tensors with a gradient "
