@@ -8,6 +8,7 @@ from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
+from secateur.problem.owners import frozen_tasks
 from secateur.problem.problem import (
     Batch,
     Input,
@@ -73,6 +74,7 @@ __all__ = [
     "fed",
     "frames",
     "from_first",
+    "frozen_tasks",
     "functional",
     "holders",
     "length",

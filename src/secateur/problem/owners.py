@@ -46,6 +46,19 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     return {name: frozenset(tasks) for name, tasks in found.items()}
 
 
+def frozen_tasks(problem: Problem) -> set[str]:
+    """Tasks whose prediction depends on parameters, all of which are frozen."""
+    frozen = [p for p in problem.model.parameters() if not p.requires_grad and p.is_floating_point()]
+    try:
+        for parameter in frozen:
+            parameter.requires_grad_(True)
+        reached = frozenset[str]().union(*find_owners(problem).values())
+    finally:
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+    return set(reached - frozenset[str]().union(*problem.owners.values()))
+
+
 def _one_by_one(
     x: Input, targets: Mapping[str, Tensor], tasks: Container[str], unseen: set[str]
 ) -> list[tuple[Input, Mapping[str, Tensor]]]:

@@ -96,7 +96,10 @@ class Backward:
         trained = [p for p in pruning.problem.model.parameters() if p.requires_grad]
         trained += [p for group in pruning.method.param_groups() for p in group["params"]]
         trained = list({id(p): p for p in trained}.values())
-        found = aggregated(list(terms.weighed.values()), trained, self.aggregator, self._mean)
+        losses = [
+            loss for loss in terms.weighed.values() if loss.requires_grad
+        ]  # of tasks that are not all frozen
+        found = aggregated(losses, trained, self.aggregator, self._mean)
         for parameter, gradient in zip(trained, found, strict=True):
             parameter.grad = gradient
         if isinstance(penalty, Tensor) and penalty.requires_grad:

@@ -47,7 +47,7 @@ class Labels:
             if not self._seen[task] and self._ignored[task] >= self._epoch:
                 raise ValueError(
                     f"Every label of task {task!r} was ignored in the first {self._ignored[task]} batches: its loss is NaN whatever the "
-                    "prediction. Look at its targets and at what its loss leaves out, such as ignore_index."
+                    "prediction, or a zero without a gradient. Look at its targets and at what its loss leaves out, such as ignore_index."
                 )
         self.skipped += not known
         self._in_a_row = 0 if known else self._in_a_row + 1

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
 
-from secateur.problem import Problem, Together, selected, several, task_losses
+from secateur.problem import Problem, Together, frozen_tasks, selected, several, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
 from secateur.training.labels import Labels
@@ -74,7 +75,8 @@ class Objective:
             x: The model's input, for a teacher.
 
         Raises:
-            ValueError: If predictions, targets and tasks do not fit together, or nothing that is trained has a part in the loss.
+            ValueError: If predictions, targets and tasks do not fit together, or nothing that is trained has a part in the loss of a
+                task whose parameters are not all frozen.
         """
         tasks = self.problem.tasks
         asked = selected(predictions, targets, tasks)
@@ -87,8 +89,10 @@ class Objective:
             losses = task_losses(asked, targets, tasks)
             known = self._averaged(losses) if learning else losses
             counted = (asked, losses, known)
-        if learning and self.labels is not None:
-            self.labels.count(*counted)
+        if learning:
+            self._check_learns(losses, asked)
+            if self.labels is not None:
+                self.labels.count(*counted)
         weights = self.weighting(known) if learning and known else dict.fromkeys(losses, 1.0)
         found, taught = {task: asked[task] for task in losses}, dict[str, Tensor]()
         if self.distillation and learning and (found or whole is not None):
@@ -97,15 +101,11 @@ class Objective:
             t: tasks[t].weight * weights[t] * (losses[t] + taught[t] if t in taught else losses[t])
             for t in losses
         }
-        nothing = 0.0 if losses else self._nothing(predictions)
+        teaches = any(loss.requires_grad for loss in weighed.values()) or (weighed and not learning)
+        nothing = 0.0 if teaches else self._nothing(predictions)
         if not learning:
             return Terms(losses, weights, weighed, 0.0, nothing, not known)
         penalty = (self.weighting.penalty() if known else 0.0) + self.method.penalty()
-        if losses and not any(loss.requires_grad for loss in losses.values()):
-            raise ValueError(
-                f"The loss of task {', '.join(map(repr, losses))} depends on no parameter that is trained; does the model detach its "
-                "predictions, or round them?"
-            )
         weighed, tied = self.together.completed(weighed, predictions, known)
         if whole is not None and (elsewhere := known.keys() - losses.keys()):
             for t in elsewhere:  # its value matters to what weighs it
@@ -126,6 +126,19 @@ class Objective:
                 f"{type(who).__name__} is part of the loss, so the loss cannot be the caller's own; train on "
                 "pruning.loss(predictions, targets)."
             )
+
+    def _check_learns(self, losses: Iterable[str], predictions: Mapping[str, Tensor]) -> None:
+        """Raises ValueError naming a task whose prediction no parameter has a part in, unless all that it depends on is frozen."""
+        for task in losses:
+            if not predictions[task].requires_grad and task not in self._frozen:
+                raise ValueError(
+                    f"The loss of task {task!r} depends on no parameter that is trained, so that it would learn nothing; does the model "
+                    "compute its prediction under torch.no_grad, or detach it? Leave the task out, or freeze its parameters, where that is meant."
+                )
+
+    @cached_property
+    def _frozen(self) -> set[str]:
+        return frozen_tasks(self.problem)
 
     def _nothing(self, predictions: Mapping[str, Any]) -> Tensor:
         tensors = [p for p in predictions.values() if isinstance(p, Tensor) and p.is_floating_point()]

@@ -87,7 +87,7 @@ class Whole:
                 shared.losses[name] = as_one(part, shared.known[name])
         if any(task.count is None for task in self.tasks.values()):
             whole, truths = self._put_together(others, targets)
-            found = task_losses(whole, truths, self.tasks)
+            found = task_losses(whole, truths, self.tasks, joined=True)
             shared.losses.update({t: loss for t, loss in found.items() if t in others})
             shared.known.update({t: loss.detach() for t, loss in found.items()})
             shared.asked.extend(whole)
