@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import cycle, islice
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from problems import TwoHeads, equal, two_heads, weights
-from secateur import AdaptiveWeighting, Problem, SoftThreshold, Task, fit
+from secateur import AdaptiveWeighting, Problem, Pruning, SoftThreshold, Task, fit
 
 
 class CutOff(TwoHeads):
@@ -117,3 +118,64 @@ def test_an_aggregator_is_not_asked_about_frozen_tasks() -> None:
     problem.model.shade.requires_grad_(False)
     fit(problem, aggregator=mean, steps=2)
     assert asked == []
+
+
+def looped(forgotten: str, steps: int = 4, scaler: Any = None, rate: float = 0.1, **given: Any) -> Problem:
+    """A loop of one's own in which something is forgotten."""
+    problem = two_heads()
+    with Pruning(problem, SoftThreshold(0.5), steps=steps, **given) as pruning:
+        optimizer = pruning.attach(torch.optim.SGD(pruning.groups(), rate))
+        other = torch.optim.SGD(problem.model.parameters(), rate)
+        for x, targets in islice(cycle(problem.train), steps):
+            loss = pruning.loss(problem.model(x), targets)
+            if forgotten != "backward":
+                (scaler.scale(loss) if scaler else loss).backward()
+            if forgotten == "order":
+                optimizer.zero_grad(set_to_none=False)
+            if scaler:
+                scaler.step(optimizer)
+                scaler.update()
+            elif forgotten != "step":
+                (other if forgotten == "attached" else optimizer).step()
+            optimizer.zero_grad()
+            pruning.step()
+    return problem
+
+
+@pytest.mark.parametrize("forgotten", ["step", "attached"])
+@pytest.mark.parametrize("steps", [4, 100])
+def test_an_optimizer_that_never_steps_is_an_error(forgotten: str, steps: int) -> None:
+    said = rf"called {min(steps, 50)} times, .* never stepped with a gradient; call loss.backward\(\) and optimizer.step\(\)"
+    with pytest.raises(RuntimeError, match=said):
+        looped(forgotten, steps)
+
+
+def test_an_early_end_is_no_excuse() -> None:
+    problem = two_heads()
+    x, targets = problem.train[0]
+    pruning = Pruning(problem, SoftThreshold(0.5), steps=9).enter()
+    pruning.attach(torch.optim.SGD(pruning.groups(), 0.1))
+    pruning.loss(problem.model(x), targets).backward()
+    pruning.step()
+    with pytest.raises(RuntimeError, match="was called once, and the optimizer"):
+        pruning.leave(early=True)
+
+
+def test_a_step_without_a_backward_pass_is_an_error_at_once() -> None:
+    with pytest.raises(
+        RuntimeError, match="stepped, and no parameter that it trains has a gradient; call loss"
+    ):
+        looped("backward", 100)
+
+
+def test_gradients_that_are_always_zero_are_said() -> None:
+    with pytest.warns(
+        UserWarning, match=r"Every gradient was zero in all steps.* comes after optimizer.step"
+    ):
+        looped("order")
+
+
+def test_a_scaler_that_skips_the_first_steps_is_no_mistake() -> None:
+    looped("", 20, torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=50))
+    looped("", rate=0.0)
+    looped("", 4, accumulate=2)

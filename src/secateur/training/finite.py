@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class Finite:
         self._owned = owned
         self._device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         self._first: Tensor | None = None
+        self._largest: Tensor | None = None
         # Where a network keeps infinities, such as a mask of attention, they are no fault of training.
         self._odd = {name for name, value in self._buffers().items() if not _is_finite(value)}
 
@@ -48,6 +50,8 @@ class Finite:
             return  # a gradient scaler looks itself, and the step may have been none
         if self._owned:
             norms = torch.stack([_norm(owned, self._device) for owned in self._owned.values()])
+            largest = norms.max()
+            self._largest = largest if self._largest is None else self._largest.maximum(largest)
             now = torch.where(norms.isfinite(), torch.inf, step)
             self._first = now if self._first is None else self._first.minimum(now)
 
@@ -78,6 +82,15 @@ class Finite:
             whose = f" of task {' and '.join(map(repr, tasks))}" if tasks else ""
             since = f"; first was the gradient{whose}, at step {int(first)}"
         raise FloatingPointError(f"Weights became NaN or infinite: {named}{since}. {kept} {_REMEDY}")
+
+    def end(self) -> None:
+        """As :meth:`check`; warns if every gradient was zero in all steps."""
+        self.check()
+        if self._largest is not None and not self._largest:
+            warnings.warn(
+                "Every gradient was zero in all steps, so nothing was learned. Where is zero_grad() called? It comes after optimizer.step().",
+                stacklevel=4,
+            )
 
     def suspicious(self) -> bool:
         """Whether a gradient was bad since the last check; reads a few numbers."""

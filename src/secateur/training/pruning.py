@@ -127,9 +127,8 @@ class Pruning:
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
-        self._hold.keep([self.together.bind(optimizer), *guards(optimizer)])
-        self._optimizer, self.turns.ready = optimizer, True
-        self._step_hook = AfterStep(optimizer, self._updated)
+        self._hold.keep([self.together.bind(optimizer), *guards(optimizer), self.turns.begin(optimizer)])
+        self._optimizer, self._step_hook = optimizer, AfterStep(optimizer, self._updated)
         return optimizer if isinstance(given, Sequence) else given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
@@ -150,20 +149,22 @@ class Pruning:
         objective = self._entered()
         if is_grad_enabled():  # otherwise it is validation, which nothing is to learn from
             self.turns.ask()
-        return objective(predictions, targets, x)
+        terms = objective(predictions, targets, x)
+        self.turns.labelled |= is_grad_enabled() and not terms.empty
+        return terms
 
     def step(self, *, own_loss: bool = False) -> None:
         """Ends a training step; call it once after each step of the optimizer, or after one that a gradient scaler skipped.
 
         With ``own_loss`` the loss was the caller's own, which only a method without a penalty and equal weights can do with.
-        RuntimeError if there was no loss, no optimizer, or no step left.
+        RuntimeError if there was no loss, no optimizer, no step left, or, over many steps, no gradient.
         """
         objective, skipped = self._entered(), self.turns.end(own_loss)  # by a gradient scaler
         self._step_hook.reset()
         if own_loss:
             objective.check_own_loss()
         if skipped:
-            self._updated()
+            self._updated(stepped=False)
         self.turns.next(skipped, own_loss)
         if self.turns.between_rounds:
             self.method.after_round(self.turns.ended - 1)
@@ -196,9 +197,8 @@ class Pruning:
         finally:
             self._left = True
             self.undo()
-        self.finite.check()
-        if not early:
-            self.turns.check_complete()
+        self.finite.end()
+        self.turns.check_ended(early)
         if missed := self.method.missed():
             raise ValueError(f"{type(self.method).__name__}: {missed}")
 
@@ -232,8 +232,8 @@ class Pruning:
         if self.turns.between_rounds:
             self._release()  # the next round begins with a new one
 
-    def _updated(self) -> None:  # right after the optimizer
-        step = self.turns.update()
+    def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
+        step = self.turns.update(stepped)
         self._hold.begin()
         self.finite.look(self.done + 1, cast(Optimizer, self._optimizer))
         with self._followers.following():

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from operator import index
 from typing import SupportsIndex
 
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from secateur.pruning import before_step
+
+_IDLE = 50  # steps: a gradient scaler that begins far too high has found its scale by then
+
 
 @dataclass
 class Turns:
@@ -26,9 +33,13 @@ class Turns:
     resumes_at: Callable[[int], int] = lambda steps: 0
     done: int = 0
     ready: bool = False  # there is an optimizer
+    labelled: bool = False  # a loss of this step has labels, so that something is to be learned
     _asked: bool = False
     _updated: bool = False
     _early: bool = False  # a step ended before the optimizer's: skipped by a gradient scaler, or out of turn
+
+    _moved: bool = False  # this optimizer has stepped with a gradient
+    _idle: int = 0  # steps that ended before it did
 
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate"):
@@ -63,18 +74,33 @@ class Turns:
         """Whether a round has ended, so that the next one, or nothing, follows."""
         return self.ended > 0 and self.place == self._skipped
 
+    def begin(self, optimizer: Optimizer) -> RemovableHandle:
+        """There is an optimizer, whose steps must have gradients; the handle of what looks for them."""
+        self.ready, self._moved, self._idle = True, False, 0
+
+        def look() -> None:
+            parameters = (p for group in optimizer.param_groups for p in group["params"])
+            self._moved = self._moved or any(p.grad is not None for p in parameters)
+
+        return before_step(optimizer, look)
+
     def ask(self) -> None:
         """A loss is asked for."""
         self._check_left()
         self._asked = True
 
-    def update(self) -> int:
-        """The optimizer has stepped; returns which step of the round that was, counted from 1."""
+    def update(self, stepped: bool) -> int:
+        """The optimizer has stepped, or its step was skipped; returns which step of the round that was, counted from 1."""
         if self._updated:
             raise RuntimeError("The optimizer stepped twice; call pruning.step() after each of its steps.")
         if self._early and not self._asked:
             raise RuntimeError("pruning.step() was called before optimizer.step(); call it after.")
         self._updated, self._early = True, False
+        if stepped and self.labelled and not self._moved:
+            raise RuntimeError(
+                "The optimizer stepped, and no parameter that it trains has a gradient; call loss.backward() before optimizer.step(), and "
+                "optimizer.zero_grad() after it."
+            )
         return self.place + 1
 
     def end(self, own_loss: bool) -> bool:
@@ -90,8 +116,21 @@ class Turns:
     def next(self, skipped: bool, own_loss: bool) -> None:
         """The step has ended."""
         self.done += 1
-        self._asked = self._updated = False
+        self._asked = self._updated = self.labelled = False
         self._early = skipped and not own_loss
+        self._idle += not self._moved
+        if self._idle == _IDLE or self.between_rounds:
+            self.check_moved()
+
+    def check_moved(self) -> None:
+        """Raises RuntimeError if steps have ended, and the optimizer made none with a gradient."""
+        if self._idle and not self._moved:
+            times = "once" if self._idle == 1 else f"{self._idle} times"
+            raise RuntimeError(
+                f"pruning.step() was called {times}, and the optimizer that was attached never stepped with a gradient; call loss.backward() and "
+                "optimizer.step() before pruning.step(), and step the one that pruning.attach() returned. If a gradient scaler skipped them "
+                "all, let it begin lower: GradScaler(init_scale=...)."
+            )
 
     def check_between(self) -> None:
         """Raises RuntimeError in the middle of a step, whose half could not be taken up again."""
@@ -100,9 +139,10 @@ class Turns:
                 "The optimizer has stepped and the step has not ended; save after pruning.step()."
             )
 
-    def check_complete(self) -> None:
-        """Raises RuntimeError if fewer steps were trained than announced."""
-        if self.done < self.total:
+    def check_ended(self, early: bool) -> None:
+        """Raises RuntimeError if nothing was trained, or fewer steps than announced where that is not meant."""
+        self.check_moved()
+        if self.done < self.total and not early:
             raise RuntimeError(
                 f"Pruning was left after {self.done} of {self.total} steps. The model is plain and its zeros are exact, but the "
                 "method had no time to recover from them; announce the steps that are trained, Pruning(..., steps=...), "
