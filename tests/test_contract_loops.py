@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
+from torch.nn.functional import l1_loss
 
 from contract import FIRST, METHODS, STEPS, Make, every_class, half, kept, with_others_slow
 from loops import adamw, endless, own_loop
 from problems import equal, two_heads, weights
-from secateur import AdaptiveWeighting, Pruning, UncertaintyWeighting, fit
+from secateur import AdaptiveWeighting, Pruning, Task, UncertaintyWeighting, fit
 from secateur.problem import Problem, prunable
 from secateur.pruning import is_effective
 
@@ -93,6 +95,22 @@ def test_left_early_at_any_step_the_density_asked_is_there(make: Make) -> None:
         size = sum(p.numel() for p in prunable(problem.model).values())
         assert abs(kept(problem, method) - 0.2) <= max(0.0005, half(method) / size)
         assert plain(problem)
+
+
+@every_class
+def test_a_loop_that_diverges_ends_in_the_same_words_under_every_method(make: Make) -> None:
+    problem, spoils = two_heads(), []
+
+    def shade(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        root = (prediction - prediction.detach()).abs().sum().sqrt()  # 0, with an infinite slope
+        return l1_loss(prediction, target) + (root if spoils else 0.0)
+
+    problem = replace(problem, tasks={**problem.tasks, "shade": Task(shade)})
+    with pytest.raises(
+        FloatingPointError, match=r"^Weights became NaN .*gradient of task 'shade', at step 3"
+    ):
+        own_loop(problem, make(0.2), steps=STEPS, after=lambda p: spoils.append(1) if p.done == 2 else None)
+    assert plain(problem)
 
 
 @every_class

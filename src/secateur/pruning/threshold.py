@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,9 +95,8 @@ def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft", pattern: Patt
     if pattern.blocks or form == "feather":
         return shrunk_blocks(weight, threshold, form, pattern)
     if (
-        weight.is_cpu and not torch.compiler.is_compiling()
-    ):  # reading a host scalar is free; these kernels are one pass each
-        alpha = threshold.item()
+        weight.is_cpu and not torch.compiler.is_compiling() and math.isfinite(alpha := threshold.item())
+    ):  # reading a host scalar is free; these kernels are one pass each, and refuse what is not finite
         if form == "soft":
             return F.softshrink(weight, alpha)
         kept = F.hardshrink(weight, alpha)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -82,6 +83,15 @@ class Finite:
             whose = f" of task {' and '.join(map(repr, tasks))}" if tasks else ""
             since = f"; first was the gradient{whose}, at step {int(first)}"
         raise FloatingPointError(f"Weights became NaN or infinite: {named}{since}. {kept} {_REMEDY}")
+
+    @contextmanager
+    def blamed(self, optimizer: Optimizer) -> Generator[None]:
+        """Around what a method does: what raises there is the fault of weights, or an optimizer's state, that are not finite."""
+        try:
+            yield
+        except Exception:
+            self.check(remembered=optimizer.state_dict()["state"])
+            raise
 
     def end(self) -> None:
         """As :meth:`check`; warns if every gradient was zero in all steps."""

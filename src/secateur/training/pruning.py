@@ -167,6 +167,7 @@ class Pruning:
             self._updated(stepped=False)
         self.turns.next(skipped, own_loss)
         if self.turns.between_rounds:
+            self.finite.check()  # before weights are ranked, and gone back to
             self.method.after_round(self.turns.ended - 1)
             self._release()
 
@@ -215,9 +216,12 @@ class Pruning:
         self._entered()
         self.turns.check_between()
         self.finite.check()
-        parts = {"identity": with_processes(self._identity, self.together)}
-        parts |= {name: part.state_dict() for name, part in self._parts.items()}
-        return {"done": self.done, "total": self.total, **parts}
+        told = {
+            "done": self.done,
+            "total": self.total,
+            "identity": with_processes(self._identity, self.together),
+        }
+        return told | {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
@@ -233,11 +237,11 @@ class Pruning:
             self._release()  # the next round begins with a new one
 
     def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
-        step = self.turns.update(stepped)
+        step, optimizer = self.turns.update(stepped), cast(Optimizer, self._optimizer)
         self._hold.begin()
-        self.finite.look(self.done + 1, cast(Optimizer, self._optimizer))
-        with self._followers.following():
-            self.method.after_step(step, cast(Optimizer, self._optimizer))
+        self.finite.look(self.done + 1, optimizer)
+        with self._followers.following(), self.finite.blamed(optimizer):
+            self.method.after_step(step, optimizer)
 
     def _release(self) -> None:
         if self._optimizer is not None:
