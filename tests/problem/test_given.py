@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,7 +11,20 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 
 from problems import TwoHeads, tasks, two_heads
-from secateur import Problem, SoftThreshold, Task, components, density, fit
+from secateur import (
+    AdaptiveWeighting,
+    Fixed,
+    GradualMagnitude,
+    GroupLasso,
+    LearnedThreshold,
+    Problem,
+    SoftThreshold,
+    Task,
+    UncertaintyWeighting,
+    components,
+    density,
+    fit,
+)
 
 
 class Endless(IterableDataset):
@@ -74,5 +88,36 @@ def test_parts_of_a_problem_that_are_something_else(arguments: dict, match: str)
     ],
 )
 def test_parts_of_a_task_that_are_something_else(make: Any, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1.0, "2"])
+def test_a_weight_of_a_task_is_a_finite_factor(weight: Any) -> None:
+    with pytest.raises(ValueError, match=r"Task: weight is .*; give a finite number, 0 or more"):
+        Task(F.l1_loss, weight=weight)
+    with pytest.raises(ValueError, match=r"Fixed: .*weight.* is .*; give .*finite number"):
+        Fixed({"shade": weight})
+    Task(F.l1_loss, weight=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: GroupLasso(density=0.2, warmup=math.nan), "GroupLasso: warmup is nan; give finite numbers"),
+        (lambda: GradualMagnitude(0.2, every=math.inf), "GradualMagnitude: every is inf"),
+        (lambda: SoftThreshold(0.2, at_least=-1), "SoftThreshold: at_least is -1; give 0 weights or more"),
+        (lambda: AdaptiveWeighting(window=math.nan), "AdaptiveWeighting: window is nan"),
+        (lambda: UncertaintyWeighting(math.inf), "UncertaintyWeighting: init is inf"),
+        (lambda: LearnedThreshold(0.2, strength=-1.0), "strength is -1.0; give 0 or more"),
+        (
+            lambda: fit(two_heads(), steps=2, log_every=-1),
+            "log_every is -1; give a whole number of steps, or None",
+        ),
+        (lambda: fit(two_heads(), steps=2, checkpoint_every=math.nan), "checkpoint_every is nan"),
+        (lambda: fit(two_heads(), steps=2, validate_every=1.5), "validate_every is 1.5"),
+    ],
+)
+def test_numbers_that_are_none_are_refused_by_name(make: Any, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         make()

@@ -62,5 +62,5 @@ def test_it_trains() -> None:
 
 @pytest.mark.parametrize("settings", [{"window": 0}, {"temperature": 0.0}, {"temperature": math.nan}])
 def test_bad_settings(settings: dict) -> None:
-    with pytest.raises(ValueError, match=r"at least 1|above 0"):
+    with pytest.raises(ValueError, match=r"at least 1|above 0|finite"):
         DynamicWeightAverage(**settings)

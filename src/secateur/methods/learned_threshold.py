@@ -61,6 +61,8 @@ class LearnedThreshold(Thresholded):
         super().__init__(density, components, ramp, at_least, pattern)
         if not 0 < deadline <= 1:
             raise ValueError(f"deadline is {deadline}; it is a share of the steps in (0, 1].")
+        if strength < 0:
+            raise ValueError(f"strength is {strength}; give 0 or more.")
         self.initial, self.pressure = initial, pressure
         self.strength, self.deadline = strength, deadline
 

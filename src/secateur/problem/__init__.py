@@ -6,6 +6,7 @@ from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import Frame, frames, lies_in, of_python, unprinted, untraceable
 from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
+from secateur.problem.given import check_factor, check_settings
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
 from secateur.problem.owners import frozen_tasks
@@ -64,7 +65,9 @@ __all__ = [
     "called",
     "check_choice",
     "check_choices",
+    "check_factor",
     "check_same",
+    "check_settings",
     "check_takes",
     "components",
     "counting_epochs",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
@@ -12,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def check_task(task: Task) -> None:
-    """Raises ValueError if a loss, or what else is a function, cannot be called."""
+    """Raises ValueError if a loss, or what else is a function, cannot be called, or the weight is no factor."""
+    check_factor("Task: weight", task.weight)
     loss: Any = task.loss
     if isinstance(loss, type):
         raise ValueError(
@@ -31,6 +34,44 @@ def check_task(task: Task) -> None:
         raise ValueError(
             f"Task: count is {count!r}; give a function (prediction, target) -> number of labels that the loss is a mean over."
         )
+
+
+def check_factor(what: str, value: Any) -> None:
+    """Raises ValueError if ``value`` is not a finite number of at least 0."""
+    try:
+        fits = not isinstance(value, str) and 0.0 <= float(value) < math.inf
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise ValueError(f"{what} is {value!r}; give a finite number, 0 or more.")
+
+
+def check_settings(
+    made: Callable[..., Any], who: str, given: Sequence[Any], settings: Mapping[str, Any]
+) -> None:
+    """Raises ValueError naming the first argument of ``who`` that is NaN or infinite, or holds such a number.
+
+    Args:
+        made: The ``__init__`` that the arguments are for; ones that it does not take are its own to refuse.
+        who: Whose, for the message.
+        given: Positional arguments.
+        settings: Arguments by name.
+    """
+    try:
+        arguments = inspect.signature(made).bind_partial(None, *given, **settings).arguments
+    except TypeError:
+        return
+    for name, value in arguments.items():
+        inside = (
+            value.values()
+            if isinstance(value, Mapping)
+            else value
+            if isinstance(value, (tuple, list))
+            else [value]
+        )
+        for number in cast(Iterable[Any], inside):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{who}: {name} is {value!r}; give finite numbers.")
 
 
 def named_metrics(metrics: Any) -> Mapping[str, Any]:

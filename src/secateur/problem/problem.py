@@ -35,7 +35,7 @@ class Task:
             ``higher_is_better``. Or to a function ``(prediction, target) -> number``, whose mean over the images counts;
             ``secateur.measures.metrics.MeanOf(function, higher_is_better=...)`` says the direction too. One or a list of
             them goes by the names of their classes or functions.
-        weight: Constant factor of this task's loss.
+        weight: Constant factor of this task's loss, finite and not negative; 0 keeps the task in the record alone.
         picture: ``(prediction or target of one image) -> (H, W, 3) uint8``, for reports; None shows none.
         decode: ``(model in eval mode, x) -> prediction`` that the metrics see where it is not what the loss sees, such as
             a caption said word by word; None gives both the model's own.

@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, check_choices, prunable
+from secateur.problem import Problem, check_choices, check_settings, prunable
 
 _ZERO_FRACTIONS = {
     "sparsity",
@@ -34,7 +34,7 @@ class Sparsifier:
     rounds: int = 1
 
     def __new__(cls, *given: Any, **settings: Any) -> Self:
-        """Refuses misspelt words, and says what is meant where a zero fraction is given: a density is the share that is kept."""
+        """Refuses misspelt words and numbers that are none, and says what is meant where a zero fraction is given: a density is the share that is kept."""
         if cls.__init__ is object.__init__ and (given or settings):
             raise TypeError(f"{cls.__name__}() takes no arguments, not {sorted(settings) or given}.")
         check_choices(cls.__init__, cls.__name__, given, settings)
@@ -48,6 +48,9 @@ class Sparsifier:
             raise TypeError(
                 f"{cls.__name__}: {name} is {value!r}, which it does not take; give the density, the share that is kept: {meant}."
             )
+        check_settings(cls.__init__, cls.__name__, given, settings)
+        if settings.get("at_least", 0) < 0:
+            raise ValueError(f"{cls.__name__}: at_least is {settings['at_least']}; give 0 weights or more.")
         return super().__new__(cls)
 
     def resumes_at(self, steps: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, SupportsIndex, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +53,8 @@ def compact(
     Warns:
         UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact.
     """
-    if not isinstance(round_to, int) or round_to < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValueError(f"compact: round_to is {round_to!r}; it must be a whole number of at least 1.")
+    if not isinstance(cast(Any, round_to), SupportsIndex) or round_to < 1:
+        raise ValueError(f"compact: round_to is {round_to!r}; give a whole number of at least 1.")
     if optimizer is not None:
         check_own(optimizer, model)
     check_done(model, "compact")

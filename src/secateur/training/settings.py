@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from operator import index
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 import torch
 
@@ -46,6 +47,10 @@ class Settings:
         epochs, steps = self.epochs, self.steps
         if (epochs is None) == (steps is None):
             raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
+        for name in ("log_every", "checkpoint_every"):
+            every: Any = getattr(self, name)
+            if every is not None and (not isinstance(every, SupportsIndex) or index(every) < 1):
+                raise ValueError(f"fit: {name} is {every!r}; give a whole number of steps, or None.")
         if self.accumulate < 1:
             raise ValueError(f"fit: accumulate is {self.accumulate}; give at least 1 batch to a step.")
         if steps is None:
@@ -67,7 +72,8 @@ class Settings:
             ValueError: If the number is negative, or validations are asked for, by it or by ``askers``, callbacks, and there are no
                 validation data.
         """
-        if self.validate_every < 0:
+        every: Any = self.validate_every
+        if not isinstance(every, SupportsIndex) or index(every) < 0:
             raise ValueError(
                 f"fit: validate_every is {self.validate_every}; give steps between validations, or 0 for none."
             )

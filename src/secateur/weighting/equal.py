@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from secateur.problem import Problem
+from secateur.problem import Problem, check_factor
 from secateur.weighting.weighting import Weighting
 
 
@@ -19,9 +19,14 @@ class Fixed(Weighting):
 
     Args:
         weights: Task to its weight; tasks left out weigh 1.
+
+    Raises:
+        ValueError: If a weight is negative or not finite.
     """
 
     def __init__(self, weights: Mapping[str, float]) -> None:
+        for task, weight in weights.items():
+            check_factor(f"Fixed: the weight of {task!r}", weight)
         self.weights = dict(weights)
 
     def start(self, problem: Problem, steps: int) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
-from secateur.problem import Problem
+from secateur.problem import Problem, check_settings
 
 
 class Weighting:
@@ -16,6 +16,11 @@ class Weighting:
     The training loop multiplies each loss by its weight and by ``Task.weight`` and adds them up. What weightings call a step is a
     batch: where several make a step of the optimizer (``accumulate``), there are as many times more.
     """
+
+    def __new__(cls, *given: Any, **settings: Any) -> Self:
+        """Refuses numbers that are none."""
+        check_settings(cls.__init__, cls.__name__, given, settings)
+        return super().__new__(cls)
 
     def start(self, problem: Problem, steps: int) -> None:
         """Prepares for a round of ``steps`` batches; bad settings raise here."""
