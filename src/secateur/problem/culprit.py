@@ -67,6 +67,12 @@ def place_of(error: BaseException) -> str:
     return f" at {own.file}:{own.line}: {own.code}" if own else ""
 
 
+def is_own(error: BaseException) -> bool:
+    """Whether the user's code raised it by a statement of its own, so that nothing need be said about it."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return not _foreign(last.filename) and (last.line or "").startswith(("raise", "assert"))
+
+
 @cache
 def lies_in(file: str, *packages: str) -> bool:
     """Whether a file belongs to one of the installed ``packages``; a folder of the user's may bear any name."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem.called import Called
+from secateur.problem.culprit import is_own, place_of
 from secateur.problem.remedied import RemediedError
 
 _FORM = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
@@ -124,7 +125,7 @@ def unpacked(unpack: Callable[[Any], Any], batch: Any) -> Any:
     try:
         return unpack(batch)
     except _FORM as error:
-        if type(error) not in _FORM:
+        if type(error) not in _FORM or is_own(error):
             raise
         raise ValueError(
             f"Problem: unpack does not take the batch, {described(batch)} ({type(error).__name__}: {_line(error)}); it must return "
@@ -133,7 +134,7 @@ def unpacked(unpack: Callable[[Any], Any], batch: Any) -> Any:
 
 
 def fed(network: nn.Module, x: Any) -> Any:
-    """``network(x)``.
+    """``network(x)``; an error of the user's own code is left as it is, with a note of what went in.
 
     Raises:
         ValueError: If the network does not take it, with what it says and the remedy.
@@ -143,10 +144,12 @@ def fed(network: nn.Module, x: Any) -> Any:
     except _FORM as error:
         if type(error) not in _FORM:
             raise
+        if (hint := _hint(network, x, error)) is None:
+            error.add_note(f"This was raised in the model's forward pass of {described(x)}.")
+            raise
         who = "Problem: call, or the model in it," if isinstance(network, Called) else "The model"
         raise RemediedError(
-            f"{who} does not take {described(x)} ({type(error).__name__}: {_line(error)}).",
-            *_hint(network, x, error),
+            f"{who} does not take {described(x)} ({type(error).__name__}: {_line(error)}).", *hint
         ) from error
 
 
@@ -159,7 +162,7 @@ def lost(task: str, loss: Any, prediction: Tensor, target: Any) -> Tensor:
     try:
         value = loss(prediction, target)
     except _FORM as error:
-        if type(error) not in _FORM:
+        if type(error) not in _FORM or is_own(error):
             raise
         other = "Give a Task a loss(prediction, target) for these, or change the target in"
         raise RemediedError(
@@ -204,9 +207,13 @@ def _call(found: Any, tasks: list[str]) -> str:
     return f"lambda model, x: {{{', '.join(f'{t!r}: model(x).{t}' for t in tasks)}}}"
 
 
-def _hint(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str]:
-    """The remedy in Python, and on a command line."""
-    text = str(error)
+def _hint(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str] | None:
+    """The remedy in Python, and on a command line; None where the user's code failed on an input that it takes."""
+    text, reached = str(error), bool(place_of(error))  # a line of the user's
+    if is_own(error):
+        return None
+    if reached and not isinstance(x, Tensor) and type(x).__name__ not in text:
+        return None
     if hasattr(x, "__array__") and not isinstance(x, Tensor):
         made = "Make tensors of arrays: torch.as_tensor(x), in the data set"
         return f"{made} or in Problem(..., unpack=...).", f"{made}."
@@ -214,13 +221,14 @@ def _hint(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str]:
         said = "BatchNorm cannot train on a batch of one; drop the last batch (DataLoader(..., drop_last=True)) or make batches larger"
         return f"{said}.", f"{said} (--batch)."
     devices = {str(p.device) for p in network.parameters()}
-    if len(devices) > 1:
+    if len(devices) > 1 and "device" in text:
         said = f"Its parameters lie on {sorted(devices)}; move all of the model to one device."
         return said, said
     kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
     if (
         isinstance(x, Tensor)
         and x.dtype != kind
+        and isinstance(error, RuntimeError)
         and any(word in text for word in ("type", "Byte", "Long", "Int"))
     ):
         scale = " / 255" if x.dtype == torch.uint8 else ""
@@ -239,6 +247,8 @@ def _hint(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str]:
             "A model that takes several arguments is called so: Problem(..., call=lambda model, x: model(*x)).",
             "Where the model takes several arguments, name a module of your own whose forward pass returns model(*x).",
         )
+    if reached:
+        return None
     return (
         "Give the loader's x the form that model(x) takes, or say how it is called: Problem(..., call=lambda model, x: ...).",
         "Give the loader's x the form that model(x) takes, or name a module of your own that calls it otherwise.",

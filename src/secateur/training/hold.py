@@ -29,7 +29,7 @@ class Hold:
         self._parameters: dict[str, nn.Parameter] = {}
         self._parts: list[object] = []
         self._hooks: list[Any] = []
-        self._initial: list[Tensor] = []
+        self._initial: list[tuple[Tensor, Tensor]] = []
 
     def check(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
         """Raises RuntimeError if another training holds one of them."""
@@ -43,12 +43,13 @@ class Hold:
                 f"This {type(used).__name__} is at work in another training; make another one for this model."
             )
 
-    def take(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
-        """Marks them."""
+    def take(self, model: nn.Module, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
+        """Marks them, and keeps what the method, and forward passes before the first step, may change of the model."""
         self._parameters, self._parts = dict(parameters), list(parts)
         for held in (*self._parameters.values(), *self._parts):
             setattr(held, _HELD, _Held())
-        self._initial = [p.detach().clone() for p in self._parameters.values()]
+        changed = [*self._parameters.values(), *model.buffers()]
+        self._initial = [(tensor, tensor.detach().clone()) for tensor in changed]
 
     def check_same(self, model: nn.Module) -> None:
         """Raises RuntimeError if the model's weights are other objects than those that were taken, or more of them."""
@@ -69,14 +70,14 @@ class Hold:
         self._hooks.extend(hooks)
 
     def begin(self) -> None:
-        """Training has begun: there is no way back to the weights before."""
+        """Training has begun: there is no way back to what was before."""
         self._initial = []
 
     @torch.no_grad()
     def release(self) -> None:
-        """Leaves nothing behind, and the weights as they were if training never began; twice does no harm."""
-        for parameter, value in zip(self._parameters.values(), self._initial, strict=False):
-            parameter.copy_(value)
+        """Leaves nothing behind, and the model as it was if training never began; twice does no harm."""
+        for tensor, value in self._initial:
+            tensor.copy_(value)
         for hook in self._hooks:
             hook.remove()
         for held in (*self._parameters.values(), *self._parts):

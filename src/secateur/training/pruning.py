@@ -94,7 +94,7 @@ class Pruning:
         held = prunable(self.problem.model), (self.method, self.weighting)
         self._hold.check(*held)
         try:
-            self._hold.take(*held)
+            self._hold.take(self.problem.model, *held)
             self.method.start(self.problem, self.turns.steps)
             self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
             self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
