@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import (
     Dense,
+    DiSparse,
     Distillation,
     GroupLasso,
     LearnedThreshold,
     OneShot,
     Problem,
+    Pruning,
     SoftThreshold,
     evaluate,
     fit,
@@ -89,3 +92,43 @@ def test_a_teacher_is_called_as_the_model_is() -> None:
     odd.forward = lambda x: (x, x)  # pyright: ignore[reportAttributeAccessIssue]
     with pytest.raises(ValueError, match=r"The teacher returned tuple of 2 .*it must return a dict"):
         fit(two_heads(), steps=1, distillation=Distillation(odd))
+
+
+class Spectral(TwoHeads):
+    """As a Fourier neural operator: complex weights beside real ones, one of them in a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes = nn.Parameter(0.1 * torch.randn(16, 16, dtype=torch.cfloat))
+        self.mix = nn.Linear(16, 16, dtype=torch.cfloat)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        features = torch.relu(self.trunk(x))
+        found = torch.einsum("bchw,cd->bdhw", torch.fft.rfft2(features), self.modes)
+        found = torch.fft.irfft2(self.mix(found.movedim(1, -1)).movedim(-1, 1), s=features.shape[-2:])
+        return {"colour": self.colour(features + found), "shade": self.shade(features + found)}
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: SoftThreshold(0.2), lambda: DiSparse(0.2), lambda: GroupLasso(density=0.6)]
+)
+def test_complex_weights_are_trained_and_stay_dense(make: Any) -> None:
+    torch.manual_seed(0)
+    problem = replace(two_heads(), model=Spectral())
+    before = weights(problem)
+    with pytest.warns(
+        UserWarning, match=r"because they are complex: \['mix'\]; they are trained and stay dense"
+    ):
+        fit(problem, make(), steps=10)
+    for name in ("modes", "mix.weight"):
+        now = problem.model.get_parameter(name)
+        assert bool((now != before[name]).any()), name
+        assert bool((now != 0).all()), name
+    with torch.no_grad():
+        problem.model.modes[0, 0] = torch.nan
+    with (
+        pytest.warns(UserWarning, match="complex"),
+        pytest.raises(FloatingPointError, match="modes"),
+        Pruning(problem, steps=3) as pruning,
+    ):
+        pruning.leave(early=True)

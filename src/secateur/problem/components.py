@@ -26,7 +26,8 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     These are the trainable weights of convolutions, linear layers and attention projections; never biases,
     normalisations or embeddings (AdapMTL, section 3). What else is left out is named in one warning: a weight that several
     modules share, because a mask on one of them would not reach the other; one under a parametrization or an older hook of the
-    user's own, such as ``weight_norm`` or ``prune``, because what the layer computes with is no parameter; and scripted layers.
+    user's own, such as ``weight_norm`` or ``prune``, because what the layer computes with is no parameter; complex weights, which
+    are trained and stay dense; and scripted layers.
     """
     uses = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
     found = {name: p for name, p in _weights(model) if p.requires_grad}
@@ -94,7 +95,7 @@ def _weights(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
         else:
             continue
         parameter = own.get(attribute)  # under the user's own weight_norm there is none
-        if parameter is not None:
+        if parameter is not None and not parameter.is_complex():
             yield f"{prefix}.{attribute}" if prefix else attribute, parameter
 
 

@@ -68,6 +68,8 @@ def _reason(module: Any) -> str | None:
     own = dict(module.named_parameters(recurse=False))
     if not any(p.requires_grad for p in own.values()):
         return None  # frozen, so it is not to be pruned
+    if any(p.is_complex() for p in own.values()):
+        return "because they are complex: {}; they are trained and stay dense, and the density is a share of the others."
     if isinstance(module, nn.MultiheadAttention):
         return (
             None

@@ -125,4 +125,5 @@ def _norm(parameters: list[Tensor], device: torch.device) -> Tensor:
 
 
 def _is_finite(value: Tensor) -> bool:
-    return not value.is_floating_point() or bool(torch.isfinite(value).all())
+    numbers = value.is_floating_point() or value.is_complex()
+    return not numbers or bool(torch.isfinite(value).all())
