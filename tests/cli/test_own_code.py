@@ -151,7 +151,7 @@ def test_a_sample_that_raises_here_or_in_a_process_that_loads(
     [
         ("init", "--model own_parts.Net: KeyError: 'layer', at "),
         ("assert", "--model own_parts.Net: AssertionError: wrong, at "),
-        ("twice", "The model does not take Tensor (4, 3, 24, 32) float32 (RuntimeError: "),
+        ("twice", "--model own_parts.Net: RuntimeError: shape '[3]' is invalid for input of size 9216, at "),
     ],
 )
 def test_a_model_that_raises(kind: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from secateur import (
     DiSparse,
     Distillation,
     GroupLasso,
+    KeepZeros,
     LearnedThreshold,
     OneShot,
     Problem,
@@ -129,6 +130,6 @@ def test_complex_weights_are_trained_and_stay_dense(make: Any) -> None:
     with (
         pytest.warns(UserWarning, match="complex"),
         pytest.raises(FloatingPointError, match="modes"),
-        Pruning(problem, steps=3) as pruning,
+        Pruning(problem, KeepZeros(), steps=3) as pruning,
     ):
         pruning.leave(early=True)

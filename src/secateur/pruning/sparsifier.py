@@ -49,8 +49,7 @@ class Sparsifier:
                 f"{cls.__name__}: {name} is {value!r}, which it does not take; give the density, the share that is kept: {meant}."
             )
         check_settings(cls.__init__, cls.__name__, given, settings)
-        if settings.get("at_least", 0) < 0:
-            raise ValueError(f"{cls.__name__}: at_least is {settings['at_least']}; give 0 weights or more.")
+        _check_least(cls.__name__, settings)
         return super().__new__(cls)
 
     def resumes_at(self, steps: int) -> int:
@@ -118,6 +117,12 @@ class Sparsifier:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, after ``start``; weights are loaded by the caller."""
+
+
+def _check_least(who: str, settings: Mapping[str, Any]) -> None:
+    """Not in ``__new__``, where jsonargparse takes what is read of the settings for an argument of every method."""
+    if settings.get("at_least", 0) < 0:
+        raise ValueError(f"{who}: at_least is {settings['at_least']}; give 0 weights or more.")
 
 
 def settings_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:

@@ -26,8 +26,7 @@ from secateur.weighting import Weighting
 class Pruning:
     """A method and a weighting at work: ``with Pruning(problem, SoftThreshold(density=0.1), steps=...) as pruning:``.
 
-    After the block the model is the plain module it was, its zeros exact. Where anything raised, it is plain too, its weights
-    where training left them, or as they were if it never began.
+    After the block the model is plain again, its zeros exact; where anything raised, plain as training left it, or as it was before.
 
     Args:
         problem: Model, tasks and data; the data are looked at (owners, scores), not trained on.
@@ -167,7 +166,7 @@ class Pruning:
             self._updated(stepped=False)
         self.turns.next(skipped, own_loss)
         if self.turns.between_rounds:
-            self.finite.check()  # before weights are ranked, and gone back to
+            self.finite.check()  # before weights are ranked
             self.method.after_round(self.turns.ended - 1)
             self._release()
 
@@ -216,12 +215,9 @@ class Pruning:
         self._entered()
         self.turns.check_between()
         self.finite.check()
-        told = {
-            "done": self.done,
-            "total": self.total,
-            "identity": with_processes(self._identity, self.together),
-        }
-        return told | {name: part.state_dict() for name, part in self._parts.items()}
+        parts = {name: part.state_dict() for name, part in self._parts.items()}
+        parts["identity"] = with_processes(self._identity, self.together)
+        return {"done": self.done, "total": self.total, **parts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
