@@ -23,12 +23,13 @@ def require() -> None:
     Raises:
         EngineMissingError: If one of them is missing.
     """
-    need("executorch", *_MODULES)
+    # Before the import, which fails with an older one where the environment says CI.
     if tuple(map(int, torch.__version__.split(".")[:2])) < _TORCH:
         raise EngineMissingError(
             f"ExecuTorch converts programs of torch {'.'.join(map(str, _TORCH))} and later, and this is {torch.__version__}: "
-            "pip install --upgrade torch torchvision"
+            "pip install --upgrade torch torchvision, then pip install 'secateur[executorch]'"
         )
+    need("executorch", *_MODULES)
 
 
 def write(traced: Traced, path: Path, about: str) -> None:

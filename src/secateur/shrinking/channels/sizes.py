@@ -19,12 +19,14 @@ _SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
 def sized(program: ExportedProgram, graph: fx.Graph, example: Input) -> dict[fx.Node, Any]:
     """The nodes of which shapes alone do not say the size, or the number that they are, with their value in the example.
 
+    Where the trace has wrong shapes, as of the states of an LSTM in torch 2.11, those of the example take their place.
+
     Args:
         program: The trace.
         graph: Its graph, or one of the same ends.
         example: What the network was traced with.
     """
-    if not any(_open(node.meta.get("val")) for node in graph.nodes):
+    if not any(_open(node.meta.get("val")) or _wrong(node) for node in graph.nodes):
         return {}
     run = _Run(fx.GraphModule(torch.nn.Module(), graph))
     run.run(*_given(program, example))
@@ -50,7 +52,17 @@ class _Run(fx.Interpreter):
         value = super().run_node(n)
         if _open(n.meta.get("val")):
             self.found[n] = value
+        elif shape(value) != shape(n.meta.get("val")):
+            n.meta["val"] = value
         return value
+
+
+def _wrong(node: fx.Node) -> bool:
+    """Whether an LSTM gives states of other shapes than those that it takes."""
+    if getattr(node.target, "__name__", "") != "lstm.input":
+        return False
+    given = tuple(shape(state.meta.get("val")) for state in cast("list[fx.Node]", node.args[1]))
+    return shape(node.meta.get("val"))[1:] != given
 
 
 def _open(value: Any) -> bool:
