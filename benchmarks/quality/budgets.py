@@ -43,9 +43,14 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def secateur(*words: str) -> None:
-    """Runs a command of ours."""
-    subprocess.run([sys.executable, "-m", "secateur", *words], check=True)
+def secateur(*words: str) -> str | None:
+    """Runs a command of ours; what it says where a budget cannot be met."""
+    done = subprocess.run([sys.executable, "-m", "secateur", *words], stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stderr)
+    refused = [line for line in done.stderr.splitlines() if "the budget cannot be met" in line]
+    if done.returncode and not refused:
+        raise SystemExit(done.returncode)
+    return refused[0].removeprefix("error: ") if done.returncode else None
 
 
 def trained(folder: Path, case: str, root: str) -> Path:
@@ -60,15 +65,22 @@ def trained(folder: Path, case: str, root: str) -> Path:
     return out
 
 
-def pruned(folder: Path, case: str, engine: str, dense: Path) -> dict[float, Path]:
-    """Share to the run folder of each network."""
-    shares, out = CASES[case]["shares"], folder / case / engine
-    places = {share: out / f"{share:g}x-ms" for share in shares}
-    if not all((place / "report.json").exists() for place in places.values()):
-        budget = ", ".join(f"{share:g}x ms" for share in shares)
+def pruned(folder: Path, case: str, engine: str, dense: Path) -> tuple[dict[float, Path], dict[float, str]]:
+    """Share to the run folder of each network, and those that no network of this shape can have to what was said."""
+    shares, out = list(CASES[case]["shares"]), folder / case / engine
+    held = out.with_suffix(".refused.json")
+    refused = (
+        {float(share): said for share, said in json.loads(held.read_text()).items()} if held.exists() else {}
+    )
+    while True:
+        places = {share: out / f"{share:g}x-ms" for share in shares if share not in refused}
+        if all((place / "report.json").exists() for place in places.values()):
+            return places, refused
+        budget = ", ".join(f"{share:g}x ms" for share in places)
         words = [str(dense), "--budget", budget, "--engine", engine, *CASES[case]["prune"]]
-        secateur("prune", *words, "--out", str(out))
-    return places
+        if (said := secateur("prune", *words, "--out", str(out))) is not None:
+            refused[min(places)] = said
+            held.write_text(json.dumps(refused, indent=1), encoding="utf-8")
 
 
 def drawn(place: Path, steps: int, precision: Any, file: Path) -> dict[str, Any]:
@@ -104,8 +116,9 @@ def measure(folder: Path, case: str, root: str, given: Path | None) -> dict[str,
     more = int(CASES[case]["prune"][CASES[case]["prune"].index("--steps") + 1])
     whole = json.loads((dense / "report.json").read_text())
     rows: list[dict[str, Any]] = []
-    places = {engine: pruned(folder, case, engine, dense) for engine in CASES[case]["engines"]}
-    for engine, found in places.items():
+    made = {engine: pruned(folder, case, engine, dense) for engine in CASES[case]["engines"]}
+    refused = {engine: said for engine, (_, said) in made.items() if said}
+    for engine, (found, _) in made.items():
         for share, place in found.items():
             report = json.loads((place / "report.json").read_text())
             budget = json.loads((place / "budget.json").read_text())
@@ -130,7 +143,7 @@ def measure(folder: Path, case: str, root: str, given: Path | None) -> dict[str,
                 }
             )
     keys = ("command", "seed", "hardware", "versions", "tasks", "higher_is_better", "train_seconds", "params")
-    return {"dense": {key: whole.get(key) for key in keys}, "rows": rows}
+    return {"dense": {key: whole.get(key) for key in keys}, "rows": rows, "refused": refused}
 
 
 def text(raw: dict[str, Any]) -> str:

@@ -38,11 +38,11 @@ def test_a_tool_that_sets_up_logging_where_it_is_imported(
         "import logging\nlogging.setLoggerClass(type('Own', (logging.Logger,), {}))\nlogging.basicConfig(level=10)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    root = logging.getLogger()
+    root, made = logging.getLogger(), logging.getLoggerClass()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", logging.WARNING)
     need("onnx", "tool_that_logs")
-    assert (logging.getLoggerClass(), root.handlers, root.level) == (logging.Logger, [], logging.WARNING)
+    assert (logging.getLoggerClass(), root.handlers, root.level) == (made, [], logging.WARNING)
 
 
 def test_a_tool_that_sets_up_logging_while_it_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ def test_what_is_asked_wrongly_is_one_line(tmp_path: Path, capsys: pytest.Captur
         (["table1", "runs/a"], 2, "one word too many"),
         (["table1", "--stps", "3"], 2, "Did you mean --steps?"),
         (["allocation"], 2, "name their folders"),
-        (["allocation", str(tmp_path / "none")], 1, "is no folder"),
+        (["allocation", str(tmp_path / "none")], 1, "does not exist"),
         (["sensitivity", "a", "--seeds", "3"], 2, "--seeds: no such option"),
         (["--seeds", "3"], 2, "name a study first"),
     ):
