@@ -1,12 +1,12 @@
 """What a multi-task problem is: model, tasks and data; which weights can be pruned, and who owns them."""
 
 from secateur.problem.called import Call, called, uncalled
-from secateur.problem.choices import check_choice, check_choices
+from secateur.problem.choices import check_arguments, check_choice
 from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import Frame, frames, lies_in, of_python, unprinted, untraceable
 from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
-from secateur.problem.given import check_factor, check_settings
+from secateur.problem.given import check_factor
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
 from secateur.problem.owners import frozen_tasks
@@ -63,11 +63,10 @@ __all__ = [
     "average_gradients",
     "averaged",
     "called",
+    "check_arguments",
     "check_choice",
-    "check_choices",
     "check_factor",
     "check_same",
-    "check_settings",
     "check_takes",
     "components",
     "counting_epochs",

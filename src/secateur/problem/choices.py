@@ -1,11 +1,12 @@
-"""Arguments that are one of a few words, as their annotation says: a misspelt one is refused, with what there is."""
+"""Arguments that cannot be meant: a word that is none of those that the annotation has, a number that is none."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
 
 
 def check_choice(name: str, value: Any, kind: Any) -> None:
@@ -23,10 +24,10 @@ def check_choice(name: str, value: Any, kind: Any) -> None:
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, known))}.{said}")
 
 
-def check_choices(
+def check_arguments(
     made: Callable[..., Any], who: str, given: Sequence[Any], settings: Mapping[str, Any]
 ) -> None:
-    """:func:`check_choice` of every argument of ``who`` whose annotation names words.
+    """Raises ValueError naming the first argument of ``who`` that is a misspelt word, or is or holds NaN or an infinity.
 
     Args:
         made: The ``__init__`` that the arguments are for; ones that it does not take are its own to refuse.
@@ -35,13 +36,24 @@ def check_choices(
         settings: Arguments by name.
     """
     try:
-        kinds = get_type_hints(made)
         arguments = inspect.signature(made).bind_partial(None, *given, **settings).arguments
-    except (TypeError, NameError):  # names that only a type checker imports, in a class of the user's own
+    except TypeError:
         return
+    try:
+        kinds = get_type_hints(made)
+    except (TypeError, NameError):  # names that only a type checker imports, in a class of the user's own
+        kinds = dict[str, Any]()
     for name, value in arguments.items():
         if name in kinds:
             check_choice(f"{who}: {name}", value, kinds[name])
+        if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(value)):
+            raise ValueError(f"{who}: {name} is {value!r}; give finite numbers.")
+
+
+def _numbers(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return cast(Mapping[Any, Any], value).values()
+    return cast(Sequence[Any], value) if isinstance(value, (tuple, list)) else [value]
 
 
 def _words(kind: Any) -> Iterator[str]:

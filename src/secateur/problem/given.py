@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
@@ -44,34 +43,6 @@ def check_factor(what: str, value: Any) -> None:
         fits = False
     if not fits:
         raise ValueError(f"{what} is {value!r}; give a finite number, 0 or more.")
-
-
-def check_settings(
-    made: Callable[..., Any], who: str, given: Sequence[Any], settings: Mapping[str, Any]
-) -> None:
-    """Raises ValueError naming the first argument of ``who`` that is NaN or infinite, or holds such a number.
-
-    Args:
-        made: The ``__init__`` that the arguments are for; ones that it does not take are its own to refuse.
-        who: Whose, for the message.
-        given: Positional arguments.
-        settings: Arguments by name.
-    """
-    try:
-        arguments = inspect.signature(made).bind_partial(None, *given, **settings).arguments
-    except TypeError:
-        return
-    for name, value in arguments.items():
-        inside = (
-            value.values()
-            if isinstance(value, Mapping)
-            else value
-            if isinstance(value, (tuple, list))
-            else [value]
-        )
-        for number in cast(Iterable[Any], inside):
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ValueError(f"{who}: {name} is {value!r}; give finite numbers.")
 
 
 def named_metrics(metrics: Any) -> Mapping[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, check_choices, check_settings, prunable
+from secateur.problem import Problem, check_arguments, prunable
 
 _ZERO_FRACTIONS = {
     "sparsity",
@@ -37,7 +37,6 @@ class Sparsifier:
         """Refuses misspelt words and numbers that are none, and says what is meant where a zero fraction is given: a density is the share that is kept."""
         if cls.__init__ is object.__init__ and (given or settings):
             raise TypeError(f"{cls.__name__}() takes no arguments, not {sorted(settings) or given}.")
-        check_choices(cls.__init__, cls.__name__, given, settings)
         for name in _ZERO_FRACTIONS & settings.keys() - inspect.signature(cls.__init__).parameters.keys():
             value = settings[name]
             meant = (
@@ -48,7 +47,7 @@ class Sparsifier:
             raise TypeError(
                 f"{cls.__name__}: {name} is {value!r}, which it does not take; give the density, the share that is kept: {meant}."
             )
-        check_settings(cls.__init__, cls.__name__, given, settings)
+        check_arguments(cls.__init__, cls.__name__, given, settings)
         _check_least(cls.__name__, settings)
         return super().__new__(cls)
 

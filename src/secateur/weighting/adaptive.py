@@ -65,7 +65,6 @@ class AdaptiveWeighting(Weighting):
         normalize: bool = True,
         variant: Variant = "paper",
     ) -> None:
-        check_choice("AdaptiveWeighting: variant", variant, Variant)
         if window <= 0 or warmup < 0 or strength <= 0:
             raise ValueError(
                 f"AdaptiveWeighting: window {window} and strength {strength} must be positive, warmup {warmup} not negative."

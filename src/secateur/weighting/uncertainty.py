@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, check_choice
+from secateur.problem import Problem
 from secateur.weighting.weighting import Weighting
 
 Form = Literal["published", "kendall"]
@@ -29,7 +29,6 @@ class UncertaintyWeighting(Weighting):
     """
 
     def __init__(self, init: float = 0.0, form: Form = "published") -> None:
-        check_choice("UncertaintyWeighting: form", form, Form)
         self.init = init
         self.form: Form = form
 

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from secateur.problem import Problem, check_settings
+from secateur.problem import Problem, check_arguments
 
 
 class Weighting:
@@ -18,8 +18,8 @@ class Weighting:
     """
 
     def __new__(cls, *given: Any, **settings: Any) -> Self:
-        """Refuses numbers that are none."""
-        check_settings(cls.__init__, cls.__name__, given, settings)
+        """Refuses misspelt words and numbers that are none."""
+        check_arguments(cls.__init__, cls.__name__, given, settings)
         return super().__new__(cls)
 
     def start(self, problem: Problem, steps: int) -> None:
