@@ -3,7 +3,8 @@
 from secateur.problem.called import Call, called, uncalled
 from secateur.problem.choices import check_arguments, check_choice
 from secateur.problem.components import By, Components, components, prunable
-from secateur.problem.culprit import Frame, frames, lies_in, of_python, unprinted, untraceable
+from secateur.problem.culprit import Frame, frames, lies_in, of_python, untraceable
+from secateur.problem.exporting import exporting
 from secateur.problem.forms import described, fed, selected
 from secateur.problem.functional import functional
 from secateur.problem.given import check_factor
@@ -73,6 +74,7 @@ __all__ = [
     "described",
     "distributed_samplers",
     "example",
+    "exporting",
     "fed",
     "frames",
     "from_first",
@@ -99,7 +101,6 @@ __all__ = [
     "uncalled",
     "undivided",
     "unlabelled",
-    "unprinted",
     "untraceable",
     "world_size",
 ]

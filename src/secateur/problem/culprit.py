@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import linecache
 import re
-import sys
 import sysconfig
 import traceback
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,20 +42,6 @@ def untraceable(error: BaseException) -> str:
         "operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` and "
         "NumPy by torch operations, and check that the example has the shape that the model takes."
     )
-
-
-@contextmanager
-def unprinted() -> Generator[None]:
-    """Around torch.export, which prints the whole graph where it fails: the error says the line. All else is printed afterwards."""
-    said, graph = io.StringIO(), ""
-    try:
-        with redirect_stderr(said):
-            yield
-    except BaseException as error:
-        graph = str(getattr(error, "partial_fx_graph", ""))
-        raise
-    finally:
-        sys.stderr.write(said.getvalue().replace(f"{graph}\n", "") if graph else said.getvalue())
 
 
 def place_of(error: BaseException) -> str:

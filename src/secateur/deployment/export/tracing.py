@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.folding import fold_batch_norm
 from secateur.deployment.export.network import Network
-from secateur.problem import functional, preserved_rng, unprinted, untraceable
+from secateur.problem import exporting, functional, preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
 Shape = list[int | str]
@@ -59,7 +59,7 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
         for x, dims in zip(network.example, varying, strict=True)
     )
     try:
-        with torch.no_grad(), preserved_rng(), quiet(), unprinted():
+        with torch.no_grad(), preserved_rng(), quiet(), exporting():
             program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
             module = _operations(program)
             if (graph := functional(module.graph)) is None:

@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
-from secateur.problem import Input, functional, lies_in, preserved_rng, unprinted, untraceable
+from secateur.problem import Input, exporting, functional, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.sizes import shape, sized
@@ -109,7 +109,7 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
     for module in inner.modules() if training else ():
         module.training = not type(module).__module__.startswith("torch.nn.")
     try:
-        with torch.no_grad(), preserved_rng(), _quiet(), unprinted():
+        with torch.no_grad(), preserved_rng(), _quiet(), exporting():
             program = torch.export.export(_Inside(inner), (example,))
             if (graph := functional(program.graph)) is None or not ops.plain(graph):
                 program = program.run_decompositions(ops.decomposed(program.graph))
