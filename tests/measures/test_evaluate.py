@@ -131,6 +131,28 @@ def test_nothing_valid_is_nan_and_infinity_is_too() -> None:
     assert math.isnan(found["b"]["abs"])
 
 
+def test_a_task_that_predicts_nan_has_no_metrics() -> None:
+    data = batches()
+    data[1][0][0, 0, 0, 0] = torch.nan  # one pixel of one image
+    data[2] = data[2][0], {"depth": data[2][1]["depth"]}
+    problem = Problem(Net(), tasks(), data, test=data)
+    with pytest.warns(
+        UserWarning, match=r"'seg' \(in 1 of 3 batches\), .* 'depth' \(in 1 of 4 batches\) predicts NaN"
+    ):
+        found = evaluate(problem)
+    assert all(math.isnan(value) for metrics in found.values() for value in metrics.values())
+
+    heads = problem.model.get_submodule("heads")
+    data[1][0].nan_to_num_()
+    with torch.no_grad():
+        next(heads.get_submodule("seg").parameters())[0] = torch.nan
+    with pytest.warns(
+        UserWarning, match=r"evaluate: 'seg' \(in 3 of 3 batches\) predicts NaN; all its metrics"
+    ):
+        found = evaluate(problem)
+    assert {task for task, metrics in found.items() if math.isnan(next(iter(metrics.values())))} == {"seg"}
+
+
 def test_errors() -> None:
     data = batches(2)
     problem = Problem(Net(), tasks(), data, test=data)

@@ -34,7 +34,8 @@ def evaluate(
     The model runs in eval mode on the device it is on, a task with ``decode`` by means of that, and is left as it was: modes, BatchNorm statistics and the
     global random state do not change. Copies of the metrics do the counting. On several processes each evaluates
     its own batches, torchmetrics adds them up, and all of them must call this function. A task whose prediction is the same
-    for every sample, where these are not, is named in a :class:`DeadTaskWarning`.
+    for every sample, where these are not, is named in a :class:`DeadTaskWarning`. One that predicts NaN anywhere is named in a warning, and its metrics are nan:
+    the largest of logits that are NaN is class 0, which would pass for a prediction.
 
     Args:
         problem: Model, tasks and data. A batch may lack some tasks.
@@ -66,6 +67,7 @@ def evaluate(
     counting = torch.device("cpu") if device.type == "mps" else device  # Apple's GPU has no float64
     collections = {task: _collection(spec).to(counting) for task, spec in problem.tasks.items()}
     updates, watched = dict.fromkeys(problem.tasks, 0), watch or Unmoved()
+    nans = {task: torch.tensor(0, device=device) for task in problem.tasks}  # batches with any
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
@@ -75,6 +77,8 @@ def evaluate(
                 predictions = problem.predict(x, targets) if targets else {}
                 watched.see(x, predictions)
                 for task, prediction in predictions.items():
+                    if isinstance(cast(Any, prediction), Tensor):
+                        nans[task] += prediction.isnan().any()
                     decode = problem.tasks[task].decode
                     prediction = prediction if decode is None else decode(model, x)
                     _update(
@@ -84,10 +88,16 @@ def evaluate(
     finally:
         for module, training in modes.items():
             module.training = training
-    _check_counts(updates, split, device)
+    found = _counts_of_all(updates, nans, split, device)
+    if wrong := [f"{task!r} (in {n} of {of} batches)" for task, (of, n) in found.items() if n]:
+        warnings.warn(
+            f"evaluate: {', '.join(wrong)} predicts NaN; all its metrics are nan. Look at its training, or at the input.",
+            stacklevel=2,
+        )
     if said := dead_said(watched.tasks):
         warnings.warn(f"evaluate: {said}", DeadTaskWarning, stacklevel=2)
-    return {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
+    values = {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
+    return {task: dict.fromkeys(of, math.nan) if found[task][1] else of for task, of in values.items()}
 
 
 def higher_is_better(tasks: Mapping[str, Task]) -> dict[str, dict[str, bool]]:
@@ -144,17 +154,22 @@ def _update(task: str, metrics: MetricCollection, prediction: Tensor, target: An
         ) from error
 
 
-def _check_counts(updates: dict[str, int], split: Split, device: torch.device) -> None:
-    """Raises, on every process alike, if a task had no target on any of them."""
-    counts = torch.tensor(list(updates.values()), device=device)
+def _counts_of_all(
+    updates: Mapping[str, int], nans: Mapping[str, Tensor], split: Split, device: torch.device
+) -> dict[str, tuple[int, int]]:
+    """Task to its batches, and those with NaN, of all processes; raises, on every one alike, if a task had no target on any of them."""
+    counts = torch.stack(
+        [torch.tensor(list(updates.values()), device=device), torch.stack(list(nans.values()))]
+    )
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
-    missing = [task for i, task in enumerate(updates) if not int(counts[i])]
-    if missing:
+    found = dict(zip(updates, map(tuple, counts.T.tolist()), strict=True))
+    if missing := [task for task, (batches, _) in found.items() if not batches]:
         raise ValueError(
             f"evaluate: the {split} batches that were used have no target for {missing}; "
             "check the loader, raise limit, or drop the task."
         )
+    return found
 
 
 def _values(task: str, spec: Task, collection: MetricCollection) -> dict[str, float]:
