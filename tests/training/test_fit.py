@@ -30,6 +30,16 @@ def test_learns() -> None:
     assert repr(History()) == "History(0 steps in 0 s; 0 rows)"
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_frozen_batch_norm_stays_frozen_and_a_network_in_eval_mode_is_trained(whole: bool) -> None:
+    problem = two_heads()
+    problem.model.insert_norm = norm = nn.BatchNorm2d(3)  # type: ignore[assignment]
+    (problem.model if whole else norm).eval()
+    fit(problem, steps=2)
+    assert problem.model.training
+    assert norm.training is whole
+
+
 def test_density_follows_the_schedule_at_every_step() -> None:
     problem = two_heads()
     rows = fit(problem, SoftThreshold(0.1, ramp=(0.1, 0.6)), steps=50, log_every=1).rows

@@ -24,7 +24,7 @@ from secateur.training.hold import check_parts
 from secateur.training.ledger import Ledger, Row
 from secateur.training.optimizer import MakeOptimizer, adam, check_make, check_steps
 from secateur.training.pruning import Pruning
-from secateur.training.recalibration import check_batches, recalibrate
+from secateur.training.recalibration import check_batches, recalibrate, train_mode
 from secateur.training.resuming.identity import identity_of_training
 from secateur.training.resuming.loader_state import unrepeatable
 from secateur.training.resuming.resumption import Resumption
@@ -63,7 +63,7 @@ def fit(
     on_log: Callable[[list[Row]], object] | None = None,
     progress: bool = True,
 ) -> History:
-    """Trains ``problem.model`` in place and leaves it with the zeros that ``method`` makes.
+    """Trains ``problem.model`` in place, see :func:`train_mode`, and leaves it with the zeros that ``method`` makes.
 
     Args:
         problem: Model, tasks and data.
@@ -189,7 +189,7 @@ def _train(
                 asked.on_log(history.rows)
 
         callbacks.begin()
-        problem.model.train()
+        train_mode(problem.model)
         shown.begin(pruning.done)
         while pruning.done < total and not course.stopped:
             began = time.perf_counter()

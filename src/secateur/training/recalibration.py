@@ -1,13 +1,23 @@
-"""BatchNorm statistics measured anew on the pruned network (Li et al. 2020, EagleEye, arXiv 2007.02491)."""
+"""BatchNorm's statistics: which of them training moves, and how they are measured anew on the pruned network.
+
+The latter after Li et al. 2020 (EagleEye, arXiv 2007.02491).
+"""
 
 from __future__ import annotations
 
 from itertools import islice
 
 import torch
+from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from secateur.problem import Problem, preserved_rng, to_device, undivided
+
+
+def train_mode(model: nn.Module) -> None:
+    """Puts a model in train mode; where it is already, modules in eval mode within it, such as frozen BatchNorm, stay so."""
+    if not model.training:
+        model.train()
 
 
 @torch.no_grad()
