@@ -1,6 +1,6 @@
 """From a trained network to budgets of time: asked, predicted and measured, each task's metrics, and the same architecture from random weights.
 
-    python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab mobilenet] [--dense RUN]
+    python benchmarks/quality/budgets.py --root data/nyuv2_160x120 --out runs/budgets [--cases deeplab ...] [--dense RUN]
 
 Trains a dense network for each case (or takes that of a run, as trained longer on a GPU), prunes it to shares of its time in each engine (``secateur prune``, a family in one run), and trains the
 architectures that came out (of one engine) from random weights for as many steps as dense training and pruning took together. What is finished is
@@ -31,6 +31,13 @@ CASES: dict[str, dict[str, Any]] = {
         "shares": (0.5, 0.25, 0.125),
         "engines": ("onnxruntime", "openvino"),
         "fresh": (0.5, 0.25, 0.125),
+        "prune": ["--steps", "600", "--size", "240x320"],
+    },
+    "deeplab_wide": {
+        "train": ["--model.width", "0.25", "--size", "60x80", "--steps", "3000", *COMMON],
+        "shares": (0.5, 0.25),
+        "engines": ("openvino",),
+        "fresh": (0.25,),
         "prune": ["--steps", "600", "--size", "240x320"],
     },
     "mobilenet": {

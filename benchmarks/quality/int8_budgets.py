@@ -1,10 +1,10 @@
 """A trained network, and what was pruned of it to a share of its time, in fp32, bf16 and int8: time and each task.
 
-    python benchmarks/quality/int8_budgets.py RUN PRUNED [PRUNED ...]
+    python benchmarks/quality/int8_budgets.py RUN PRUNED [PRUNED ...] [--name NAME]
 
-RUN is a dense run, PRUNED are runs of ``secateur prune``. Metrics are those of the files themselves in OpenVINO, made at the size of training and
+RUN is a dense run, PRUNED are runs of ``secateur prune``, or others to set beside it. Metrics are those of the files themselves in OpenVINO, made at the size of training and
 calibrated on the training batches; times of files made at 240x320, side by side in processes of their own, one thread. Writes
-docs/results/int8_budgets.json and .md.
+docs/results/NAME.json and .md.
 """
 
 from __future__ import annotations
@@ -85,6 +85,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path, help="the dense run, then those pruned of it")
     parser.add_argument("--out", type=Path, default=Path("runs/int8_budgets"), help="keeps the metrics")
+    parser.add_argument("--name", default="int8_budgets", help="of the results")
     options = parser.parse_args()
     torch.set_num_threads(1)
     x = torch.randn(1, 3, *TIMED, generator=torch.Generator().manual_seed(0))
@@ -116,11 +117,15 @@ def main() -> None:
             row: dict[str, Any] = {"network": name, "precision": way, "ms": float(np.nanmedian(own))}
             row |= {"against": ratio(samples["dense f32"], own), "tasks": metrics[name][way]}
             rows.append(row | {"delta_t": {"mean": gain.overall, **gain.tasks}})
-    raw: dict[str, Any] = {"command": "python benchmarks/quality/int8_budgets.py " + " ".join(str(r) for r in options.runs)}  # fmt: skip
+    named = [] if options.name == "int8_budgets" else ["--name", options.name]
+    words = ["python benchmarks/quality/int8_budgets.py", *map(str, options.runs), *named]
+    raw: dict[str, Any] = {"command": " ".join(words)}
     raw |= {"machine": machine(), "versions": versions(), "rounds": ROUNDS, "tasks": list(problem.tasks), "rows": rows}  # fmt: skip
     for run in options.runs[1:]:
+        if not (run / "budget.json").exists():
+            continue
         raw[run.name] = json.loads((run / "budget.json").read_text(encoding="utf-8"))["limits"]
-    write("int8_budgets", raw, table(raw))
+    write(options.name, raw, table(raw))
 
 
 if __name__ == "__main__":
