@@ -102,16 +102,8 @@ class Rounds:
             if any(below[kind] > above[kind] for kind in below):
                 raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
         self.phase.measuring("the smallest network there is")
-        check_reach(
-            self.problem.model,
-            self.example,
-            self.original.call,
-            self.groups,
-            self.alive,
-            self.costs,
-            self._measured,
-            limits,
-        )
+        known = self.groups, self.alive, self.costs
+        check_reach(self.problem.model, self.example, self.original.call, *known, self._measured, limits)
         if self.judge.floors and self.steps:
             self.phase("training the dense network on for a little, to see what floors mean")
         self.noise = check_noise(
@@ -188,11 +180,7 @@ class Rounds:
             self._kill(self._pick(worth, stage))
             if not self.steps:  # scored anew, and judged when it is repaired
                 return None, ()
-            steps = round(self.steps * (1 - _LAST) / max(1, self.rounds - 1))
-            self.phase.training(f"{int(self.alive.sum())} groups are left; training on", steps)
-            self._train(self.problem, steps)
-            record.lost = self.judge.lost(self.problem.model)
-            return None, self.judge.broken(record.lost)
+            return None, self._trained_on(record)
         self.phase.measuring("networks near the budget")
         small, keep = self._met(worth, limits, record), self.judge.keep
         if self.steps:
@@ -206,6 +194,19 @@ class Rounds:
         if self.judge.keep != keep and not broken:
             record.costs = self._measured(small)
         return small, broken
+
+    def _trained_on(self, record: Record) -> tuple[str, ...]:
+        """Trains on for a round's steps; where a floor is broken then, for those of the last round, which may win it back."""
+        few = round(self.steps * (1 - _LAST) / max(1, self.rounds - 1))
+        broken, why = (), f"{int(self.alive.sum())} groups are left"
+        for seed, steps in enumerate((few, round(self.steps * _LAST))):
+            self.phase.training(f"{why}; training on", steps)
+            self._train(self.problem, steps, seed)
+            record.lost = self.judge.lost(self.problem.model)
+            if not (broken := self.judge.broken(record.lost)):
+                break
+            why = self.judge.said(record.lost, record.errors, broken)
+        return broken
 
     def _met(self, worth: Tensor, limits: Mapping[Kind, float], record: Record) -> nn.Module:
         """The small network whose measured costs keep the limits, one of them nearly; not trained yet."""
