@@ -48,7 +48,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
         raise ValueError(
             f"prune: there is no score {options['score']!r}; give one of {', '.join(get_args(Score))}."
         )
-    if not isinstance(options.get("seed", 0), int):
+    if isinstance(options.get("seed", 0), bool) or not isinstance(options.get("seed", 0), int):
         raise ValueError(f"prune: seed is {options['seed']!r}; give a whole number.")
     for first, second in pairwise(budgets):
         if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):

@@ -60,7 +60,7 @@ class Budget:
             raise ValueError(
                 f"Budget: no limit is given; give one of {', '.join(KINDS)}, such as Budget(ms=30) or Budget(macs=0.5)."
             )
-        if not isinstance(self.threads, int) or self.threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ValueError(f"Budget: threads is {self.threads!r}; give a whole number of at least 1.")
         if self.engine not in get_args(EngineName):
             raise ValueError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from secateur.problem import Input, Problem, preserved_rng, to_device
+from secateur.problem import Input, Problem, check_count, preserved_rng, to_device
 from secateur.shrinking import compaction
 from secateur.training import recalibrate
 
@@ -39,8 +39,7 @@ def repair(dense: Problem, small: nn.Module, batches: int = 8) -> list[str]:
     Returns:
         Layers that were fitted.
     """
-    if batches < 1:
-        raise ValueError(f"repair: batches is {batches}; give at least 1.")
+    check_count("repair: batches", batches)
     made = compaction(small)
     kept = {} if made is None else _within(dense.model, made.kept)
     fits = dict(_fits(dense.model, small, kept))

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from secateur.data.augment import Sample, normalise, random_view
 from secateur.data.order import Epochs, Resumable, numbered
-from secateur.problem import Batch
+from secateur.problem import Batch, check_count
 
 _VIEW = 1  # keeps these draws apart from those of the order
 Draw = tuple[int, int]  # (step, place in the batch)
@@ -104,9 +104,8 @@ class StepLoader(Batching, Resumable):
 
 
 def check_workers(workers: int) -> None:
-    """Raises ValueError if the number is negative."""
-    if workers < 0:
-        raise ValueError(f"workers={workers}; it must be at least 0.")
+    """Raises ValueError if it is no count of processes."""
+    check_count("workers=", workers, 0)
 
 
 def length(dataset: Dataset[Sample]) -> int:

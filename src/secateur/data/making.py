@@ -11,13 +11,13 @@ from torch.utils.data import Dataset, Subset
 from secateur.data.augment import Sample
 from secateur.data.data import Data
 from secateur.data.frames import OnDisk
-from secateur.data.loading import Encode, StepLoader
-from secateur.data.packing import Packed, keep_what_fits
+from secateur.data.loading import Encode, StepLoader, check_workers
+from secateur.data.packing import Packed, check_cache, keep_what_fits
 from secateur.data.rows import RowFrames
 from secateur.data.splitting import check_seed
 from secateur.data.streams.loading import StreamLoader
 from secateur.data.streams.streamed import Streamed
-from secateur.problem import Task
+from secateur.problem import Task, check_count
 
 TaskOf = tuple[Task, int]
 """A task and the output channels its head needs."""
@@ -40,7 +40,7 @@ class Loading:
             otherwise each is decoded at every use. None: each is decoded at its first use and kept.
 
     Raises:
-        ValueError: If ``seed`` is negative.
+        ValueError: If a number is out of range.
     """
 
     size: tuple[int, int]
@@ -51,7 +51,11 @@ class Loading:
     cache: float | None = None
 
     def __post_init__(self) -> None:
+        check_count("batch=", self.batch)
         check_seed(self.seed)
+        check_workers(self.workers)
+        if self.cache is not None:
+            check_cache(self.cache)
 
 
 def make_data(

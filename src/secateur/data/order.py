@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from secateur.problem import Batch
+from secateur.problem import Batch, check_count
 
 _ORDER = 0  # keeps these draws apart from those of the augmentation
 
@@ -76,8 +76,7 @@ class Epochs:
 
     def __post_init__(self) -> None:
         for name, value, least in (("batch", self.batch, 1), ("seed", self.seed, 0)):
-            if value < least:
-                raise ValueError(f"{name}={value}; it must be at least {least}.")
+            check_count(f"{name}=", value, least)
         if len(self) == 0:
             raise ValueError(
                 f"The {self.samples} samples do not fill one batch of {self.batch}; lower batch or add samples."

@@ -86,14 +86,19 @@ def keep_what_fits(sets: Sequence[Packed], cache: float, workers: int) -> float:
         ValueError: If ``cache`` is negative or no number, or a sample that is decoded is damaged.
         FileNotFoundError: If the file of such a sample is missing.
     """
-    if not cache >= 0:
-        raise ValueError(f"cache={cache}; give the memory for decoded samples in GiB, 0 or more.")
+    check_cache(cache)
     needed = sum(samples.gibibytes() for samples in sets)
     for samples in sets:
         samples.keep = needed <= cache
         if samples.keep:
             samples.fill(max(2, workers))
     return needed
+
+
+def check_cache(cache: float) -> None:
+    """Raises ValueError if it is no number of at least 0; without end all samples fit."""
+    if isinstance(cache, bool) or not cache >= 0:
+        raise ValueError(f"cache={cache}; give the memory for decoded samples in GiB, 0 or more.")
 
 
 def rounded(sample: Sample) -> Sample:

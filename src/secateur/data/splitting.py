@@ -9,6 +9,7 @@ import numpy as np
 from torch.utils.data import Dataset, Subset
 
 from secateur.data.augment import Sample
+from secateur.problem import check_count, is_count
 
 VALIDATION = ("validation", "valid", "val", "dev")
 SPLITS = ("train", *VALIDATION, "test")
@@ -32,8 +33,7 @@ class TooFewError(ValueError):
 
 def check_seed(seed: int) -> None:
     """Raises ValueError unless ``seed`` is one that NumPy draws by."""
-    if seed < 0:
-        raise ValueError(f"seed={seed}; give a whole number of at least 0.")
+    check_count("seed=", seed, 0)
 
 
 def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tuple[list[int], list[int]]:
@@ -44,7 +44,7 @@ def held_out(samples: int, count: int, seed: int, name: str = "val_count") -> tu
         ValueError: If ``seed`` is negative.
     """
     check_seed(seed)
-    if not 1 <= count < samples:
+    if not is_count(count) or count >= samples:
         raise TooFewError(name, count, samples)
     order = np.random.default_rng((seed, samples)).permutation(samples)
     return sorted(order[count:].tolist()), sorted(order[:count].tolist())

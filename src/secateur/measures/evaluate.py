@@ -14,7 +14,7 @@ import torch.distributed
 from torch import Tensor
 
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said
-from secateur.problem import Problem, RemediedError, Task, described, preserved_rng, to_device
+from secateur.problem import Problem, RemediedError, Task, check_count, described, preserved_rng, to_device
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -60,8 +60,8 @@ def evaluate(
             f"give Problem(..., {split}=...).",
             f"choose another --split, or data that have {split}.",
         )
-    if limit is not None and limit < 1:
-        raise ValueError(f"evaluate: limit is {limit}; give at least 1, or None for all batches.")
+    if limit is not None:
+        check_count("evaluate: limit", limit, remedy="give at least 1, or None for all batches")
     model = problem.model
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     counting = torch.device("cpu") if device.type == "mps" else device  # Apple's GPU has no float64

@@ -1,7 +1,7 @@
 """What a multi-task problem is: model, tasks and data; which weights can be pruned, and who owns them."""
 
 from secateur.problem.called import Call, called, uncalled
-from secateur.problem.choices import check_arguments, check_choice
+from secateur.problem.choices import check_arguments, check_choice, check_count, is_count, is_number
 from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import Frame, frames, lies_in, of_python, untraceable
 from secateur.problem.exporting import exporting
@@ -66,6 +66,7 @@ __all__ = [
     "called",
     "check_arguments",
     "check_choice",
+    "check_count",
     "check_factor",
     "check_same",
     "check_takes",
@@ -81,6 +82,8 @@ __all__ = [
     "frozen_tasks",
     "functional",
     "holders",
+    "is_count",
+    "is_number",
     "length",
     "lies_in",
     "of_python",

@@ -1,4 +1,4 @@
-"""Arguments that cannot be meant: a word that is none of those that the annotation has, a number that is none."""
+"""Arguments that cannot be meant: a word that is none of those that the annotation has, a number that is none, no count."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Literal, cast, get_args, get_origin, get_type_hints
+from operator import index
+from types import UnionType
+from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hints
+
+import numpy as np
 
 
 def check_choice(name: str, value: Any, kind: Any) -> None:
@@ -24,10 +28,43 @@ def check_choice(name: str, value: Any, kind: Any) -> None:
         raise ValueError(f"{name} is {value!r}; choose one of {', '.join(map(repr, known))}.{said}")
 
 
+def check_count(what: str, value: Any, least: int | None = 1, remedy: str = "") -> None:
+    """Raises ValueError if ``value`` is no whole number of at least ``least``; True and False are none.
+
+    Args:
+        what: The argument, for the message; one that ends in ``=`` is said as ``name=value``, which a command line shows as its option.
+        value: What was given.
+        least: The smallest; None for any.
+        remedy: What to give, where there is more to say.
+    """
+    if is_count(value, least):
+        return
+    said = f"{what}{value!r}" if what.endswith("=") else f"{what} is {value!r}"
+    wanted = "give a whole number" if least is None else f"give a whole number of at least {least}"
+    raise ValueError(f"{said}; {remedy or wanted}.")
+
+
+def is_count(value: Any, least: int | None = 1) -> bool:
+    """Whether it is a whole number of at least ``least``; True and False are none."""
+    try:
+        whole = index(value)
+    except TypeError:
+        return False
+    return not isinstance(value, bool) and (least is None or whole >= least)
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number; words, True and False are none."""
+    try:
+        return not isinstance(value, (str, bool, np.bool_)) and math.isfinite(value)
+    except (TypeError, ValueError, OverflowError):
+        return False
+
+
 def check_arguments(
     made: Callable[..., Any], who: str, given: Sequence[Any], settings: Mapping[str, Any]
 ) -> None:
-    """Raises ValueError naming the first argument of ``who`` that is a misspelt word, or is or holds NaN or an infinity.
+    """Raises ValueError naming the first argument of ``who`` that is a misspelt word, is or holds NaN or an infinity, or is no count.
 
     Args:
         made: The ``__init__`` that the arguments are for; ones that it does not take are its own to refuse.
@@ -46,8 +83,19 @@ def check_arguments(
     for name, value in arguments.items():
         if name in kinds:
             check_choice(f"{who}: {name}", value, kinds[name])
+            _check_kind(f"{who}: {name}", value, kinds[name])
         if any(isinstance(number, float) and not math.isfinite(number) for number in _numbers(value)):
             raise ValueError(f"{who}: {name} is {value!r}; give finite numbers.")
+
+
+def _check_kind(what: str, value: Any, kind: Any) -> None:
+    """Raises ValueError for a bool where a number goes, or a fraction where a whole one does."""
+    kinds = set(get_args(kind)) if get_origin(kind) in (Union, UnionType) else {kind}
+    if not kinds & {int, float} or bool in kinds:
+        return
+    if isinstance(value, bool) or (isinstance(value, float) and float not in kinds and math.isfinite(value)):
+        wanted = "a number" if float in kinds else "a whole number"
+        raise ValueError(f"{what} is {value!r}; give {wanted}{', or None' if type(None) in kinds else ''}.")
 
 
 def _numbers(value: Any) -> Iterable[Any]:

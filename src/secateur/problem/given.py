@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from torch import Tensor, nn
+
+from secateur.problem.choices import is_number
 
 if TYPE_CHECKING:
     from secateur.problem.problem import Problem, Task
@@ -36,12 +37,8 @@ def check_task(task: Task) -> None:
 
 
 def check_factor(what: str, value: Any) -> None:
-    """Raises ValueError if ``value`` is not a finite number of at least 0."""
-    try:
-        fits = not isinstance(value, str) and 0.0 <= float(value) < math.inf
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
+    """Raises ValueError if ``value`` is not a finite number of at least 0; True and False are none."""
+    if not is_number(value) or value < 0.0:
         raise ValueError(f"{what} is {value!r}; give a finite number, 0 or more.")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import Problem, prunable
+from secateur.problem import Problem, is_number, prunable
 from secateur.pruning.masks import Masks, shortfall
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.schedules import check_density, check_rounds, geometric_density
@@ -182,8 +182,8 @@ def check_share(name: str, value: float) -> float:
     Raises:
         ValueError: If it is not.
     """
-    if not 0.0 <= value < 1.0:
-        raise ValueError(f"{name} is {value}; it is a share of the steps and lies in [0, 1).")
+    if not is_number(value) or not 0.0 <= value < 1.0:
+        raise ValueError(f"{name} is {value!r}; it is a share of the steps and lies in [0, 1).")
     return value
 
 

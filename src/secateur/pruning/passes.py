@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Batch, Problem, length, preserved_rng, task_losses, to_device, undivided
+from secateur.problem import (
+    Batch,
+    Problem,
+    check_count,
+    length,
+    preserved_rng,
+    task_losses,
+    to_device,
+    undivided,
+)
 
 _MANY = 1000  # batches without a label that are looked through where nobody knows how long an epoch is
 
@@ -61,8 +70,7 @@ def losses(
     problem: Problem, batches: int, first: int = 0
 ) -> Generator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
     """Losses and predictions of training batches, with BatchNorm as in training, dropout off and nothing changed after."""
-    if batches < 1:
-        raise ValueError(f"batches is {batches}; a score needs at least 1.")
+    check_count("batches", batches, remedy="a score needs at least 1")
     device = next(p.device for p in problem.model.parameters())
     whole = undivided(problem.loader())  # of several processes each looks at what a single one would
     with preserved_rng(), _undisturbed(problem.model), whole, torch.enable_grad():

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from secateur.problem import check_count
+
 
 @dataclass(frozen=True)
 class Pattern:
@@ -20,12 +22,21 @@ class Pattern:
         columns: Width of a block in input channels.
         of: 0, or M of N:M: at most ``most`` of every M successive input channels survive.
         most: N of N:M.
+
+    Raises:
+        ValueError: If these are no pattern.
     """
 
     rows: int = 1
     columns: int = 1
     of: int = 0
     most: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("rows", 1), ("columns", 1), ("of", 0), ("most", 0)):
+            check_count(f"Pattern: {name}", getattr(self, name), least)
+        if (self.of or self.most) and (self.blocks or not 0 < self.most < self.of):
+            raise ValueError(f"{self} is neither a block nor N:M; give rows and columns, or 0 < most < of.")
 
     @staticmethod
     def parse(text: str) -> Pattern:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from secateur.problem import check_count, is_number
+
 Schedule = Callable[[float], float]
 
 
@@ -20,7 +22,20 @@ def cosine(progress: float) -> float:
 
 
 def staircase(factor: float = 0.5, stairs: int = 5) -> Schedule:
-    """Factor ``factor ** k`` on the k-th of ``stairs`` equal parts (AdapMTL: 0.5 every 4k of 20k steps)."""
+    """Factor ``factor ** k`` on the k-th of ``stairs`` equal parts (AdapMTL: 0.5 every 4k of 20k steps).
+
+    Args:
+        factor: Of each stair to the one before, in (0, 1].
+        stairs: How many.
+
+    Raises:
+        ValueError: If one of them is out of range.
+    """
+    if not is_number(factor) or not 0.0 < factor <= 1.0:
+        raise ValueError(
+            f"staircase: factor is {factor!r}; the learning rate falls by it at each stair, so give a number in (0, 1], such as 0.5."
+        )
+    check_count("staircase: stairs", stairs)
 
     def schedule(progress: float) -> float:
         return factor ** min(int(progress * stairs + 1e-9), stairs - 1)
@@ -41,8 +56,10 @@ class WarmUp:
     then: Schedule = cosine
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.share < 1.0:
-            raise ValueError(f"WarmUp: share is {self.share}; it is a share of the steps and lies in (0, 1).")
+        if not is_number(self.share) or not 0.0 < self.share < 1.0:
+            raise ValueError(
+                f"WarmUp: share is {self.share!r}; it is a share of the steps and lies in (0, 1)."
+            )
 
     def __call__(self, progress: float) -> float:
         """The factor of the learning rate; the very first step has a hundredth of the rise."""
@@ -79,8 +96,8 @@ def cyclic_density(
 
 def check_cycles(cycles: int | None, rebound: float | None) -> None:
     """Raises ValueError unless there is a cycle, and a share in (0, 1] comes back between several."""
-    if cycles is not None and cycles < 1:
-        raise ValueError(f"cycles is {cycles}; the density falls at least once.")
+    if cycles is not None:
+        check_count("cycles", cycles, remedy="the density falls at least once")
     if rebound is not None and not (0.0 < rebound <= 1.0 and (cycles or 1) > 1):
         raise ValueError(
             f"rebound is {rebound} and cycles {cycles}; give the share that comes back, in (0, 1], and at least 2 cycles."
@@ -93,9 +110,9 @@ def check_density(density: float) -> float:
     Raises:
         ValueError: If it lies outside (0, 1].
     """
-    if not 0.0 < density <= 1.0:
+    if not is_number(density) or not 0.0 < density <= 1.0:
         raise ValueError(
-            f"density is {density}; it is the kept fraction and must lie in (0, 1]: 0.1 keeps 10 %."
+            f"density is {density!r}; it is the kept fraction and must lie in (0, 1]: 0.1 keeps 10 %."
         )
     return density
 
@@ -117,8 +134,6 @@ def check_rounds(rounds: int) -> int:
     Raises:
         ValueError: If there are fewer than 2.
     """
-    if rounds < 2:
-        raise ValueError(
-            f"rounds is {rounds}; at least 2 are needed: one that shows which weights are small, one that trains the rest."
-        )
+    remedy = "at least 2 are needed: one that shows which weights are small, one that trains the rest"
+    check_count("rounds", rounds, 2, remedy)
     return rounds

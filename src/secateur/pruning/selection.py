@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from secateur.problem import Components, check_choice
+from secateur.problem import Components, check_choice, check_count
 from secateur.pruning.density import DensityError
 from secateur.pruning.distribution import Distribution, Quotas, counts, erk, quotas
 from secateur.pruning.masks import top_masks
@@ -43,9 +43,10 @@ def select(
 
     Raises:
         DensityError: If the density cannot be reached under these constraints; it says what can.
-        ValueError: If ``distribution`` is unknown, or ``components`` do not fit it.
+        ValueError: If ``distribution`` is unknown, ``components`` do not fit it, or ``at_least`` is no count.
     """
     check_choice("distribution", distribution, Distribution)
+    check_count("at_least", at_least, 0)
     shape = pattern or Pattern()
     size = sum(score.numel() for score in scores.values())
     groups, wanted = _groups(scores, density, distribution, components, power)

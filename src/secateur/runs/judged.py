@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.data import Data
 from secateur.measures import evaluate
-from secateur.problem import Batch, Problem
+from secateur.problem import Batch, Problem, check_count
 from secateur.runs.config import Config, build, parse_size
 from secateur.runs.exported import Exported
 from secateur.runs.folder import RunFolder
@@ -50,8 +50,8 @@ def evaluate_file(
         ValueError: If the file is damaged or in no run folder and no data are named, does none of the tasks, or does not
             take the data's pictures.
     """
-    if batch is not None and batch < 1:
-        raise ValueError(f"batch is {batch}; give at least 1.")
+    if batch is not None:
+        check_count("batch", batch)
     model = Exported(path, engine, outputs)
     made = _data(model, data, batch, size, trust or Trust())
     tasks = [task for task in made.tasks if task in model.tasks]

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from typing import Any, SupportsIndex, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from secateur.problem import Call, Input, called, check_takes, preserved_rng, uncalled
+from secateur.problem import (
+    Call,
+    Input,
+    called,
+    check_count,
+    check_factor,
+    check_takes,
+    preserved_rng,
+    uncalled,
+)
 from secateur.pruning import check_done
 from secateur.shrinking.channels import trace, training_nodes
 from secateur.shrinking.compaction import record
@@ -48,13 +57,13 @@ def compact(
 
     Raises:
         ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
-            message names the layer. If ``round_to`` is no whole number, or the optimizer steps nothing of the model.
+            message names the layer. If ``round_to`` or ``tolerance`` is out of range, or the optimizer steps nothing of the model.
 
     Warns:
         UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact.
     """
-    if not isinstance(cast(Any, round_to), SupportsIndex) or round_to < 1:
-        raise ValueError(f"compact: round_to is {round_to!r}; give a whole number of at least 1.")
+    check_count("compact: round_to", round_to)
+    check_factor("compact: tolerance", tolerance)
     if optimizer is not None:
         check_own(optimizer, model)
     check_done(model, "compact")

@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, distributed, nn
 
-from secateur.problem import Call, Input, Problem, as_one, called, fed, selected
+from secateur.problem import Call, Input, Problem, as_one, called, check_factor, fed, selected
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,7 @@ class Distillation:
         if unknown:
             raise ValueError(f"Distillation: tasks names {unknown}, but the problem's are {sorted(tasks)}.")
         for task, factor in {"every task": self.weight, **self.tasks}.items():
-            if not 0 <= factor < float("inf"):
-                raise ValueError(f"Distillation: the weight of {task} is {factor}; give 0 or more.")
+            check_factor(f"Distillation: the weight of {task}", factor)
         self.teacher.eval().to(next(problem.model.parameters()).device)
 
     def __call__(

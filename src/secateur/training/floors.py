@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from secateur.measures import delta_t, evaluate, higher_is_better
-from secateur.problem import Problem, RemediedError
+from secateur.problem import Problem, RemediedError, check_count, is_number
 from secateur.pruning import DensityError, Sparsifier, check_density
 
 Results = Mapping[str, Mapping[str, float]]
@@ -149,9 +149,8 @@ def shares_lost(results: Results, reference: Results, problem: Problem) -> dict[
 
 def check_floors(problem: Problem, method: Sparsifier, floors: Mapping[str, float], tries: int) -> None:
     """Raises ValueError if there is no such task, no validation data, no metric, or nothing to back off from."""
+    check_count("tries", tries, remedy="at least 1 training is needed")
     check_allowed(problem, floors)
-    if tries < 1:
-        raise ValueError(f"tries is {tries}; at least 1 training is needed.")
     density = getattr(method, "density", None)
     if not isinstance(density, float) or check_density(density) == 1.0:
         raise ValueError(
@@ -167,7 +166,7 @@ def check_allowed(problem: Problem, floors: Mapping[str, float]) -> None:
             f"floors names {unknown or 'no task'}; the problem's tasks are {sorted(problem.tasks)}."
         )
     for task, share in floors.items():
-        if isinstance(share, str) or not 0.0 <= share < 1.0:
+        if not is_number(share) or not 0.0 <= share < 1.0:
             raise ValueError(
                 f"floors[{task!r}] is {share!r}; it is a share of the metrics and lies in [0, 1): 0.02 is 2 %."
             )

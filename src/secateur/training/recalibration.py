@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, preserved_rng, to_device, undivided
+from secateur.problem import Problem, check_count, preserved_rng, to_device, undivided
 
 
 def train_mode(model: nn.Module) -> None:
@@ -56,6 +56,6 @@ def recalibrate(problem: Problem, batches: int) -> None:
 
 
 def check_batches(batches: int | None) -> None:
-    """Raises ValueError if ``batches`` is below 1; before a training, after which it would come too late."""
-    if batches is not None and batches < 1:
-        raise ValueError(f"recalibrate is {batches}; give at least 1 batch, or None for none.")
+    """Raises ValueError if ``batches`` is no count; before a training, after which it would come too late."""
+    if batches is not None:
+        check_count("recalibrate", batches, remedy="give at least 1 batch, or None for none")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import index
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import TYPE_CHECKING
 
 import torch
 
-from secateur.problem import Problem, RemediedError, length
+from secateur.problem import Problem, RemediedError, check_count, length
 from secateur.pruning import Schedule
 from secateur.training.distillation import Distillation
 from secateur.training.ledger import Row
@@ -21,7 +20,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The arguments of ``fit`` that every attempt under floors has in common; they are described there."""
+    """The arguments of ``fit`` that every attempt under floors has in common; they are described there.
+
+    Raises:
+        ValueError: If a number is out of range, or not exactly one of ``epochs`` and ``steps`` is given.
+    """
 
     epochs: int | None
     steps: int | None
@@ -38,6 +41,21 @@ class Settings:
     on_log: Callable[[list[Row]], object] | None
     progress: bool
 
+    def __post_init__(self) -> None:
+        epochs, steps = self.epochs, self.steps
+        if (epochs is None) == (steps is None):
+            raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
+        for name in ("epochs", "steps"):
+            if (asked := getattr(self, name)) is not None:
+                check_count(f"fit: {name}", asked)
+        for name in ("log_every", "checkpoint_every"):
+            if (every := getattr(self, name)) is not None:
+                check_count(f"fit: {name}", every, remedy="give a whole number of steps, or None")
+        check_count("fit: accumulate", self.accumulate, remedy="give at least 1 batch to a step")
+        remedy = "give steps between validations, or 0 for none"
+        check_count("fit: validate_every", self.validate_every, 0, remedy)
+        check_count("fit: seed", self.seed, None)
+
     def steps_of(self, problem: Problem) -> int:
         """Optimizer steps of a round.
 
@@ -45,14 +63,6 @@ class Settings:
             ValueError: If they cannot be counted, or there are none.
         """
         epochs, steps = self.epochs, self.steps
-        if (epochs is None) == (steps is None):
-            raise ValueError(f"fit: epochs is {epochs} and steps is {steps}; give exactly one of them.")
-        for name in ("log_every", "checkpoint_every"):
-            every: Any = getattr(self, name)
-            if every is not None and (not isinstance(every, SupportsIndex) or index(every) < 1):
-                raise ValueError(f"fit: {name} is {every!r}; give a whole number of steps, or None.")
-        if self.accumulate < 1:
-            raise ValueError(f"fit: accumulate is {self.accumulate}; give at least 1 batch to a step.")
         if steps is None:
             if (batches := length(problem.loader())) is None:
                 raise ValueError("fit: epochs needs a loader with a length; give steps instead.")
@@ -69,14 +79,8 @@ class Settings:
         """Steps between validations, 0 for none: a twentieth of all where callbacks look at them and nothing was said.
 
         Raises:
-            ValueError: If the number is negative, or validations are asked for, by it or by ``askers``, callbacks, and there are no
-                validation data.
+            ValueError: If validations are asked for, by the number or by ``askers``, callbacks, and there are no validation data.
         """
-        every: Any = self.validate_every
-        if not isinstance(every, SupportsIndex) or index(every) < 0:
-            raise ValueError(
-                f"fit: validate_every is {self.validate_every}; give steps between validations, or 0 for none."
-            )
         if askers and problem.val is None:
             raise RemediedError(
                 f"fit: callback {' and '.join(askers)} looks at validations, and the problem has no validation data;",
@@ -84,9 +88,10 @@ class Settings:
                 "give data that have val, or leave that callback out.",
             )
         if self.validate_every and problem.val is None:
-            raise ValueError(
-                f"fit: validate_every is {self.validate_every}, and the problem has no validation data; give Problem(..., val=...), or "
-                "leave it out."
+            raise RemediedError(
+                f"fit: validate_every is {self.validate_every}, and the problem has no validation data;",
+                "give Problem(..., val=...), or leave it out.",
+                "give data that have val, or leave --validate_every out.",
             )
         return self.validate_every or (max(1, total // 20) if askers else 0)
 

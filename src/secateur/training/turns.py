@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import index
-from typing import SupportsIndex
 
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from secateur.problem import check_count
 from secateur.pruning import before_step
 
 _IDLE = 50  # steps: a gradient scaler that begins far too high has found its scale by then
@@ -44,8 +44,7 @@ class Turns:
     def __post_init__(self) -> None:
         for name in ("steps", "accumulate"):
             value = getattr(self, name)
-            if not isinstance(value, SupportsIndex) or index(value) < 1:
-                raise ValueError(f"Pruning: {name} is {value!r}; give a whole number of at least 1.")
+            check_count(f"Pruning: {name}", value)
             setattr(self, name, index(value))
         self._skipped = self.resumes_at(self.steps)
 

@@ -19,6 +19,8 @@ class Weighting:
 
     def __new__(cls, *given: Any, **settings: Any) -> Self:
         """Refuses misspelt words and numbers that are none."""
+        if cls.__init__ is object.__init__ and (given or settings):
+            raise TypeError(f"{cls.__name__}() takes no arguments, not {sorted(settings) or given}.")
         check_arguments(cls.__init__, cls.__name__, given, settings)
         return super().__new__(cls)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from secateur.problem import is_count, is_number
 from secateur.zoo.aspp import ASPPHead
 
 _STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4))  # width, blocks, stride, dilation
@@ -66,11 +67,11 @@ def deeplab_resnet34(tasks: Mapping[str, int], width: float = 1.0) -> DeeplabRes
     Raises:
         ValueError: If there is no task, a task has no channel, or the width leaves no channel.
     """
-    if not tasks or min(tasks.values()) < 1:
+    if not tasks or not all(map(is_count, tasks.values())):
         raise ValueError(
             f"deeplab_resnet34: tasks is {dict(tasks)}; give {{task: output channels}} with at least 1 channel each."
         )
-    if width <= 0 or _scaled(64, width) < 1:
+    if not is_number(width) or width <= 0 or _scaled(64, width) < 1:
         raise ValueError(f"deeplab_resnet34: width {width} leaves no channel; give at least 0.02.")
     return DeeplabResNet34(tasks, width)
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from secateur.problem import check_choice
+from secateur.problem import check_choice, is_count, is_number
 from secateur.zoo.classification_head import ClassificationHead
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
 
@@ -74,11 +74,11 @@ def lim_resnetd50(
     Raises:
         ValueError: If there is no task, a task has no channel, the width leaves no channel, or a task or an activation is unknown.
     """
-    if not tasks or min(tasks.values()) < 1:
+    if not tasks or not all(map(is_count, tasks.values())):
         raise ValueError(
             f"lim_resnetd50: tasks is {dict(tasks)}; give {{task: output channels}} with at least 1 channel each."
         )
-    if width <= 0 or _scaled(64, width) < 2:
+    if not is_number(width) or width <= 0 or _scaled(64, width) < 2:
         raise ValueError(f"lim_resnetd50: width {width} leaves no channel; give at least 0.04.")
     activations = activations or {}
     unknown = sorted({*activations, *classify} - set(tasks))

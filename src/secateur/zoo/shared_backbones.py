@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from secateur.problem import check_choice
+from secateur.problem import check_choice, is_count
 from secateur.zoo.aspp import ASPPHead
 from secateur.zoo.blocks import Blocks, blocks
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
@@ -181,7 +181,7 @@ def _head_width(head: Head, width: float, own: float | None) -> float:
 
 
 def _heads(tasks: Mapping[str, int], channels: int, width: float, head: Head) -> dict[str, nn.Module]:
-    if not tasks or min(tasks.values()) < 1:
+    if not tasks or not all(map(is_count, tasks.values())):
         raise ValueError(f"tasks is {dict(tasks)}; give {{task: outputs}} with at least 1 output each.")
     if head == "classifier":
         return {

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Input
+from secateur.problem import Input, is_count
 
 Pool = Literal["first", "mean", "none"]
 _KERNELS = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
@@ -81,7 +81,7 @@ def transformer_encoder(tasks: Mapping[str, int], config: Any, pool: Pool = "fir
         raise ImportError(
             f"transformer_encoder needs transformers: pip install 'secateur[transformers]' ({error})."
         ) from error
-    if not tasks or min(tasks.values()) < 1:
+    if not tasks or not all(map(is_count, tasks.values())):
         raise ValueError(
             f"transformer_encoder: tasks is {dict(tasks)}; give {{task: outputs}} with at least 1 output each."
         )

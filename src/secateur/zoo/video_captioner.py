@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from secateur.problem import is_count
 from secateur.zoo.transformer import DecoderLayer, EncoderLayer, positions
 
 _INPUTS = ("features", "mask", "words")
@@ -114,15 +115,16 @@ def video_captioner(
     Raises:
         ValueError: If there is not exactly one task, or a size is unusable.
     """
-    if len(tasks) != 1 or min(tasks.values()) < 2:
+    if len(tasks) != 1 or not all(is_count(pieces, 2) for pieces in tasks.values()):
         raise ValueError(
             f"video_captioner: tasks is {dict(tasks)}; give one {{task: word pieces}} with at least 2 pieces."
         )
-    hidden = 4 * width if hidden is None else hidden
-    sizes = {"features": features, "width": width, "heads": heads, "hidden": hidden}
-    small = {name: size for name, size in sizes.items() if size < 1}
-    if small or len(layers) != 2 or min(layers) < 1:
+    sizes = {"features": features, "width": width, "heads": heads}
+    sizes |= {} if hidden is None else {"hidden": hidden}
+    small = {name: size for name, size in sizes.items() if not is_count(size)}
+    if small or len(layers) != 2 or not all(map(is_count, layers)):
         raise ValueError(f"video_captioner: {small or f'layers is {layers}'}; give at least 1.")
+    hidden = 4 * width if hidden is None else hidden
     if width % heads or width % 2:
         raise ValueError(
             f"video_captioner: width is {width} and heads {heads}; let width be even and a multiple of heads."

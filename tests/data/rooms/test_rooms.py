@@ -106,7 +106,7 @@ def test_splits_share_no_scene() -> None:
     ("options", "said"),
     [
         ({"size": (4, 64)}, "at least 8 pixels"),
-        ({"train_count": 0}, "count=0; it must be at least 1"),
+        ({"train_count": 0}, "train_count=0; give a whole number of at least 1"),
         ({"seed": -1}, "seed=-1"),
         ({"tasks": ("seg", "smell")}, "smell"),
     ],

@@ -23,8 +23,8 @@ SLURM = {
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"devices": 0}, "devices is 0; give at least 1"),
-        ({"nodes": -1}, "nodes is -1; give at least 1"),
+        ({"devices": 0}, "devices is 0; give a whole number of at least 1"),
+        ({"nodes": -1}, "nodes is -1; give a whole number of at least 1"),
         (
             {"strategy": "fsdp"},
             r"strategy is 'fsdp', which takes the weights of a layer apart.*docs/scale.md",

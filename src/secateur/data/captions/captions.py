@@ -13,11 +13,12 @@ from torch.utils.data import Dataset
 
 from secateur.data.augment import Sample
 from secateur.data.captions.clips import ClipSamples, clip_data
-from secateur.data.captions.vocabulary import Vocabulary, words
+from secateur.data.captions.vocabulary import Vocabulary, check_least, words
 from secateur.data.data import Data
 from secateur.data.fields import Array
 from secateur.data.lists import check_within, read_json
 from secateur.data.reading import load_npy
+from secateur.problem import check_count
 
 _SPLITS = ("train", "val", "test")
 
@@ -81,8 +82,16 @@ def captions(
 
     Raises:
         FileNotFoundError: If the folder, the list, the vocabulary or a clip is not there.
-        ValueError: If the list or a file is not of this form.
+        ValueError: If a number is out of range, or the list or a file is not of this form.
     """
+    if vocabulary is None:
+        check_least(least)
+    for name, value, smallest in (
+        ("frames", 1 if frames is None else frames, 1),
+        ("batch", batch, 1),
+        ("seed", seed, 0),
+    ):
+        check_count(f"{name}=", value, smallest)
     folder = Path(root)
     listed = _listed(folder / "captions.json")
     longest, dim = _check_files(folder / "features", [name for clips in listed.values() for name, _ in clips])

@@ -17,7 +17,7 @@ from secateur.data.captions.vocabulary import Vocabulary, words
 from secateur.data.data import Data
 from secateur.data.order import Epochs, Resumable, numbered
 from secateur.measures import metrics
-from secateur.problem import Batch, Input, Task
+from secateur.problem import Batch, Input, Task, check_count
 
 TASK = "caption"
 
@@ -83,8 +83,7 @@ class ClipLoader(Resumable):
     part: tuple[int, int] = (0, 1)
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"frames={self.frames}; it must be at least 1.")
+        check_count("frames=", self.frames)
         _ = self._epochs  # raises what is wrong with it
 
     @cached_property

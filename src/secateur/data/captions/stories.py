@@ -11,6 +11,7 @@ from secateur.data.augment import Sample
 from secateur.data.captions.clips import ClipSamples, clip_data
 from secateur.data.captions.vocabulary import Vocabulary
 from secateur.data.data import Data
+from secateur.problem import check_count, is_number
 
 _TABLE, _CLIP = 0, 1  # keeps the draws of the concepts apart from those of the clips
 _SUBJECTS = ("woman", "man", "chef", "girl", "boy", "grandmother")
@@ -54,10 +55,9 @@ class Stories:
             ("seed", seed, 0),
             ("first", first, 0),
         ):
-            if value < least:
-                raise ValueError(f"Stories: {name}={value}; it must be at least {least}.")
-        if not 0 <= noise < float("inf"):
-            raise ValueError(f"Stories: noise={noise}; it must not be negative.")
+            check_count(f"Stories: {name}=", value, least)
+        if not is_number(noise) or noise < 0:
+            raise ValueError(f"Stories: noise={noise!r}; give a standard deviation, 0 or more.")
         self.count, self.dim, self.noise, self.seed, self.first = count, dim, noise, seed, first
         draw = np.random.default_rng((seed, _TABLE))
         self._drawn: dict[int, tuple[Tensor, str]] = {}
@@ -145,6 +145,8 @@ def stories_frames(
 
 
 def _splits(dim: int, noise: float, seed: int, train: int, val: int, test: int) -> dict[str, Stories]:
-    first = {"train": 0, "val": train, "test": train + val}
     counts = {"train": train, "val": val, "test": test}
+    for name, count in counts.items():
+        check_count(f"{name}_count=", count)
+    first = {"train": 0, "val": train, "test": train + val}
     return {split: Stories(n, dim, noise, seed, first=first[split]) for split, n in counts.items()}

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from secateur.data.reading import read_text
+from secateur.problem import check_count
 
 PAD, UNKNOWN, BEGIN, END = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _INSIDE = "##"  # marks a piece that continues a word
@@ -43,7 +44,12 @@ class Vocabulary:
 
     @classmethod
     def of(cls, captions: Iterable[str], least: int = 1) -> Vocabulary:
-        """The words that occur at least ``least`` times, frequent ones first, and every letter to spell others with."""
+        """The words that occur at least ``least`` times, frequent ones first, and every letter to spell others with.
+
+        Raises:
+            ValueError: If ``least`` is below 1.
+        """
+        check_least(least)
         counts = Counter(word for caption in captions for word in words(caption))
         letters = sorted({letter for word in counts for letter in word})
         whole = sorted((w for w, n in counts.items() if n >= least), key=lambda w: (-counts[w], w))
@@ -114,6 +120,13 @@ class Vocabulary:
     @cached_property
     def _number(self) -> dict[str, int]:
         return {piece: number for number, piece in enumerate(self.pieces)}
+
+
+def check_least(least: int) -> None:
+    """Raises ValueError unless ``least`` is how often a word can occur; before captions are read, where there is a file of them."""
+    check_count(
+        "least=", least, remedy="give how often a word must occur to be a piece of its own, at least 1"
+    )
 
 
 def words(caption: str) -> list[str]:

@@ -15,6 +15,7 @@ from secateur.data.making import Loading
 from secateur.data.rooms.parts import CLASSES
 from secateur.data.rooms.render import render
 from secateur.data.rooms.scene import layout
+from secateur.problem import check_count
 
 TASKS = ("seg", "normal", "depth", "edge", "keypoint")
 MEAN, STD = (0.467, 0.434, 0.396), (0.151, 0.151, 0.166)
@@ -44,8 +45,7 @@ class Rooms(Dataset[Sample]):
                 f"Rooms: size={size}; give (height, width) of at least 8 pixels each, such as (48, 64)."
             )
         for name, value, least in (("count", count, 1), ("seed", seed, 0), ("first", first, 0)):
-            if value < least:
-                raise ValueError(f"Rooms: {name}={value}; it must be at least {least}.")
+            check_count(f"Rooms: {name}=", value, least)
         self.count, self.size, self.seed, self.first = count, size, seed, first
 
     def __len__(self) -> int:
@@ -127,6 +127,8 @@ def rooms_frames(
     Raises:
         ValueError: If a number is out of range.
     """
+    for name, count in {"train": train_count, "val": val_count, "test": test_count}.items():
+        check_count(f"{name}_count=", count)
     return {
         "train": Rooms(train_count, size, seed),
         "val": Rooms(val_count, size, seed, first=train_count),

@@ -45,7 +45,12 @@ def set_aside(train: Streamed, counts: Mapping[str, int], seed: int) -> dict[str
                 if own:
                     pieces.append(Piece(shard, begun[shard], begun[shard] + own))
                 begun[shard], left, taken = begun[shard] + own, left - own, taken + own
-        if count < 1 or left or not any(shards.available(s, begun[s], 1) for s in range(many)):
+        if (
+            isinstance(count, bool)
+            or count < 1
+            or left
+            or not any(shards.available(s, begun[s], 1) for s in range(many))
+        ):
             samples = sum(shards.available(shard, 0, _ALL) for shard in range(many))
             raise TooFewError(f"{split}_count", count, samples)
         found[split] = train.of(pieces)

@@ -14,7 +14,7 @@ from secateur.data.loading import Batching, Draw, check_workers, viewed
 from secateur.data.order import check_shared
 from secateur.data.streams.order import Place, Raw
 from secateur.data.streams.streamed import Streamed
-from secateur.problem import Batch
+from secateur.problem import Batch, check_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +40,7 @@ class StreamLoader(Batching):
     def __post_init__(self) -> None:
         check_workers(self.workers)
         for name, value, least in (("batch", self.batch, 1), ("seed", self.seed, 0)):
-            if value < least:
-                raise ValueError(f"{name}={value}; it must be at least {least}.")
+            check_count(f"{name}=", value, least)
         check_shared(self.batch, self.part)
         known = self._order.samples
         if known is not None and known < (self.batch if self.shuffle else 1):

@@ -13,6 +13,7 @@ from secateur.data.packing import rounded
 from secateur.data.rows import DecodeCell, framed
 from secateur.data.streams.order import Order, Piece, Place, Raw
 from secateur.data.streams.shards import Shards
+from secateur.problem import check_count
 
 
 class Streamed(IterableDataset[Sample]):
@@ -40,8 +41,7 @@ class Streamed(IterableDataset[Sample]):
         combine: Callable[[Sample], Sample] | None = None,
         buffer: int = 1000,
     ) -> None:
-        if buffer < 1:
-            raise ValueError(f"buffer={buffer}; give the samples that are shuffled together, at least 1.")
+        check_count("buffer=", buffer, remedy="give the samples that are shuffled together, at least 1")
         self.shards, self.columns, self.size = shards, dict(columns), size
         self.pieces = tuple(map(Piece, range(len(shards.files))) if pieces is None else pieces)
         self.combine, self.buffer = combine, buffer

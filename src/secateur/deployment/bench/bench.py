@@ -23,7 +23,7 @@ from secateur.deployment.bench.record import Bench, Measure
 from secateur.deployment.engines import PROFILED, Precision, check_settings
 from secateur.deployment.export import Quantize, describe, export
 from secateur.measures import DeadTaskWarning
-from secateur.problem import Call, Input, called, check_takes
+from secateur.problem import Call, Input, called, check_count, check_takes, is_count
 from secateur.storage import folder_aside
 
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
@@ -79,8 +79,8 @@ def bench(
         EngineMissingError: If an engine is not installed; it says what to install.
         RuntimeError: If an engine's process dies.
     """
-    processes = max(1, min(4, repeats)) if processes is None else processes
     reference = _checked(candidates, engines, against, threads, repeats, processes, precision)
+    processes = min(4, repeats) if processes is None else processes
     kinds = formats(engines, quantize)
     how = {"call": call, **options(example, quantize, keep_float)}
     for engine in engines:
@@ -133,7 +133,7 @@ def _checked(
     against: str | None,
     threads: int,
     repeats: int,
-    processes: int,
+    processes: int | None,
     precision: str,
 ) -> str:
     if not candidates:
@@ -141,11 +141,10 @@ def _checked(
     unknown = [engine for engine in engines if engine not in FORMATS]
     if unknown or not engines:
         raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(FORMATS)}.")
-    if repeats < 1:
-        raise ValueError(f"bench: repeats is {repeats}; it must be at least 1.")
+    check_count("bench: repeats", repeats)
     check_settings("bench", threads, precision)
-    if not 1 <= processes <= repeats:
-        raise ValueError(f"bench: processes is {processes}; it must be from 1 to repeats ({repeats}).")
+    if processes is not None and (not is_count(processes) or processes > repeats):
+        raise ValueError(f"bench: processes is {processes!r}; it must be from 1 to repeats ({repeats}).")
     if against is not None and against not in candidates:
         raise ValueError(f"bench: against is {against!r}; choose from {list(candidates)}.")
     return against or next(iter(candidates))

@@ -11,6 +11,7 @@ import numpy as np
 
 from secateur.deployment.bench.worker import waited
 from secateur.deployment.engines import kept_signal_stack, need, quiet
+from secateur.problem import check_count
 
 LayerEngine = Literal["onnxruntime", "openvino"]
 _LEAST, _SECONDS = 5, 0.03  # passes, and seconds that are spent on them
@@ -62,7 +63,9 @@ def layer_ms(layer: Single, engine: LayerEngine, threads: int = 1) -> LayerTime:
 
     Raises:
         EngineMissingError: If the engine is not installed; it says what to install.
+        ValueError: If ``threads`` is no count.
     """
+    check_count("layer_ms: threads", threads)
     if not layer.kernel:
         (only,), clean = _undisturbed([_runner(layer, engine, threads, 1)])
         return LayerTime(only, clean)

@@ -71,6 +71,8 @@ def check_quantize(
         raise ValueError(
             "export: quantize needs ranges of what the network computes; give calibrate=problem, or a list of training inputs."
         )
+    if isinstance(largest, bool) or not largest > 0:  # infinite: none is too much
+        raise ValueError(f"export: largest_error is {largest!r}; give a positive share of the largest value.")
 
 
 def calibration(
@@ -91,8 +93,6 @@ def calibration(
         ValueError: If there is none, or one that the network does not take, or ``keep`` names what it has not.
     """
     check_keep(made, keep)
-    if not largest > 0:
-        raise ValueError(f"export: largest_error is {largest!r}; give a positive share of the largest value.")
     found: list[Tensors] = []
     with preserved_rng():
         for tensors in islice(_inputs(made, calibrate), _BATCHES):

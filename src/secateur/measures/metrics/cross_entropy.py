@@ -11,6 +11,7 @@ from torchmetrics import Metric
 
 from secateur.measures.metrics.resize import Resize, check_target, resized
 from secateur.measures.metrics.states import add_settings, add_state
+from secateur.problem import check_count
 
 
 class CrossEntropy(Metric):
@@ -44,6 +45,8 @@ class CrossEntropy(Metric):
         resize: Resize = "bilinear",
     ) -> None:
         super().__init__()
+        check_count("classes", classes)
+        check_count("ignore_index", ignore_index, None)
         given = [1.0] * classes if weights is None else list(weights)
         if len(given) != classes or not all(w >= 0 for w in given):
             raise ValueError(f"weights is {given}; give {classes} numbers, none negative.")

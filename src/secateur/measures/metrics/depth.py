@@ -47,7 +47,7 @@ class DepthError(Metric):
         super().__init__()
         if statistic not in ("abs", "rel", "delta"):
             raise ValueError(f"statistic is {statistic!r}; choose 'abs', 'rel' or 'delta'.")
-        if power not in (_POWERS if statistic == "delta" else (None,)):
+        if isinstance(power, bool) or power not in (_POWERS if statistic == "delta" else (None,)):
             raise ValueError(
                 f"statistic is {statistic!r} and power is {power}; give 1, 2 or 3 with 'delta' only."
             )

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 
 from secateur.measures.metrics.resize import Resize, check_target, resized
 from secateur.measures.metrics.states import add_settings, add_state
+from secateur.problem import check_count
 
 
 class _Mean(Metric):
@@ -41,10 +42,14 @@ class ImageIoU(_Mean):
     Args:
         ignore_index: Label that is left out.
         resize: How a coarser prediction is brought to the target's size.
+
+    Raises:
+        ValueError: If an argument is out of range.
     """
 
     def __init__(self, ignore_index: int = 255, *, resize: Resize = "bilinear") -> None:
         super().__init__(0, resize)
+        check_count("ignore_index", ignore_index, None)
         self.ignore_index = ignore_index
 
     def update(self, prediction: Tensor, target: Tensor) -> None:

@@ -10,6 +10,7 @@ from torchmetrics import Metric
 
 from secateur.measures.metrics.resize import Resize, check_target, resized
 from secateur.measures.metrics.states import add_settings, add_state
+from secateur.problem import check_count
 
 
 class _Confusion(Metric):
@@ -24,8 +25,8 @@ class _Confusion(Metric):
 
     def __init__(self, classes: int, ignore_index: int = 255, *, resize: Resize = "bilinear") -> None:
         super().__init__()
-        if classes < 2:
-            raise ValueError(f"classes is {classes}; a segmentation needs at least 2.")
+        check_count("classes", classes, 2, "a segmentation needs at least 2")
+        check_count("ignore_index", ignore_index, None)
         self.classes = classes
         self.ignore_index = ignore_index
         self.resize: Resize = resize

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from secateur.problem import check_count
 from secateur.runs.hardware import on_device
 from secateur.runs.parser import nearest
 
@@ -48,8 +49,7 @@ class Devices:
 
     def __post_init__(self) -> None:
         for name, count in (("devices", self.devices), ("nodes", self.nodes)):
-            if count < 1:
-                raise ValueError(f"{name} is {count}; give at least 1.")
+            check_count(name, count)
         if self.strategy.startswith(_SHARDED):
             raise ValueError(
                 f"strategy is {self.strategy!r}, which takes the weights of a layer apart, and methods prune whole ones by comparing "

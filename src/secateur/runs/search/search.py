@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secateur.deployment.bench import EngineName, require_engine
+from secateur.problem import check_count
 from secateur.runs.arguments import given, spelt_out, trusted
 from secateur.runs.config import parse, resolved, telling
 from secateur.runs.folder import differences
@@ -79,8 +80,7 @@ def search(
         RuntimeError: If the dense run or the first trials fail.
     """
     check_installed()
-    if trials < 1:
-        raise ValueError(f"--trials is {trials}; at least 1 is needed.")
+    check_count("--trials", trials, remedy="at least 1 is needed")
     space = read_space(over, recipe, options)
     _check_options(options)
     configs = checked(space, recipe, options)

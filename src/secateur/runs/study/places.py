@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from threading import Event
 from typing import Literal, Protocol
 
 from secateur.runs.arguments import given, spelt_out
+from secateur.runs.study.seeds import is_whole
 
 On = Literal["here", "ray", "slurm"]
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -88,14 +90,16 @@ class Where:
             raise ValueError(
                 f"{given[0]} is what a run takes on a cluster: add --on ray or --on slurm; here --jobs shares the machine out."
             )
-        if self.cpus is not None and self.cpus < 1:
-            raise ValueError(f"--cell-cpus is {self.cpus}; a run takes at least 1.")
+        if self.cpus is not None and not (is_whole(self.cpus) and self.cpus >= 1):
+            raise ValueError(f"--cell-cpus is {self.cpus!r}; a run takes at least 1.")
+        if self.gpus is not None and (isinstance(self.gpus, bool) or not math.isfinite(self.gpus)):
+            raise ValueError(f"--cell-gpus is {self.gpus}; give how many, or a part of one such as 0.5.")
         if self.gpus is not None and not (self.gpus == int(self.gpus) >= 0 or 0 < self.gpus < 1):
             raise ValueError(f"--cell-gpus is {self.gpus:g}; a whole number, or a part of one such as 0.5.")
         if self.gpus is not None and self.gpus != int(self.gpus) and self.on == "slurm":
             raise ValueError(f"--cell-gpus is {self.gpus:g}; Slurm gives whole ones.")
-        if self.memory is not None and self.memory < 1:
-            raise ValueError(f"--cell-memory is {self.memory}; give bytes with a unit, such as 8GB.")
+        if self.memory is not None and not (is_whole(self.memory) and self.memory >= 1):
+            raise ValueError(f"--cell-memory is {self.memory!r}; give bytes with a unit, such as 8GB.")
 
     def need(self, workers: int, runs: Sequence[Sequence[str]], accelerated: Callable[[str], bool]) -> Need:
         """What each of these runs takes.

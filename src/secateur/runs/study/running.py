@@ -14,6 +14,7 @@ from threading import Event, Lock
 
 import torch
 
+from secateur.problem import check_count
 from secateur.runs.beside import judges
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
@@ -108,6 +109,9 @@ class Trainer:
         jobs: Runs at a time: on GPUs one each if None, on a CPU one.
         workers: Processes that load data, a run.
         environment: Of every run, where this machine's devices and cores are shared out already.
+
+    Raises:
+        ValueError: If ``jobs`` or ``workers`` is no count.
     """
 
     def __init__(
@@ -118,6 +122,9 @@ class Trainer:
         workers: int = 0,
         environment: Mapping[str, str] | None = None,
     ) -> None:
+        if jobs is not None:
+            check_count("--jobs", jobs, 0, "give how many runs at a time")
+        check_count("--workers", workers, 0)
         gpus = _gpus() if environment is None else []
         self.out, self.workers = out, workers
         self.count = jobs or max(1, len(gpus))

@@ -17,7 +17,7 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
         ValueError: If there are none, or one is there twice, below zero or larger than random generators take.
     """
     given: Any = asked
-    if _is_whole(given):
+    if is_whole(given):
         if given < 1:
             raise ValueError(
                 f"--seeds is {given}; at least 1 is needed. The seeds themselves are a list, such as 0 3 7."
@@ -31,14 +31,15 @@ def seeds_of(asked: int | Sequence[int]) -> tuple[int, ...]:
     if not listed:
         raise ValueError("--seeds names no seed; give how many, or a list such as 0 3 7.")
     for seed in listed:
-        if not _is_whole(seed) or not 0 <= seed <= _LARGEST:
+        if not is_whole(seed) or not 0 <= seed <= _LARGEST:
             raise ValueError(f"--seeds: {seed} is no seed; give whole numbers from 0 to {_LARGEST}.")
         if listed.count(seed) > 1:
             raise ValueError(f"--seeds has {seed} twice; the same run twice is no second seed.")
     return tuple(map(int, listed))
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number, without torch, which the help of a command does not wait for; True and False are none."""
     return not isinstance(value, bool) and isinstance(value, Integral)
 
 

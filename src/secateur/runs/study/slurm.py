@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from secateur.problem import check_count
 from secateur.runs.folder import RunFolder
 from secateur.runs.study.cells import Cell
 from secateur.runs.study.places import Need, Where, devices_of, threads_of
@@ -32,9 +33,11 @@ def job_array(
         workers: Processes that load data, a run.
 
     Raises:
-        ValueError: If a folder holds a run of another configuration, or a path cannot be written into a script.
+        ValueError: If ``jobs`` is no count, a folder holds a run of another configuration, or a path cannot be written into a script.
         OSError: If ``out`` cannot be written.
     """
+    if jobs is not None:
+        check_count("--jobs", jobs, 0, "give how many runs at a time")
     check_folders(cells, out)
     left = [cell for cell in cells if not RunFolder(out / cell.name).finished]
     if not left:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.problem import prunable
+from secateur.problem import is_number, prunable
 from secateur.pruning import is_effective
 from secateur.storage import named_tensors
 from secateur.training.callbacks.callback import Callback
@@ -33,9 +33,9 @@ class EMA(Callback):
     single = True
 
     def __init__(self, decay: float = 0.999) -> None:
-        if not 0.0 <= decay < 1.0:
+        if not is_number(decay) or not 0.0 <= decay < 1.0:
             raise ValueError(
-                f"EMA: decay is {decay}; it lies in [0, 1): 0.999 looks back over some 1000 steps."
+                f"EMA: decay is {decay!r}; it lies in [0, 1): 0.999 looks back over some 1000 steps."
             )
         self.decay = decay
         self._average: dict[str, Tensor] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from secateur.problem import check_count, is_number
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course, Results
 from secateur.training.callbacks.watched import Watched, check_name
@@ -29,11 +30,10 @@ class EarlyStopping(Callback):
 
     def __init__(self, metric: str, patience: int = 5, min_delta: float = 0.0) -> None:
         self.metric = check_name(metric, "EarlyStopping")
-        if isinstance(patience, bool) or not isinstance(patience, int) or patience < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"EarlyStopping: patience is {patience!r}; give at least 1 validation.")
-        if not 0.0 <= min_delta < float("inf"):
+        check_count("EarlyStopping: patience", patience, remedy="give at least 1 validation")
+        if not is_number(min_delta) or min_delta < 0.0:
             raise ValueError(
-                f"EarlyStopping: min_delta is {min_delta}; give 0 or more, in units of the metric."
+                f"EarlyStopping: min_delta is {min_delta!r}; give 0 or more, in units of the metric."
             )
         self.patience, self.min_delta = patience, min_delta
         self._watched = Watched(metric, "EarlyStopping")

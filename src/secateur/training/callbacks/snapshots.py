@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from secateur.problem import prunable
+from secateur.problem import check_count, prunable
 from secateur.pruning import weight
 from secateur.storage import save
 from secateur.training.callbacks.callback import Callback
@@ -33,8 +33,7 @@ class Snapshots(Callback):
 
     def __init__(self, folder: Path | str, every: int, last: int | None = None) -> None:
         for name, value in {"every": every, "last": 1 if last is None else last}.items():
-            if value < 1:
-                raise ValueError(f"Snapshots: {name} is {value}; give at least 1.")
+            check_count(f"Snapshots: {name}", value)
         self.folder, self.every, self.last = Path(folder), every, last
 
     def start(self, course: Course) -> None:

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
 
+from secateur.problem import check_count
 from secateur.training.callbacks import Callback, Course
 from secateur.training.trackers.backend import Backend, Tracked, unobserved
 from secateur.training.trackers.drawing import drawn
@@ -59,8 +60,7 @@ class Tracker(Callback):
         pictures: int = 4,
         config: Mapping[str, Any] | None = None,
     ) -> None:
-        if pictures < 0:
-            raise ValueError(f"Tracker: pictures is {pictures}; give how many images to draw, 0 for none.")
+        check_count("Tracker: pictures", pictures, 0, "give how many images to draw, 0 for none")
         self.to = to if isinstance(to, str) else type(to).__name__
         self.project, self.name, self.pictures, self.config = project, name, pictures, config
         self.folder = None if folder is None else Path(folder)
