@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -39,14 +40,18 @@ def make_optimizer(config: Config, trust: Trust) -> MakeOptimizer:
             )
     made = cast(Callable[..., Optimizer], find("optimizer", name, trust))
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in options.items()}
-    _check_takes(f"optimizer {name}", partial(made, []), {"lr": config["lr"], **options})
+    takes = {"lr": config["lr"], **options}
+    _check_takes(f"optimizer {name}", partial(made, []), takes, lambda lacking: f"--optimizer.{lacking} ...")
     return lambda groups: made(groups, lr=config["lr"], **options)
 
 
 def make_schedule(config: Config) -> Schedule:
     """The course of the learning rate."""
     schedule = _DECAYS[config["decay"]]
-    return schedule if config.get("warmup") is None else WarmUp(config["warmup"], schedule)
+    if config.get("warmup") is None:
+        return schedule
+    with _of_option("--warmup"):
+        return WarmUp(config["warmup"], schedule)
 
 
 def make_callbacks(config: Config, trust: Trust) -> list[Callback]:
@@ -57,10 +62,12 @@ def make_callbacks(config: Config, trust: Trust) -> list[Callback]:
     """
     made = list[Callback]()
     if config.get("clip") is not None:
-        made.append(ClipGradients(config["clip"]))
+        with _of_option("--clip"):
+            made.append(ClipGradients(config["clip"]))
     for name, options in named(config.get("callbacks")):
         target = find("callback", name, trust)
-        _check_takes(f"callback {name}", target, options)
+        said = f"'[{{name: {name}, ", ": ...}]'"
+        _check_takes(f"callback {name}", target, options, lambda lacking, said=said: lacking.join(said))
         made.append(cast(Callback, target(**options)))
     return made
 
@@ -108,16 +115,28 @@ def make_trackers(asked: Sequence[str], folder: Path, config: Config) -> list[Tr
     return [Tracker(one, name=name, folder=places.get(one), config=config) for one in asked]
 
 
-def _check_takes(what: str, made: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    known = inspect.signature(made)
-    if not any(p.kind is p.VAR_KEYWORD for p in known.parameters.values()):
+def _check_takes(
+    what: str, made: Callable[..., Any], options: Mapping[str, Any], needed: Callable[[str], str]
+) -> None:
+    """Raises ValueError for an option that is not there, or one that must be given; ``needed`` writes one as it is given."""
+    known = inspect.signature(made).parameters
+    own = [name for name, p in known.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
         for key in options:
-            if key not in known.parameters:
-                own = [n for n in known.parameters if n != "params"]
+            if key not in own:
                 raise ValueError(
                     f"{what} has no option {key}; it has {', '.join(own) or 'none'}.{nearest(key, own)}"
                 )
+    if lacking := [
+        name for name in own if known[name].default is inspect.Parameter.empty and name not in options
+    ]:
+        raise ValueError(f"{what} lacks {' and '.join(lacking)}; give such as {needed(lacking[0])}.")
+
+
+@contextmanager
+def _of_option(option: str) -> Generator[None]:
+    """Puts the option before what the part that it stands for refuses."""
     try:
-        known.bind(**options)
-    except TypeError as error:
-        raise ValueError(f"{what}: {error}; it takes {known}.") from error
+        yield
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from error

@@ -206,7 +206,8 @@ def build(kind: Kind, config: Config, trust: Trust | None = None, **linked: Any)
         inspect.signature(target).bind(**options)
     except TypeError as error:
         raise ValueError(
-            f"{trust.place or 'The configuration'}: {kind} {name}: {error}; it takes {inspect.signature(target)}."
+            f"{trust.place or 'The configuration'}: {kind} {name}: {error}; it takes "
+            f"{', '.join(inspect.signature(target).parameters)}."
         ) from error
     made = target(**options)
     check_made(kind, str(name), made)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from typing import Any, cast
 
 import torch
@@ -66,13 +67,7 @@ def aggregator(
         raise ValueError(f"aggregator is {asked!r}, without a name; give such as '{{name: CAGrad, c: 0.5}}'.")
     made = find(name)
     parameters = inspect.signature(made).parameters
-    try:
-        inspect.signature(made).bind(**settings)
-    except TypeError as error:
-        raise ValueError(
-            f"aggregator {name}: {error}. It takes {inspect.signature(made)}; give settings as "
-            f"'{{name: {name}, setting: value}}'."
-        ) from error
+    _check_settings(name, parameters, settings)
     for key, value in settings.items():
         if isinstance(value, list) and key in parameters and "Tensor" in str(parameters[key].annotation):
             settings[key] = torch.tensor(value, dtype=torch.get_default_dtype())
@@ -82,6 +77,23 @@ def aggregator(
         raise ImportError(f"aggregator {name} needs more than TorchJD: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"aggregator {name} refuses {settings or 'its defaults'}: {error}") from error
+
+
+def _check_settings(name: str, known: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> None:
+    """Raises ValueError for a setting that is not there, or one that must be given."""
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        for key in settings:
+            if key not in known:
+                near = get_close_matches(key, known, n=1)
+                said = f" Did you mean {near[0]}?" if near else ""
+                raise ValueError(
+                    f"aggregator {name} has no setting {key}; it has {', '.join(known) or 'none'}.{said}"
+                )
+    needed = [n for n, p in known.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if lacking := [n for n in needed if n not in settings]:
+        raise ValueError(
+            f"aggregator {name} lacks {' and '.join(lacking)}; give such as '{{name: {name}, {lacking[0]}: ...}}'."
+        )
 
 
 class Memory:

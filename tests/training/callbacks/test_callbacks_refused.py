@@ -21,6 +21,7 @@ from secateur import (
     WarmUp,
     fit,
 )
+from secateur.problem import RemediedError
 from secateur.pruning import is_effective
 from secateur.training import CallbackError, Course
 
@@ -175,8 +176,10 @@ def test_numbers_that_make_no_sense_and_optimizers_that_compute_the_loss_are_ref
     before = {name: value.clone() for name, value in problem.model.state_dict().items()}
     with pytest.raises(ValueError, match="validate_every is -3"):
         fit(problem, steps=4, validate_every=-3, progress=False)
-    with pytest.raises(ValueError, match="validate_every is 2, and the problem has no validation data"):
+    told = "validate_every is 2, and the problem has no validation data"
+    with pytest.raises(RemediedError, match=told) as refused:
         fit(Problem(problem.model, problem.tasks, problem.train), steps=4, validate_every=2, progress=False)
+    assert refused.value.on_command_line.endswith("give data that have val, or leave --validate_every out.")
     with pytest.raises(ValueError, match="LBFGS computes the loss itself"):
         fit(
             problem,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from torch import nn
 
+from secateur.problem import RemediedError, is_number
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course
 from secateur.training.optimizer import inside
@@ -27,11 +30,15 @@ class ClipGradients(Callback):
 
     def __init__(self, norm: float | None = None, value: float | None = None) -> None:
         if (norm is None) == (value is None):
-            raise ValueError(
-                f"ClipGradients: norm is {norm} and value {value}; give exactly one, such as norm=1.0."
+            given = "neither norm nor value is" if norm is None else "both norm and value are"
+            raise RemediedError(
+                f"ClipGradients: {given} given;",
+                "give exactly one, such as norm=1.0.",
+                "give exactly one, such as '[{name: ClipGradients, norm: 1.0}]'.",
             )
-        if not 0.0 < (norm or value or 0.0) < float("inf"):
-            raise ValueError(f"ClipGradients: norm is {norm} and value {value}; give a positive number.")
+        name, most = ("norm", norm) if value is None else ("value", value)
+        if not is_number(most) or not cast(float, most) > 0.0:
+            raise ValueError(f"ClipGradients: {name} is {most!r}; give a positive number.")
         self.norm, self.value = norm, value
 
     def before_step(self, course: Course) -> None:
