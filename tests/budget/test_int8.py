@@ -131,7 +131,8 @@ def test_nodes_in_float_are_those_of_the_head_alone(tmp_path: Path) -> None:
     assert quantised["none"] - quantised["task"] == set(convolutions[3:])
     assert quantised["none"] - quantised["module"] == {convolutions[0], convolutions[3]}
     for wrong, said in (
-        (["shades"], "there are shade"),
+        (["shades"], r"its tasks are colour, shade\. Did you mean 'shade'\?$"),
+        (["nothing"], r"its tasks are colour, shade\. Modules are named as their weights are\.$"),
         ("shade", "give a list"),
         (["trunk.2"], "no layer in the file"),
     ):

@@ -21,9 +21,11 @@ def check_keep(made: Network, keep: Sequence[str]) -> None:
     for name in keep:
         if name in made.tasks or name in modules:
             continue
-        near = difflib.get_close_matches(str(name), [*made.tasks, *modules], 3) or [*made.tasks]
+        near = difflib.get_close_matches(str(name), [*made.tasks, *modules], 1)
+        meant = f" Did you mean {near[0]!r}?" if near else " Modules are named as their weights are."
         raise ValueError(
-            f"export: keep_float names {name!r}, which is no task and no module of the network; there are {', '.join(near)}."
+            f"export: keep_float names {name!r}, which is no task and no module of the network; its tasks are "
+            f"{', '.join(made.tasks)}.{meant}"
         )
 
 
