@@ -56,6 +56,14 @@ def roots(modules: set[str]) -> set[str]:
     return {module.partition(".")[0] for module in modules}
 
 
+def test_verbs_that_are_looked_up_draw_nothing() -> None:
+    said = python(
+        "import random\nstate = random.getstate()\nfrom secateur import bench, compact, evaluate, export, fit, prune\n"
+        "print(random.getstate() == state)"
+    )
+    assert said.split() == ["True"]
+
+
 def test_the_package_alone_is_silent_and_loads_nothing() -> None:
     found = loaded("import secateur")
     assert {m for m in found if m.startswith("secateur")} == {"secateur"}

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from secateur.cli import main
+from secateur.data import Data, rooms
 from secateur.runs import RunFolder, Trust, read_problem
 from secateur.storage import load
 
@@ -63,3 +69,36 @@ class Small(nn.Module):
 def small(tasks: Mapping[str, int], width: int = 16) -> nn.Module:
     """As a command line names it: ``tiny_runs.small``."""
     return Small(tasks, width)
+
+
+def draw() -> None:
+    """From every global generator."""
+    _ = random.random(), np.random.rand(), torch.rand(1)
+
+
+class Draws:
+    """A loader or a data set of somebody's own, that draws from the global generators whenever it is read."""
+
+    def __init__(self, inside: Any) -> None:
+        self.inside = inside
+
+    def __len__(self) -> int:
+        return len(self.inside)
+
+    def __iter__(self) -> Iterator[Any]:
+        draw()
+        yield from self.inside
+
+    def __getitem__(self, index: int) -> Any:
+        draw()
+        return self.inside[index]
+
+
+def noisy(
+    *, size: tuple[int, int], batch: int, seed: int, train_count: int, val_count: int, test_count: int
+) -> Data:
+    """As a command line names it: ``tiny_runs.noisy``, data that draw when they are made and read."""
+    draw()
+    counts = {"train_count": train_count, "val_count": val_count, "test_count": test_count}
+    made = rooms(size=size, batch=batch, seed=seed, **counts)
+    return replace(made, train=Draws(made.train), val=Draws(made.val), test=Draws(made.test))

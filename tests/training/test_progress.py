@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 import re
 import sys
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from problems import two_heads
 from secateur import SoftThreshold, fit
+from secateur.training import history
 from secateur.training.history import Progress, bar, in_notebook, said
 from secateur.training.ledger import Ledger
 
@@ -85,6 +88,22 @@ def test_the_bar_fits_80_columns_and_keeps_total_and_time(
 def test_the_bar_is_taken_away() -> None:
     assert bar(3).live.transient
     assert said({"seg": 1.0}, 0.5) == "density 50.0%  seg 1"
+
+
+def test_a_bar_draws_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training is seeded by then, and rich draws when it is imported."""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    drawn: list[float] = []
+
+    def first(total: int) -> Any:
+        drawn.append(random.random())
+        return bar(total)
+
+    monkeypatch.setattr(history, "bar", first)
+    before = random.getstate()
+    with Progress(3):
+        assert drawn
+    assert random.getstate() == before
 
 
 def test_means_outlast_the_row() -> None:

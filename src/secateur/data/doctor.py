@@ -27,6 +27,7 @@ from secateur.data.pictures import (
     segmentation_picture,
 )
 from secateur.data.streams.streamed import Streamed
+from secateur.problem import preserved_rng
 
 _SHOWN = 4  # samples of a split in the picture
 _ALIKE = 0.002  # standard deviation of an image below which it shows nothing
@@ -69,6 +70,7 @@ class Split:
     shown: list[Sample] = field(default_factory=list[Sample])
 
 
+@preserved_rng()
 def examine(splits: Mapping[str, Dataset[Sample]], threads: int = 2) -> dict[str, Split]:
     """Reads every sample of every split.
 

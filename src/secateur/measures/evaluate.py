@@ -96,7 +96,8 @@ def evaluate(
         )
     if said := dead_said(watched.tasks):
         warnings.warn(f"evaluate: {said}", DeadTaskWarning, stacklevel=2)
-    values = {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
+    with preserved_rng():  # some metrics draw, such as those that are bootstrapped
+        values = {task: _values(task, spec, collections[task]) for task, spec in problem.tasks.items()}
     return {task: dict.fromkeys(of, math.nan) if found[task][1] else of for task, of in values.items()}
 
 

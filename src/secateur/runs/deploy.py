@@ -14,7 +14,7 @@ from secateur.deployment.bench import Bench, EngineName, bench
 from secateur.deployment.export import Format, Quantize, describe, export
 from secateur.deployment.sparse import Weights
 from secateur.measures import count_macs, layer_rows
-from secateur.problem import Input, Problem, components, one, sample_shape, to_device
+from secateur.problem import Input, Problem, components, one, preserved_rng, sample_shape, to_device
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
@@ -26,6 +26,7 @@ from secateur.storage import load, manifest, save, write_text
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "pt2": ".pt2"}
 
 
+@preserved_rng()
 def compact_run(
     path: Path, *, round_to: int = 1, trust: Trust | None = None, device: str = "cpu"
 ) -> tuple[Path, Compaction, dict[str, Any]]:
@@ -61,6 +62,7 @@ def compact_run(
     return written, made, sizes
 
 
+@preserved_rng()
 def export_run(
     path: Path,
     format: Format = "onnx",  # noqa: A002 (what it is)
@@ -135,6 +137,7 @@ def _kept(folder: RunFolder, tasks: Sequence[str] | None) -> list[str]:
     return [task for task in kept if tasks is None or task in tasks]
 
 
+@preserved_rng()
 def bench_runs(
     paths: Sequence[Path],
     engines: Sequence[EngineName],
@@ -177,7 +180,7 @@ def bench_runs(
         try:
             write_text(RunFolder(path).bench, json.dumps(found, indent=1))
         except OSError as error:  # the figures were worth the time all the same
-            warnings.warn(f"bench: {error}", stacklevel=2)
+            warnings.warn(f"bench: {error}", stacklevel=3)
     return made
 
 

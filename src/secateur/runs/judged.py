@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.data import Data
 from secateur.measures import evaluate
-from secateur.problem import Batch, Problem, check_count
+from secateur.problem import Batch, Problem, check_count, preserved_rng
 from secateur.runs.config import Config, build, parse_size
 from secateur.runs.exported import Exported
 from secateur.runs.folder import RunFolder
@@ -21,6 +21,7 @@ from secateur.runs.problems import check_written
 _NONE = "is for the network itself, not for its file; evaluate the run folder, or leave the task out with --data.tasks."
 
 
+@preserved_rng()
 def evaluate_file(
     path: Path,
     split: Literal["val", "test"] = "test",

@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from secateur.data import Data, squared_errors
-from secateur.problem import Problem
+from secateur.problem import Problem, preserved_rng
 from secateur.runs.config import Config, build, parse_size, parser_of
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import Kind, Trust, find
@@ -38,7 +38,7 @@ def make_problem(config: Config, workers: int = 0, trust: Trust | None = None) -
 
 
 def read_problem(folder: RunFolder, trust: Trust | None = None) -> tuple[Problem, Data]:
-    """The problem of a run folder, its model freshly initialised.
+    """The problem of a run folder, its model freshly initialised; random state is left as it was.
 
     Raises:
         FileNotFoundError: If this is no run folder.
@@ -48,7 +48,8 @@ def read_problem(folder: RunFolder, trust: Trust | None = None) -> tuple[Problem
     config = folder.read_config()
     check_written(folder.config, config, trust)
     try:
-        return make_problem(config, trust=trust)
+        with preserved_rng():  # the weights are drawn, and read over
+            return make_problem(config, trust=trust)
     except (OSError, ImportError):
         raise
     except Exception as error:  # what a part does with numbers that make no sense is of every kind

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from secateur.data import Data, legend, picture_kind
 from secateur.deployment.bench import versions
 from secateur.measures import Unmoved, cost, evaluate, higher_is_better
-from secateur.problem import Problem, apart, components, one, sample_shape, to_device
+from secateur.problem import Problem, apart, components, one, preserved_rng, sample_shape, to_device
 from secateur.runs import references
 from secateur.runs.config import Config
 from secateur.runs.folder import RunFolder
@@ -86,6 +86,7 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@preserved_rng()
 def judge(
     path: Path, *, against: Path | None = None, trust: Trust | None = None, device: str = "auto"
 ) -> Report:

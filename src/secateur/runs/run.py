@@ -13,7 +13,7 @@ import torch
 
 from secateur.data import Data
 from secateur.measures import Overlap, evaluate, overlap
-from secateur.problem import Problem, check_same, from_first
+from secateur.problem import Problem, check_same, from_first, preserved_rng
 from secateur.pruning import Sparsifier
 from secateur.runs import references
 from secateur.runs.beside import judges, make_callbacks, make_optimizer, make_schedule, make_trackers
@@ -198,6 +198,7 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
     return found
 
 
+@preserved_rng()
 def evaluate_run(
     path: Path, split: Literal["val", "test"] = "test", trust: Trust | None = None, device: str = "auto"
 ) -> dict[str, dict[str, float]]:
@@ -214,6 +215,7 @@ def evaluate_run(
     return evaluate(problem, split)
 
 
+@preserved_rng()
 def overlap_run(
     path: Path, density: float = 0.1, batches: int = 4, trust: Trust | None = None, device: str = "auto"
 ) -> Overlap:

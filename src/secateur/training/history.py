@@ -10,6 +10,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from secateur.problem import preserved_rng
 from secateur.training.floors import Attempt
 from secateur.training.ledger import Row
 from secateur.training.pruning import Pruning
@@ -80,9 +81,10 @@ class Progress:
         self._drawn = 0.0
 
     def __enter__(self) -> Progress:
-        if self._shown and (sys.stderr.isatty() or in_notebook()):
-            self._bar = bar(self._total)
-            self._bar.start()
+        with preserved_rng():  # rich draws when it is imported, and the training is seeded already
+            if self._shown and (sys.stderr.isatty() or in_notebook()):
+                self._bar = bar(self._total)
+                self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:

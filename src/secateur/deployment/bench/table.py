@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from secateur.deployment.bench.record import Bench, Measure
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 
 def table(bench: Bench) -> Table:
     """A row for each network in each engine: latency, speed-up with its 10-90 % range, work and sizes."""
+    from rich.table import Table  # which draws from Python's generator when it is imported
+    from rich.text import Text
+
     threads = bench.settings["threads"]
     made = Table(
         title=f"{bench.machine['processor']}, {threads} thread{'s' if threads > 1 else ''}, "
@@ -41,6 +47,8 @@ def table(bench: Bench) -> Table:
 
 
 def _speedup(measure: Measure) -> Text:
+    from rich.text import Text
+
     sure = "green" if measure.speedup_low > 1 else "red" if measure.speedup_high < 1 else ""
     return Text(f"{measure.speedup:.2f} ({measure.speedup_low:.2f}-{measure.speedup_high:.2f})", style=sure)
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import preserved_rng
 from secateur.runs.config import build
 from secateur.runs.exported import Exported
 from secateur.runs.folder import RunFolder
@@ -41,6 +42,7 @@ class Network:
     call: Callable[[Tensor], Mapping[str, Tensor]]
 
 
+@preserved_rng()
 def network_of(
     source: Path,
     *,

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from secateur.data.photos import find_photos, normalised
 from secateur.measures import DeadTaskWarning, Unmoved, dead_said, varied
+from secateur.problem import preserved_rng
 from secateur.runs.predict.drawing import as_picture, drawn, side_by_side
 from secateur.runs.predict.network import Network
 from secateur.storage import is_leftover, write_aside
@@ -44,6 +45,7 @@ class Seen:
     dead: tuple[str, ...] = ()
 
 
+@preserved_rng()
 def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = False) -> Seen:
     """Draws what ``network`` predicts of pictures, as the report draws it.
 
@@ -84,7 +86,7 @@ def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = 
         for name, picture in photos.read():
             _one(network, picture, out / name, labels, raw, watch)
     if said := dead_said(watch.tasks):
-        warnings.warn(f"predict: {said}", DeadTaskWarning, stacklevel=2)
+        warnings.warn(f"predict: {said}", DeadTaskWarning, stacklevel=3)  # past what keeps the random state
     return Seen(out, len(names), tuple(files), skipped, undrawn, tuple(watch.tasks))
 
 

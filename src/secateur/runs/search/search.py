@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from secateur.deployment.bench import EngineName, require_engine
-from secateur.problem import check_count
+from secateur.problem import check_count, preserved_rng
 from secateur.runs.arguments import given, spelt_out, trusted
 from secateur.runs.config import parse, resolved, telling
 from secateur.runs.folder import differences
@@ -182,7 +182,8 @@ def _asked(names: Sequence[str], config: dict[str, Any], options: Sequence[str],
     from secateur.measures import higher_is_better
     from secateur.training import check_allowed
 
-    problem, _ = make_problem(config, trust=trusted(options))
+    with preserved_rng():
+        problem, _ = make_problem(config, trust=trusted(options))
     if problem.val is None:
         raise ValueError("search: these data have no validation split, by which alone settings are chosen.")
     if reference.floors:

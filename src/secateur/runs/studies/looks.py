@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from secateur.problem import preserved_rng
 from secateur.runs.names import Trust
 from secateur.runs.report import labels, read_run
 from secateur.runs.result import finite
@@ -20,6 +21,7 @@ from secateur.runs.study import write_drawings
 from secateur.storage import write_text
 
 
+@preserved_rng()
 def look(
     name: str,
     runs: Sequence[Path],
