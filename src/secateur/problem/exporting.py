@@ -38,7 +38,7 @@ def _keep_device_guard() -> None:
     torch 2.11 keeps its stand-in for an absent GPU with the thread that needs it first and leaves a pointer to it for all
     others: once that thread has ended, the next export is a segmentation fault.
     """
-    make: Any = getattr(torch._C, "_ensureCUDADeviceGuardSet", None)
+    make: Any = getattr(torch._C, "_ensureCUDADeviceGuardSet", None)  # pyright: ignore[reportPrivateUsage]
     if make is None:
         return
     made = Event()
