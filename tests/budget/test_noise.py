@@ -33,7 +33,7 @@ def test_a_floor_below_the_noise_is_said() -> None:
     before = weights(problem)
     said = r"trained on for 1 steps .* shade loses up to [0-9.]+% \(at most 90\.00%\)"
     with pytest.warns(UserWarning, match=said), pytest.raises(BudgetError, match="shade loses"):
-        prune(problem, Budget(macs=0.9), steps=4, optimizer=secateur.adam(0.3), **HOW)
+        prune(problem, Budget(macs=0.9), steps=4, optimizer=secateur.adam(10.0), **HOW)
     assert equal(before, weights(problem))
 
 

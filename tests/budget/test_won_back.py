@@ -62,6 +62,14 @@ def test_what_stays_broken_is_taken_back_and_chosen_anew(
     losing(monkeypatch, [0.7, 0.6])
     prune(problem, Budget(macs=0.5), **HOW)
     assert trained == [*NOISE, FEW, LAST, FEW, FEW, LAST]
+    trained.clear()
+    final = Judge.final
+    looks = iter([("shade",), ()])  # as the last round is judged
+    monkeypatch.setattr(Judge, "final", lambda self, *given: (final(self, *given), next(looks))[1])
+    losing(monkeypatch, [])
+    prune(problem, Budget(macs=0.5), **HOW)
+    assert trained == [*NOISE, FEW, FEW, LAST, LAST]
+    monkeypatch.setattr(Judge, "final", final)
     losing(monkeypatch, [0.7, 0.6] * 9)
     with pytest.raises(BudgetError, match=r"shade loses 60.0% \(at most 50%\)"):
         prune(problem, Budget(macs=0.5), **HOW)

@@ -80,6 +80,11 @@ class Judge:
         broken = {task: math.inf for task in self.floors if math.isnan(lost.get(task, math.nan))}
         return {task: share for task, share in lost.items() if not math.isnan(share)} | broken
 
+    def midway(self, model: nn.Module, record: Record) -> tuple[str, ...]:
+        """The tasks of a network on the way that lose too much; says in ``record`` what they lost."""
+        record.lost = self.lost(model)
+        return self.broken(record.lost)
+
     def final(self, model: nn.Module, record: Record) -> tuple[str, ...]:
         """The tasks of a finished network that lose too much, as its file is judged; says in ``record`` what they lost."""
         record.lost = {} if self.compared is None else self._lost(model, self.compared)

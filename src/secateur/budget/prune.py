@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
 
     Args:
         floors: Task to the share of its metrics that it may lose on the validation split: 0.02 is 2 %. A round that breaks one is
-            trained on for as many steps as the last has; if it breaks it still, it is taken back and chosen anew with that task's worth doubled.
+            trained on for as many steps as the last has, also the last; if it breaks it still, it is taken back and chosen anew with that task's worth doubled.
         steps: Optimizer steps of each network, 2000 by default, and those of rounds that broke a floor beside; 0 prunes without training and repairs on a few batches, whose labels
             are used for scores only.
         rounds: Over which the channels go, 4 by default.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any, cast
@@ -32,6 +32,7 @@ from secateur.shrinking import compact, copied, problem_groups
 from secateur.training import MakeOptimizer, fit
 from secateur.weighting import Weighting
 
+_Look = Callable[[nn.Module, Record], tuple[str, ...]]
 _AGAIN = 3  # times that a round which broke a floor is chosen anew
 _LAST = 0.5  # share of the steps that a network is trained for once it is small
 
@@ -145,9 +146,7 @@ class Rounds:
         for _ in range(_AGAIN + 1):
             before = (copy.deepcopy(self.problem.model.state_dict()), self.alive)
             small, broken = self._round(stage, limits, record)
-            above = (
-                {} if limits is None else over(limits, record.costs)
-            )  # heads that are in float now cost time
+            above = over(limits, record.costs) if limits else {}  # heads that are in float now cost time
             if not broken and not above:
                 return small
             said = self.judge.said(record.lost, record.errors, broken) or ", ".join(
@@ -166,46 +165,47 @@ class Rounds:
     def _round(
         self, stage: Mapping[Kind, float], limits: Mapping[Kind, float] | None, record: Record
     ) -> tuple[nn.Module | None, tuple[str, ...]]:
-        """Scores, chooses and trains on; the small network, if it is the last round, and the tasks that lose too much.
+        """Scores, chooses and trains on until costs are those of ``stage``; the tasks that lose too much.
 
-        Args:
-            stage: What costs may be after it.
-            limits: In the last round, which is measured and made small.
-            record: Of what came of it.
+        With ``limits``, in the last round, also the small network, measured.
         """
         self.phase(f"scoring {int(self.alive.sum())} groups of channels on {self.batches} batches")
         scores = task_worth(self.problem, self.groups, self.score, self.batches, self.seed)
         worth = joined(scores, self.judge.floors, self.weight)
+        last = round(self.steps * (_LAST if self.rounds > 1 else 1))
         if limits is None:
             self._kill(self._pick(worth, stage))
-            if not self.steps:  # scored anew, and judged when it is repaired
-                return None, ()
-            return None, self._trained_on(record)
+            if not self.steps:
+                return None, ()  # scored anew, and judged when it is repaired
+            steps = round(self.steps * (1 - _LAST) / (self.rounds - 1)), last
+            what, model = f"{int(self.alive.sum())} groups are left; training on", self.problem.model
+            return None, self._tuned(model, what, steps, self.judge.midway, record)
         self.phase.measuring("networks near the budget")
         small, keep = self._met(worth, limits, record), self.judge.keep
         if self.steps:
-            last = round(self.steps * (_LAST if self.rounds > 1 else 1.0))
-            self.phase.training("fine-tuning the small network", last)
-            self._train(replace(self.problem, model=small), last)
-        elif self.repair:
-            self.phase(f"repairing the small network on {self.repair} batches")
-            repaired(self.original, small, self.repair)
-        broken = self.judge.final(small, record)
+            broken = self._tuned(
+                small, "fine-tuning the small network", (last, last), self.judge.final, record
+            )
+        else:
+            if self.repair:
+                self.phase(f"repairing the small network on {self.repair} batches")
+                repaired(self.original, small, self.repair)
+            broken = self.judge.final(small, record)
         if self.judge.keep != keep and not broken:
             record.costs = self._measured(small)
         return small, broken
 
-    def _trained_on(self, record: Record) -> tuple[str, ...]:
-        """Trains on for a round's steps; where a floor is broken then, for those of the last round, which may win it back."""
-        few = round(self.steps * (1 - _LAST) / max(1, self.rounds - 1))
-        broken, why = (), f"{int(self.alive.sum())} groups are left"
-        for seed, steps in enumerate((few, round(self.steps * _LAST))):
-            self.phase.training(f"{why}; training on", steps)
-            self._train(self.problem, steps, seed)
-            record.lost = self.judge.lost(self.problem.model)
-            if not (broken := self.judge.broken(record.lost)):
+    def _tuned(
+        self, model: nn.Module, what: str, steps: Sequence[int], look: _Look, record: Record
+    ) -> tuple[str, ...]:
+        """Trains for the first of ``steps``; where a floor is broken then, for the next, which may win it back. What is broken."""
+        broken = ()
+        for seed, count in enumerate(steps):
+            self.phase.training(what, count)
+            self._train(replace(self.problem, model=model), count, seed)
+            if not (broken := look(model, record)):
                 break
-            why = self.judge.said(record.lost, record.errors, broken)
+            what = f"{self.judge.said(record.lost, record.errors, broken)}; training on"
         return broken
 
     def _met(self, worth: Tensor, limits: Mapping[Kind, float], record: Record) -> nn.Module:
