@@ -118,7 +118,7 @@ def test_epochs_or_steps(options: dict) -> None:
 
 def test_epochs_count_batches() -> None:
     assert fit(two_heads(), epochs=2).rows[-1]["step"] == 12
-    with pytest.raises(ValueError, match="at least 1 is needed"):
+    with pytest.raises(ValueError, match="epochs is 0; give a whole number of at least 1"):
         fit(two_heads(), epochs=0)
 
 
