@@ -13,7 +13,7 @@ from secateur.budget.limits import Budget
 from secateur.budget.worth import Score
 from secateur.deployment.bench import require_engine
 from secateur.deployment.export import Quantize, int8_suffix, require
-from secateur.problem import Problem, check_takes, example, one
+from secateur.problem import Problem, check_count, check_takes, example, one
 from secateur.pruning import check_done
 from secateur.training import check_allowed, shares_lost
 
@@ -48,8 +48,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
         raise ValueError(
             f"prune: there is no score {options['score']!r}; give one of {', '.join(get_args(Score))}."
         )
-    if isinstance(options.get("seed", 0), bool) or not isinstance(options.get("seed", 0), int):
-        raise ValueError(f"prune: seed is {options['seed']!r}; give a whole number.")
+    check_count("prune: seed", options.get("seed", 0), None)
     for first, second in pairwise(budgets):
         if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):
             raise ValueError(f"prune: budgets limit {first} and {second}; limit the same in one run.")

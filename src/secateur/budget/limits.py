@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from secateur.deployment.bench import EngineName
+from secateur.problem import check_count
 
 Kind = Literal["ms", "mb", "macs", "params"]
 KINDS: tuple[Kind, ...] = ("ms", "mb", "macs", "params")
@@ -60,8 +61,7 @@ class Budget:
             raise ValueError(
                 f"Budget: no limit is given; give one of {', '.join(KINDS)}, such as Budget(ms=30) or Budget(macs=0.5)."
             )
-        if isinstance(self.threads, bool) or not isinstance(self.threads, int) or self.threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ValueError(f"Budget: threads is {self.threads!r}; give a whole number of at least 1.")
+        check_count("Budget: threads", self.threads)
         if self.engine not in get_args(EngineName):
             raise ValueError(
                 f"Budget: there is no engine {self.engine!r}; give one of {', '.join(get_args(EngineName))}."

@@ -24,10 +24,11 @@ class Options(TypedDict, total=False):
     """How :func:`prune` works.
 
     Args:
-        floors: Task to the share of its metrics that it may lose on the validation split: 0.02 is 2 %. A round that breaks one is
-            trained on for as many steps as the last has, also the last; if it breaks it still, it is taken back and chosen anew with that task's worth doubled.
-        steps: Optimizer steps of each network, 2000 by default, and those of rounds that broke a floor beside; 0 prunes without training and repairs on a few batches, whose labels
-            are used for scores only.
+        floors: Task to the share of its metrics that it may lose on the validation split: 0.02 is 2 %. A round that breaks one,
+            the last too, is trained on for as many steps as the last has; one that breaks it still is taken back and chosen anew with that
+            task's worth doubled.
+        steps: Optimizer steps of each network, 2000 by default, and more where rounds break floors; 0 prunes without training and repairs
+            on a few batches, whose labels are used for scores only.
         rounds: Over which the channels go, 4 by default.
         score: ``"taylor"`` (default), ``"magnitude"`` or ``"random"``; see ``worth.task_worth``.
         batches: Training batches that a score looks at, 16 by default.

@@ -78,7 +78,7 @@ def evaluate(
                 watched.see(x, predictions)
                 for task, prediction in predictions.items():
                     if isinstance(cast(Any, prediction), Tensor):
-                        nans[task] += prediction.isnan().any()
+                        nans[task] += prediction.isnan().any().to(device)
                     decode = problem.tasks[task].decode
                     prediction = prediction if decode is None else decode(model, x)
                     _update(

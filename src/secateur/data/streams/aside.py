@@ -9,6 +9,7 @@ import numpy as np
 from secateur.data.splitting import TooFewError, check_seed
 from secateur.data.streams.order import Piece
 from secateur.data.streams.streamed import Streamed
+from secateur.problem import is_count
 
 _ASIDE = 4  # keeps these draws apart from others of the seed
 _SPREAD = 16  # shards that they are taken from, where so many have enough
@@ -45,12 +46,7 @@ def set_aside(train: Streamed, counts: Mapping[str, int], seed: int) -> dict[str
                 if own:
                     pieces.append(Piece(shard, begun[shard], begun[shard] + own))
                 begun[shard], left, taken = begun[shard] + own, left - own, taken + own
-        if (
-            isinstance(count, bool)
-            or count < 1
-            or left
-            or not any(shards.available(s, begun[s], 1) for s in range(many))
-        ):
+        if not is_count(count) or left or not any(shards.available(s, begun[s], 1) for s in range(many)):
             samples = sum(shards.available(shard, 0, _ALL) for shard in range(many))
             raise TooFewError(f"{split}_count", count, samples)
         found[split] = train.of(pieces)
