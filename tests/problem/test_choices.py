@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
 from collections.abc import Callable
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 import torch
 
+from problem.public_arguments import public_arguments
 from problems import two_heads
 from secateur import (
     GradualMagnitude,
@@ -74,21 +72,8 @@ def words(kind: Any) -> bool:
 
 
 def taking_words() -> dict[str, tuple[Any, str]]:
-    found: dict[str, tuple[Any, str]] = {}
-    for room in ROOMS:
-        module = importlib.import_module(f"secateur.{room}")
-        for public in module.__all__:
-            thing = getattr(module, public)
-            own = inspect.getmodule(thing)
-            if not (inspect.isclass(thing) or inspect.isfunction(thing)) or own is None or thing in INSIDE:
-                continue
-            function = thing.__init__ if inspect.isclass(thing) else thing
-            try:
-                kinds = get_type_hints(function, vars(sys.modules[own.__name__]))
-            except NameError:  # Task, whose annotation only a type checker imports
-                continue
-            found |= {f"{public}.{n}": (thing, n) for n, k in kinds.items() if n != "return" and words(k)}
-    return found
+    found = public_arguments(ROOMS)
+    return {f"{public}.{n}": (t, n) for public, t, n, k in found if t not in INSIDE and words(k)}
 
 
 TAKING = taking_words()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from problem.public_arguments import public_arguments
 from problems import two_heads
 from secateur import (
     Budget,
@@ -85,24 +84,9 @@ def is_count(kind: Any) -> bool:
 
 
 def taking_counts() -> dict[str, tuple[Any, str]]:
-    found: dict[str, tuple[Any, str]] = {}
-    for room in ROOMS:
-        module = importlib.import_module(f"secateur.{room}")
-        for public in module.__all__:
-            thing = getattr(module, public)
-            if (
-                public in RESULTS
-                or not (inspect.isclass(thing) or inspect.isfunction(thing))
-                or thing in FILES
-            ):
-                continue
-            function = thing.__init__ if inspect.isclass(thing) else thing
-            try:
-                kinds = get_type_hints(function)
-            except NameError:  # fit, whose annotation only a type checker imports
-                continue
-            found |= {f"{public}.{n}": (thing, n) for n, k in kinds.items() if n != "return" and is_count(k)}
-    return found
+    found = public_arguments(ROOMS)
+    asked = [one for one in found if one[0] not in RESULTS and one[1] not in FILES and is_count(one[3])]
+    return {f"{public}.{name}": (thing, name) for public, thing, name, _ in asked}
 
 
 TAKING = taking_counts()
