@@ -33,7 +33,7 @@ from secateur.shrinking.compaction import Compaction
 from secateur.shrinking.copying import copied, narrowed, widened
 from secateur.shrinking.cutting import cut
 from secateur.shrinking.names import named
-from secateur.shrinking.parting import Run, parting, removed_above, watched
+from secateur.shrinking.parting import Run, parting, removed_above, removes, watched
 from secateur.shrinking.remaining import alive, complete, strengths
 from secateur.shrinking.verify import Reference
 
@@ -134,13 +134,12 @@ def exact(
                 f"compact: even with all channels kept, the copy does not compute the same ({reason}); does the network "
                 "give the same twice in eval mode?"
             )
-        place = found[0] if found else chosen[0]
+        place = next((node for node in found if node in chosen), (found or chosen)[0])
         line = place.op, place.source
         failed[line] += 1
         if failed[line] > 1 and place.op in operations.MOVES:  # sizes that are written there, for every block
-            for node in traced[0]:
-                if (node.op, node.source) == line and node.name not in pinned:
-                    chosen += removed_above([node], tried.channels, tried.keep)
+            alike = [node for node in traced[0] if (node.op, node.source) == line]
+            chosen += [node for node in alike if removes(node, tried.channels, tried.keep)]
         for node in chosen:
             pinned[node.name] = _needs(model, place, reason)
 

@@ -145,7 +145,7 @@ def removed_above(nodes: Iterable[Node], channels: Channels, keep: Tensor) -> li
     waiting = list(dict.fromkeys(nodes))
     seen = set(waiting)
     while waiting:
-        found = [node for node in waiting if _removes(node, channels, keep)]
+        found = [node for node in waiting if removes(node, channels, keep)]
         if found:
             return found
         above = [read for node in waiting for read in node.inputs if read not in seen]
@@ -154,7 +154,8 @@ def removed_above(nodes: Iterable[Node], channels: Channels, keep: Tensor) -> li
     return []
 
 
-def _removes(node: Node, channels: Channels, keep: Tensor) -> bool:
+def removes(node: Node, channels: Channels, keep: Tensor) -> bool:
+    """Whether something of what a node gives was removed."""
     return any(
         bool(((labels >= 0) & ~keep[labels.clamp(min=0)]).any())
         for labels in channels.labels.get(node.name, [])
