@@ -121,3 +121,9 @@ def test_on_the_command_line() -> None:
 def test_select_needs_the_components() -> None:
     with pytest.raises(ValueError, match="no components are given"):
         select({"w": torch.rand(8, 8)}, 0.1, distribution={"w": 0.1})
+
+
+@pytest.mark.parametrize("share", [True, 0.0, -1.0])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match=r"distribution (gives 'colour' the density|is .*True)"):
+        fit(two_heads(), GradualMagnitude(0.3, distribution={"colour": share}), steps=5)

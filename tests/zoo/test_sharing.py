@@ -245,5 +245,6 @@ def test_heads_have_a_width_of_their_own() -> None:
     narrow, wide = (mobilenetv2_aspp({"seg": 2}, width=0.25, head_width=own) for own in (0.0625, None))
     assert max(p.shape[0] for p in wide.heads.parameters()) == 256
     assert max(p.shape[0] for p in narrow.heads.parameters()) == 64
-    with pytest.raises(ValueError, match="head_width is 0; give"):
-        mobilenetv2_aspp({"seg": 2}, width=0.25, head_width=0)
+    for none in (0, True):
+        with pytest.raises(ValueError, match=f"head_width is {none}; give"):
+            mobilenetv2_aspp({"seg": 2}, width=0.25, head_width=none)

@@ -90,8 +90,13 @@ def check_arguments(
 
 def _check_kind(what: str, value: Any, kind: Any) -> None:
     """Raises ValueError for a bool where a number goes, or a fraction where a whole one does."""
-    kinds = set(get_args(kind)) if get_origin(kind) in (Union, UnionType) else {kind}
-    if not kinds & {int, float} or bool in kinds:
+    kinds = list(get_args(kind)) if get_origin(kind) in (Union, UnionType) else [kind]
+    held = {part for one in kinds if get_origin(one) in (dict, Mapping) for part in get_args(one)[1:]}
+    if isinstance(value, Mapping) and held & {int, float}:
+        items = cast(Mapping[Any, Any], value).items()
+        if any(isinstance(number, bool) for _, number in items):
+            raise ValueError(f"{what} is {value!r}; give numbers.")
+    if not {int, float} & {one for one in kinds if isinstance(one, type)} or bool in kinds:
         return
     if isinstance(value, bool) or (isinstance(value, float) and float not in kinds and math.isfinite(value)):
         wanted = "a number" if float in kinds else "a whole number"

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from secateur.problem import is_number
 from secateur.pruning.density import DensityError
 
 Distribution = Literal["global", "uniform", "erk", "component"]
@@ -91,7 +92,7 @@ def quotas(shares: Mapping[str, float], sizes: Mapping[str, int], density: float
             f"distribution names {unknown or 'no component'}; the components are {sorted(sizes)}, each with its own density."
         )
     for name, share in shares.items():
-        if not 0.0 < share <= 1.0:
+        if not is_number(share) or not 0.0 < share <= 1.0:
             raise ValueError(
                 f"distribution gives {name!r} the density {share}; it is the kept fraction and must lie in (0, 1]."
             )

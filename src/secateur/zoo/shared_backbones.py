@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-from secateur.problem import check_choice, is_count
+from secateur.problem import check_choice, is_count, is_number
 from secateur.zoo.aspp import ASPPHead
 from secateur.zoo.blocks import Blocks, blocks
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
@@ -175,7 +175,7 @@ def _head_width(head: Head, width: float, own: float | None) -> float:
         return width
     if head == "classifier":
         raise ValueError("head_width is given, but a classifier has no channels inside; leave it out.")
-    if not 0 < own <= 4:
+    if not is_number(own) or not 0 < own <= 4:
         raise ValueError(f"head_width is {own}; give a number above 0 and at most 4.")
     return own
 

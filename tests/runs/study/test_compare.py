@@ -82,11 +82,11 @@ def test_a_failed_run_is_named_and_the_others_are_kept(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad = tmp_path / "bad.yaml"
-    bad.write_text("method: {name: GradualMagnitude, every: 0}\n", encoding="utf-8")
+    bad.write_text("method: {name: GradualMagnitude, distribution: {nowhere: 0.5}}\n", encoding="utf-8")
     out = tmp_path / "out"
     assert compare(str(bad), "--density", "0.5", "--out", str(out), *SMALL) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "1 of 2 runs failed (bad-d0.5-depth+edge-s0: error: every is 0" in said
+    assert "1 of 2 runs failed (bad-d0.5-depth+edge-s0: error: distribution names ['nowhere']" in said
     assert "logs" in said
     assert json.loads((out / "results.json").read_text(encoding="utf-8"))["arms"][0]["recipe"] == "dense"
 

@@ -10,6 +10,8 @@ from secateur.runs.study import grid
 
 SMALL = ["--model.width", "0.0625", "--steps", "2"]
 
+NONE_LEFT = "none_left.yaml"
+
 
 def test_methods_densities_seeds() -> None:
     cells = grid(["dense", "magnitude", "adapmtl"], SMALL, densities=[0.2, 0.1], seeds=2)
@@ -85,10 +87,19 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         (["magnitude"], ["--steeps", "3"], {}, "recipe 'magnitude' cannot be run with --steeps 3"),
         (["magnitude", "adapmtl_paper"], [], {}, "dense and adapmtl_paper differ in steps"),
         (["magnitude", "less_is_more_paper"], SMALL, {}, "differ in model"),
+        (["magnitude"], SMALL, {"densities": [0.5, 0.0]}, "magnitude cannot be trained so: density is 0.0"),
+        ([NONE_LEFT], SMALL, {"densities": [0.5]}, "none_left.yaml cannot be trained so: .*at_least"),
     ],
 )
 def test_refused_before_anything_trains(
-    recipes: list[str], options: list[str], settings: dict, said: str
+    recipes: list[str],
+    options: list[str],
+    settings: dict,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(NONE_LEFT).write_text("method: {name: GradualMagnitude, at_least: -1}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         grid(recipes, options, **settings)

@@ -13,7 +13,7 @@ from secateur.runs.config import Config, build, telling
 from secateur.runs.names import find
 from secateur.runs.study.over import Chosen, Settings, check_known, choices, folder_words, takes_density
 from secateur.runs.study.seeds import seeds_of
-from secateur.runs.study.sound import check_sound
+from secateur.runs.study.sound import check_methods, check_sound
 from secateur.runs.study.sweeps import Over, read_sweeps
 from secateur.runs.study.variants import Configs, Variant, stem
 
@@ -133,6 +133,7 @@ def grid(
     _check_folders(cells)
     _check_comparable(cells, same)
     check_sound([cell for cell in cells if cell.settings])
+    check_methods([cell for cell in cells if not cell.settings])
     order = {variant.name: place for place, variant in enumerate(variants)}
     return sorted(cells, key=lambda cell: (not cell.dense, numbers.index(cell.seed), order[cell.recipe]))
 

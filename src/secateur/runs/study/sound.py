@@ -51,6 +51,22 @@ def check_sound(cells: Sequence[Cell]) -> None:
             raise ValueError(f"--over {words}, of {cell.recipe}: {error}") from error
 
 
+def check_methods(cells: Sequence[Cell]) -> None:
+    """Raises ValueError if the method of a cell cannot be made as it is asked: the dense runs come first, and would be trained before it is seen."""
+    seen: set[str] = set()
+    for cell in cells:
+        asked = json.dumps(cell.config["method"], sort_keys=True, default=str)
+        if asked in seen:
+            continue
+        seen.add(asked)
+        try:
+            build("method", cell.config, trusted(cell.arguments))
+        except (OSError, ImportError):
+            raise
+        except Exception as error:  # a class of the user's own may refuse in any words
+            raise ValueError(f"compare: {cell.recipe} cannot be trained so: {error}") from error
+
+
 def unread(config: Config) -> Config:
     """The same, its data looked at alone: what is decoded beforehand would be decoded for nothing."""
     data = config["data"]
