@@ -135,11 +135,11 @@ def exact(
                 "give the same twice in eval mode?"
             )
         place = next((node for node in found if node in chosen), (found or chosen)[0])
-        line = place.op, place.source
-        failed[line] += 1
-        if failed[line] > 1 and place.op in operations.MOVES:  # sizes that are written there, for every block
-            alike = [node for node in traced[0] if (node.op, node.source) == line]
-            chosen += [node for node in alike if removes(node, tried.channels, tried.keep)]
+        lines = {(node.op, node.source) for node in chosen if node in found and node.op in operations.MOVES}
+        failed.update(lines)
+        twice = {line for line in lines if failed[line] > 1}  # sizes that are written there, for every block
+        alike = [node for node in traced[0] if (node.op, node.source) in twice]
+        chosen += [node for node in alike if removes(node, tried.channels, tried.keep)]
         for node in chosen:
             pinned[node.name] = _needs(model, place, reason)
 
