@@ -2,8 +2,8 @@
 
     python benchmarks/speed/latency_model.py [--networks ...] [--engines onnxruntime openvino] [--shares 0.5 0.25] [--repeats 3]
 
-Each prediction is that of ``prune`` before anything but the dense network was measured: the table's sum, times what the dense network took over its own
-sum; then once more, after :meth:`Costs.correct` was told what the first cut network took, as in a round of ``prune``. Channels are drawn at random and nothing is trained. Nothing else may run. Adds to docs/results/latency_model.json and writes docs/results/latency_model.md.
+Each prediction is that of ``prune`` before anything is pruned: the table's sum, on the line through what the dense network and the smallest
+took; then once more, after :meth:`Costs.correct` was told what the first cut network took, as in a round of ``prune``. Channels are drawn at random and nothing is trained. Nothing else may run. Adds to docs/results/latency_model.json and writes docs/results/latency_model.md.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from secateur.budget.choose import OutOfReachError, choose
 from secateur.budget.costs import Costs
 from secateur.budget.latency import Latency
 from secateur.budget.measured import measured
+from secateur.budget.reach import check_reach
 from secateur.deployment.bench import LayerEngine
 from secateur.deployment.bench.machine import machine, versions
 from secateur.pruning import Groups
@@ -116,6 +117,10 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
     costs = Costs(model, example, groups, budget, dense, Latency(engine))
     seconds = time.perf_counter() - began
     alive = torch.ones(groups.count, dtype=torch.bool)
+    layers = costs.by_layer(alive, "ms").sum() / costs.factor["ms"]
+    check_reach(
+        model, example, None, groups, alive, costs, lambda small: measured(small, example, budget), []
+    )
     worth = torch.rand(groups.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def compared(left: Tensor, costs: Costs) -> dict[str, float]:
@@ -130,7 +135,7 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
         except OutOfReachError:  # LayerNorm keeps the channels of a transformer's stream
             continue
         row = {"network": name, "engine": engine, "share": share, "size": list(size), "dense_ms": dense["ms"]}
-        row |= {"table_seconds": round(seconds, 1), "layers_over_network": 1 / costs.factor["ms"]}
+        row |= {"table_seconds": round(seconds, 1), "layers_over_network": float(layers) / dense["ms"]}
         row |= (first := compared(left, costs))
         known = copy.copy(costs)
         known.factor, known.offset = dict(costs.factor), dict(costs.offset)

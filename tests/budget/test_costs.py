@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from problems import two_heads
 from secateur import Budget, Problem, Task, prune
 from secateur.budget import BudgetError, latency, prune_family, record_of, rounds
-from secateur.budget.choose import choose
+from secateur.budget.choose import choose, smallest
 from secateur.budget.costs import Costs
 from secateur.budget.latency import Latency
 from secateur.deployment.bench import LayerTime
@@ -173,3 +173,65 @@ class _Named(nn.Module):
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"a": self.get_submodule("0")(x)}
+
+
+def test_weights_that_no_cache_holds_come_from_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each megabyte beyond sixteen takes a millisecond; a convolution's row was timed as the second of two alike, and holds some of it."""
+    asked: list[Any] = []
+
+    def weights_ms(megabytes: Any, *_: object) -> list[LayerTime]:
+        asked.append(megabytes)
+        return [LayerTime(0.5 + 0.01 * count + max(0.0, count - 16.0), True) for count in megabytes]
+
+    monkeypatch.setattr(latency, "weights_ms", weights_ms)
+    monkeypatch.setattr(latency, "layer_ms", lambda single, *_: LayerTime(1.0, True))
+    with torch.device("meta"):
+        layers = [nn.Conv2d(512, 512, 3, padding=1, bias=False) for _ in range(4)]  # of nine megabytes each
+    model = _Named(nn.Sequential(*layers).to_empty(device="cpu"))
+    x = torch.zeros(1, 512, 1, 1)
+    problem = Problem(model, {"a": Task(mse_loss)}, [(x, {"a": torch.zeros(1, 512, 1, 1)})])
+    groups = problem_groups(problem)
+    everything = torch.ones(groups.count, dtype=torch.bool)
+    known = problem.model, x, groups, Budget(ms="0.5x"), {"ms": 24.0}
+    costs = Costs(*known, Latency("onnxruntime", cache=tmp_path))
+    held = 4 * (18 - 16)
+    assert costs.factor["ms"] == pytest.approx(24.0 / (4 + 36 - 16 - held))
+    alive = everything.clone()
+    alive[groups.rows["0.1.weight"][256:]] = (
+        False  # the second's outputs, half of the third's weights too: 27 megabytes are left
+    )
+    assert costs(alive)["ms"] == pytest.approx(costs.factor["ms"] * (4 + 27 - 16 - held / 2))
+    channel = 2 * 512 * 9 * 4 / 2**20  # megabytes, of an output and an input
+    assert costs.savings(everything, "ms")[0] == pytest.approx(costs.factor["ms"] * channel)
+    Latency("onnxruntime", cache=tmp_path).streaming()
+    assert len(asked) == 1, "it is kept"
+    fewer = Costs(*known, Latency("onnxruntime", cache=tmp_path), weight_bytes=1)
+    assert fewer.factor["ms"] == pytest.approx(24.0 / 4)
+
+
+def test_what_the_smallest_network_takes_is_no_layers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        latency, "layer_ms", lambda single, *_: LayerTime(float(single.inputs * single.outputs), True)
+    )
+    problem, x = two_heads(), torch.zeros(1, 3, 8, 8)
+    groups, table = problem_groups(problem), Latency("onnxruntime", cache=tmp_path)
+    everything = torch.ones(groups.count, dtype=torch.bool)
+    faster, costs = (
+        Costs(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 10.0}, table) for _ in range(2)
+    )
+    least = smallest(groups, everything, torch.ones(groups.count), costs.step)
+    predicted = costs(least)["ms"]
+    faster.begin(least, {"ms": predicted / 2})
+    assert faster(least)["ms"] == pytest.approx(predicted), "no time is less than none"
+    costs.begin(least, {"ms": 4.0})
+    assert costs(least)["ms"] == pytest.approx(4.0)
+    assert costs(everything)["ms"] == pytest.approx(10.0)
+    almost = everything.clone()
+    almost[groups.rows["trunk.0.weight"][:1]] = False
+    costs.correct(almost, {"ms": 9.9})  # the noise of the dense network's time would be most of the slope
+    assert costs(almost)["ms"] == pytest.approx(9.9)
+    assert costs(least)["ms"] == pytest.approx(4.0)

@@ -27,7 +27,8 @@ def taken(monkeypatch: pytest.MonkeyPatch, *disturbed: float | None) -> list[flo
 
     def bench(*_: Any, **__: Any) -> Any:
         share = left.pop(0)
-        measure = SimpleNamespace(p50=10.0 + 100 * (share or 0.0), file=10**6, disturbed=share)
+        p50 = 10.0 + 100 * (share or 0.0)
+        measure = SimpleNamespace(p10=p50, p50=p50, p90=p50, file=10**6, disturbed=share)
         return SimpleNamespace(measures={"onnxruntime": {"network": measure}})
 
     monkeypatch.setattr(measured, "bench", bench)
@@ -47,6 +48,25 @@ def test_a_network_is_timed_until_it_is_alone(
         warnings.simplefilter("error")
         assert cost() == pytest.approx(10.0, abs=1.1)
     assert left == [0.9]
+
+
+@pytest.mark.parametrize(
+    ("spreads", "expected"), [((0.05,), [3]), ((0.3, 0.3), [3, 12]), ((0.3, 0.02), [3, 12])], ids=str
+)
+def test_a_time_that_varies_is_taken_in_more_processes(
+    monkeypatch: pytest.MonkeyPatch, spreads: tuple[float, ...], expected: list[int]
+) -> None:
+    left, asked = list(spreads), list[int]()
+
+    def bench(*_: Any, processes: int, **__: Any) -> Any:
+        asked.append(processes)
+        ms = float(len(asked))
+        measure = SimpleNamespace(p10=ms, p50=ms, p90=ms * (1 + left.pop(0)), file=10**6, disturbed=0.01)
+        return SimpleNamespace(measures={"onnxruntime": {"network": measure}})
+
+    monkeypatch.setattr(measured, "bench", bench)
+    assert cost() == len(expected)
+    assert asked == expected
 
 
 def test_the_least_disturbed_stands_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

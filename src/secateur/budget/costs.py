@@ -9,7 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.latency import Latency
+from secateur.budget.latency import NEAR, Latency, Streaming
 from secateur.budget.layers import Layer, Widths, layers_of
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import LayerEngine
@@ -24,7 +24,8 @@ class Costs:
 
     A cost is a sum over the layers, ``a + b·inputs + c·outputs + d·inputs·outputs``, times a factor that makes it that of the dense
     network, as measured: what is not a convolution or matrix (resizing, activations) is taken to shrink alike, until a smaller network
-    is measured (:meth:`correct`).
+    is measured (:meth:`correct`). Time has a part more: weights that the processor's caches do not hold all together come from memory
+    in every pass, which no layer shows by itself.
 
     Args:
         model: Dense, plain.
@@ -34,6 +35,7 @@ class Costs:
         dense: What the dense network costs, as measured.
         latency: The table; where None, or for an engine without one, time is taken to follow multiply-accumulates.
         call: How the model is called, as in a :class:`secateur.Problem`.
+        weight_bytes: Of a weight, in the file that is timed.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Costs:
         dense: Mapping[Kind, float],
         latency: Latency | None = None,
         call: Call | None = None,
+        weight_bytes: int = 4,
     ) -> None:
         self.layers = layers_of(model, example, call)
         self.widths = Widths(self.layers, groups)
@@ -62,12 +65,18 @@ class Costs:
                 self._terms[kind] = bilinear["macs"] if latency is None else latency.coefficients(self.layers)
             else:
                 self._terms[kind] = bilinear["macs" if kind == "macs" else "params"]
+        self._megabytes = bilinear["params"] * weight_bytes / 2**20
+        self._streaming = Streaming()
+        if latency is not None and "ms" in budget.kinds and sum(sizes) * weight_bytes > 2**20 * NEAR:
+            self._streaming = latency.streaming()
         everything = torch.ones(groups.count, dtype=torch.bool)
         self.factor: dict[Kind, float] = dict.fromkeys(budget.kinds, 1.0)
         self.offset: dict[Kind, float] = dict.fromkeys(budget.kinds, 0.0)
-        self.dense, self._whole = dense, self(everything)
-        for kind, cost in self._whole.items():
-            self.factor[kind] = dense[kind] / cost
+        self._ends = {
+            kind: [(cost, dense[kind])] for kind, cost in self(everything).items()
+        }  # not scaled, and measured
+        for kind in budget.kinds:
+            self.correct(everything, {kind: dense[kind]})
 
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
         """Each cost when ``alive``, (count,) bool, groups are left."""
@@ -76,8 +85,20 @@ class Costs:
     def by_layer(self, alive: Tensor, kind: Kind) -> Tensor:
         """What each layer takes of one cost when ``alive``, (count,) bool, groups are left, (layers,)."""
         widths = self.widths(alive)
-        parts = _parts(*(self._padded(*widths) if kind == "ms" else widths))
-        return (self._terms[kind] * parts).sum(1) * self.factor[kind]
+        if kind != "ms":
+            return (self._terms[kind] * _parts(*widths)).sum(1) * self.factor[kind]
+        weights = (self._megabytes * _parts(*widths)).sum(1)
+        streamed = self._streamed(weights) * weights / weights.sum().clamp(min=_LEAST)
+        return ((self._terms[kind] * _parts(*self._padded(*widths))).sum(1) + streamed) * self.factor[kind]
+
+    def _streamed(self, weights: Tensor) -> Tensor:
+        """Milliseconds, not scaled, for reading all the weights from memory, where each layer has ``weights``, (layers,) megabytes.
+
+        Less what the table's rows hold of it: a convolution was timed as the second of two alike, all else by itself.
+        """
+        paired = self._streaming(2 * weights) - self._streaming(weights)
+        held = torch.where(self._blocked, paired, self._streaming(weights))
+        return (self._streaming(weights.sum()) - held.sum()).clamp(min=0)
 
     def _padded(self, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Channels as the engine computes them, of convolutions: in multiples of the step, but for inputs fewer than one."""
@@ -85,21 +106,40 @@ class Costs:
         inputs = torch.where(self._blocked & (inputs > self.step), up, inputs)
         return inputs, torch.where(self._blocked, (outputs / self.step).ceil() * self.step, outputs)
 
-    def correct(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
-        """Learns what ``alive``, (count,) bool, cost as measured: a line through it and the dense network; through it and 0 if that falls."""
+    def begin(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
+        """Learns what the smallest network, of ``alive``, (count,) bool, cost as measured: what is more than predicted, no layer shortens."""
         predicted = self(alive)
+        self.correct(alive, {kind: cost for kind, cost in found.items() if cost > predicted[kind]})
         for kind, cost in found.items():
-            raw = (predicted[kind] - self.offset[kind]) / self.factor[kind]
-            less = self._whole[kind] - raw
-            slope = (self.dense[kind] - cost) / less if less > _LEAST * self._whole[kind] else 0.0
+            self._ends[kind].append((self._raw(alive, kind), cost))
+
+    def correct(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
+        """Learns what ``alive``, (count,) bool, cost as measured: a line through it and the dense or the smallest network, whichever is farther.
+
+        A line through it and 0 if that falls.
+        """
+        for kind, cost in found.items():
+            raw = self._raw(alive, kind)
+            other, known = max(self._ends[kind], key=lambda end: abs(end[0] - raw))
+            apart = abs(other - raw) > _LEAST * self._ends[kind][0][0]
+            slope = (known - cost) / (other - raw) if apart else 0.0
             if slope <= 0 or slope * raw > cost:
                 slope = cost / max(raw, _LEAST)
             self.factor[kind], self.offset[kind] = slope, cost - slope * raw
 
+    def _raw(self, alive: Tensor, kind: Kind) -> float:
+        """As the table has it, not scaled."""
+        return float(self.by_layer(alive, kind).sum()) / self.factor[kind]
+
     def savings(self, alive: Tensor, kind: Kind) -> Tensor:
         """What the death of each group saves of one cost, (count,), at the present widths."""
         inputs, outputs = self.widths(alive)
-        _, b, c, d = (self._terms[kind] * self.factor[kind]).unbind(1)
+        terms = self._terms[kind]
+        if kind == "ms":
+            weights = (self._megabytes * _parts(inputs, outputs)).sum(1)
+            if self._streamed(weights) > 0:
+                terms = terms + self._megabytes * self._streaming.slope(weights.sum())
+        _, b, c, d = (terms * self.factor[kind]).unbind(1)
         by_output = c + d * inputs
         if kind == "ms" and self.step > 1:  # fewer outputs than a step are padded to one
             by_output = torch.where(self._blocked & (outputs <= self.step), 0.0, by_output)

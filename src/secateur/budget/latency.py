@@ -10,19 +10,51 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from secateur.budget.layers import Layer
-from secateur.deployment.bench import LayerEngine, Single, layer_ms, machine, versions
+from secateur.deployment.bench import LayerEngine, LayerTime, Single, layer_ms, machine, versions, weights_ms
 from secateur.storage import short, write_text
 
 _PARTS = (1.0, 0.5, 0.25)  # of input and output channels: nine points for four numbers
 _STEPS = (16, 8, 4, 2)
 _COUNTED = 64  # channels of the layer that the engine's step is looked for in
+_MEGABYTES = (2, 8, 12, 16, 24, 32, 48, 64)  # of weights
+NEAR = _MEGABYTES[1]  # so many megabytes of weights need no table of streaming
+
+
+class Streaming(NamedTuple):
+    """What weights that caches do not hold take beyond what they would take in a cache, in milliseconds; beyond the last point a line.
+
+    Args:
+        megabytes: Of weights (2^20 bytes), ascending, from 0.
+        ms: At each, none falling.
+    """
+
+    megabytes: tuple[float, ...] = (0.0, 1.0)
+    ms: tuple[float, ...] = (0.0, 0.0)
+
+    def __call__(self, megabytes: Tensor) -> Tensor:
+        """Milliseconds at each of ``megabytes``, any shape."""
+        place, rate = self._at(megabytes)
+        x, y = self._points()
+        return y[place] + rate * (megabytes - x[place])
+
+    def slope(self, megabytes: Tensor) -> Tensor:
+        """Milliseconds that the next megabyte adds at each of ``megabytes``, any shape."""
+        return self._at(megabytes)[1]
+
+    def _at(self, megabytes: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self._points()
+        place = (torch.searchsorted(x, megabytes, right=True) - 1).clamp(0, len(x) - 2)
+        return place, (y.diff() / x.diff())[place]
+
+    def _points(self) -> tuple[Tensor, Tensor]:
+        return torch.tensor(self.megabytes).double(), torch.tensor(self.ms).double()
 
 
 class Latency:
@@ -40,7 +72,7 @@ class Latency:
         self.engine: LayerEngine = engine
         self.threads = threads
         known = versions()
-        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} within a network"
+        name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} among several"
         folder = (
             cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "secateur" / "latency"
         )
@@ -70,6 +102,19 @@ class Latency:
             self._keep()
         return int(self._known["step"][0])
 
+    def streaming(self) -> Streaming:
+        """What weights take that the caches do not hold."""
+        if "streaming" not in self._known:
+            self._clean = True
+            taken = [self._seen(found) for found in weights_ms(_MEGABYTES, self.engine, self.threads)]
+            near = (taken[1] - taken[0]) / (NEAR - _MEGABYTES[0])
+            beyond = [
+                ms - taken[1] - near * (count - NEAR) for ms, count in zip(taken, _MEGABYTES, strict=True)
+            ]
+            self._learn("streaming", np.maximum.accumulate([0.0, *beyond[2:]]).tolist())
+            self._keep()
+        return Streaming((0.0, *map(float, _MEGABYTES[1:])), (0.0, *self._known["streaming"]))
+
     def _fitted(self, layer: Layer, call: tuple[int, ...]) -> list[float]:
         depthwise = layer.groups > 1
         single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
@@ -86,7 +131,9 @@ class Latency:
             self._unclean.add(key)
 
     def _ms(self, single: Single) -> float:
-        found = layer_ms(single, self.engine, self.threads)
+        return self._seen(layer_ms(single, self.engine, self.threads))
+
+    def _seen(self, found: LayerTime) -> float:
         self._clean = self._clean and found.clean
         return found.ms
 
@@ -178,4 +225,11 @@ def _read(file: Path) -> dict[str, list[float]]:
 def _sound(key: str, value: list[float]) -> bool:
     if key == "step":
         return len(value) == 1 and value[0] in (1, *_STEPS)
+    if key == "streaming":
+        return (
+            len(value) == len(_MEGABYTES) - 1
+            and all(map(math.isfinite, value))
+            and value == sorted(value)
+            and not value[0]
+        )
     return len(value) == 4 and any(value) and all(math.isfinite(number) and number >= 0 for number in value)

@@ -78,7 +78,7 @@ def nearest(
         if over(limits, found):
             if exceeds is None or _ratio(limits, found) < _ratio(limits, exceeds[1]):
                 exceeds = alive, found
-        elif fits is None or _apart(limits, found) < _apart(limits, fits[2]):
+        elif fits is None or (_apart(limits, found), fits[1].sum()) < (_apart(limits, fits[2]), alive.sum()):
             fits = made, alive, found
         if fits is not None and (_apart(limits, fits[2]) <= NEAR or torch.equal(fits[1], present)):
             break

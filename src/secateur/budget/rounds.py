@@ -85,9 +85,8 @@ class Rounds:
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
         if table:
             self.phase.measuring("its layers, where the table of this machine lacks them")
-        self.costs = Costs(
-            self.problem.model, self.example, self.groups, budget, whole, latency, problem.call
-        )
+        known = self.problem.model, self.example, self.groups, budget
+        self.costs = Costs(*known, whole, latency, problem.call, 1 if quantize else 4)
         self.weight = dict.fromkeys(problem.tasks, 1.0)
         self.noise: dict[str, float] = {}
 

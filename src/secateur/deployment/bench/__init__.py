@@ -4,7 +4,7 @@ from secateur.deployment.bench.bench import bench
 from secateur.deployment.bench.formats import EngineName, require_engine
 from secateur.deployment.bench.machine import machine, versions
 from secateur.deployment.bench.record import Bench, Facts, Measure
-from secateur.deployment.bench.single import LayerEngine, LayerTime, Single, layer_ms
+from secateur.deployment.bench.single import LayerEngine, LayerTime, Single, layer_ms, weights_ms
 from secateur.deployment.bench.table import table
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "require_engine",
     "table",
     "versions",
+    "weights_ms",
 ]
