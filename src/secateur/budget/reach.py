@@ -59,10 +59,7 @@ def check_reach(
                 f"prune: the budget cannot be met: the smallest network of this shape has {_amount(found[kind], kind)}, and "
                 f"{_amount(asked[kind], kind)} are asked. {what_stays(costs, groups, left, kind)}"
             )
-    predicted = costs(left)
-    costs.correct(
-        left, {kind: found[kind] for kind in _MEASURED if found.get(kind, 0.0) > predicted.get(kind, 0.0)}
-    )
+    costs.begin(left, {kind: cost for kind, cost in found.items() if kind in _MEASURED})
 
 
 def what_stays(costs: Costs, groups: Groups, alive: Tensor, kind: Kind) -> str:
