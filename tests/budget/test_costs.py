@@ -203,6 +203,11 @@ def test_weights_that_no_cache_holds_come_from_memory(
     assert costs(alive)["ms"] == pytest.approx(costs.factor["ms"] * (4 + 27 - 16 - held / 2))
     channel = 2 * 64 * 9 * 256 / 2**20  # megabytes, of an output and an input
     assert costs.savings(everything, "ms")[0] == pytest.approx(costs.factor["ms"] * channel)
+    faster = Costs(*known[:-1], {"ms": 12.0}, Latency("onnxruntime", cache=tmp_path), weight_bytes=256)
+    faster.begin(smallest(groups, everything, torch.ones(groups.count)), {"ms": 4.0})  # as the layers say
+    assert faster(alive)["ms"] == pytest.approx(4 + (27 - 16 - held / 2) * 2 / 3), (
+        "layers are as timed, memory is faster now"
+    )
     Latency("onnxruntime", cache=tmp_path).streaming()
     assert len(asked) == 1, "it is kept"
     fewer = Costs(*known, Latency("onnxruntime", cache=tmp_path))

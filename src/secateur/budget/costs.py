@@ -87,9 +87,13 @@ class Costs:
         widths = self.widths(alive)
         if kind != "ms":
             return (self._terms[kind] * _parts(*widths)).sum(1) * self.factor[kind]
-        weights = (self._megabytes * _parts(*widths)).sum(1)
+        weights = self._weights(alive)
         streamed = self._streamed(weights) * weights / weights.sum().clamp(min=_LEAST)
         return ((self._terms[kind] * _parts(*self._padded(*widths))).sum(1) + streamed) * self.factor[kind]
+
+    def _weights(self, alive: Tensor) -> Tensor:
+        """Megabytes of each layer, (layers,)."""
+        return (self._megabytes * _parts(*self.widths(alive))).sum(1)
 
     def _streamed(self, weights: Tensor) -> Tensor:
         """Milliseconds, not scaled, for reading all the weights from memory, where each layer has ``weights``, (layers,) megabytes.
@@ -107,7 +111,19 @@ class Costs:
         return inputs, torch.where(self._blocked, (outputs / self.step).ceil() * self.step, outputs)
 
     def begin(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
-        """Learns what the smallest network, of ``alive``, (count,) bool, cost as measured: what is more than predicted, no layer shortens."""
+        """Learns what the smallest network, of ``alive``, (count,) bool, cost as measured: what is more than predicted, no layer shortens.
+
+        Where the dense network took less than its layers, that and its weights' streaming, the streaming was less: it depends on the hour.
+        """
+        if "ms" in found:
+            everything = torch.ones_like(alive)
+            ((whole, dense),) = self._ends["ms"]
+            rest = max(0.0, found["ms"] - self._raw(alive, "ms"))
+            streamed = float(self._streamed(self._weights(everything)))
+            if whole + rest - dense > 0 and streamed:
+                self._streaming = self._streaming.times(max(0.0, 1 - (whole + rest - dense) / streamed))
+                self._ends["ms"] = [(self._raw(everything, "ms"), dense)]
+                self.correct(everything, {"ms": dense})
         predicted = self(alive)
         self.correct(alive, {kind: cost for kind, cost in found.items() if cost > predicted[kind]})
         for kind, cost in found.items():
@@ -136,7 +152,7 @@ class Costs:
         inputs, outputs = self.widths(alive)
         terms = self._terms[kind]
         if kind == "ms":
-            weights = (self._megabytes * _parts(inputs, outputs)).sum(1)
+            weights = self._weights(alive)
             if self._streamed(weights) > 0:
                 terms = terms + self._megabytes * self._streaming.slope(weights.sum())
         _, b, c, d = (terms * self.factor[kind]).unbind(1)

@@ -44,6 +44,10 @@ class Streaming(NamedTuple):
         x, y = self._points()
         return y[place] + rate * (megabytes - x[place])
 
+    def times(self, share: float) -> Streaming:
+        """Of so much less time."""
+        return self._replace(ms=tuple(share * ms for ms in self.ms))
+
     def slope(self, megabytes: Tensor) -> Tensor:
         """Milliseconds that the next megabyte adds at each of ``megabytes``, any shape."""
         return self._at(megabytes)[1]
