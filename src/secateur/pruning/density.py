@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -30,14 +30,20 @@ class Density:
 
     def to_dict(self) -> dict[str, Any]:
         """As plain dicts, for a file."""
-        return asdict(self)
+        return {
+            "overall": self.overall,
+            "components": dict(self.components),
+            "layers": dict(self.layers),
+        }
 
 
 def weight(model: nn.Module, name: str) -> Tensor:
     """The effective value of the parameter called ``name``, whatever parametrization it is under, as in eval mode."""
     prefix, _, attribute = name.rpartition(".")
     owner = model.get_submodule(prefix)
-    lists = cast(nn.Module, getattr(owner, "parametrizations", nn.Module()))
+    lists = cast("nn.Module | None", getattr(owner, "parametrizations", None))
+    if lists is None:
+        return getattr(owner, attribute)
     modes = {module: module.training for module in lists.modules()}
     lists.eval()  # in training a spectral norm changes at each look
     try:

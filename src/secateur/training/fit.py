@@ -219,7 +219,7 @@ def _train(
                 ledger.check(resumption.kept())
             if logs:
                 history.log(ledger.row(), pruning, inner.param_groups[0]["lr"])
-            shown(step, lambda: (ledger.means(), pruning.density().overall), logs)
+            shown(step, lambda: (ledger.means(), history.density(pruning)), logs)
             if validate_every and (step % validate_every == 0 or last):
                 same_buffers(problem.model)
                 with callbacks.validating(), warnings.catch_warnings():

@@ -65,6 +65,12 @@ class History:
         thresholds = {c: float(a) for c, a in pruning.method.thresholds().items()}
         self.rows.append({"step": pruning.done, **row, **found, "threshold": thresholds})
 
+    def density(self, pruning: Pruning) -> float:
+        """The density now, overall: that of the last row where it is of this step, so that it is counted once."""
+        last = self.rows[-1] if self.rows else {}
+        found = last.get("density") if last.get("step") == pruning.done else None
+        return found["overall"] if found else pruning.density().overall
+
 
 class Progress:
     """Says on standard error how far a training is; use it in a ``with``.
