@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 LOCK ?= lock.txt
 # Processes that run the tests: a number, or `auto` for one a core.
 JOBS ?= auto
+# One thread a process. Bytecode is kept also where the environment says not to: each process that tests start would compile the package anew.
+QUICK := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 TEST := -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist worksteal
 DEMO := --model.width 0.125 --steps 800 --batch 16 --seed 0
 
@@ -43,20 +45,20 @@ demo: $(READY)
 	$(BIN)/secateur train adapmtl $(DEMO) --method.density 0.1 --bench always --out runs/demo/adapmtl
 
 test: $(READY) test-runtime
-	OMP_NUM_THREADS=1 $(BIN)/python $(TEST)
+	$(QUICK) $(BIN)/python $(TEST)
 
 # The provider for ONNX Runtime as it is installed.
 test-runtime: $(READY)
-	cd runtime && OMP_NUM_THREADS=1 ../$(BIN)/python -m pytest -q tests
+	cd runtime && $(QUICK) ../$(BIN)/python -m pytest -q tests
 
 test-slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python $(TEST) --slow
+	$(QUICK) $(BIN)/python $(TEST) --slow
 
 # On the newest of everything that pyproject.toml allows.
 test-newest: python
 	rm -rf .venv-newest
 	$(call environment,.venv-newest,)
-	OMP_NUM_THREADS=1 .venv-newest/bin/python $(TEST)
+	$(QUICK) .venv-newest/bin/python $(TEST)
 
 # On the oldest: the lower bounds of pyproject.toml themselves, and what they need as new as it may be.
 test-oldest: $(READY)
@@ -64,7 +66,7 @@ test-oldest: $(READY)
 	$(PYTHON) -m venv .venv-oldest
 	$(RESOLVE) --resolution lowest-direct --python $(BIN)/python --output-file .venv-oldest/oldest.txt
 	$(call environment,.venv-oldest,--constraint .venv-oldest/oldest.txt)
-	OMP_NUM_THREADS=1 .venv-oldest/bin/python $(TEST)
+	$(QUICK) .venv-oldest/bin/python $(TEST)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
