@@ -8,7 +8,6 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from glob import escape
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +77,19 @@ def parser_of(
     """The parser of ``secateur train``, with the options of the parts, each with its name."""
     parts = tuple((kind, name, target) for kind, (name, target) in targets.items())
     kept = all(callable(getattr(target, "__hash__", None)) for _, _, target in parts)
-    built = (_built if kept else _built.__wrapped__)(recipe_path(recipe) if recipe else None, parts, exits)
-    return copy.copy(built)  # which files it is for and what it was given are each one's own
+    # Which files it is for and what it was given are each one's own.
+    made = copy.copy((_built if kept else _built.__wrapped__)(parts, exits))
+    made.default_config_files = [escape(str(recipe_path(recipe)))] if recipe else []
+    return made
 
 
 @lru_cache(maxsize=64)
-def _built(path: Path | None, parts: tuple[tuple[Kind, str, Callable[..., Any]], ...], exits: bool) -> Parser:
-    """Kept, since a table of sixty runs asks for each; what the recipe says is read when the parser is used."""
-    files: list[str | PathLike[Any]] = [escape(str(path))] if path else []
+def _built(parts: tuple[tuple[Kind, str, Callable[..., Any]], ...], exits: bool) -> Parser:
+    """Kept, since a table of sixty runs asks for each, and many recipes differ in settings alone."""
     parser = Parser(
         prog="secateur train",
         usage="secateur train RECIPE [options]",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
-        default_config_files=files,
         exit_on_error=exits,
         allow_abbrev=False,  # so that what is read here and what is looked for before are the same options
     )
