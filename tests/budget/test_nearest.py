@@ -10,7 +10,7 @@ from torch import Tensor
 
 from problems import two_heads
 from secateur import Budget, prune
-from secateur.budget import BudgetError, record_of, rounds
+from secateur.budget import BudgetError, measured, record_of
 from secateur.budget.limits import Kind
 from secateur.budget.nearest import nearest
 from secateur.measures import count_macs
@@ -85,7 +85,7 @@ def test_a_time_that_jumps_is_said_where_it_is_met(monkeypatch: pytest.MonkeyPat
         macs = sum(count_macs(model, torch.zeros(1, 3, 8, 8)).values())
         return {"ms": 100.0 if macs > 120_000 else 30.0}
 
-    monkeypatch.setattr(rounds, "measured", clock)
+    monkeypatch.setattr(measured, "measured", clock)
     with pytest.warns(
         UserWarning,
         match=r"more than 5 % below the budget: 30 ms where 50 ms may be: the next larger .* 100 ms",

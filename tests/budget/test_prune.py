@@ -14,9 +14,8 @@ from torch import nn
 import secateur
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import Budget, compaction, evaluate, load, prune, save
-from secateur.budget import BudgetError, prune_family, record_of, repair, rounds
+from secateur.budget import BudgetError, measured, prune_family, record_of, repair
 from secateur.budget.limits import Kind
-from secateur.budget.measured import measured
 from secateur.measures import count_macs
 from secateur.measures.metrics import MeanOf
 from secateur.training import recalibrate
@@ -83,10 +82,10 @@ def test_time_is_met_as_measured_although_predicted_wrongly(
 ) -> None:
     """With clocks that count multiply-accumulates; what is had whatever is computed is known from the smallest network."""
 
-    def clock(model: nn.Module, example: torch.Tensor, budget: Budget, call: object) -> dict[Kind, float]:
+    def clock(model: nn.Module, *_: object, **__: object) -> dict[Kind, float]:
         return {"ms": ms(macs(model))}
 
-    monkeypatch.setattr(rounds, "measured", clock)
+    monkeypatch.setattr(measured, "measured", clock)
     problem = two_heads()
     dense = ms(macs(problem.model))
     small = prune(problem, Budget(ms="0.5x", engine="torch"), steps=0, **QUICK)
@@ -224,7 +223,7 @@ def test_random_is_beaten() -> None:
 def test_measured_is_what_is_there() -> None:
     problem = two_heads()
     x = torch.zeros(1, 3, 8, 8)
-    found = measured(problem.model, x, Budget(macs=1000, params=1000, mb=1, engine="torch"))
+    found = measured.measured(problem.model, x, Budget(macs=1000, params=1000, mb=1, engine="torch"))
     assert found["params"] == sum(p.numel() for p in problem.model.parameters())
     assert found["macs"] == macs(problem.model)
     assert 0.01 < found["mb"] < 0.2

@@ -11,7 +11,7 @@ from torch.nn.functional import l1_loss
 
 from problems import equal, two_heads, weights
 from secateur import Budget, Problem, Task, prune
-from secateur.budget import BudgetError, judge, prune_family, record_of, rounds
+from secateur.budget import BudgetError, judge, measured, prune_family, record_of
 from secateur.measures.metrics import MeanOf
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0}
@@ -56,7 +56,7 @@ def test_a_metric_that_becomes_nan_breaks_its_floor(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_metric_without_a_direction_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "measured", never)
+    monkeypatch.setattr(measured, "measured", never)
     with pytest.raises(ValueError, match="higher_is_better = None"):
         prune(judged(lambda p, y: (p - y).abs().mean()), Budget(macs=0.5), floors={"shade": 0.1}, **QUICK)
 
@@ -81,13 +81,13 @@ def test_without_floors_such_a_metric_costs_no_work() -> None:
     ],
 )
 def test_options_are_checked_first(monkeypatch: pytest.MonkeyPatch, options: Any, said: str) -> None:
-    monkeypatch.setattr(rounds, "measured", never)
+    monkeypatch.setattr(measured, "measured", never)
     with pytest.raises(ValueError, match=said):
         prune(two_heads(), Budget(macs=0.5), **{**QUICK, **options})
 
 
 def test_budgets_are_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rounds, "measured", never)
+    monkeypatch.setattr(measured, "measured", never)
     for given in (0.5, "0.5 macs"):
         with pytest.raises(ValueError, match="given as budgets"):
             prune(two_heads(), given, **QUICK)  # pyright: ignore[reportArgumentType]

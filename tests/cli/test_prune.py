@@ -97,6 +97,7 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     )
     assert record["costs"]["mb"] <= record["limits"]["mb"] <= 0.9 * record["dense"]["mb"] + 1e-12
     written = tmp_path / "small" / "model-int8.onnx"
+    assert written.stat().st_size == round(record["costs"]["mb"] * 1e6), "of the file that is there"
     assert describe(written)["quantized"]["float"] == record["keep_float"]
     assert describe(written)["inputs"]["input"]["shape"] == [1, 3, 48, 64], "as it was measured"
     assert main(["evaluate", str(written), *TRUST]) == 0

@@ -114,6 +114,16 @@ class Judge:
             for task in broken
         )
 
+    @property
+    def kept(self) -> str:
+        """What makes a finished network cost more than it did when it was chosen, before a cost."""
+        heads = ", ".join(self.keep)
+        return (
+            f"the heads of {heads} stay in float and take "
+            if heads
+            else "the file of the finished network takes "
+        )
+
     def _dead(self, model: nn.Module) -> list[str]:
         """Tasks whose prediction does not depend on the input, over a few training batches."""
         problem = replace(self.problem, model=model)

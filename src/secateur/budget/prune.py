@@ -10,6 +10,7 @@ from torch import nn
 
 from secateur.budget.checks import check, check_names
 from secateur.budget.limits import Budget
+from secateur.budget.measured import File
 from secateur.budget.record import BudgetError
 from secateur.budget.rounds import Rounds
 from secateur.budget.worth import Score
@@ -104,12 +105,14 @@ def prune_family(problem: Problem, budgets: Sequence[Budget], **options: Unpack[
     return found
 
 
-def networks(problem: Problem, budgets: Sequence[Budget], **options: Unpack[Options]) -> Iterator[nn.Module]:
-    """As :func:`prune_family`, each as soon as it is finished."""
+def networks(
+    problem: Problem, budgets: Sequence[Budget], file: File | None = None, **options: Unpack[Options]
+) -> Iterator[nn.Module]:
+    """As :func:`prune_family`, each as soon as it is finished; ``file`` says how that is written whose megabytes count."""
     check_names(options, list(Options.__annotations__))
     check(problem, budgets, options)
     model, baked = plain(problem.model)
-    run = Rounds(replace(problem, model=model) if baked else problem, budgets[0], **options)
+    run = Rounds(replace(problem, model=model) if baked else problem, budgets[0], **options, file=file)
     run.check(budgets)
     for budget in budgets:
         small = run.to(budget)

@@ -16,7 +16,7 @@ from secateur.budget.costs import Costs, has_table
 from secateur.budget.judge import Judge
 from secateur.budget.latency import Latency
 from secateur.budget.limits import Budget, Kind, over
-from secateur.budget.measured import measured
+from secateur.budget.measured import Costing, File
 from secateur.budget.nearest import nearest
 from secateur.budget.noise import check_noise
 from secateur.budget.phases import Phases
@@ -63,6 +63,7 @@ class Rounds:
         quantize: Quantize | None = None,
         on: Input | None = None,
         progress: bool = True,
+        file: File | None = None,
     ) -> None:
         self.original, self.budget = problem, budget
         self.problem = replace(problem, model=copied(problem.model))
@@ -71,14 +72,14 @@ class Rounds:
         self.batches, self.repair = batches, repair
         self.training: dict[str, Any] = {"optimizer": optimizer, "progress": progress}
         self.seed, self.weighting = seed, weighting
-        self.quantize: Quantize | None = quantize
         self.example = one(example(problem)) if on is None else on
+        self.costing = Costing(problem, self.example, budget, quantize, file)
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
         self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
         self.phase = Phases(budget, rounds, progress)
         self.phase.measuring("the dense network")
-        self.dense = measured(problem.model, self.example, budget, problem.call)
+        self.dense = self.costing.dense()
         self.judge = Judge(problem, floors, quantize, one(example(problem)), budget.engine)
         whole = self.dense if quantize is None else self._measured(problem.model)
         table = "ms" in budget.kinds and has_table(budget.engine)
@@ -149,8 +150,7 @@ class Rounds:
             if not broken and not above:
                 return small
             said = self.judge.said(record.lost, record.errors, broken) or ", ".join(
-                f"the heads of {', '.join(self.judge.keep)} stay in float and take {record.costs[kind]:.4g} {kind}"
-                for kind in above
+                f"{self.judge.kept}{record.costs[kind]:.4g} {kind}" for kind in above
             )
             self.problem.model.load_state_dict(before[0])
             self.alive = before[1]
@@ -190,8 +190,9 @@ class Rounds:
                 self.phase(f"repairing the small network on {self.repair} batches")
                 repaired(self.original, small, self.repair)
             broken = self.judge.final(small, record)
-        if self.judge.keep != keep and not broken:
-            record.costs = self._measured(small)
+        if not broken:
+            costs = record.costs if self.judge.keep == keep else self._measured(small)
+            record.costs = self.costing.finished(small, self.judge.keep, costs)
         return small, broken
 
     def _tuned(
@@ -243,7 +244,4 @@ class Rounds:
             fit(problem, KeepZeros(), copy.deepcopy(self.weighting), **how)
 
     def _measured(self, small: nn.Module) -> dict[Kind, float]:
-        how: dict[str, Any] = (
-            {} if self.quantize is None else {"quantize": self.quantize, "keep_float": self.judge.keep}
-        )
-        return measured(small, self.example, self.budget, self.original.call, **how)
+        return self.costing(small, self.judge.keep)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from secateur.budget.folders import asked, claimed, folders_of
-from secateur.budget.limits import Budget
+from secateur.budget.limits import Budget, Kind, over
+from secateur.budget.measured import File
 from secateur.budget.prune import Options, networks
-from secateur.budget.record import record_of
+from secateur.budget.record import BudgetError, Record, record_of
 from secateur.deployment.export import int8_suffix
 from secateur.measures import count_macs, layer_rows
 from secateur.problem import Input, Problem, components, example, one
@@ -24,6 +25,7 @@ from secateur.runs import (
     Config,
     RunFolder,
     Trust,
+    about_file,
     compared,
     export_run,
     figures,
@@ -100,7 +102,10 @@ def prune_run(
         reference["folder"] = str(source) if isinstance(source, Path) else "the network as it was"
         named = components(problem)
         before = _counted(problem.model, on, named)
-        made = networks(problem, budgets, **options)
+        file = File(
+            about_file(config, data), size is not None, one(next(iter(data.test))[0])
+        )  # as export_run does
+        made = networks(problem, budgets, file, **options)
         for run, budget in zip(runs, budgets, strict=True):
             small = next(made)  # each is written before the next is begun
             if run.path in done:  # as a family that was stopped left it
@@ -126,9 +131,28 @@ def prune_run(
             if record is not None and record.quantize:
                 kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
                 # of fixed size as it was measured, unless that was another than the data's
-                export_run(run.path, kind, quantize=record.quantize, dynamic=size is not None, trust=trust)
+                export_run(run.path, kind, quantize=record.quantize, dynamic=file.dynamic, trust=trust)
+                told["costs"] = _as_written(run, record)
+                write_text(run.path / "budget.json", json.dumps(told, indent=1))
             write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
     return [run.path for run in runs]
+
+
+def _as_written(run: RunFolder, record: Record) -> dict[Kind, float]:
+    """The costs, with the megabytes of the file in int8 that lies in the folder.
+
+    Raises:
+        BudgetError: If these are more than may be.
+    """
+    if "mb" not in record.costs:
+        return record.costs
+    (written,) = json.loads(run.exports.read_text(encoding="utf-8")).values()
+    costs: dict[Kind, float] = {**record.costs, "mb": written["bytes"] / 1e6}
+    if over(record.limits, {**record.limits, "mb": costs["mb"]}):
+        raise BudgetError(
+            f"prune: the file in int8 of {run.path} has {costs['mb']:.6g} MB, {record.limits['mb']:.6g} may be; ask for a little less."
+        )
+    return costs
 
 
 def _counted(

@@ -28,10 +28,14 @@ Split = Literal["test", "val"]
 
 def keep(folder: RunFolder, config: Config, problem: Problem, data: Data) -> None:
     """Writes the weights, with what a deployer needs to know of them, and pictures of test images."""
-    about = {"tasks": dict(data.channels), "model": config["model"], "size": list(data.size)}
-    about |= {"mean": list(data.mean), "std": list(data.std), **drawing(data)}
-    save(problem.model, folder.weights, about)
+    save(problem.model, folder.weights, {"tasks": dict(data.channels), **about_file(config, data)})
     save_samples(problem, data, folder.samples)
+
+
+def about_file(config: Config, data: Data) -> dict[str, Any]:
+    """What the weights and every file made of them say beside the tasks, as plain values."""
+    said = {"model": config["model"], "size": list(data.size)}
+    return said | {"mean": list(data.mean), "std": list(data.std), **drawing(data)}
 
 
 def drawing(data: Data) -> dict[str, Any]:
