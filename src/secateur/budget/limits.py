@@ -19,8 +19,9 @@ _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NAMES = "|".join((*KINDS, *_WORDS))
 _LIMIT = re.compile(
     rf"((?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?)\s*([kmg]?)\s*(%|x)?\s*(?:of\s+)?({_NAMES})",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
+_PARTS = re.compile(r" and | ?(?<![0-9.][eE])\+ ?", re.IGNORECASE)  # the plus of 1e+06 parts nothing
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Budget:
 
     Args:
         ms: Milliseconds of a forward pass in ``engine``, batch and size as the example's; ``"0.5x"`` is half of the dense time.
-        mb: Megabytes (10^6 bytes) of the file for ``engine``, exported with ``dynamic=False``; ``"0.5x"`` a share.
+        mb: Megabytes (10^6 bytes) of the file for ``engine``, exported with ``dynamic=False`` and without ``about``; ``"0.5x"`` a share.
+            On the command line of the file that ``secateur export --dynamic false`` writes, or with ``--size`` without that.
         macs: Multiply-accumulates of the example; up to 1, or as ``"0.5x"``, a share of the dense ones.
         params: Parameters; a share in the same way.
         engine: In which time is measured, and whose file counts: ``onnxruntime``, ``openvino``, ``sparse``, ``torch`` or ``executorch``.
@@ -77,17 +79,20 @@ class Budget:
             ValueError: If it cannot be read so.
         """
         found: dict[str, float | str] = {}
-        for part in re.split(r"\s+and\s+|\s*\+\s*", text.strip()):
-            match = _LIMIT.fullmatch(part.strip())
+        for part in _PARTS.split(" ".join(text.split())):
+            match = _LIMIT.fullmatch(part)
             kind = match and _WORDS.get(match[4].lower(), match[4].lower())
-            if not match or not kind or kind in found:
+            if kind in found:
+                raise ValueError(
+                    f"budget: {text!r} limits {kind} twice; give one limit of each kind, such as the lower; commas part several networks."
+                )
+            if not match or not kind:
                 raise ValueError(
                     f"budget: {part!r} is no limit; write a number and ms, MB, macs or params, such as '30 ms', '0.5x ms', "
                     "'0.3 macs', '8 MB and 2 M params'; commas part several networks."
                 )
             number = float(match[1]) * _SCALES[match[2].lower()]
-            share = {"%": number / 100, "x": number, None: None}[match[3]]
-            found[kind] = number if share is None else f"{share}x"
+            found[kind] = f"{number!r}{match[3]}" if match[3] else number
         return cls(engine=engine, threads=threads, **found)  # pyright: ignore[reportArgumentType]
 
     def absolute(self, dense: Mapping[Kind, float]) -> dict[Kind, float]:
@@ -100,8 +105,8 @@ class Budget:
         return tuple(kind for kind in KINDS if kind in self.limits or kind in self.shares)
 
     def __str__(self) -> str:
-        said = [f"{value:g} {kind}" for kind, value in self.limits.items()]
-        said += [f"{value:g}x {kind}" for kind, value in self.shares.items()]
+        said = [f"{_said(value)} {kind}" for kind, value in self.limits.items()]
+        said += [f"{_said(value)}x {kind}" for kind, value in self.shares.items()]
         return " and ".join(said) + (f" in {self.engine}" if "ms" in self.kinds else "")
 
 
@@ -120,7 +125,7 @@ def _value(kind: Kind, given: float | str) -> tuple[float, bool]:
     if isinstance(given, bool):
         raise ValueError(f"Budget: {kind} is {given}; give a number, or a share such as '0.5x'.")
     try:
-        value = float(given if text is None else text.rstrip("x%"))
+        value = float(given if text is None else text[:-1] if relative else text)
     except (TypeError, ValueError):
         raise ValueError(f"Budget: {kind} is {given!r}; give a number, or a share such as '0.5x'.") from None
     value = value / 100 if text is not None and text.endswith("%") else value
@@ -130,3 +135,9 @@ def _value(kind: Kind, given: float | str) -> tuple[float, bool]:
             f"Budget: {kind} is {given!r}; give a positive number{', a share at most 1' if relative else ''}."
         )
     return value, relative
+
+
+def _said(value: float) -> str:
+    """In few digits, or in all where it is another number in few."""
+    few = f"{value:g}"
+    return few if float(few) == value else repr(value).removesuffix(".0")
