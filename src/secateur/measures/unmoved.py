@@ -113,10 +113,12 @@ def dead_said(tasks: Sequence[str]) -> str:
 
 
 def _of(x: Input, task: str) -> list[Tensor]:
-    """The inputs that a task has: its own, where each has one."""
+    """The inputs that a task has: its own, where each has one; none that is no tensor, such as a graph."""
     if isinstance(x, Tensor):
         return [x]
-    return [x[task]] if task in x else list(x.values())
+    if not isinstance(x, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        return []
+    return [value for value in ([x[task]] if task in x else x.values()) if isinstance(value, Tensor)]  # pyright: ignore[reportUnnecessaryIsInstance]
 
 
 def _same(found: Tensor, first: Tensor) -> bool:

@@ -16,6 +16,7 @@ from secateur.problem.remedied import RemediedError
 _FORM = (RuntimeError, TypeError, ValueError, IndexError, KeyError, AttributeError, NotImplementedError)
 """What Python and torch raise where an argument is of another form; exactly these, not what derives from them."""
 
+_INPUT = "an input is one tensor, or several by their names"
 _WRAP = "Let its forward pass do so, or name a module of your own around it."
 
 
@@ -67,8 +68,28 @@ def taken_apart(
             "Let the loaders of the data give that.",
         )
     x, targets = cast(tuple[Any, Mapping[str, Any]], found)
+    if is_unnamed(x):
+        who = "Problem: unpack returned" if unpacked else f"{where} gave"
+        keys = [f"x{place}" for place in range(len(x))]
+        held = ", ".join(f"{key!r}: b[0][{place}]" for place, key in enumerate(keys))
+        name_them = f"Name them: Problem(..., unpack=lambda b: ({{{held}}}, b[1]),"
+        if unpacked:
+            name_them = (
+                f"Let it return {{{', '.join(f'{key!r}: ...' for key in keys)}}}, and say Problem(...,"
+            )
+        given = ", ".join(f"x[{key!r}]" for key in keys)
+        raise RemediedError(
+            f"{who} {described(x)} as x; {_INPUT}.",
+            f"{name_them} call=lambda model, x: model({given})).",
+            "Let the loaders of the data give that, and the model's forward pass take it.",
+        )
     check_names(targets, names)
     return x, {task: t for task, t in targets.items() if not _is_missing(t)}
+
+
+def is_unnamed(x: Any) -> bool:
+    """Whether an input is several tensors without names; packed sequences and graphs, which move by themselves, are one input."""
+    return isinstance(x, (tuple, list)) and not callable(getattr(cast(Any, x), "to", None))
 
 
 def check_names(targets: Mapping[str, Any], tasks: Iterable[str]) -> None:

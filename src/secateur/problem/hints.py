@@ -48,8 +48,8 @@ def hint_of(network: nn.Module, x: Any, error: BaseException) -> tuple[str, str]
         )
     if isinstance(x, (tuple, list)):
         return (
-            "A model that takes several arguments is called so: Problem(..., call=lambda model, x: model(*x)).",
-            "Where the model takes several arguments, name a module of your own whose forward pass returns model(*x).",
+            "Several tensors have names: let x be {'a': a, 'b': b}, and Problem(..., call=lambda model, x: model(**x)).",
+            "Several tensors have names: let x be {'a': a, 'b': b}, and name a module of your own whose forward pass returns model(**x).",
         )
     if reached:
         return None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem.called import Call, called
-from secateur.problem.forms import fed, selected, taken_apart, unpacked
+from secateur.problem.forms import described, fed, selected, taken_apart, unpacked
 from secateur.problem.given import check_problem, check_task, named_metrics
 from secateur.problem.loaders import InTurn, OfTask, one_after_another
 from secateur.problem.rng import preserved_rng
@@ -169,8 +169,21 @@ def apart(x: Any, tasks: Container[str]) -> bool:
 
 
 def one(x: Input) -> Input:
-    """The first sample of a batch, still with a batch dimension."""
-    return x[:1] if isinstance(x, Tensor) else {name: value[:1] for name, value in x.items()}
+    """The first sample of a batch, still with a batch dimension.
+
+    Raises:
+        ValueError: If it is no tensor and no mapping of tensors, such as a graph.
+    """
+    if isinstance(x, Tensor):
+        return x[:1]
+    given: Any = x
+    if not isinstance(given, Mapping) or not all(
+        isinstance(v, Tensor) for v in cast(Mapping[str, Any], given).values()
+    ):
+        raise ValueError(
+            f"The input is {described(given)}; what looks at one sample takes a tensor, or {{name: tensor}}."
+        )
+    return {name: value[:1] for name, value in x.items()}
 
 
 def sample_shape(x: Input) -> Any:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem.culprit import place_of
-from secateur.problem.forms import described
+from secateur.problem.forms import described, is_unnamed
 from secateur.problem.problem import to_device
 from secateur.problem.remedied import RemediedError
 from secateur.problem.rng import preserved_rng
@@ -38,6 +38,12 @@ def taking(verb: str, x: Any, name: str = "example", like: Any = None) -> Genera
         else f"the data give {described(like)}; give one like that."
     )
     by_name = "it is a sample of the run's data, so check that model, data and size go together."
+    if is_unnamed(x):
+        raise RemediedError(
+            f"{verb}: {name} is {described(x)};",
+            "give a tensor, or {name: tensor}, which call=lambda model, x: ... may hand on as the model takes it.",
+            by_name,
+        )
     values: Iterable[Any] = x.values() if isinstance(x, Mapping) else [x]
     if any(isinstance(value, Tensor) and not value.numel() for value in values):
         raise RemediedError(f"{verb}: {name} is {described(x)}, which holds no sample;", remedy, by_name)
