@@ -82,7 +82,7 @@ def depth_field(array: Array, place: str, unit: float, below: int = 65536) -> Te
         below: From this stored value on, depth is invalid.
     """
     stored = _one_channel(array, "depth", place)
-    if stored.dtype.itemsize < 2 or not np.issubdtype(stored.dtype, np.integer):
+    if stored.dtype.itemsize < 2 or stored.dtype.kind not in "ui":
         raise ValueError(f"{place}: {stored.dtype}; depth must be 16-bit{_MILLI if unit == 1000 else ''}.")
     depth = torch.as_tensor(stored.astype(np.float32))[None].div_(unit)
     return torch.where(torch.as_tensor(stored >= below)[None], 0.0, depth)
@@ -91,19 +91,21 @@ def depth_field(array: Array, place: str, unit: float, below: int = 65536) -> Te
 def metre_field(array: Array, place: str) -> Tensor:
     """(H, W) or (H, W, 1) floats, metres, 0 = invalid, to float (1, H, W)."""
     stored = _one_channel(array, "depth", place)
-    if not np.issubdtype(stored.dtype, np.floating):
+    if stored.dtype.kind != "f":
         raise ValueError(f"{place}: {stored.dtype}; depth must be floats, metres.")
-    if not bool((stored >= 0).all() and np.isfinite(stored).all()):
+    with np.errstate(over="ignore"):  # it is infinite then
+        metres = stored.astype(np.float32)
+    if not bool((metres >= 0).all() and np.isfinite(metres).all()):
         raise ValueError(
             f"{place}: depth is negative or not finite somewhere; it must be metres, 0 where unknown."
         )
-    return torch.as_tensor(stored.astype(np.float32))[None]
+    return torch.as_tensor(metres)[None]
 
 
 def map_field(array: Array, place: str, top: float) -> Tensor:
     """(H, W) 16-bit strengths, 65536 being 1, clipped at ``top`` and divided by it: float (1, H, W) in [0, 1]."""
     stored = _one_channel(array, "the map", place)
-    if stored.dtype.itemsize < 2 or not np.issubdtype(stored.dtype, np.integer):
+    if stored.dtype.itemsize < 2 or stored.dtype.kind not in "ui":
         raise ValueError(f"{place}: {stored.dtype}; the map must be 16-bit.")
     return torch.as_tensor(stored.astype(np.float32))[None].div_(65536.0 * top).clamp_(0.0, 1.0)
 
@@ -142,6 +144,10 @@ def _channels_first(array: Array, field: str, place: str) -> Tensor:
         raise ValueError(f"{place}: {array.dtype}; {field} must hold numbers.")
     if array.dtype.itemsize > 1 and array.dtype.kind == "u":
         array = array.astype(np.int64)  # torch knows no unsigned words in arithmetic
+    elif (
+        array.dtype.itemsize > 8 or not array.dtype.isnative
+    ):  # nor long doubles, nor the other order of bytes
+        array = array.astype(np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("="))
     # before the bytes become floats: faster
     return torch.as_tensor(
         np.array(array.transpose(2, 0, 1), order="C")
