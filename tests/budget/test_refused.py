@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 
-from problems import equal, two_heads, weights
-from secateur import Budget, Problem, Task, prune
+from problems import TwoHeads, equal, two_heads, weights
+from secateur import Budget, Problem, Task, fit, prune
 from secateur.budget import BudgetError, judge, measured, prune_family, record_of
 from secateur.measures.metrics import MeanOf
 
@@ -126,6 +127,69 @@ def test_scores_of_nothing_are_said(loss: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         prune(problem, Budget(macs=0.5), **QUICK)
     assert equal(before, weights(problem))
+
+
+class Unlisted(nn.Module):
+    """A head in a plain dict, which no file of weights has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(3, 8, 3, padding=1)
+        self.heads = {"shade": nn.Conv2d(8, 1, 1)}
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"shade": self.heads["shade"](self.trunk(x).relu())}
+
+
+@dataclass
+class Predictions:
+    """What a model of somebody's returns."""
+
+    colour: Tensor
+    shade: Tensor
+
+
+class Other(TwoHeads):
+    def forward(self, x: Tensor) -> Any:
+        return Predictions(**super().forward(x))
+
+
+def test_what_training_would_refuse_is_refused_in_its_words_without_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measured, "measured", never)
+    plain = two_heads()
+    shade = [(x, {"shade": t["shade"]}) for x, t in plain.train]
+    for problem, said in (
+        (
+            Problem(Unlisted(), {"shade": plain.tasks["shade"]}, shade),
+            r"neither trained nor saved.*self\.heads",
+        ),
+        (replace(plain, train=[]), "No training batch has a target"),
+        (replace(plain, model=Other()), "The model returned Predictions"),
+    ):
+        for verb in (
+            lambda p: prune(p, Budget(macs=0.5), **QUICK),
+            lambda p: fit(p, steps=1, progress=False),
+        ):
+            with pytest.raises(ValueError, match=said):
+                verb(problem)
+
+
+def test_weights_that_cannot_be_scored_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured, "measured", never)
+    problem = two_heads()
+    with torch.inference_mode():
+        made = two_heads()
+        with pytest.raises(ValueError, match=r"under torch\.inference_mode"):
+            prune(problem, Budget(macs=0.5), **QUICK)
+    with pytest.raises(ValueError, match=r"under torch\.inference_mode"):
+        prune(made, Budget(macs=0.5), **QUICK)
+    with torch.no_grad():
+        problem.model.trunk[0].weight[0] = torch.nan
+        problem.model.trunk[1].running_mean[0] = torch.nan
+    with pytest.raises(ValueError, match=r"trunk\.0\.weight, trunk\.1\.running_mean of the model are NaN"):
+        prune(problem, Budget(macs=0.5), **QUICK)
 
 
 def test_zero_heads_are_dead() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,22 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from problems import TwoHeads, equal, tasks, two_heads, weights
-from secateur import (
-    Budget,
-    DiSparse,
-    OneShot,
-    Problem,
-    Pruning,
-    SoftThreshold,
-    Task,
-    bench,
-    compact,
-    components,
-    evaluate,
-    export,
-    fit,
-    prune,
-)
+from secateur import DiSparse, OneShot, Problem, SoftThreshold, Task, components, evaluate, fit
 from secateur.problem import fed, to_device
 
 Pair = namedtuple("Pair", ["colour", "shade"])
@@ -198,36 +182,6 @@ def test_an_input_that_the_model_does_not_take(change: Any, match: str) -> None:
     data = [(change(x), t) for x, t in problem.train]
     with pytest.raises(ValueError, match=match):
         fit(Problem(problem.model, problem.tasks, data), SoftThreshold(0.2), steps=1)
-
-
-def test_several_tensors_without_names_are_refused_by_every_verb(tmp_path: Path) -> None:
-    """Before this, training took them and all that looks at one sample failed."""
-    plain, call = two_heads(), lambda model, x: model(x[0] + x[1])
-    data = [((x, x), t) for x, t in plain.train]
-    problem = Problem(plain.model, plain.tasks, data, data, call=call)
-    own = Problem(plain.model, plain.tasks, data, unpack=lambda b: b, call=call)
-    x: Any = data[0][0]
-    for use in (
-        lambda: fit(problem, steps=1),
-        lambda: fit(own, steps=1),
-        lambda: Pruning(problem, SoftThreshold(0.2), steps=1).__enter__(),
-        lambda: evaluate(problem, "val"),
-        lambda: prune(problem, Budget(macs=0.5), progress=False),
-        lambda: compact(plain.model, x, call=call),
-        lambda: export(plain.model, x, tmp_path / "net.onnx", call=call),
-        lambda: bench({"a": plain.model}, x, call=call),
-    ):
-        with pytest.raises(ValueError, match=r"tuple of 2 \(Tensor .*(an input is one|give a) tensor, or "):
-            use()
-    named = Problem(
-        plain.model,
-        plain.tasks,
-        data,
-        data,
-        unpack=lambda b: ({"x0": b[0][0], "x1": b[0][1]}, b[1]),
-        call=lambda model, x: model(x["x0"] + x["x1"]),
-    )
-    assert set(evaluate(named, "val")) == set(plain.tasks)
 
 
 def test_a_batch_of_one_under_batchnorm_says_drop_last() -> None:

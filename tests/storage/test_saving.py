@@ -86,6 +86,16 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
         load(TwoHeads(), tmp_path / "later.safetensors")
 
 
+def test_weights_that_the_model_does_not_list_are_said(tmp_path: Path) -> None:
+    model = nn.Module()
+    model.a = nn.Linear(2, 2)
+    model.again, model.nothing = [model.a], {"x": None}  # pyright: ignore
+    save(model, tmp_path / "net.safetensors")
+    model.heads = {"a": nn.Linear(2, 2)}  # pyright: ignore
+    with pytest.warns(UserWarning, match=r"self\.heads of the model holds weights that it does not list"):
+        save(model, tmp_path / "net.safetensors")
+
+
 def test_a_model_still_in_training_is_refused(tmp_path: Path) -> None:
     problem = two_heads()
     SoftThreshold(0.1).start(problem, 10)

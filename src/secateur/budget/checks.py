@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, cast, get_args
 
+import torch
 from torch import nn
 
 from secateur.budget.limits import Budget
@@ -33,6 +34,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
             f"prune: problem is {type(problem).__name__}; give a Problem(model, tasks, train, val), whose model is trained."
         )
     _check_whole(problem.model)
+    _check_weights(problem.model)
     check_done(problem.model, "prune")
     if isinstance(budgets, Budget) or not all(isinstance(budget, Budget) for budget in budgets):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValueError(
@@ -52,6 +54,9 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
     for first, second in pairwise(budgets):
         if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):
             raise ValueError(f"prune: budgets limit {first} and {second}; limit the same in one run.")
+    _ = (
+        problem.owners
+    )  # which looks at a batch, and at what the model returns and lists, as before a training
     if options.get("floors") is not None:
         check_allowed(problem, options["floors"])
     _check_files(budgets[0], options.get("quantize"))
@@ -90,6 +95,22 @@ def _check_whole(model: nn.Module) -> None:
                 f"prune: {what} is compiled, which hides what it computes; give the network as it was before torch.compile "
                 f"({what}._orig_mod), and compile what comes back."
             )
+
+
+def _check_weights(model: nn.Module) -> None:
+    """Whether there is something to score and to train."""
+    if torch.is_inference_mode_enabled() or any(p.is_inference() for p in model.parameters()):
+        raise ValueError(
+            "prune: the network was made, or is pruned, under torch.inference_mode, where nothing can be scored or trained; make it and "
+            "call prune outside."
+        )
+    bad = [n for n, p in model.named_parameters() if p.is_floating_point() and not bool(p.isfinite().all())]
+    bad += [n for n, b in model.named_buffers() if b.is_floating_point() and bool(b.isnan().any())]
+    if bad:
+        raise ValueError(
+            f"prune: {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''} of the model are NaN or infinite; give weights that are not, "
+            "such as those of an earlier checkpoint."
+        )
 
 
 def _check_files(budget: Budget, quantize: Quantize | None) -> None:

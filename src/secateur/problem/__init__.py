@@ -10,7 +10,7 @@ from secateur.problem.functional import functional
 from secateur.problem.given import check_factor
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
-from secateur.problem.owners import frozen_tasks
+from secateur.problem.owners import frozen_tasks, unlisted
 from secateur.problem.problem import (
     Batch,
     Input,
@@ -104,6 +104,7 @@ __all__ = [
     "uncalled",
     "undivided",
     "unlabelled",
+    "unlisted",
     "untraceable",
     "world_size",
 ]

@@ -59,6 +59,16 @@ def frozen_tasks(problem: Problem) -> set[str]:
     return set(reached - frozenset[str]().union(*problem.owners.values()))
 
 
+def unlisted(model: nn.Module) -> list[str]:
+    """Names of plain dicts and lists that hold weights which are none of the model's parameters and buffers, so no file has them."""
+    own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    return [
+        name
+        for name, held in _plain_containers(model)
+        if any(id(tensor) not in own for item in held for tensor in _tensors(item))
+    ]
+
+
 def _one_by_one(
     x: Input, targets: Mapping[str, Tensor], tasks: Container[str], unseen: set[str]
 ) -> list[tuple[Input, Mapping[str, Tensor]]]:
@@ -103,18 +113,24 @@ def _by_gradient(output: Tensor, model: nn.Module) -> list[nn.Parameter]:
 
 
 def _unlisted(model: nn.Module, task: str, parameter: nn.Parameter) -> str:
-    held = ", ".join(_plain_containers(model)) or "an attribute that is no module"
+    held = ", ".join(name for name, _ in _plain_containers(model)) or "an attribute that is no module"
     return (
         f"Task {task!r} depends on a parameter of shape {tuple(parameter.shape)} that the model does not list, so it would be "
         f"neither trained nor saved. Layers in a plain dict or list are such ({held}); use nn.ModuleDict or nn.ModuleList."
     )
 
 
-def _plain_containers(model: nn.Module) -> Iterator[str]:
-    """Names of dicts, lists and tuples that hold modules or parameters."""
+def _tensors(item: Any) -> list[Tensor]:
+    if isinstance(item, nn.Module):
+        return [*item.parameters(), *item.buffers()]
+    return [item] if isinstance(item, nn.Parameter) else []
+
+
+def _plain_containers(model: nn.Module) -> Iterator[tuple[str, list[Any]]]:
+    """Names of dicts, lists and tuples that hold modules or parameters, and what these hold."""
     for prefix, module in model.named_modules():
         for name, value in vars(module).items():
             inside = value.values() if isinstance(value, dict) else value
             named = not name.startswith("_") and isinstance(inside, (list, tuple, type({}.values())))
             if named and any(isinstance(item, (nn.Module, nn.Parameter)) for item in inside):
-                yield f"{prefix}.{name}" if prefix else f"self.{name}"
+                yield f"{prefix}.{name}" if prefix else f"self.{name}", list(inside)

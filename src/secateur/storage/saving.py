@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from secateur.problem import unlisted
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, copied, rebuild
 from secateur.storage.files import behind, write_aside
@@ -38,8 +40,17 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         ValueError: If the model is still under a parametrization, or ``about`` holds what is no plain value.
         FloatingPointError: If a parameter is NaN or infinite.
         OSError: If the file cannot be written; what was there before is intact.
+
+    Warns:
+        UserWarning: If plain dicts or lists in the model hold weights, which no file has.
     """
     check_plain(model, "save")
+    if held := unlisted(model):
+        warnings.warn(
+            f"save: {', '.join(held)} of the model holds weights that it does not list, so they are not in {path}; layers in a plain dict or "
+            "list are such: use nn.ModuleDict or nn.ModuleList.",
+            stacklevel=2,
+        )
     tensors = {name: t.detach().cpu() for name, t in named_tensors(model).items()}
     bad = [n for n, p in model.named_parameters() if p.is_floating_point() and not bool(p.isfinite().all())]
     if bad:
