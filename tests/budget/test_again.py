@@ -14,6 +14,16 @@ from secateur.runs import RunFolder
 BUDGETS = [Budget(macs="0.5x"), Budget(macs="0.25x")]
 
 
+def test_a_folder_in_the_place_of_weights_is_said(tmp_path: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=r"is a folder; give the file of the weights \(no file in it ends in"
+    ):
+        configs(tmp_path)
+    (tmp_path / "best.pth").touch()
+    with pytest.raises(FileNotFoundError, match=r"give the file of the weights \(there is .*best\.pth\)"):
+        configs(tmp_path)
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
     path = tmp_path / "w.pt"

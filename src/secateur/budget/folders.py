@@ -43,6 +43,14 @@ def asked(
     Raises:
         FileNotFoundError: If there are no weights.
     """
+    if weights.is_dir():
+        inside = sorted(p for p in weights.iterdir() if p.suffix in (".safetensors", ".pth", ".pt"))
+        there = (
+            f"there is {', '.join(map(str, inside[:3]))}"
+            if inside
+            else "no file in it ends in .safetensors, .pth or .pt"
+        )
+        raise FileNotFoundError(f"--init: {weights} is a folder; give the file of the weights ({there}).")
     if not weights.is_file():
         raise FileNotFoundError(f"No weights at {weights}; train first, or check the path.")
     with weights.open("rb") as file:

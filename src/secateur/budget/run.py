@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from secateur.budget.folders import asked, claimed, folders_of
 from secateur.budget.limits import Budget, Kind, over
@@ -35,7 +34,7 @@ from secateur.runs import (
     parse_size,
     read_problem,
 )
-from secateur.storage import load, short, write_text
+from secateur.storage import load_weights, write_text
 from secateur.training import adam
 
 
@@ -59,7 +58,7 @@ def prune_run(
         source: A run folder, or the configuration of a network and data.
         budgets: From the loosest to the tightest; of several each gets a folder in ``out``.
         out: The folder.
-        weights: Of the network that ``source`` configures: a state dict (``.pt``, ``.pth``) or a file of :func:`secateur.save`.
+        weights: Of the network that ``source`` configures: a state dict (``.pt``, ``.pth``, ``.safetensors``) or a file of :func:`secateur.save`.
         size: ``HEIGHTxWIDTH`` of the input that costs are measured on; that of the data if None.
         lr: Learning rate of Adam, which trains between and after.
         command: For the record.
@@ -162,79 +161,6 @@ def _counted(
     rows = layer_rows(model, x, named)
     params = sum(parameter.numel() for parameter in model.parameters())
     return {"params": params, "macs": sum(count_macs(model, x).values())}, rows
-
-
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Puts a state dict into ``model``, all of it; reading runs no code.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is none, or of another network; the model is as it was then.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"--init: no file at {path}; check the path.")
-    if path.suffix == ".safetensors":
-        load(model, path)
-        return
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of what is refused below
-            held: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a torn or hostile file raises of every kind
-        said = "it is torn, or torch.save did not write it"
-        if "weights only" in str(error).lower():
-            said = "it is torn, or holds more than tensors, such as a whole module, which only code can read"
-        elif isinstance(error, RuntimeError | OSError):
-            said = short(error)
-        raise ValueError(
-            f"--init: {path} is no file of weights ({said}); save model.state_dict() with torch.save, or use secateur.save."
-        ) from error
-    for key in ("state_dict", "model", "model_state_dict"):
-        held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
-    own = model.state_dict()
-    if not isinstance(held, dict):
-        raise ValueError(f"--init: {path} holds {type(held).__name__}; save model.state_dict().")
-    held = _bare(held, own)
-    missing, more = sorted(own.keys() - held.keys()), sorted(held.keys() - own.keys())
-    other = sorted(n for n in own.keys() & held.keys() if not _fits(held[n], own[n]))
-    if missing or more or other:
-        told = [
-            f"{what} {names[:3]}"
-            for what, names in (
-                ("lacks", missing),
-                ("has also", more),
-                ("has another shape or kind of numbers of", other),
-            )
-            if names
-        ]
-        raise ValueError(
-            f"--init: {path} is of another network: it {'; '.join(told)}. Give the weights of this class, made with these options, under "
-            "the names of its state_dict()."
-        )
-    wild = [n for n in own if not bool(held[n].isfinite().all())]
-    if wild:
-        raise ValueError(f"--init: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
-    model.load_state_dict(held)
-
-
-def _bare(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
-    """Without what a wrapper put before every name: ``module.`` of DDP, ``_orig_mod.`` of a compiled model, an attribute of Lightning's."""
-    first = next(iter(own), "")
-    for name in held:
-        prefix = name.removesuffix(first) if isinstance(name, str) and name.endswith(first) else ""
-        if prefix and held.keys() == {prefix + known for known in own}:
-            return {known: held[prefix + known] for known in own}
-    return held
-
-
-def _fits(held: Any, own: Tensor) -> bool:
-    """Whether ``held`` can be copied into ``own`` and means the same: float into float, of whatever precision."""
-    return (
-        isinstance(held, Tensor)
-        and held.shape == own.shape
-        and held.layout == own.layout
-        and not held.is_quantized
-        and (held.dtype == own.dtype or (held.is_floating_point() and own.is_floating_point()))
-    )
 
 
 def _sized(x: Input, size: str | None) -> Input:

@@ -157,10 +157,16 @@ def parser() -> Parser:
     )
     made.add_argument("--seed", type=int, default=0, help="of the training")
     made.add_argument(
-        "--size", type=str | None, default=None, help="height x width that costs are measured on"
+        "--size",
+        type=str | None,
+        default=None,
+        help="height x width that costs are measured on; without it, that of the data, whose own size it leaves as it is",
     )
     made.add_argument(
-        "--init", type=str | None, default=None, help="weights of a model of your own: a state dict"
+        "--init",
+        type=str | None,
+        default=None,
+        help="weights of a model of your own: a state dict (.pth, .pt, .safetensors)",
     )
     made.add_argument(
         "--out", type=str, required=True, help="run folder to write; of several networks a folder of them"

@@ -11,6 +11,7 @@ from secateur.storage.files import (
     write_new,
     write_text,
 )
+from secateur.storage.foreign import load_weights
 from secateur.storage.locks import is_locked, lock
 from secateur.storage.outline import kind, mismatches, short, tensors_of
 from secateur.storage.rows import RowReader, row_lines
@@ -27,6 +28,7 @@ __all__ = [
     "kind",
     "load",
     "load_snapshot",
+    "load_weights",
     "lock",
     "manifest",
     "mismatches",

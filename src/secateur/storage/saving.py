@@ -138,24 +138,8 @@ def manifest(path: Path | str) -> dict[str, Any]:
 
 def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The manifest, and where asked what is stored."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = cast("dict[str, str] | None", file.metadata())
-            names = list(file.keys()) if tensors else []
-            stored = {name: file.get_tensor(name) for name in names}
-    except (
-        SafetensorError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        TypeError,
-        OverflowError,
-        LookupError,
-    ) as error:
-        raise ValueError(
-            f"{path} is truncated or no safetensors file ({short(error)}); write it again from the run's checkpoint."
-        ) from error
-    if not metadata or _KEY not in metadata:
+    metadata, stored = _opened(path, tensors)
+    if _KEY not in metadata:
         raise ValueError(
             f"{path} holds no manifest of ours; only files written by secateur.save can be loaded here."
         )
@@ -184,6 +168,32 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
     except ValueError as error:
         raise _damaged(path, error) from error
     return held, stored
+
+
+def is_ours(path: Path) -> bool:
+    """Whether :func:`save` wrote a file, which holds more than tensors then; raises ValueError if it is damaged or no safetensors file."""
+    return _KEY in _opened(path, tensors=False)[0]
+
+
+def _opened(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata of a safetensors file, and where asked its tensors."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = cast("dict[str, str] | None", file.metadata())
+            names = list(file.keys()) if tensors else []
+            return metadata or {}, {name: file.get_tensor(name) for name in names}
+    except (
+        SafetensorError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        OverflowError,
+        LookupError,
+    ) as error:
+        raise ValueError(
+            f"{path} is truncated or no safetensors file ({short(error)}); write it again from the run's checkpoint."
+        ) from error
 
 
 def _order(path: Path) -> None:

@@ -12,8 +12,8 @@ import torch
 
 from problems import equal, two_heads, weights
 from secateur import AdaptiveWeighting, GradualMagnitude, GroupLasso, Problem, SoftThreshold, fit
-from secateur.budget.run import load_weights
 from secateur.problem import rng_state
+from secateur.storage import load_weights
 from secateur.storage.outline import outline
 from secateur.training.resuming import resumption
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file, save_model
+from torch import nn
 
 from problems import equal, two_heads, weights
-from secateur.budget.run import load_weights
+from secateur.storage import load_weights
 
 NAME = "trunk.4.weight"
 
@@ -85,3 +87,52 @@ def test_another_precision_is_taken(tmp_path: Path) -> None:
     model = two_heads().model
     load_weights(model, tmp_path / "w.pt")
     assert torch.equal(model.state_dict()[NAME], held[NAME].half().float())
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_plain_files_of_safetensors_and_files_without_counters(
+    tmp_path: Path, prefix: str, suffix: str
+) -> None:
+    held = {n: v + 1 for n, v in two_heads().model.state_dict().items()}
+    file = {prefix + n: v for n, v in held.items() if not n.endswith("num_batches_tracked")}
+    path = tmp_path / f"w{suffix}"
+    save_file(file, path) if suffix == ".safetensors" else torch.save(file, path)
+    model = two_heads().model
+    load_weights(model, path)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, held[name] if prefix + name in file else torch.tensor(0))
+
+
+def test_tied_weights_that_stand_once(tmp_path: Path) -> None:
+    made = [nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4, bias=False)) for _ in range(2)]
+    for one in made:
+        one[1].weight = one[0].weight
+    save_model(made[0], str(tmp_path / "w.safetensors"))
+    load_weights(made[1], tmp_path / "w.safetensors")
+    assert torch.equal(made[1][1].weight, made[0][0].weight)
+    assert made[1][1].weight is made[1][0].weight
+
+
+def test_a_safetensors_file_that_is_torn_or_of_another_network(tmp_path: Path) -> None:
+    model, path = two_heads().model, tmp_path / "w.safetensors"
+    save_file({"a": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"is of another network: it lacks .*has also \['a'\]"):
+        load_weights(model, path)
+    path.write_bytes(path.read_bytes()[:30])
+    with pytest.raises(ValueError, match="is truncated or no safetensors file"):
+        load_weights(model, path)
+
+
+def test_several_that_fit_and_differ_are_refused(tmp_path: Path) -> None:
+    model, path = two_heads().model, tmp_path / "w.pth"
+    held = {n: v.clone() for n, v in model.state_dict().items()}
+    other = {f"module.{n}": v + 1 for n, v in held.items()}
+    torch.save({"state_dict": held, "deep": {"ema": other}, "optimizer": {"state": {}}}, path)
+    with pytest.raises(
+        ValueError,
+        match=r"holds 2 state dicts that fit and differ, \['state_dict'\], \['deep'\]\['ema'\]; save the one",
+    ):
+        load_weights(model, path)
+    torch.save({"model": held, "best": held, "half": {"x": torch.ones(1)}}, path)
+    load_weights(model, path)

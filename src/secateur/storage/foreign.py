@@ -1,0 +1,156 @@
+"""Weights that somebody's own code saved: a state dict, by ``torch.save`` or safetensors; reading runs no code."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from secateur.storage.outline import short
+from secateur.storage.saving import is_ours, load
+
+_KEYS = ("state_dict", "model", "model_state_dict")  # under which checkpoints hold weights
+_COUNTER = "num_batches_tracked"  # of BatchNorm, which files from before torch 1.0 lack
+
+
+def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
+    """Puts a state dict into ``model``, all of it.
+
+    Taken as they are meant: names under a wrapper such as ``module.`` of DDP, another precision, a checkpoint that holds a state dict
+    beside other things, files that lack the counters of BatchNorm, and tied weights that a safetensors file holds once.
+
+    Args:
+        model: As it was where anything raises.
+        path: Of ``torch.save``, of safetensors, or of :func:`secateur.save`.
+        name: Of the argument, for errors.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is none, or of another network, or holds several that fit and differ.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: no file at {path}; check the path.")
+    own = model.state_dict()
+    if path.suffix == ".safetensors":
+        if is_ours(path):
+            load(model, path)
+            return
+        held: Any = _tensors(path)
+    else:
+        held = _pickled(path, name)
+        _check_one(held, own, path, name)
+        for key in _KEYS:
+            held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
+    if not isinstance(held, dict):
+        raise ValueError(f"{name}: {path} holds {type(held).__name__}; save model.state_dict().")
+    held = _whole(held, own)
+    missing, more = sorted(own.keys() - held.keys()), sorted(map(str, held.keys() - own.keys()))
+    other = sorted(n for n in own.keys() & held.keys() if not _fits(held[n], own[n]))
+    if missing or more or other:
+        told = [
+            f"{what} {names[:3]}"
+            for what, names in (
+                ("lacks", missing),
+                ("has also", more),
+                ("has another shape or kind of numbers of", other),
+            )
+            if names
+        ]
+        raise ValueError(
+            f"{name}: {path} is of another network: it {'; '.join(told)}. Give the weights of this class, made with these options, under "
+            "the names of its state_dict()."
+        )
+    wild = [n for n in own if not bool(held[n].isfinite().all())]
+    if wild:
+        raise ValueError(f"{name}: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
+    model.load_state_dict(held)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:  # which is_ours has read
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (it is no dict)
+
+
+def _pickled(path: Path, name: str) -> Any:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what is refused below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a torn or hostile file raises of every kind
+        said = "it is torn, or torch.save did not write it"
+        if "weights only" in str(error).lower():
+            said = "it is torn, or holds more than tensors, such as a whole module, which only code can read"
+        elif isinstance(error, RuntimeError | OSError):
+            said = short(error)
+        raise ValueError(
+            f"{name}: {path} is no file of weights ({said}); save model.state_dict() with torch.save, or use secateur.save."
+        ) from error
+
+
+def _check_one(held: Any, own: Mapping[str, Tensor], path: Path, name: str) -> None:
+    """Raises ValueError if several state dicts in a file fit and differ, such as the weights and their moving average."""
+    fit = [(where, whole) for where, part in _dicts(held) if _is_of(whole := _whole(part, own), own)]
+    if any(
+        not torch.equal(whole[n].to(t.dtype), fit[0][1][n].to(t.dtype))
+        for _, whole in fit[1:]
+        for n, t in own.items()
+    ):
+        places = [where for where, _ in fit]
+        raise ValueError(
+            f"{name}: {path} holds {len(fit)} state dicts that fit and differ, {', '.join(places)}; save the one that is meant: "
+            f"torch.save(torch.load({path.name!r}){places[0]}, 'weights.pth')."
+        )
+
+
+def _dicts(held: Any, where: str = "", depth: int = 2) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """Every dict in a file down to ``depth``, with how it is had from it."""
+    if isinstance(held, dict):
+        yield where, held
+        if depth:
+            for key, part in held.items():
+                yield from _dicts(part, f"{where}[{key!r}]", depth - 1)
+
+
+def _is_of(held: Mapping[Any, Any], own: Mapping[str, Tensor]) -> bool:
+    return bool(own) and held.keys() == own.keys() and all(_fits(held[n], own[n]) for n in own)
+
+
+def _whole(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
+    """Under the network's own names, with what a file may lack filled in; as it is where it is of another network.
+
+    What a wrapper put before every name goes: ``module.`` of DDP, ``_orig_mod.`` of a compiled model, an attribute of Lightning's.
+    """
+    first = next((n for n in own if n.rpartition(".")[2] != _COUNTER), "")
+    for name in held:
+        prefix = name.removesuffix(first) if isinstance(name, str) and name.endswith(first) else None
+        if prefix is None or not held.keys() <= {prefix + known for known in own}:
+            continue
+        found = {known: held[prefix + known] for known in own if prefix + known in held}
+        for known in own.keys() - found.keys():
+            tied = next((n for n in found if _is_same(own[n], own[known])), None)
+            if tied is not None:
+                found[known] = found[tied]
+            elif known.rpartition(".")[2] == _COUNTER:
+                found[known] = torch.zeros_like(own[known])
+        return found
+    return held
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    """Whether two names are of one tensor."""
+    return one.numel() > 0 and one.data_ptr() == other.data_ptr() and one.shape == other.shape
+
+
+def _fits(held: Any, own: Tensor) -> bool:
+    """Whether ``held`` can be copied into ``own`` and means the same: float into float, of whatever precision."""
+    return (
+        isinstance(held, Tensor)
+        and held.shape == own.shape
+        and held.layout == own.layout
+        and not held.is_quantized
+        and (held.dtype == own.dtype or (held.is_floating_point() and own.is_floating_point()))
+    )
