@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -53,6 +54,17 @@ def bytes_of(path: Path) -> dict[tuple[int, ...], np.ndarray]:
     model = openvino.Core().read_model(path)
     held = [op for op in model.get_ordered_ops() if op.get_type_name() == "Constant"]
     return {tuple(op.shape): op.data for op in held if op.get_element_type() == openvino.Type.i8}
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_the_same_network_is_the_same_file_however_many_were_written_before(
+    tmp_path: Path, quantize: Literal["int8"] | None
+) -> None:
+    how = {"quantize": quantize, "calibrate": images()} if quantize else {}
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.PixelShuffle(2)).eval()
+    call = lambda model, x: {"a": model(x)}  # noqa: E731
+    files = [export(net, images()[0], tmp_path / f"{n}.xml", call=call, **how) for n in "ab"]
+    assert files[0].read_bytes() == files[-1].read_bytes()
 
 
 def test_zeros_stay_zeros_and_the_file_is_smaller(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal, unobserved
 from secateur.deployment.export.calibration import Calibration, fitting
 from secateur.deployment.export.network import Network
+from secateur.deployment.export.to_openvino import number
 from secateur.problem import preserved_rng
 
 _PLAIN = ("Constant", "Parameter", "Result")
@@ -64,6 +65,7 @@ def quantised(
 
     def save(about: Mapping[str, Any]) -> None:
         model.set_rt_info(json.dumps(about), KEY)
+        number(model)
         try:
             with kept_signal_stack():
                 openvino.save_model(model, path, compress_to_fp16=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,22 @@ def write(traced: Traced, path: Path, about: str) -> None:
     sizes = {name: [s if isinstance(s, int) else -1 for s in shape] for name, shape in traced.shapes.items()}
     model.reshape(sizes)
     _name_layers(model, layers)
+    number(model)
     model.set_rt_info(about, KEY)
     try:
         with kept_signal_stack():
             openvino.save_model(model, path, compress_to_fp16=False)
     except RuntimeError as error:  # converted it is; all that can go wrong now is the disk
         raise OSError(errno.EIO, str(error)) from error
+
+
+def number(model: Any) -> None:
+    """Numbers what has no name of its own anew; the converter counts it through the process, and one network would be files of several sizes."""
+    model.set_friendly_name("model")
+    for place, operation in enumerate(model.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if re.fullmatch(rf"{kind}_[0-9]+", operation.get_friendly_name()):
+            operation.set_friendly_name(f"{kind}_{place}")
 
 
 def _layers(traced: Traced) -> dict[str, str]:
