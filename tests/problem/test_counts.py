@@ -37,7 +37,7 @@ from secateur import (
 from secateur import data as sets
 from secateur.budget import repair
 from secateur.data.captions.vocabulary import Vocabulary
-from secateur.deployment.bench import Single, layer_ms
+from secateur.deployment.bench import Single, layer_ms, weights_ms
 from secateur.measures import metrics, sensitivity
 from secateur.pruning import Pattern, WarmUp, check_density, select, staircase, task_scores
 from secateur.runs import Devices, evaluate_file
@@ -110,6 +110,8 @@ ELSEWHERE: dict[str, Callable[[Any], Any]] = {
     "bench: repeats": lambda count: bench({"a": nn.Linear(2, 2)}, torch.ones(1, 2), repeats=count),
     "bench: processes": lambda count: bench({"a": nn.Linear(2, 2)}, torch.ones(1, 2), processes=count),
     "layer_ms: threads": lambda count: layer_ms(Single(2, 2, (1,)), "onnxruntime", count),
+    "weights_ms: megabytes": lambda count: weights_ms([count], "onnxruntime"),
+    "weights_ms: threads": lambda count: weights_ms([1], "onnxruntime", count),
     "staircase: stairs": lambda count: staircase(stairs=count),
     "Pattern: rows": lambda count: Pattern(rows=count),
     "at_least": lambda count: select({"a": torch.ones(4, 4)}, 0.5, at_least=count),

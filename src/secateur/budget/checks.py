@@ -54,9 +54,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
     for first, second in pairwise(budgets):
         if first.kinds != second.kinds or (first.engine, first.threads) != (second.engine, second.threads):
             raise ValueError(f"prune: budgets limit {first} and {second}; limit the same in one run.")
-    _ = (
-        problem.owners
-    )  # which looks at a batch, and at what the model returns and lists, as before a training
+    _ = problem.owners  # looks at a batch, and at what the model returns and lists
     if options.get("floors") is not None:
         check_allowed(problem, options["floors"])
     _check_files(budgets[0], options.get("quantize"))

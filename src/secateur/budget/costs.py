@@ -72,11 +72,9 @@ class Costs:
         everything = torch.ones(groups.count, dtype=torch.bool)
         self.factor: dict[Kind, float] = dict.fromkeys(budget.kinds, 1.0)
         self.offset: dict[Kind, float] = dict.fromkeys(budget.kinds, 0.0)
-        self._ends = {
-            kind: [(cost, dense[kind])] for kind, cost in self(everything).items()
-        }  # not scaled, and measured
-        for kind in budget.kinds:
-            self.correct(everything, {kind: dense[kind]})
+        # Of each network that anchors the line: as the table has it, not scaled, and as measured.
+        self._ends = {kind: [(cost, dense[kind])] for kind, cost in self(everything).items()}
+        self.correct(everything, {kind: dense[kind] for kind in budget.kinds})
 
     def __call__(self, alive: Tensor) -> dict[Kind, float]:
         """Each cost when ``alive``, (count,) bool, groups are left."""
@@ -87,13 +85,13 @@ class Costs:
         widths = self.widths(alive)
         if kind != "ms":
             return (self._terms[kind] * _parts(*widths)).sum(1) * self.factor[kind]
-        weights = self._weights(alive)
+        weights = self._weights(*widths)
         streamed = self._streamed(weights) * weights / weights.sum().clamp(min=_LEAST)
         return ((self._terms[kind] * _parts(*self._padded(*widths))).sum(1) + streamed) * self.factor[kind]
 
-    def _weights(self, alive: Tensor) -> Tensor:
-        """Megabytes of each layer, (layers,)."""
-        return (self._megabytes * _parts(*self.widths(alive))).sum(1)
+    def _weights(self, inputs: Tensor, outputs: Tensor) -> Tensor:
+        """Megabytes of each layer, (layers,), of so many channels, (layers,) each."""
+        return (self._megabytes * _parts(inputs, outputs)).sum(1)
 
     def _streamed(self, weights: Tensor) -> Tensor:
         """Milliseconds, not scaled, for reading all the weights from memory, where each layer has ``weights``, (layers,) megabytes.
@@ -113,13 +111,13 @@ class Costs:
     def begin(self, alive: Tensor, found: Mapping[Kind, float]) -> None:
         """Learns what the smallest network, of ``alive``, (count,) bool, cost as measured: what is more than predicted, no layer shortens.
 
-        Where the dense network took less than its layers, that and its weights' streaming, the streaming was less: it depends on the hour.
+        Where the dense network took less than its layers, that and its weights' streaming, the streaming was less: it depends on who else uses the memory.
         """
         if "ms" in found:
             everything = torch.ones_like(alive)
             ((whole, dense),) = self._ends["ms"]
             rest = max(0.0, found["ms"] - self._raw(alive, "ms"))
-            streamed = float(self._streamed(self._weights(everything)))
+            streamed = float(self._streamed(self._weights(*self.widths(everything))))
             if whole + rest - dense > 0 and streamed:
                 self._streaming = self._streaming.times(max(0.0, 1 - (whole + rest - dense) / streamed))
                 self._ends["ms"] = [(self._raw(everything, "ms"), dense)]
@@ -152,7 +150,7 @@ class Costs:
         inputs, outputs = self.widths(alive)
         terms = self._terms[kind]
         if kind == "ms":
-            weights = self._weights(alive)
+            weights = self._weights(inputs, outputs)
             if self._streamed(weights) > 0:
                 terms = terms + self._megabytes * self._streaming.slope(weights.sum())
         _, b, c, d = (terms * self.factor[kind]).unbind(1)

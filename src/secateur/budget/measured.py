@@ -20,10 +20,8 @@ from secateur.problem import Call, Input, Problem, called
 from secateur.storage import folder_aside
 
 _ROUNDS, _PROCESSES = 6, 3
-_STEADY, _MORE = (
-    0.1,
-    4,
-)  # spread (10 to 90 % of the passes) over the median above which it is measured again, in so many times more processes
+_STEADY = 0.1  # spread (10 to 90 % of the passes) over the median, above which it is measured again
+_MORE = 4  # in so many times more processes
 _CLEAN = 0.05  # share of the time without a core above which it is measured again
 _TRIES = 5  # so often at most
 _DIGITS = 24e-6  # megabytes of a number that says how exact a file in int8 is, at most
@@ -64,8 +62,7 @@ def measured(
     """Every cost that ``budget`` limits; the model is left as it was.
 
     A time in which other programs took the core is measured again; of several the least disturbed stands, with a warning. One that
-    varies is measured again in more processes: where weights lie in memory, which differs between them, makes a tenth of a network whose
-    weights the caches do not hold.
+    varies is measured again in more processes: where weights lie in memory differs between them.
 
     Args:
         model: Whose.
