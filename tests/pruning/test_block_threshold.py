@@ -13,9 +13,10 @@ from torch import Tensor
 from problems import two_heads
 from secateur.problem.components import prunable
 from secateur.pruning.allocation import marginal_cost
+from secateur.pruning.block_levels import BlockThreshold
 from secateur.pruning.density import DensityError
 from secateur.pruning.effective import attach
-from secateur.pruning.levels import BlockThreshold, _bisect, check_guard
+from secateur.pruning.levels import bisected, check_guard
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.threshold import Shrinkage, shrink, soft_threshold
 from secateur.pruning.thresholded import bake
@@ -149,7 +150,7 @@ def test_the_levels_leave_what_was_asked_to_less_than_a_block(
         ratios = [(pattern.magnitude(w) / s).flatten() for w, s in zip(moved, scales, strict=True)]
         sizes = torch.cat([pattern.sizes(w).flatten() for w in moved]).int()
         if not at_least and keep < 400:
-            assert torch.equal(_bisect(torch.cat(ratios), keep, sizes), alpha)
+            assert torch.equal(bisected(torch.cat(ratios), keep, sizes), alpha)
             assert all(torch.equal(level, alpha) for level in own)
 
 

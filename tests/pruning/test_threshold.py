@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from problems import two_heads
 from secateur.problem.components import prunable
 from secateur.pruning.effective import attach, detach
-from secateur.pruning.levels import ExactThreshold, _bisect
+from secateur.pruning.levels import (
+    ExactThreshold,
+    _counts,
+    _counts_in_memory,
+    _place,
+    _place_in_memory,
+    bisected,
+)
 from secateur.pruning.masks import top_masks
 from secateur.pruning.threshold import Shrinkage, shrink, soft_threshold
 from secateur.pruning.thresholded import bake
@@ -80,8 +87,15 @@ def test_exact_search(keep: int, seed: int, drift: float) -> None:
         alpha = find(moved, [1.0, 2.0], keep)
         ratios = torch.cat([moved[0].flatten().abs(), moved[1].abs() / 2])
         assert int((ratios > alpha).sum()) == keep
-        if keep < 400:
-            assert torch.equal(_bisect(ratios, keep), alpha)
+        near = float(alpha) / 1.05, float(alpha) * 1.05
+        parts = ratios.split(150)
+        assert _counts(parts, alpha) == _counts_in_memory(parts, alpha)
+        if keep < 400:  # what accelerators do, where only the tensors differ
+            assert torch.equal(bisected(ratios, keep), alpha)
+            assert torch.equal(_place(ratios, *near, keep), alpha)
+            assert torch.equal(_place_in_memory(ratios, *near, keep), alpha)
+            assert _place(ratios, 0.0, near[0], keep) is None
+            assert _place(ratios, near[1], torch.inf, keep) is None
 
 
 def test_ties_go_to_the_earlier_index() -> None:

@@ -2,6 +2,7 @@
 
 from secateur.pruning import prox, schedules, scores
 from secateur.pruning.allocation import cost_offsets, marginal_cost, scale_offset
+from secateur.pruning.block_levels import BlockThreshold
 from secateur.pruning.density import Density, DensityError, density, weight
 from secateur.pruning.distribution import Distribution, Quotas
 from secateur.pruning.effective import (
@@ -23,7 +24,7 @@ from secateur.pruning.groups import (
     survivors,
     wide,
 )
-from secateur.pruning.levels import BlockThreshold, ExactThreshold, check_guard, strongest
+from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
 from secateur.pruning.masks import AfterStep, Guard, Masks, before_step, revived, shortfall, top_masks
 from secateur.pruning.passes import check_slopes, losses

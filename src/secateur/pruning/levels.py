@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -10,7 +11,6 @@ from torch import Tensor
 
 from secateur.pruning.density import DensityError
 from secateur.pruning.masks import top_masks
-from secateur.pruning.pattern import Pattern, first_blocks
 
 
 def check_guard(
@@ -72,8 +72,8 @@ def strongest(scores: Mapping[str, Tensor], density: float, at_least: int) -> tu
 class ExactThreshold:
     """Finds the α for which exactly ``keep`` magnitudes are larger, quickly when α moves little between calls.
 
-    On the CPU only the magnitudes near the last answer are sorted. On an accelerator the search is a bisection over
-    the bits of the float, with no value read back to the host.
+    Only the magnitudes near the last answer are sorted. On an accelerator, where there is no last answer near, the search is a
+    bisection over the bits of the float.
     """
 
     def __init__(self, count: int) -> None:
@@ -108,10 +108,9 @@ class ExactThreshold:
         """
         flat = self._magnitudes(weights, scales)
         parts = flat.split([w.numel() for w in weights])
-        if not at_least or keep >= self._count or flat.is_cpu:
-            alpha = self._search(flat, keep)
-            if not at_least or keep >= self._count or not _starved(parts, alpha, at_least):
-                return alpha, [alpha] * len(parts)
+        alpha = self._search(flat, keep)
+        if not at_least or keep >= self._count or not starved(parts, alpha, at_least):
+            return alpha, [alpha] * len(parts)
         least: list[Tensor] = []
         own: list[Tensor] = []
         for part in parts:
@@ -126,11 +125,9 @@ class ExactThreshold:
     def _search(self, flat: Tensor, keep: int) -> Tensor:
         if keep >= self._count:
             return flat.new_zeros(())
-        if not flat.is_cpu:
-            return _bisect(flat, keep)
         alpha = self._near(flat, keep)
         if alpha is None:
-            alpha = flat.kthvalue(self._count - keep).values
+            alpha = flat.kthvalue(self._count - keep).values if flat.is_cpu else bisected(flat, keep)
         self._last = float(alpha)
         return alpha
 
@@ -150,90 +147,53 @@ class ExactThreshold:
         return self._flat
 
     def _near(self, flat: Tensor, keep: int) -> Tensor | None:
-        """The answer if it lies close to the last one; NumPy selects several times faster than torch on a CPU."""
+        """The answer if it lies close to the last one."""
         if not self._last:
             return None
-        values = flat.numpy()
+        among = _place_in_memory if flat.is_cpu else _place
         for width in (1.01, 1.1):
-            low, high = self._last / width, self._last * width
-            more = keep - int(np.count_nonzero(values > high))  # how many of the band survive
-            band = values[(values > low) & (values <= high)]
-            if 0 <= more < band.size:
-                place = band.size - more - 1
-                return flat.new_tensor(np.partition(band, place)[place])
+            found = among(flat, self._last / width, self._last * width, keep)
+            if found is not None:
+                return found
         return None
 
 
-class BlockThreshold:
-    """Finds the α that blocks of ``keep`` weights exceed by their root mean square, as :class:`ExactThreshold` does of weights.
-
-    Args:
-        pattern: What a block is.
-    """
-
-    def __init__(self, pattern: Pattern) -> None:
-        self._pattern = pattern
-        self._sizes: list[Tensor] = []
-        self._last = 0.0
-
-    @torch.no_grad()
-    def levels(
-        self, weights: Sequence[Tensor], scales: Sequence[Tensor | float], keep: int, at_least: int
-    ) -> tuple[Tensor, list[Tensor]]:
-        """α and the level of each tensor: α, or where the blocks above that hold fewer than ``at_least``, what just enough exceed.
-
-        The blocks that exceed the levels hold ``keep`` weights, or less than one block fewer.
-
-        Args:
-            weights: Tensors of shapes (out, in, ...), the same at every call.
-            scales: One positive factor per tensor.
-            keep: Number of weights to keep, at most their count and at least what every tensor must have.
-            at_least: Weights that each tensor keeps, or all where it has no more.
-        """
-        if not self._sizes:
-            self._sizes = [self._pattern.sizes(w).flatten().to(torch.int32) for w in weights]
-        parts = [
-            self._pattern.magnitude(w.detach()).flatten() / s for w, s in zip(weights, scales, strict=True)
-        ]
-        if keep >= sum(w.numel() for w in weights):
-            zero = parts[0].new_zeros(())
-            return zero, [zero] * len(parts)
-        if not at_least or parts[0].is_cpu:
-            alpha = self._search(torch.cat(parts), keep)
-            if not at_least or not _starved(parts, alpha, at_least):  # a block is a weight at least
-                return alpha, [alpha] * len(parts)
-        first = [first_blocks(p, s, at_least) for p, s in zip(parts, self._sizes, strict=True)]
-        own = [p.masked_fill(f, 0.0).max() for p, f in zip(parts, first, strict=True)]
-        least = [p.masked_fill(~f, torch.inf).min() for p, f in zip(parts, first, strict=True)]
-        forced = [p.masked_fill(f, torch.inf) for p, f in zip(parts, first, strict=True)]
-        alpha = self._search(torch.cat(forced), keep)
-        return alpha, [torch.where(w > alpha, alpha, o) for w, o in zip(least, own, strict=True)]
-
-    def _search(self, flat: Tensor, keep: int) -> Tensor:
-        """The largest value that blocks of more than ``keep`` weights reach."""
-        size = torch.cat(self._sizes)
-        if not flat.is_cpu:
-            return _bisect(flat, keep, size)
-        values, sizes = flat.numpy(), size.numpy()
-        for width in (1.01, 1.1, None):  # near the last answer, else anywhere
-            low, high = (self._last / width, self._last * width) if width else (-np.inf, np.inf)
-            held = int(sizes.sum(where=values > high))
-            band = np.flatnonzero((values > low) & (values <= high))
-            band = band[np.argsort(-values[band])]
-            filled = held + sizes[band].cumsum()
-            if held <= keep < (filled[-1] if filled.size else 0):
-                self._last = float(values[band[np.searchsorted(filled, keep, side="right")]])
-                break
-        return flat.new_tensor(self._last)
+def _place_in_memory(flat: Tensor, low: float, high: float, keep: int) -> Tensor | None:
+    """:func:`_place` on the CPU, where NumPy selects several times faster than torch."""
+    values = flat.numpy()
+    more = keep - int(np.count_nonzero(values > high))
+    band = values[(values > low) & (values <= high)]
+    if not 0 <= more < band.size:
+        return None
+    place = band.size - more - 1
+    return flat.new_tensor(np.partition(band, place)[place])
 
 
-def _starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
-    """Whether a tensor on the CPU has fewer than ``at_least`` values above α; NumPy counts fastest."""
+def _place(flat: Tensor, low: float, high: float, keep: int) -> Tensor | None:
+    """The (keep + 1)-th largest value if it lies in (low, high]."""
+    more = keep - int((flat > high).sum())  # how many of the band survive
+    band = flat[(flat > low) & (flat <= high)] if more >= 0 else flat[:0]
+    return band.sort(descending=True).values[more] if 0 <= more < len(band) else None
+
+
+def starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
+    """Whether a tensor has fewer than ``at_least`` values above α."""
+    counts = (_counts_in_memory if parts[0].is_cpu else _counts)(parts, alpha)
+    return any(count < min(at_least, p.numel()) for count, p in zip(counts, parts, strict=True))
+
+
+def _counts_in_memory(parts: Sequence[Tensor], alpha: Tensor) -> list[int]:
+    """:func:`_counts` on the CPU, where NumPy counts fastest."""
     level = alpha.item()
-    return any(np.count_nonzero(p.numpy() > level) < min(at_least, p.numel()) for p in parts)
+    return [int(np.count_nonzero(part.numpy() > level)) for part in parts]
 
 
-def _bisect(flat: Tensor, keep: int, sizes: Tensor | None = None) -> Tensor:
+def _counts(parts: Sequence[Tensor], alpha: Tensor) -> list[int]:
+    """Values above α of each tensor; all are read back at once."""
+    return cast(list[int], torch.stack([(part > alpha).sum() for part in parts]).tolist())
+
+
+def bisected(flat: Tensor, keep: int, sizes: Tensor | None = None) -> Tensor:
     """The (keep + 1)-th largest of non-negative floats, each there ``sizes`` times: their order is that of their bits as integers."""
     bits = flat.float().view(torch.int32)
     answer = torch.zeros((), dtype=torch.int32, device=flat.device)
