@@ -12,11 +12,11 @@ from secateur.problem.components import prunable
 from secateur.pruning.effective import attach, detach
 from secateur.pruning.levels import (
     ExactThreshold,
-    _counts,
-    _counts_in_memory,
     _place,
     _place_in_memory,
+    _starved,
     bisected,
+    starved,
 )
 from secateur.pruning.masks import top_masks
 from secateur.pruning.threshold import Shrinkage, shrink, soft_threshold
@@ -89,7 +89,9 @@ def test_exact_search(keep: int, seed: int, drift: float) -> None:
         assert int((ratios > alpha).sum()) == keep
         near = float(alpha) / 1.05, float(alpha) * 1.05
         parts = ratios.split(150)
-        assert _counts(parts, alpha) == _counts_in_memory(parts, alpha)
+        for least in (1, 3):
+            assert _starved(parts, alpha, least) == starved(parts, alpha, least)
+            assert _starved(parts, ratios.max(), least)
         if keep < 400:  # what accelerators do, where only the tensors differ
             assert torch.equal(bisected(ratios, keep), alpha)
             assert torch.equal(_place(ratios, *near, keep), alpha)

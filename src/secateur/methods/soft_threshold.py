@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -126,11 +126,15 @@ class SoftThreshold(Thresholded):
         self._component_of = {name: c for c, names in self.partition.items() for name in names}
         dtype = torch.promote_types(like.dtype, torch.float32)
         zero = torch.zeros((), dtype=dtype, device=like.device)
-        self._alpha = {c: zero.clone() for c in self.partition}
-        self._offset = {c: zero.clone() for c in self.partition}
+        # One tensor of all and views of it by name, since a GPU takes as long to begin with one number as with a hundred.
+        self._alphas, self._alpha = _stacked(zero, self.partition)
+        self._offsets, self._offset = _stacked(zero, self.partition)
+        self._levels, self._level = _stacked(zero, self.weights)
+        place = {component: row for row, component in enumerate(self.partition)}
+        rows = [place[self._component_of[name]] for name in self.weights]
+        self._rows = torch.tensor(rows, device=like.device)  # of each weight's component
         self._cost = {c: torch.full_like(zero, torch.nan) for c in self.partition}
         self._due: list[str] = []
-        self._level = {n: zero.clone() for n in self.weights}
         count = sum(p.numel() for p in self.weights.values())
         self._find = BlockThreshold(self.pattern) if self.pattern.blocks else ExactThreshold(count)
 
@@ -155,15 +159,12 @@ class SoftThreshold(Thresholded):
         if step >= max(1, round(end * self.steps)):
             return True
         if progress > self.ramp[0]:
-            factors = {c: offset.exp() for c, offset in self._offset.items()}
-            scales = self._scales()
+            factors = self._offsets.exp()
             level, own = self._find.levels(
-                list(self.weights.values()), list(scales.values()), self._keep(density), self.at_least
+                list(self.weights.values()), list(self._scales().values()), self._keep(density), self.at_least
             )
-            for component, alpha in self._alpha.items():
-                alpha.copy_(level * factors[component])
-            for (name, threshold), found in zip(self._level.items(), own, strict=True):
-                threshold.copy_(found * factors[self._component_of[name]])
+            self._alphas.copy_(level * factors)
+            self._levels.copy_(torch.stack(own) * factors[self._rows])
         return False
 
     def _allocate(self, step: int) -> None:
@@ -199,5 +200,11 @@ class SoftThreshold(Thresholded):
         """The factor exp(u_c) of each weight's threshold."""
         if self.allocation == "common" or len(self.partition) == 1:
             return dict.fromkeys(self.weights, 1.0)
-        factors = {component: offset.exp() for component, offset in self._offset.items()}
-        return {name: factors[self._component_of[name]] for name in self.weights}
+        return dict(zip(self.weights, self._offsets.exp()[self._rows].unbind(), strict=True))
+
+
+def _stacked(zero: Tensor, names: Iterable[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Zeros, (names,), and name to its own, a view."""
+    names = list(names)
+    whole = zero.repeat(len(names))
+    return whole, dict(zip(names, whole.unbind(), strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import cast
 
 import numpy as np
 import torch
@@ -178,19 +177,19 @@ def _place(flat: Tensor, low: float, high: float, keep: int) -> Tensor | None:
 
 def starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
     """Whether a tensor has fewer than ``at_least`` values above α."""
-    counts = (_counts_in_memory if parts[0].is_cpu else _counts)(parts, alpha)
+    if parts[0].is_cpu:  # NumPy counts fastest
+        level = alpha.item()
+        return any(np.count_nonzero(p.numpy() > level) < min(at_least, p.numel()) for p in parts)
+    return _starved(parts, alpha, at_least)
+
+
+def _starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
+    """:func:`starved` on an accelerator; one number is read back."""
+    if at_least == 1:  # one pass over all tensors together
+        largest = torch._foreach_norm(list(parts), torch.inf)  # pyright: ignore[reportPrivateImportUsage]
+        return bool((torch.stack(largest) <= alpha).any())
+    counts = torch.stack([(part > alpha).sum() for part in parts]).tolist()
     return any(count < min(at_least, p.numel()) for count, p in zip(counts, parts, strict=True))
-
-
-def _counts_in_memory(parts: Sequence[Tensor], alpha: Tensor) -> list[int]:
-    """:func:`_counts` on the CPU, where NumPy counts fastest."""
-    level = alpha.item()
-    return [int(np.count_nonzero(part.numpy() > level)) for part in parts]
-
-
-def _counts(parts: Sequence[Tensor], alpha: Tensor) -> list[int]:
-    """Values above α of each tensor; all are read back at once."""
-    return cast(list[int], torch.stack([(part > alpha).sum() for part in parts]).tolist())
 
 
 def bisected(flat: Tensor, keep: int, sizes: Tensor | None = None) -> Tensor:
