@@ -186,7 +186,7 @@ def starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
 def _starved(parts: Sequence[Tensor], alpha: Tensor, at_least: int) -> bool:
     """:func:`starved` on an accelerator; one number is read back."""
     if at_least == 1:  # one pass over all tensors together
-        largest = torch._foreach_norm(list(parts), torch.inf)  # pyright: ignore[reportPrivateImportUsage]
+        largest = torch._foreach_norm(list(parts), torch.inf)  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
         return bool((torch.stack(largest) <= alpha).any())
     counts = torch.stack([(part > alpha).sum() for part in parts]).tolist()
     return any(count < min(at_least, p.numel()) for count, p in zip(counts, parts, strict=True))
