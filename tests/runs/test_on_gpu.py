@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "quality"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "gpu"
 
 
 @pytest.fixture

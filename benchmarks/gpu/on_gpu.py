@@ -1,7 +1,7 @@
 """Trains the runs of several tables on one GPU, many at a time, as fast as it goes.
 
     nvidia-cuda-mps-control -d
-    python benchmarks/quality/on_gpu.py benchmarks/quality/on_gpu.txt --jobs 22 --minutes 10
+    python benchmarks/gpu/on_gpu.py benchmarks/gpu/on_gpu.txt --jobs 22 --minutes 10
 
 Each line of the plan is a `secateur compare` command; what is listed first is trained first, one process a run, until the minutes are
 over. The processes are forked from one that has imported everything; without the MPS server of the first line their kernels wait for each
