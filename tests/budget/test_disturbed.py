@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,21 +100,29 @@ def test_a_disturbed_table_serves_and_is_not_kept(tmp_path: Path, monkeypatch: p
     assert not asked
 
 
-@pytest.mark.parametrize(("busy", "clean"), [(0, True), (3, True), (99, False)], ids=str)
-def test_a_layer_is_timed_until_it_is_alone(monkeypatch: pytest.MonkeyPatch, busy: int, clean: bool) -> None:
-    """The processor is taken away during the first ``busy`` of the tries."""
-    times, waits = iter(range(100)), waiting(busy)
+@pytest.mark.parametrize(
+    ("shares", "stands"),
+    [((0.0,), 0), ((1.0, 1.0, 1.0, 0.0), 3), ((0.75, 0.5, 0.25, 0.75, 0.5), 2), ((0.5,) * 5, 0)],
+    ids=str,
+)
+def test_a_layer_is_timed_until_it_is_alone(
+    monkeypatch: pytest.MonkeyPatch, shares: tuple[float, ...], stands: int
+) -> None:
+    """Each try takes a second, of which the process is without a core for these shares; the rest of the tries are clean."""
+    times, waits = iter(range(100)), waiting(*shares)
     monkeypatch.setattr(single, "_runner", lambda *_: lambda: None)
     monkeypatch.setattr(single, "_quartile", lambda runs: [float(next(times) + 1)] * len(runs))
     monkeypatch.setattr(single, "waited", lambda: next(waits))
+    monkeypatch.setattr(single, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
     found = layer_ms(Single(4, 4, (1,)), "onnxruntime")
-    assert found == LayerTime(1.0 + (busy if clean else 0), clean)
+    assert found == LayerTime(1.0 + stands, clean=shares[stands] == 0.0)
+    assert next(times) == len(shares)
 
 
-def waiting(busy: int) -> Iterator[float]:
+def waiting(*shares: float) -> Iterator[float]:
     """Seconds without a core before and after each try."""
     total = 0.0
-    for number in range(1000):
+    for share in itertools.chain(shares, itertools.repeat(0.0)):
         yield total
-        total += 1.0 if number < busy else 0.0
+        total += share
         yield total
