@@ -27,7 +27,7 @@ from secateur import Budget, Problem, Task, compact
 from secateur.budget.choose import OutOfReachError, choose
 from secateur.budget.costs import Costs
 from secateur.budget.latency import Latency
-from secateur.budget.measured import measured
+from secateur.budget.measured import Costing
 from secateur.budget.reach import check_reach
 from secateur.deployment.bench import LayerEngine, bench
 from secateur.deployment.bench.machine import machine, versions
@@ -114,15 +114,14 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
     model, size = NETWORKS[name]()
     problem, example = problem_of(model, size), torch.randn(1, 3, *size)
     groups, budget = problem_groups(problem), Budget(ms="0.5x", engine=engine)
-    dense = measured(model, example, budget)
+    costing = Costing(problem, example, budget)
+    dense = costing.dense()
     began = time.perf_counter()
     costs = Costs(model, example, groups, budget, dense, Latency(engine))
     seconds = time.perf_counter() - began
     alive = torch.ones(groups.count, dtype=torch.bool)
     layers = costs.by_layer(alive, "ms").sum() / costs.factor["ms"]
-    check_reach(
-        model, example, None, groups, alive, costs, lambda small: measured(small, example, budget), []
-    )
+    check_reach(model, example, None, groups, alive, costs, costing.measure, [])
     worth = torch.rand(groups.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def compared(left: Tensor, costs: Costs) -> dict[str, float]:

@@ -17,6 +17,7 @@ from secateur import Budget
 from secateur.budget import latency, measured
 from secateur.budget.latency import Latency
 from secateur.budget.layers import layers_of
+from secateur.budget.measured import Costing
 from secateur.deployment.bench import LayerTime, Single, layer_ms, single
 
 X = torch.zeros(1, 3, 8, 8)
@@ -37,7 +38,7 @@ def taken(monkeypatch: pytest.MonkeyPatch, *disturbed: float | None) -> list[flo
 
 
 def cost() -> float:
-    return measured.measured(two_heads().model, X, Budget(ms=1.0))["ms"]
+    return Costing(two_heads(), X, Budget(ms=1.0)).dense()["ms"]
 
 
 @pytest.mark.parametrize("disturbed", [(0.0,), (None,), (0.3, 0.01), (0.5, 0.4, 0.0)], ids=str)

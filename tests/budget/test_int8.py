@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy, l1_loss
 
 from problems import two_heads
 from secateur import Budget, Problem, evaluate, export, prune
-from secateur.budget import BudgetError, measured, record_of, rounds
+from secateur.budget import BudgetError, record_of, rounds
 from secateur.budget.int8 import judged
+from secateur.budget.measured import Costing
 from secateur.deployment.export import describe
 from secateur.measures.metrics import MeanOf
 from secateur.runs import Exported
@@ -57,16 +58,16 @@ def test_the_file_keeps_the_budget_and_its_losses_are_those_of_the_file(tmp_path
 
 def test_a_file_that_grew_in_training_is_chosen_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where weights that rounded to zero are none any more."""
-    held, grown = measured.megabytes, list[float]()
+    held, grown = Costing.megabytes, list[float]()
 
-    def megabytes(*given: Any, **how: Any) -> float:
-        found = held(*given, **how)
-        if how.get("calibrate") is None:
+    def megabytes(*given: Any, finished: bool = False) -> float:
+        found = held(*given, finished=finished)
+        if not finished:
             return found
         grown.append(found + 0.0005)
         return grown[-1]
 
-    monkeypatch.setattr(measured, "megabytes", megabytes)
+    monkeypatch.setattr(Costing, "megabytes", megabytes)
     small = prune(two_heads(), Budget(mb="0.9x"), quantize="int8", **QUICK | {"steps": 1, "rounds": 1})
     record = record_of(small)
     assert record is not None
@@ -121,7 +122,7 @@ def test_what_does_not_go_together_is_refused_first(
     monkeypatch: pytest.MonkeyPatch, budget: Budget, options: dict, said: str
 ) -> None:
     monkeypatch.setattr(
-        measured, "measured", lambda *_, **__: pytest.fail("it was measured before it was refused")
+        Costing, "measure", lambda *_, **__: pytest.fail("it was measured before it was refused")
     )
     with pytest.raises(ValueError, match=said):
         prune(two_heads(), budget, **QUICK, **options)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from problems import two_heads
 from secateur import Budget, prune
-from secateur.budget import BudgetError, measured, record_of
+from secateur.budget import BudgetError, record_of
 from secateur.budget.limits import Kind
+from secateur.budget.measured import Costing
 from secateur.budget.nearest import nearest
 from secateur.measures import count_macs
 
@@ -81,11 +82,11 @@ def test_nothing_that_fits_is_an_error_with_the_nearest() -> None:
 
 
 def test_a_time_that_jumps_is_said_where_it_is_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    def clock(model: torch.nn.Module, *_: object, **__: object) -> dict[Kind, float]:
+    def clock(_: Costing, model: torch.nn.Module, *__: object) -> dict[Kind, float]:
         macs = sum(count_macs(model, torch.zeros(1, 3, 8, 8)).values())
         return {"ms": 100.0 if macs > 120_000 else 30.0}
 
-    monkeypatch.setattr(measured, "measured", clock)
+    monkeypatch.setattr(Costing, "measure", clock)
     with pytest.warns(
         UserWarning,
         match=r"more than 5 % below the budget: 30 ms where 50 ms may be: the next larger .* 100 ms",

@@ -14,8 +14,9 @@ from torch import nn
 import secateur
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import Budget, compaction, evaluate, load, prune, save
-from secateur.budget import BudgetError, measured, prune_family, record_of, repair
+from secateur.budget import BudgetError, prune_family, record_of, repair
 from secateur.budget.limits import Kind
+from secateur.budget.measured import Costing
 from secateur.measures import count_macs
 from secateur.measures.metrics import MeanOf
 from secateur.training import recalibrate
@@ -82,10 +83,10 @@ def test_time_is_met_as_measured_although_predicted_wrongly(
 ) -> None:
     """With clocks that count multiply-accumulates; what is had whatever is computed is known from the smallest network."""
 
-    def clock(model: nn.Module, *_: object, **__: object) -> dict[Kind, float]:
+    def clock(_: Costing, model: nn.Module, *__: object) -> dict[Kind, float]:
         return {"ms": ms(macs(model))}
 
-    monkeypatch.setattr(measured, "measured", clock)
+    monkeypatch.setattr(Costing, "measure", clock)
     problem = two_heads()
     dense = ms(macs(problem.model))
     small = prune(problem, Budget(ms="0.5x", engine="torch"), steps=0, **QUICK)
@@ -223,7 +224,7 @@ def test_random_is_beaten() -> None:
 def test_measured_is_what_is_there() -> None:
     problem = two_heads()
     x = torch.zeros(1, 3, 8, 8)
-    found = measured.measured(problem.model, x, Budget(macs=1000, params=1000, mb=1, engine="torch"))
+    found = Costing(problem, x, Budget(macs=1000, params=1000, mb=1, engine="torch")).dense()
     assert found["params"] == sum(p.numel() for p in problem.model.parameters())
     assert found["macs"] == macs(problem.model)
     assert 0.01 < found["mb"] < 0.2

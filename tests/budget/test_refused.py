@@ -12,7 +12,8 @@ from torch.nn.functional import l1_loss
 
 from problems import TwoHeads, equal, two_heads, weights
 from secateur import Budget, Problem, Task, fit, prune
-from secateur.budget import BudgetError, judge, measured, prune_family, record_of
+from secateur.budget import BudgetError, judge, prune_family, record_of
+from secateur.budget.measured import Costing
 from secateur.measures.metrics import MeanOf
 
 QUICK: dict[str, Any] = {"batches": 2, "progress": False, "steps": 0}
@@ -57,7 +58,7 @@ def test_a_metric_that_becomes_nan_breaks_its_floor(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_metric_without_a_direction_is_refused_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "measured", never)
+    monkeypatch.setattr(Costing, "measure", never)
     with pytest.raises(ValueError, match="higher_is_better = None"):
         prune(judged(lambda p, y: (p - y).abs().mean()), Budget(macs=0.5), floors={"shade": 0.1}, **QUICK)
 
@@ -82,13 +83,13 @@ def test_without_floors_such_a_metric_costs_no_work() -> None:
     ],
 )
 def test_options_are_checked_first(monkeypatch: pytest.MonkeyPatch, options: Any, said: str) -> None:
-    monkeypatch.setattr(measured, "measured", never)
+    monkeypatch.setattr(Costing, "measure", never)
     with pytest.raises(ValueError, match=said):
         prune(two_heads(), Budget(macs=0.5), **{**QUICK, **options})
 
 
 def test_budgets_are_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "measured", never)
+    monkeypatch.setattr(Costing, "measure", never)
     for given in (0.5, "0.5 macs"):
         with pytest.raises(ValueError, match="given as budgets"):
             prune(two_heads(), given, **QUICK)  # pyright: ignore[reportArgumentType]
@@ -157,7 +158,7 @@ class Other(TwoHeads):
 def test_what_training_would_refuse_is_refused_in_its_words_without_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measured, "measured", never)
+    monkeypatch.setattr(Costing, "measure", never)
     plain = two_heads()
     shade = [(x, {"shade": t["shade"]}) for x, t in plain.train]
     for problem, said in (
@@ -177,7 +178,7 @@ def test_what_training_would_refuse_is_refused_in_its_words_without_training(
 
 
 def test_weights_that_cannot_be_scored_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured, "measured", never)
+    monkeypatch.setattr(Costing, "measure", never)
     problem = two_heads()
     with torch.inference_mode():
         made = two_heads()

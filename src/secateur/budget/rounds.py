@@ -244,4 +244,4 @@ class Rounds:
             fit(problem, KeepZeros(), copy.deepcopy(self.weighting), **how)
 
     def _measured(self, small: nn.Module) -> dict[Kind, float]:
-        return self.costing(small, self.judge.keep)
+        return self.costing.measure(small, self.judge.keep)
