@@ -3,7 +3,7 @@
     python benchmarks/speed/latency_model.py [--networks ...] [--engines onnxruntime openvino] [--shares 0.5 0.25] [--repeats 3]
 
 Each prediction is that of ``prune`` before anything is pruned: the table's sum, on the line through what the dense network and the smallest
-took; then once more, after :meth:`Costs.correct` was told what the first cut network took, as in a round of ``prune``. Cut networks are timed side by side with
+took; then once more, after :meth:`CostModel.correct` was told what the first cut network took, as in a round of ``prune``. Cut networks are timed side by side with
 the dense one, round by round, and their milliseconds are its first time over the median ratio: what slows the machine for some minutes is no error of the
 model. Channels are drawn at random and nothing is trained. Nothing else may run. Adds to docs/results/latency_model.json and writes docs/results/latency_model.md.
 """
@@ -25,7 +25,7 @@ from torchvision.models import VisionTransformer
 
 from secateur import Budget, Problem, Task, compact
 from secateur.budget.choose import OutOfReachError, choose
-from secateur.budget.costs import Costs
+from secateur.budget.cost_model import CostModel
 from secateur.budget.latency import Latency
 from secateur.budget.measured import Costing
 from secateur.budget.reach import check_reach
@@ -117,14 +117,14 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
     costing = Costing(problem, example, budget)
     dense = costing.dense()
     began = time.perf_counter()
-    costs = Costs(model, example, groups, budget, dense, Latency(engine))
+    costs = CostModel(model, example, groups, budget, dense, Latency(engine))
     seconds = time.perf_counter() - began
     alive = torch.ones(groups.count, dtype=torch.bool)
     layers = costs.by_layer(alive, "ms").sum() / costs.factor["ms"]
     check_reach(model, example, None, groups, alive, costs, costing.measure, [])
     worth = torch.rand(groups.count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
-    def compared(left: Tensor, costs: Costs) -> dict[str, float]:
+    def compared(left: Tensor, costs: CostModel) -> dict[str, float]:
         predicted, small = costs(left)["ms"], cut(problem, groups, left, example)
         beside = bench({"dense": model, "cut": small}, example, [engine], repeats=12, processes=6).measures[
             engine

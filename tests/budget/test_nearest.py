@@ -18,7 +18,7 @@ from secateur.measures import count_macs
 
 
 class Line:
-    """Costs of a network of channels: so many of 100, predicted in proportion, corrected by a line as :class:`Costs` does."""
+    """Costs of a network of channels: so many of 100, predicted in proportion, corrected by a line as :class:`CostModel` does."""
 
     def __init__(self, dense: float) -> None:
         self.factor, self.dense = dense / 100, dense

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.costs import Costs
+from secateur.budget.cost_model import CostModel
 from secateur.budget.layers import families
 from secateur.budget.limits import Kind
 from secateur.pruning import Groups
@@ -31,7 +31,7 @@ class OutOfReachError(ValueError):
 
 
 def choose(
-    groups: Groups, alive: Tensor, worth: Tensor, costs: Costs, limits: Mapping[Kind, float]
+    groups: Groups, alive: Tensor, worth: Tensor, costs: CostModel, limits: Mapping[Kind, float]
 ) -> Tensor:
     """The groups that are left, (count,) bool: a greedy knapsack of worth against cost (HALP, arXiv 2110.10811, §3.3).
 
@@ -88,7 +88,7 @@ def choose(
 
 
 def nearest_choice(
-    groups: Groups, alive: Tensor, worth: Tensor, costs: Costs, limits: Mapping[Kind, float]
+    groups: Groups, alive: Tensor, worth: Tensor, costs: CostModel, limits: Mapping[Kind, float]
 ) -> Tensor:
     """As :func:`choose`; the smallest choice where none is predicted to keep the limits, for measured it may."""
     try:
@@ -149,7 +149,7 @@ def _filled(
     unit: Tensor,
     value: Tensor,
     gone: list[int],
-    costs: Costs,
+    costs: CostModel,
     limits: Mapping[Kind, float],
 ) -> Tensor:
     """With those units of ``gone`` that fit."""

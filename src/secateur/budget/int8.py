@@ -59,7 +59,7 @@ def judged(
     """
     kept = list(keep)
     while True:
-        lost, errors = _judged(problem, example, reference, kept, int8_suffix(engine))
+        lost, errors = _lost_and_errors(problem, example, reference, kept, int8_suffix(engine))
         broken = tuple(task for task in errors if _breaks(task, floors, lost, errors))
         more = [task for task in broken if task not in kept]
         if not more:
@@ -77,7 +77,7 @@ def check_int8(problem: Problem, floors: Mapping[str, float]) -> None:
             )
 
 
-def _judged(
+def _lost_and_errors(
     problem: Problem,
     example: Input,
     reference: Mapping[str, Mapping[str, float]] | None,

@@ -24,7 +24,7 @@ _PARTS = (1.0, 0.5, 0.25)  # of input and output channels: nine points for four 
 _STEPS = (16, 8, 4, 2)
 _COUNTED = 64  # channels of the layer that the engine's step is looked for in
 _MEGABYTES = (2, 8, 12, 16, 24, 32, 48, 64)  # of weights
-NEAR = _MEGABYTES[1]  # so many megabytes of weights need no table of streaming
+IN_CACHE = _MEGABYTES[1]  # so many megabytes of weights need no table of streaming
 
 
 class Streaming(NamedTuple):
@@ -111,22 +111,22 @@ class Latency:
         if "streaming" not in self._known:
             self._clean = True
             taken = [self._seen(found) for found in weights_ms(_MEGABYTES, self.engine, self.threads)]
-            near = (taken[1] - taken[0]) / (NEAR - _MEGABYTES[0])
+            near = (taken[1] - taken[0]) / (IN_CACHE - _MEGABYTES[0])
             beyond = [
-                ms - taken[1] - near * (count - NEAR) for ms, count in zip(taken, _MEGABYTES, strict=True)
+                ms - taken[1] - near * (count - IN_CACHE) for ms, count in zip(taken, _MEGABYTES, strict=True)
             ]
             self._learn("streaming", np.maximum.accumulate([0.0, *beyond[2:]]).tolist())
             self._keep()
         return Streaming((0.0, *map(float, _MEGABYTES[1:])), (0.0, *self._known["streaming"]))
 
     def _fitted(self, layer: Layer, call: tuple[int, ...]) -> list[float]:
-        depthwise = layer.groups > 1
+        grouped = layer.groups > 1
         single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
         key = json.dumps(asdict(single))
         if key not in self._known:
             step = self.step() if single.kernel else 1
             self._clean = True
-            self._learn(key, self._measured(single, depthwise, step))
+            self._learn(key, self._measured(single, grouped, step))
         return self._known[key]
 
     def _learn(self, key: str, value: list[float]) -> None:
@@ -144,7 +144,7 @@ class Latency:
     def _measured(self, single: Single, grouped: bool, step: int) -> list[float]:
         rows: list[list[float]] = []
         taken: list[float] = []
-        for sized in _depthwise(single, step) if grouped else _sizes(single, step):
+        for sized in _sizes_grouped(single, step) if grouped else _sizes(single, step):
             taken.append(self._ms(sized))
             ins = float(padded(sized.inputs, step) if sized.inputs > step else sized.inputs)
             outs = float(padded(sized.outputs, step))
@@ -190,7 +190,7 @@ def _sizes(single: Single, step: int) -> list[Single]:
     ]
 
 
-def _depthwise(single: Single, step: int) -> list[Single]:
+def _sizes_grouped(single: Single, step: int) -> list[Single]:
     """A grouped convolution with fewer groups."""
     found: list[Single] = []
     ins, outs = single.inputs // single.groups, single.outputs // single.groups

@@ -13,7 +13,7 @@ from secateur.problem import check_count
 
 Kind = Literal["ms", "mb", "macs", "params"]
 KINDS: tuple[Kind, ...] = ("ms", "mb", "macs", "params")
-NEAR = 0.05  # by which measured time may exceed what was asked: the spread of a quiet machine
+TOLERANCE = 0.05  # by which measured time may exceed what was asked: the spread of a quiet machine
 _WORDS = {"megabytes": "mb", "milliseconds": "ms", "parameters": "params"}
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9}
 _NAMES = "|".join((*KINDS, *_WORDS))
@@ -115,8 +115,13 @@ def over(limits: Mapping[Kind, float], costs: Mapping[Kind, float]) -> dict[Kind
     return {
         kind: costs[kind] / limit
         for kind, limit in limits.items()
-        if costs[kind] > limit * (1 + NEAR if kind == "ms" else 1)
+        if costs[kind] > limit * (1 + TOLERANCE if kind == "ms" else 1)
     }
+
+
+def listed(costs: Mapping[Kind, float]) -> str:
+    """In words, such as ``"30 ms, 8 mb"``."""
+    return ", ".join(f"{cost:.4g} {kind}" for kind, cost in costs.items())
 
 
 def _value(kind: Kind, given: float | str) -> tuple[float, bool]:

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor
 
-from secateur.budget.costs import Costs
-from secateur.budget.limits import NEAR, Kind, over
+from secateur.budget.cost_model import CostModel
+from secateur.budget.limits import TOLERANCE, Kind, listed, over
 from secateur.budget.record import BudgetError
 
 _TRIES = 10  # networks that are measured at most
@@ -41,7 +41,7 @@ class Nearest(Generic[T]):
 def nearest(
     choose: Callable[[Mapping[Kind, float]], Tensor],
     measure: Callable[[Tensor], tuple[T, dict[Kind, float]]],
-    costs: Costs,
+    costs: CostModel,
     limits: Mapping[Kind, float],
     present: Tensor,
 ) -> Nearest[T]:
@@ -80,7 +80,7 @@ def nearest(
                 exceeds = alive, found
         elif fits is None or (_apart(limits, found), fits[1].sum()) < (_apart(limits, fits[2]), alive.sum()):
             fits = made, alive, found
-        if fits is not None and (_apart(limits, fits[2]) <= NEAR or torch.equal(fits[1], present)):
+        if fits is not None and (_apart(limits, fits[2]) <= TOLERANCE or torch.equal(fits[1], present)):
             break
         costs.correct(alive, found)
     if fits is None:
@@ -91,7 +91,7 @@ def nearest(
 def _next(
     choose: Callable[[Mapping[Kind, float]], Tensor],
     limits: Mapping[Kind, float],
-    costs: Costs,
+    costs: CostModel,
     tried: list[Tensor],
     fits: Tensor | None,
     exceeds: Tensor | None,
@@ -124,14 +124,14 @@ def _why(
     alive: Tensor,
     present: Tensor,
 ) -> str:
-    if _apart(limits, found) <= NEAR or torch.equal(alive, present):
+    if _apart(limits, found) <= TOLERANCE or torch.equal(alive, present):
         return ""
     next_one = (
         "no choice between it and a larger one that fits was found"
         if larger is None
-        else f"the next larger network that was tried has {_listed(larger)}"
+        else f"the next larger network that was tried has {listed(larger)}"
     )
-    return f"{_listed(found)} where {_listed(limits)} may be: {next_one}."
+    return f"{listed(found)} where {listed(limits)} may be: {next_one}."
 
 
 def _exceeded(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> str:
@@ -139,10 +139,6 @@ def _exceeded(limits: Mapping[Kind, float], found: Mapping[Kind, float]) -> str:
     exceeded = over(limits, found)
     said = ", ".join(f"{found[kind]:.4g} {kind} against {limits[kind]:.4g}" for kind in exceeded)
     rest = "other programs may have been running, or ask for a little less time." if "ms" in exceeded else ""
-    most = ", ".join(f"{found[kind]:.4g} {kind}" for kind in exceeded if kind != "ms")
+    most = listed({kind: found[kind] for kind in exceeded if kind != "ms"})
     rest = rest or f"nothing smaller was found that keeps a channel of every layer; {most} can be had."
     return f"prune: the budget is not met: {said}, measured: {rest}"
-
-
-def _listed(costs: Mapping[Kind, float]) -> str:
-    return ", ".join(f"{cost:.4g} {kind}" for kind, cost in costs.items())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.budget.choose import smallest, zero_dead
-from secateur.budget.costs import Costs
+from secateur.budget.cost_model import CostModel
 from secateur.budget.limits import Kind, over
 from secateur.budget.record import BudgetError
 from secateur.problem import Call, Input
@@ -30,7 +30,7 @@ def check_reach(
     call: Call | None,
     groups: Groups,
     alive: Tensor,
-    costs: Costs,
+    costs: CostModel,
     measure: Callable[[nn.Module], Mapping[Kind, float]],
     limits: Sequence[Mapping[Kind, float]],
 ) -> None:
@@ -62,7 +62,7 @@ def check_reach(
     costs.begin(left, {kind: cost for kind, cost in found.items() if kind in _MEASURED})
 
 
-def what_stays(costs: Costs, groups: Groups, alive: Tensor, kind: Kind) -> str:
+def what_stays(costs: CostModel, groups: Groups, alive: Tensor, kind: Kind) -> str:
     """The layers that take most of a cost when ``alive``, (count,) bool, groups are left, and why they do not get smaller."""
     by_layer = costs.by_layer(alive, kind)
     whole = float(by_layer.sum())
@@ -80,7 +80,7 @@ def what_stays(costs: Costs, groups: Groups, alive: Tensor, kind: Kind) -> str:
     return said
 
 
-def _kept(costs: Costs, place: int, alive: Tensor) -> str:
+def _kept(costs: CostModel, place: int, alive: Tensor) -> str:
     inputs, outputs = costs.widths.places(place)
     layer, said = costs.layers[place], list[str]()
     for what, ids, size in (("inputs", inputs, layer.inputs), ("outputs", outputs, layer.outputs)):

@@ -8,7 +8,7 @@ from typing import cast
 
 from torch import nn
 
-from secateur.budget.limits import Kind
+from secateur.budget.limits import Kind, listed
 from secateur.deployment.export import Quantize
 
 _RECORD = "_secateur_budget"
@@ -27,10 +27,8 @@ def floors_broken(
     said: str, tried: str, stage: Mapping[Kind, float], held: Mapping[Kind, float]
 ) -> BudgetError:
     """That floors broke at the costs ``stage``, what was tried, and at which costs they ``held``."""
-    near = ", ".join(f"{cost:.4g} {kind}" for kind, cost in held.items())
-    asked = ", ".join(f"{cost:.4g} {kind}" for kind, cost in stage.items())
     return BudgetError(
-        f"prune: on the way to the budget {said} at {asked}, {tried}; the floors held at about {near}. "
+        f"prune: on the way to the budget {said} at {listed(stage)}, {tried}; the floors held at about {listed(held)}. "
         "Give more steps, a looser budget or lower floors."
     )
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from secateur.budget.choose import nearest_choice, zero_dead
-from secateur.budget.costs import Costs, has_table
+from secateur.budget.cost_model import CostModel, has_table
 from secateur.budget.judge import Judge
 from secateur.budget.latency import Latency
 from secateur.budget.limits import Budget, Kind, over
@@ -87,7 +87,7 @@ class Rounds:
         if table:
             self.phase.measuring("its layers, where the table of this machine lacks them")
         known = self.problem.model, self.example, self.groups, budget
-        self.costs = Costs(*known, whole, latency, problem.call, 1 if quantize else 4)
+        self.costs = CostModel(*known, whole, latency, problem.call, 1 if quantize else 4)
         self.weight = dict.fromkeys(problem.tasks, 1.0)
         self.noise: dict[str, float] = {}
 

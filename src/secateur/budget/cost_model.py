@@ -9,7 +9,7 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.latency import NEAR, Latency, Streaming
+from secateur.budget.latency import IN_CACHE, Latency, Streaming
 from secateur.budget.layers import Layer, Widths, layers_of
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import LayerEngine
@@ -19,8 +19,8 @@ from secateur.pruning import Groups
 _LEAST = 1e-12
 
 
-class Costs:
-    """Predicted costs of one network under the kinds that a budget limits.
+class CostModel:
+    """Predicts the costs of one network under the kinds that a budget limits.
 
     A cost is a sum over the layers, ``a + b·inputs + c·outputs + d·inputs·outputs``, times a factor that makes it that of the dense
     network, as measured: what is not a convolution or matrix (resizing, activations) is taken to shrink alike, until a smaller network
@@ -67,7 +67,7 @@ class Costs:
                 self._terms[kind] = bilinear["macs" if kind == "macs" else "params"]
         self._megabytes = bilinear["params"] * weight_bytes / 2**20
         self._streaming = Streaming()
-        if latency is not None and "ms" in budget.kinds and sum(sizes) * weight_bytes > 2**20 * NEAR:
+        if latency is not None and "ms" in budget.kinds and sum(sizes) * weight_bytes > 2**20 * IN_CACHE:
             self._streaming = latency.streaming()
         everything = torch.ones(groups.count, dtype=torch.bool)
         self.factor: dict[Kind, float] = dict.fromkeys(budget.kinds, 1.0)
@@ -178,7 +178,7 @@ def _elements(model: nn.Module, weight: str) -> int:
 
 
 def _products(layers: list[Layer], costs: list[float]) -> Tensor:
-    """A cost that is proportional to inputs times outputs; of a depthwise layer to its outputs."""
+    """A cost that is proportional to inputs times outputs; of a grouped one to its outputs."""
     rows = [
         [0.0, 0.0, cost / layer.outputs, 0.0]
         if layer.groups > 1

@@ -15,7 +15,7 @@ from problems import two_heads
 from secateur import Budget, Problem, Task, prune
 from secateur.budget import BudgetError, latency, prune_family, record_of, rounds
 from secateur.budget.choose import choose, smallest
-from secateur.budget.costs import Costs
+from secateur.budget.cost_model import CostModel
 from secateur.budget.latency import Latency
 from secateur.budget.reach import check_reach
 from secateur.deployment.bench import LayerTime
@@ -153,7 +153,7 @@ def test_what_is_padded_anyway_saves_no_time(tmp_path: Path, monkeypatch: pytest
     x = torch.zeros(1, 3, 16, 16)
     problem = Problem(_Named(model), {"a": Task(mse_loss)}, [(x, {"a": torch.zeros(1, 2, 10, 10)})])
     groups, table = problem_groups(problem), Latency("onnxruntime", cache=tmp_path)
-    costs = Costs(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 100.0}, table)
+    costs = CostModel(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 100.0}, table)
     everything = torch.ones(groups.count, dtype=torch.bool)
     dense = 3 * 48 + 48 * 16 + 12 * 16
     for kept, expected in ((16, 3 * 16 + 16 * 16 + 12 * 16), (20, 3 * 32 + 32 * 16 + 12 * 16)):
@@ -194,7 +194,8 @@ def test_weights_that_no_cache_holds_come_from_memory(
     groups = problem_groups(problem)
     everything = torch.ones(groups.count, dtype=torch.bool)
     known = problem.model, x, groups, Budget(ms="0.5x"), {"ms": 24.0}
-    costs = Costs(*known, Latency("onnxruntime", cache=tmp_path), weight_bytes=256)  # nine megabytes a layer
+    table = Latency("onnxruntime", cache=tmp_path)
+    costs = CostModel(*known, table, weight_bytes=256)  # nine megabytes a layer
     held = 4 * (18 - 16)
     assert costs.factor["ms"] == pytest.approx(24.0 / (4 + 36 - 16 - held))
     alive = everything.clone()
@@ -204,14 +205,14 @@ def test_weights_that_no_cache_holds_come_from_memory(
     assert costs(alive)["ms"] == pytest.approx(costs.factor["ms"] * (4 + 27 - 16 - held / 2))
     channel = 2 * 64 * 9 * 256 / 2**20  # megabytes, of an output and an input
     assert costs.savings(everything, "ms")[0] == pytest.approx(costs.factor["ms"] * channel)
-    faster = Costs(*known[:-1], {"ms": 12.0}, Latency("onnxruntime", cache=tmp_path), weight_bytes=256)
+    faster = CostModel(*known[:-1], {"ms": 12.0}, Latency("onnxruntime", cache=tmp_path), weight_bytes=256)
     faster.begin(smallest(groups, everything, torch.ones(groups.count)), {"ms": 4.0})  # as the layers say
     assert faster(alive)["ms"] == pytest.approx(4 + (27 - 16 - held / 2) * 2 / 3), (
         "layers are as timed, memory is faster now"
     )
     Latency("onnxruntime", cache=tmp_path).streaming()
     assert len(asked) == 1, "it is kept"
-    fewer = Costs(*known, Latency("onnxruntime", cache=tmp_path))
+    fewer = CostModel(*known, Latency("onnxruntime", cache=tmp_path))
     assert fewer.factor["ms"] == pytest.approx(24.0 / 4)
 
 
@@ -225,7 +226,7 @@ def test_what_the_smallest_network_takes_is_no_layers(
     groups, table = problem_groups(problem), Latency("onnxruntime", cache=tmp_path)
     everything = torch.ones(groups.count, dtype=torch.bool)
     faster, costs = (
-        Costs(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 10.0}, table) for _ in range(2)
+        CostModel(problem.model, x, groups, Budget(ms="0.5x"), {"ms": 10.0}, table) for _ in range(2)
     )
     least = smallest(groups, everything, torch.ones(groups.count), costs.step)
     predicted = costs(least)["ms"]
