@@ -134,11 +134,8 @@ class Costing:
             "call": self.problem.call,
         }
         if self.quantize:
-            how |= {
-                "quantize": self.quantize,
-                "keep_float": keep,
-                "largest_error": math.inf,
-            }  # floors judge it
+            how |= {"quantize": self.quantize, "keep_float": keep}
+            how["largest_error"] = math.inf  # floors judge it
         with folder_aside(Path(gettempdir()) / "secateur-budget") as folder:
             path = folder / f"model{suffix}"  # as it will be called: the name is part of a .pt2
             with warnings.catch_warnings():
