@@ -23,7 +23,7 @@ from secateur import (
     fit,
 )
 from secateur.problem import Problem
-from secateur.problem.rng import seed_all
+from secateur.problem.state import seed_all
 
 
 def halves(groups: list[dict[str, Any]]) -> list[Optimizer]:

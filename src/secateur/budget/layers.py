@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.measures import count_macs
-from secateur.problem import Call, Input, called, preserved_rng
+from secateur.problem import Call, Input, called, preserved_modes, preserved_rng
 from secateur.pruning import Groups
 
 
@@ -56,15 +56,12 @@ def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> lis
 
     hooked = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
     handles = [module.register_forward_pre_hook(look, with_kwargs=True) for module in hooked]
-    modes = {module: module.training for module in model.modules()}
     try:
-        with preserved_rng():
+        with preserved_modes(model), preserved_rng():
             called(model.eval(), call)(example)
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
     macs = count_macs(called(model, call), example)
     first = {id(parameter): name for name, parameter in model.named_parameters()}
     found = [_layer(module, names[module], first, calls, macs) for module, calls in seen.items()]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from secateur.problem import Input, Problem, check_count, preserved_rng, to_device
+from secateur.problem import Input, Problem, check_count, preserved_modes, preserved_rng, to_device
 from secateur.shrinking import compaction
 from secateur.training import recalibrate
 
@@ -44,25 +44,20 @@ def repair(dense: Problem, small: nn.Module, batches: int = 8) -> list[str]:
     kept = {} if made is None else _within(dense.model, made.kept)
     fits = dict(_fits(dense.model, small, kept))
     device = next(dense.model.parameters()).device
-    modes = {module: module.training for module in dense.model.modules()}
     draw = torch.Generator().manual_seed(0)
-    try:
-        with preserved_rng(), ExitStack() as hooks:
-            for name, fit in fits.items():
-                module = dense.model.get_submodule(name)
-                handle = module.register_forward_hook(
-                    lambda _, x, named, y, fit=fit: fit.look(x[0] if x else named["input"], y, draw, held),
-                    with_kwargs=True,
-                )
-                hooks.callback(handle.remove)
-            network = dense.network
-            dense.model.eval()
-            for number, x in enumerate(_inputs(dense, batches)):
-                held = number % 4 == min(batches - 1, 3) and batches > 1
-                network(to_device(x, device))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(dense.model), preserved_rng(), ExitStack() as hooks:
+        for name, fit in fits.items():
+            module = dense.model.get_submodule(name)
+            handle = module.register_forward_hook(
+                lambda _, x, named, y, fit=fit: fit.look(x[0] if x else named["input"], y, draw, held),
+                with_kwargs=True,
+            )
+            hooks.callback(handle.remove)
+        network = dense.network
+        dense.model.eval()
+        for number, x in enumerate(_inputs(dense, batches)):
+            held = number % 4 == min(batches - 1, 3) and batches > 1
+            network(to_device(x, device))
     fitted = [name for name, fit in fits.items() if fit.solve()]
     recalibrate(replace(dense, model=small), batches)
     return fitted

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
 from secateur.measures.by_weight import ByWeight
-from secateur.problem import Call, Input, Problem, called, example, preserved_rng, to_device
+from secateur.problem import Call, Input, Problem, called, example, preserved_modes, preserved_rng, to_device
 from secateur.pruning import Density, density, weight
 
 
@@ -136,7 +136,6 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
     counts: dict[str, int] = {}
     handles: list[Any] = []
     by_weight = ByWeight(model, counts)
-    modes = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
         for prefix, module in _modules(model):
@@ -148,14 +147,11 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
                 handles.append(module.register_forward_pre_hook(by_weight.enter))
                 handles.append(module.register_forward_hook(by_weight.leave))
                 handles.append(module.register_forward_hook(hook, with_kwargs=True))
-        model.eval()
-        with preserved_rng(), by_weight:
-            model(to_device(x, device))
+        with preserved_modes(model), preserved_rng(), by_weight:
+            model.eval()(to_device(x, device))
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes.items():
-            module.training = training
     return counts
 
 

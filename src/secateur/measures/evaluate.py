@@ -14,7 +14,16 @@ import torch.distributed
 from torch import Tensor
 
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said
-from secateur.problem import Problem, RemediedError, Task, check_count, described, preserved_rng, to_device
+from secateur.problem import (
+    Problem,
+    RemediedError,
+    Task,
+    check_count,
+    described,
+    preserved_modes,
+    preserved_rng,
+    to_device,
+)
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -68,26 +77,19 @@ def evaluate(
     collections = {task: _collection(spec).to(counting) for task, spec in problem.tasks.items()}
     updates, watched = dict.fromkeys(problem.tasks, 0), watch or Unmoved()
     nans = {task: torch.tensor(0, device=device) for task in problem.tasks}  # batches with any
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with preserved_rng(), torch.no_grad():
-            for x, targets in islice(problem.batches(split, once=True), limit):
-                x = to_device(x, device)
-                predictions = problem.predict(x, targets) if targets else {}
-                watched.see(x, predictions)
-                for task, prediction in predictions.items():
-                    if isinstance(cast(Any, prediction), Tensor):
-                        nans[task] += prediction.isnan().any().to(device)
-                    decode = problem.tasks[task].decode
-                    prediction = prediction if decode is None else decode(model, x)
-                    _update(
-                        task, collections[task], prediction.to(counting), to_device(targets[task], counting)
-                    )
-                    updates[task] += 1
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(model), preserved_rng(), torch.no_grad():
+        model.eval()
+        for x, targets in islice(problem.batches(split, once=True), limit):
+            x = to_device(x, device)
+            predictions = problem.predict(x, targets) if targets else {}
+            watched.see(x, predictions)
+            for task, prediction in predictions.items():
+                if isinstance(cast(Any, prediction), Tensor):
+                    nans[task] += prediction.isnan().any().to(device)
+                decode = problem.tasks[task].decode
+                prediction = prediction if decode is None else decode(model, x)
+                _update(task, collections[task], prediction.to(counting), to_device(targets[task], counting))
+                updates[task] += 1
     found = _counts_of_all(updates, nans, split, device)
     if wrong := [f"{task!r} (in {n} of {of} batches)" for task, (of, n) in found.items() if n]:
         warnings.warn(

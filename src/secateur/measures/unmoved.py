@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Call, Input, preserved_rng
+from secateur.problem import Call, Input, preserved_modes, preserved_rng
 
 _SAME = 2.0**-22  # of a prediction: two roundings of a float32
 
@@ -72,19 +72,14 @@ def unmoved(model: nn.Module, inputs: Iterable[Input], call: Call | None = None)
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not.
     """
     watched = Unmoved()
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with torch.no_grad(), preserved_rng():
-            for x in inputs:
-                try:
-                    found: Any = model(x) if call is None else call(model, x)
-                    watched.see(x, dict(found))
-                except Exception:
-                    continue
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(model), preserved_rng(), torch.no_grad():
+        model.eval()
+        for x in inputs:
+            try:
+                found: Any = model(x) if call is None else call(model, x)
+                watched.see(x, dict(found))
+            except Exception:
+                continue
     return watched.tasks
 
 

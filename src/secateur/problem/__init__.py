@@ -40,8 +40,8 @@ from secateur.problem.processes import (
     world_size,
 )
 from secateur.problem.remedied import RemediedError
-from secateur.problem.rng import preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.samplers import counting_epochs, distributed_samplers, holders
+from secateur.problem.state import preserved_modes, preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.taking import check_takes, taking
 
 __all__ = [
@@ -88,6 +88,7 @@ __all__ = [
     "lies_in",
     "of_python",
     "one",
+    "preserved_modes",
     "preserved_rng",
     "prunable",
     "rng_state",

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from secateur.problem.problem import Input
-from secateur.problem.rng import preserved_rng
+from secateur.problem.state import preserved_modes, preserved_rng
 
 Kind = Literal["attention", "feed_forward", "convolution"]
 _WHOLE = {"scaled_dot_product_attention"}
@@ -33,14 +33,9 @@ def kinds(model: nn.Module, x: Input, weights: Mapping[str, Tensor]) -> dict[str
         weights: Of its layers, by name.
     """
     watch = _Watch({id(weight): name for name, weight in weights.items()})
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with preserved_rng(), torch.no_grad(), watch:
-            model(x)
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(model), preserved_rng(), torch.no_grad(), watch:
+        model.eval()
+        model(x)
     return {
         name: "attention" if name in watch.found else "feed_forward" if weight.dim() == 2 else "convolution"
         for name, weight in weights.items()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from secateur.problem.given import check_rereadable
 from secateur.problem.problem import Input, Problem, apart, to_device
-from secateur.problem.rng import preserved_rng
+from secateur.problem.state import preserved_modes, preserved_rng
 
 
 def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
@@ -19,26 +19,21 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     names = {id(p): name for name, p in model.named_parameters()}
     found: dict[str, set[str]] = {name: set() for name in names.values()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        with preserved_rng(), torch.enable_grad():
-            check_rereadable(problem)
-            for x, targets in problem.batches():
-                for part, named in _one_by_one(x, targets, problem.tasks, unseen):
-                    predictions = problem.predict(to_device(part, device), named)
-                    for task in sorted(unseen & set(predictions)):
-                        for parameter in _reached(predictions[task], model):
-                            if id(parameter) in names:
-                                found[names[id(parameter)]].add(task)
-                            elif isinstance(parameter, nn.Parameter):
-                                raise ValueError(_unlisted(model, task, parameter))
-                    unseen -= set(predictions)
-                if not unseen:
-                    break
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(model), preserved_rng(), torch.enable_grad():
+        model.eval()
+        check_rereadable(problem)
+        for x, targets in problem.batches():
+            for part, named in _one_by_one(x, targets, problem.tasks, unseen):
+                predictions = problem.predict(to_device(part, device), named)
+                for task in sorted(unseen & set(predictions)):
+                    for parameter in _reached(predictions[task], model):
+                        if id(parameter) in names:
+                            found[names[id(parameter)]].add(task)
+                        elif isinstance(parameter, nn.Parameter):
+                            raise ValueError(_unlisted(model, task, parameter))
+                unseen -= set(predictions)
+            if not unseen:
+                break
     if unseen:
         raise ValueError(
             f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task."

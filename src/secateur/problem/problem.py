@@ -14,7 +14,7 @@ from secateur.problem.called import Call, called
 from secateur.problem.forms import described, fed, selected, taken_apart, unpacked
 from secateur.problem.given import check_problem, check_task, named_metrics
 from secateur.problem.loaders import InTurn, OfTask, one_after_another
-from secateur.problem.rng import preserved_rng
+from secateur.problem.state import preserved_rng
 
 if TYPE_CHECKING:
     from torchmetrics import Metric

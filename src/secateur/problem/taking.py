@@ -13,7 +13,7 @@ from secateur.problem.culprit import place_of
 from secateur.problem.forms import described, is_unnamed
 from secateur.problem.problem import to_device
 from secateur.problem.remedied import RemediedError
-from secateur.problem.rng import preserved_rng
+from secateur.problem.state import preserved_modes, preserved_rng
 
 _SHOWN = 300  # characters of an error of torch's
 
@@ -71,11 +71,6 @@ def check_takes(verb: str, model: nn.Module, x: Any, name: str = "example", like
     Raises:
         ValueError: If the model does not take ``x``; it says what to give.
     """
-    modes = {module: module.training for module in model.modules()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    try:
-        with taking(verb, x, name, like), torch.no_grad(), preserved_rng():
-            model.eval()(to_device(x, device))
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with taking(verb, x, name, like), preserved_modes(model), preserved_rng(), torch.no_grad():
+        model.eval()(to_device(x, device))

@@ -9,6 +9,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import preserved_modes
+
 
 class DensityError(ValueError):
     """The density asked is out of reach under the constraints given with it; the message says what can be had."""
@@ -44,13 +46,9 @@ def weight(model: nn.Module, name: str) -> Tensor:
     lists = cast("nn.Module | None", getattr(owner, "parametrizations", None))
     if lists is None:
         return getattr(owner, attribute)
-    modes = {module: module.training for module in lists.modules()}
-    lists.eval()  # in training a spectral norm changes at each look
-    try:
+    with preserved_modes(lists):
+        lists.eval()  # in training a spectral norm changes at each look
         return getattr(owner, attribute)
-    finally:
-        for module, training in modes.items():
-            module.training = training
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from secateur.problem import (
     Problem,
     check_count,
     length,
+    preserved_modes,
     preserved_rng,
     task_losses,
     to_device,
@@ -96,15 +97,13 @@ def _batches(problem: Problem, first: int) -> Iterator[Batch]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Generator[None]:
-    modes = {module: module.training for module in model.modules()}
     buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    for module in model.modules():
-        module.training = not isinstance(module, _DropoutNd)
     try:
-        yield
+        with preserved_modes(model):
+            for module in model.modules():
+                module.training = not isinstance(module, _DropoutNd)
+            yield
     finally:
-        for module, training in modes.items():
-            module.training = training
         with torch.no_grad():
             for name, buffer in model.named_buffers():
                 buffer.copy_(buffers[name])

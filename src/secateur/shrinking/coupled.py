@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.problem import Input, Problem, example, preserved_rng
+from secateur.problem import Input, Problem, example, preserved_modes, preserved_rng
 from secateur.pruning import Groups, input_groups, shared_convolutions
 from secateur.shrinking.channels import OUTPUT, Channels, Node, find_channels, layers, trace, training_nodes
 from secateur.shrinking.copying import copied
@@ -92,16 +92,11 @@ def problem_groups(problem: Problem) -> Groups:
 def _of_no_task(problem: Problem, x: Input) -> str:
     """Outputs that are no tasks and keep their channels all the same, and the remedy; empty where there are none."""
     network = problem.network
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
     try:
-        with torch.no_grad(), preserved_rng():
-            found: Any = network(x)
+        with preserved_modes(network), preserved_rng(), torch.no_grad():
+            found: Any = network.eval()(x)
     except Exception:  # the trace says what is wrong
         return ""
-    finally:
-        for module, training in modes.items():
-            module.training = training
     others = [str(name) for name in found if name not in problem.tasks] if isinstance(found, Mapping) else []
     if not others:
         return ""

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, check_count, preserved_rng, to_device, undivided
+from secateur.problem import Problem, check_count, preserved_modes, preserved_rng, to_device, undivided
 
 
 def train_mode(model: nn.Module) -> None:
@@ -36,21 +36,18 @@ def recalibrate(problem: Problem, batches: int) -> None:
     if not norms:
         return
     device = next(p.device for p in problem.model.parameters())
-    modes = {module: module.training for module in problem.model.modules()}
     momenta = {norm: norm.momentum for norm in norms}
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a cumulative average
-    for module in problem.model.modules():
-        module.training = isinstance(module, _BatchNorm) and module in momenta
     try:
-        with preserved_rng(), undivided(problem.loader()):
+        with preserved_modes(problem.model), preserved_rng(), undivided(problem.loader()):
+            for module in problem.model.modules():
+                module.training = isinstance(module, _BatchNorm) and module in momenta
             network = problem.network
             for x, _ in islice(problem.batches(), batches):
                 network(to_device(x, device))
     finally:
-        for module, training in modes.items():
-            module.training = training
         for norm, momentum in momenta.items():
             norm.momentum = momentum
 

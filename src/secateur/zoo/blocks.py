@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import preserved_modes
 from secateur.zoo.narrow import narrow
 
 Blocks = dict[str, nn.Module]
@@ -141,9 +142,8 @@ def _load(network: nn.Module, weights: str) -> None:
 
 
 def _channels(name: str, found: Blocks, width: float, side: int) -> int:
-    training = {m: m.training for block in found.values() for m in block.modules()}
     try:
-        with torch.no_grad():
+        with preserved_modes(nn.ModuleList(found.values())), torch.no_grad():
             x = torch.zeros(1, 3, side, side)
             for block in found.values():
                 x = block.eval()(x)
@@ -151,9 +151,6 @@ def _channels(name: str, found: Blocks, width: float, side: int) -> int:
         raise ValueError(
             f"backbone {name!r} does not run at width {width}: {error}. Give another width, such as 0.5 or 1."
         ) from error
-    finally:
-        for module, mode in training.items():
-            module.training = mode
     return x.shape[1]
 
 

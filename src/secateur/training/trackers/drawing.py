@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from secateur.problem import Problem, preserved_rng, to_device
+from secateur.problem import Problem, preserved_modes, preserved_rng, to_device
 from secateur.training.trackers.backend import Picture
 
 _LOOKED = 8  # batches that are looked through for tasks with inputs of their own
@@ -28,25 +28,20 @@ def drawn(problem: Problem, count: int) -> Iterator[tuple[str, Picture]]:
         return
     model = problem.model
     device = next(model.parameters()).device
-    modes = {module: module.training for module in model.modules()}
     found: list[tuple[str, Picture]] = []
-    model.eval()
-    try:
-        with preserved_rng():
-            for x, targets in islice(problem.batches("val", once=True), _LOOKED):
-                predictions = problem.predict(to_device(x, device), targets) if targets else {}
-                for name in sorted(wanted & predictions.keys()):
-                    pairs = zip(*_same_size(predictions[name], targets[name]), strict=True)
-                    found += [
-                        (f"{name}/{i}", _pair(problem.tasks[name].picture, p, t))
-                        for i, (p, t) in enumerate(islice(pairs, count))
-                    ]
-                    wanted.remove(name)
-                if not wanted:
-                    break
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with preserved_modes(model), preserved_rng():
+        model.eval()
+        for x, targets in islice(problem.batches("val", once=True), _LOOKED):
+            predictions = problem.predict(to_device(x, device), targets) if targets else {}
+            for name in sorted(wanted & predictions.keys()):
+                pairs = zip(*_same_size(predictions[name], targets[name]), strict=True)
+                found += [
+                    (f"{name}/{i}", _pair(problem.tasks[name].picture, p, t))
+                    for i, (p, t) in enumerate(islice(pairs, count))
+                ]
+                wanted.remove(name)
+            if not wanted:
+                break
     yield from found
 
 

@@ -1,4 +1,4 @@
-"""Random state: captured, restored and left untouched, for exact resumption."""
+"""Random state and the modes of modules: captured, restored and left untouched."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 
 def rng_state() -> dict[str, Any]:
@@ -67,3 +68,14 @@ def preserved_rng() -> Generator[None]:
         yield
     finally:
         set_rng_state(state)
+
+
+@contextmanager
+def preserved_modes(model: nn.Module) -> Generator[None]:
+    """Whatever modes its modules are put into inside, each is in its own again outside: some may have been frozen by ``eval()``."""
+    modes = {module: module.training for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
