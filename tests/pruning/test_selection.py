@@ -170,3 +170,18 @@ def test_blocks_come_within_half_a_block_of_what_was_asked(text: str) -> None:
     for density in [number / 997 for number in range(10, 997, 7)]:
         kept = int(select({"w": score}, density, pattern=Pattern.parse(text), at_least=0)["w"].sum())
         assert abs(kept - density * score.numel()) <= 2
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "erk", "component", {"head": 0.3}])
+@pytest.mark.parametrize("text", ["2x1", "1x4", "4x4"])
+def test_blocks_of_many_groups_come_within_half_a_block_together(
+    distribution: Distribution, text: str
+) -> None:
+    """What each group rounds to whole blocks does not add up."""
+    pattern = Pattern.parse(text)
+    size = sum(s.numel() for s in drawn().values())
+    for density in (0.25, 0.3, 0.35):
+        masks = select(
+            drawn(), density, distribution=distribution, components=COMPONENTS, pattern=pattern, at_least=0
+        )
+        assert abs(kept(masks) - density * size) <= pattern.unit / 2 + 0.5, density

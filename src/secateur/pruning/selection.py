@@ -74,8 +74,12 @@ def select(
         (only,) = groups
         share = {only: min(max(density * size, least[only]), most[only])}
     found: dict[str, Tensor] = {}
-    for group, members in groups.items():
-        found |= _best({name: ranked[name] for name in members}, share[group], shape)
+    owed = 0.0  # what whole blocks of other groups lack or have too much; the largest group, which can make up for it, is the last
+    for group in sorted(groups, key=lambda group: most[group]):
+        keep = min(max(share[group] + owed, least[group]), most[group])
+        chosen = _best({name: ranked[name] for name in groups[group]}, keep, shape)
+        owed += share[group] - sum(int(mask.sum()) for mask in chosen.values())
+        found |= chosen
     return {name: found[name] for name in scores}
 
 
@@ -139,7 +143,7 @@ def _ranked(score: Tensor, shape: Pattern, at_least: int) -> Tensor:
 
 
 def _best(ranked: Mapping[str, Tensor], keep: float, shape: Pattern) -> dict[str, Tensor]:
-    if not keep:
+    if keep <= 0:
         return {name: torch.zeros_like(score, dtype=torch.bool) for name, score in ranked.items()}
     if not shape.blocks:
         return dict(zip(ranked, top_masks(list(ranked.values()), round(keep)), strict=True))
