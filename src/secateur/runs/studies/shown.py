@@ -9,7 +9,7 @@ from typing import Any
 from secateur.measures import LEVEL, corrected, p_value, stat
 from secateur.runs.report import MISSING, decimals, percent, points, spread
 from secateur.runs.studies.study import Published, Study
-from secateur.runs.study import Arm, Cell, Column, Results, text, with_columns
+from secateur.runs.study import Arm, Cell, Column, Results, caveats, text, with_columns
 
 _DELTA = Column("ΔT", "mean", "higher", "points")
 _ARROWS = {"higher": " ↑", "lower": " ↓", "": ""}
@@ -107,7 +107,8 @@ def shown(
         )
         for arm in arms
     )
-    notes = [_about(study, results), *_testing(study, results, tests), *beside, study.note]
+    said = [_about(study, results), *caveats(results), *_testing(study, results, tests)]
+    notes = [*said, *beside, study.note]
     timed = {engine: _by_row(found, cells, rows) for engine, found in (times or {}).items()}
     return Shown(study, chosen, rows, bool(tests), tuple(filter(None, notes)), published, timed)
 

@@ -21,6 +21,7 @@ from .tables.figures import curve as curve
 from .tables.figures import over_sparsity as over_sparsity
 from .tables.labels import label as label
 from .tables.latex import as_table as as_table
+from .tables.notes import caveats as caveats
 from .tables.notes import note as note
 from .tables.table import marks_on as marks_on
 from .tables.table import terminal as terminal

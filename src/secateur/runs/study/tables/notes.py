@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from secateur.measures import LEVEL
-from secateur.runs.study.results import Results
+from secateur.runs.study.results import Arm, Results
 from secateur.runs.study.tables.labels import label
 
 Marks = Literal["style", "italics", "characters"]
@@ -26,24 +26,32 @@ def note(results: Results, marks: Marks = "style") -> str:
         )
     else:
         parts.append(f"One seed: no spread, and differences may be noise. The best of a {of} is {best}.")
+    if any(map(_dead, results.arms)):
+        parts.append("A network that is dead in a task is never the best.")
     return " ".join([*parts, *caveats(results)])
 
 
 def caveats(results: Results) -> list[str]:
-    """Networks that are dead in a task, and why there is no ΔT where there is none."""
-    said: list[str] = []
+    """Rows of fewer seeds than others, networks that are dead in a task, and why there is no ΔT where there is none."""
+    most = max((len(arm.seeds) for arm in results.arms), default=0)
+    fewer = [f"{label(a, results)} ({len(a.seeds)})" for a in results.arms if len(a.seeds) < most]
+    said = [f"Fewer seeds than the {most} of others: {', '.join(fewer)}."] if fewer else []
     without: dict[str, list[str]] = {}
     for arm in results.arms:
         name = label(arm, results)
-        if dead := sorted({task for tasks in arm.dead.values() for task in tasks}):
+        if dead := _dead(arm):
             seeds = ", ".join(str(seed) for seed, tasks in sorted(arm.dead.items()) if tasks)
             said.append(
-                f"Dead: {name}, whose predictions of {', '.join(dead)} are the same whatever the input (seed {seeds}); it is never the best."
+                f"Dead: {name}, whose predictions of {', '.join(dead)} are the same whatever the input (seed {seeds})."
             )
         for reason in dict.fromkeys(arm.without.values()):
             without.setdefault(reason, []).append(name)
     said += [f"No ΔT of {'; '.join(names)}: {reason}." for reason, names in without.items()]
     return said
+
+
+def _dead(arm: Arm) -> list[str]:
+    return sorted({task for tasks in arm.dead.values() for task in tasks})
 
 
 _WORDS = {
