@@ -133,3 +133,14 @@ def test_an_optimizer_whose_step_calls_that_of_its_parent(make) -> None:
     own_loop(plain, make(), steps=STEPS)
     own_loop(problem, make(), steps=STEPS, make=lambda groups: Own(groups, lr=1e-2))
     assert equal(weights(plain), weights(problem))
+
+
+def test_a_thresholded_layer_gives_its_parameter_by_name() -> None:
+    problem = two_heads()
+    with Pruning(problem, SoftThreshold(0.2), steps=STEPS) as pruning:
+        layer = problem.model.colour
+        assert layer.get_parameter("weight") is dict(problem.model.named_parameters())["colour.weight"]
+        assert layer.get_parameter("bias") is layer.bias
+        with pytest.raises(AttributeError, match="nosuch"):
+            layer.get_parameter("nosuch")
+        pruning.leave(early=True)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -17,8 +19,11 @@ from secateur import (
     Distillation,
     GradualMagnitude,
     GroupLasso,
+    OneShot,
     Pruning,
+    ReweightedL1,
     SoftThreshold,
+    Sparsifier,
     UncertaintyWeighting,
     compact,
     evaluate,
@@ -194,3 +199,24 @@ def test_a_weight_under_the_users_own_parametrization_is_left_out_and_said() -> 
     with pytest.warns(UserWarning, match=r"Not pruned, because they are under a parametrization.*colour"):
         own_loop(problem, SoftThreshold(0.2), steps=STEPS)
     assert hasattr(problem.model.colour, "parametrizations")
+
+
+@pytest.mark.parametrize("method", [OneShot(0.5, "random"), SoftThreshold(0.5, pattern="4x1")])
+def test_weights_that_are_kept_and_stay_zero_are_said(method: Sparsifier) -> None:
+    """What the heads make of dead channels has no gradient, so that its zeros stay, also in blocks that are worth much."""
+    problem = two_heads(width=8)
+    with torch.no_grad():
+        problem.model.trunk[4].bias[:4] = -1000.0
+        for layer in (problem.model.colour, problem.model.shade[0]):
+            layer.weight[::2, :4], layer.weight[1::2, :4] = 0.0, 5.0
+    with pytest.warns(
+        UserWarning, match=r"density 0\.5 was asked, and 0\.4\d+ of .* are kept are zero all the same"
+    ):
+        own_loop(problem, method, steps=STEPS)
+
+
+@pytest.mark.parametrize("ramp", [(0.1,), 0.5, ("a", "b"), (0.1, 0.2, 0.3), (0.5, 0.5)])
+def test_a_ramp_is_two_shares(ramp: Any) -> None:
+    for make in (SoftThreshold, GradualMagnitude, ReweightedL1, GroupLasso):
+        with pytest.raises(ValueError, match="give two shares of the steps"):
+            make(density=0.2, ramp=ramp)

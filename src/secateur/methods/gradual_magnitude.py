@@ -60,7 +60,7 @@ class GradualMagnitude(Masked):
         rebound: float | None = None,
     ) -> None:
         super().__init__(density)
-        check_ramp(*ramp)
+        check_ramp(ramp)
         check_cycles(cycles, rebound)
         if every < 1:
             raise ValueError(f"every is {every}; give at least 1 step between two prunings.")

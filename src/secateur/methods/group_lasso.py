@@ -92,7 +92,7 @@ class GroupLasso(Sparsifier):
             raise ValueError(f"of is {of!r}, but norm 'l1' removes single weights; choose of='parameters'.")
         if groups == "all" and norm != "l1":
             raise ValueError(f"groups is 'all', but norm {norm!r} removes whole groups; choose norm='l1'.")
-        schedules.check_ramp(*ramp)
+        schedules.check_ramp(ramp)
         self.density, self.strength, self.of = density, strength, of
         self.groups, self._chosen = groups or ("all" if norm == "l1" else "input"), groups is not None
         self.metric, self.norm, self.warmup, self.ramp = metric, norm, warmup, ramp

@@ -45,7 +45,7 @@ class ReweightedL1(AtOnce):
         pattern: str = "unstructured",
         at_least: int = 1,
     ) -> None:
-        check_ramp(*ramp)
+        check_ramp(ramp)
         if ramp[1] == 1.0:
             raise ValueError(
                 f"ramp is {tuple(ramp)}; let it end before 1, so that steps are left to train what stays."

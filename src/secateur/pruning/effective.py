@@ -114,8 +114,14 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
         with as_plain(self):
             return cast(Any, self).__deepcopy__(memo)
 
+    def get_parameter(self: nn.Module, target: str) -> Any:
+        return (
+            self.__dict__["_parameters"][target] if target in effects else plain.get_parameter(self, target)
+        )
+
     properties: dict[str, Any] = {name: property(_reader(name, effect)) for name, effect in effects.items()}
     body = {_MARK: effects, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
+    body["get_parameter"] = get_parameter  # torch's own reads the attribute, which is no parameter here
     if hasattr(plain, "__deepcopy__"):
         body["__deepcopy__"] = copied
     try:

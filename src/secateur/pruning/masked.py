@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, is_number, prunable
-from secateur.pruning.masks import Masks, shortfall
+from secateur.pruning.masks import Masks, say_idle, shortfall
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.schedules import check_density, check_rounds, geometric_density
 from secateur.pruning.scores import Scores, magnitude
@@ -49,8 +49,9 @@ class Masked(Sparsifier):
             self.masks.bind(optimizer)
 
     def finish(self) -> None:
-        """Leaves plain weights."""
+        """Leaves plain weights; says where those that are kept are zero all the same."""
         self.undo()
+        say_idle(type(self).__name__, self.masks, self.weights, self.density, self._unit)
 
     def undo(self) -> None:
         """Stops enforcing the masks."""
@@ -59,10 +60,13 @@ class Masked(Sparsifier):
 
     def missed(self) -> str:
         """Whether the density is there, and every pruned weight zero."""
+        return shortfall(self.masks, self.weights, self.density, self._unit)
+
+    @property
+    def _unit(self) -> int:
+        """Weights that can only go together."""
         pattern = getattr(self, "pattern", None)
-        return shortfall(
-            self.masks, self.weights, self.density, pattern.unit if isinstance(pattern, Pattern) else 1
-        )
+        return pattern.unit if isinstance(pattern, Pattern) else 1
 
     def state_dict(self) -> dict[str, Any]:
         """The masks."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
+
+_FEW = 0.005  # of the weights asked for; some dead weights are what any training leaves
 
 
 def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHandle:
@@ -161,14 +164,41 @@ def shortfall(masks: Masks | None, weights: Mapping[str, Tensor], density: float
     if density == 1.0:
         return ""
     size = sum(weight.numel() for weight in weights.values())
-    slack = max(0.0005, unit / size)
     kept = 1.0 if masks is None else sum(int(m.sum()) for m in masks.masks.values()) / size
     left = sum(int(weight.count_nonzero()) for weight in weights.values()) / size
-    if abs(kept - density) > slack:
+    if abs(kept - density) > _slack(size, unit):
         return f"density {density} was asked, and {kept:.4f} of the weights are kept."
     if left > kept + 1e-9:
         return f"{round((left - kept) * size)} weights that were pruned are not zero; something trained them besides."
     return ""
+
+
+def say_idle(method: str, masks: Masks, weights: Mapping[str, Tensor], density: float, unit: int = 1) -> None:
+    """Warns where more than one in 200 of the weights that were asked for are zero though they are kept, so that the density is not there.
+
+    Args:
+        method: Who prunes, for the message.
+        masks: What was decided.
+        weights: Name to weight, as training left it.
+        density: Kept fraction asked.
+        unit: Weights that can only go together.
+    """
+    size = sum(weight.numel() for weight in weights.values())
+    left = sum(int(weight.count_nonzero()) for weight in weights.values()) / size
+    if density == 1.0 or density - left <= max(_slack(size, unit), _FEW * density):
+        return
+    idle = {name: int((mask & (weights[name] == 0)).sum()) for name, mask in masks.masks.items()}
+    most = sorted((name for name in idle if idle[name]), key=lambda name: -idle[name])
+    layers = ", ".join(f"{name} ({idle[name]})" for name in most[:3]) + (" and others" if most[3:] else "")
+    warnings.warn(
+        f"{method}: density {density:g} was asked, and {left:.4f} of the weights are not zero: {sum(idle.values())} that are kept are zero "
+        f"all the same, in {layers}. They were zero where no gradient comes, or came too late to be trained.",
+        stacklevel=2,
+    )
+
+
+def _slack(size: int, unit: int) -> float:
+    return max(0.0005, unit / size)  # a density is met to 0.05 percentage points
 
 
 @torch.no_grad()

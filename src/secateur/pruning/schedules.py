@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from secateur.problem import check_count, is_number
@@ -117,10 +117,13 @@ def check_density(density: float) -> float:
     return density
 
 
-def check_ramp(start: float, end: float) -> None:
-    """Raises ValueError unless ``0 <= start < end <= 1``, both shares of the training steps."""
-    if not 0.0 <= start < end <= 1.0:
-        raise ValueError(f"ramp is ({start}, {end}); give shares of the steps with 0 <= start < end <= 1.")
+def check_ramp(ramp: Sequence[float]) -> None:
+    """Raises ValueError unless it is two shares of the training steps, ``0 <= start < end <= 1``."""
+    pair = isinstance(ramp, (tuple, list)) and len(ramp) == 2 and all(map(is_number, ramp))
+    if not pair or not 0.0 <= ramp[0] < ramp[1] <= 1.0:
+        raise ValueError(
+            f"ramp is {ramp!r}; give two shares of the steps, (start, end), with 0 <= start < end <= 1."
+        )
 
 
 def geometric_density(density: float, done: int, rounds: int) -> float:

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from secateur.problem import By, Problem, components, prunable
 from secateur.pruning.effective import Effect, attach, detach
 from secateur.pruning.levels import check_guard, guarded
-from secateur.pruning.masks import Guard, Masks, shortfall, top_masks
+from secateur.pruning.masks import Guard, Masks, say_idle, shortfall, top_masks
 from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
 from secateur.pruning.schedules import check_density, check_ramp
 from secateur.pruning.sparsifier import Sparsifier
@@ -48,7 +48,7 @@ class Thresholded(Sparsifier):
         self, density: float, by: By, ramp: tuple[float, float], at_least: int, pattern: str = "unstructured"
     ) -> None:
         self.density = check_density(density)
-        check_ramp(*ramp)
+        check_ramp(ramp)
         self.by: By = by
         self.ramp, self.at_least = ramp, at_least
         self.pattern = Pattern.parse(pattern)
@@ -88,10 +88,12 @@ class Thresholded(Sparsifier):
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Leaves plain weights; the mask is frozen here if training was too short for it."""
+        """Leaves plain weights; the mask is frozen here if training was too short for it, and zeros among those that are kept are said."""
         if self.density < 1.0 and self.masks is None:
             self._freeze(None)
         self.undo()
+        if self.masks is not None:
+            say_idle(type(self).__name__, self.masks, self.weights, self.density, self.pattern.unit)
 
     def undo(self) -> None:
         """Takes thresholds and guard off."""
