@@ -188,3 +188,13 @@ def test_a_finished_run_without_its_weights_makes_them_again(tmp_path: Path) -> 
     after = load_file(weights)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_another_method_is_said_by_its_name_and_not_by_the_settings_that_it_lacks(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(resolved(parse(["adapmtl", *TINY])))
+    with pytest.raises(
+        ValueError, match=r"method\.name is 'SoftThreshold' there, 'GradualMagnitude' asked; weighting"
+    ) as said:
+        folder.claim(resolved(parse(["magnitude", *TINY, "--weighting", "Equal"])))
+    assert "method.allocation" not in str(said.value)

@@ -230,9 +230,10 @@ def _mapping(value: Any, path: Path) -> dict[str, Any]:
 
 
 def differences(held: Any, asked: Any, key: str = "") -> Iterator[str]:
-    """Where two configurations differ, in words."""
+    """Where two configurations differ, in words; of a part that is another one (a method, data) its name alone."""
     if isinstance(held, Mapping) and isinstance(asked, Mapping):
-        for name in sorted(held.keys() | asked.keys()):
+        other = "name" in held and "name" in asked and held["name"] != asked["name"]
+        for name in ["name"] if key and other else sorted(held.keys() | asked.keys()):
             yield from differences(held.get(name), asked.get(name), f"{key}.{name}".lstrip("."))
     elif held != asked:
         yield f"{key} is {said(_worded(held))} there, {said(_worded(asked))} asked"

@@ -71,7 +71,8 @@ def test_refused(found: Results, asked: list[str], said: str) -> None:
 
 
 def test_one_word_is_a_list_of_it(found: Results) -> None:
-    assert choose("density,delta_t", found.columns) == choose(["density", "delta_t"], found.columns)
+    for word in ("density,delta_t", "density delta_t", " density,  delta_t "):
+        assert choose(word, found.columns) == choose(["density", "delta_t"], found.columns)
     assert with_columns(found, "density").columns == choose(["density"], found.columns)
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 
 from secateur.cli import main
 from secateur.runs.study import Cell, running
-from secateur.runs.study.running import run
+from secateur.runs.study.running import check_folders, run
 
 
 def cells(count: int) -> list[Cell]:
@@ -95,6 +95,15 @@ def test_fewer_jobs_than_devices(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     seen, most = placed(monkeypatch, tmp_path, gpus=4, visible=None, jobs=2, count=4)
     assert most == 2
     assert {environment["CUDA_VISIBLE_DEVICES"] for environment in seen} == {"0", "1"}
+
+
+def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    with pytest.raises(
+        ValueError, match=r"mine\.yaml is a file, and runs are folders in one; choose another --out"
+    ):
+        check_folders(cells(1), file)
 
 
 @pytest.mark.parametrize(("jobs", "most", "threads"), [(None, 1, 8), (2, 2, 4), (3, 3, 2), (16, 6, 1)])

@@ -74,11 +74,13 @@ class Results:
         columns: In order.
         arms: In order; arms without a finished run are left out.
         asked: The columns are those that were asked for, in that order.
+        unfinished: Folders of the runs that are not there.
     """
 
     columns: tuple[Column, ...]
     arms: tuple[Arm, ...]
     asked: bool = False
+    unfinished: tuple[str, ...] = ()
 
     def rank(self, arm: Arm, column: Column) -> Literal["best", "tied", ""]:
         """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the common seeds.
@@ -154,7 +156,9 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
             -len(arm.tasks), arm.tasks, order.index(arm.against), not arm.dense, -(arm.density or 2)
         ),
     )  # fmt: skip
-    return Results(in_order(column for arm in ordered for column in arm.values), tuple(ordered))
+    columns = in_order(column for arm in ordered for column in arm.values)
+    missing = tuple(name for name, report in found.items() if report is None)
+    return Results(columns, tuple(ordered), unfinished=missing)
 
 
 def _known(found: Mapping[str, Report | None], cell: Cell) -> Report:

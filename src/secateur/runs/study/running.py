@@ -86,7 +86,9 @@ def run(
 
 
 def check_folders(cells: Sequence[Cell], out: Path) -> None:
-    """Raises ValueError if the folder of a cell holds a run of another configuration."""
+    """Raises ValueError if ``out`` is no folder, or that of a cell holds a run of another configuration."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, and runs are folders in one; choose another --out.")
     for cell in cells:
         if RunFolder(out / cell.name).config.exists():
             RunFolder(out / cell.name).claim(cell.config)

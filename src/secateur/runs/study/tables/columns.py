@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeVar
@@ -83,7 +84,7 @@ def choose(asked: Sequence[str], known: Sequence[Column]) -> tuple[Column, ...]:
     """The columns that are asked for, in that order.
 
     Args:
-        asked: Keys, or several with commas between them; a task or ``cost`` alone is all of it, ``delta_t.each`` and ``density.each`` are
+        asked: Keys, or several with commas or spaces between them; a task or ``cost`` alone is all of it, ``delta_t.each`` and ``density.each`` are
             those of every task and component.
         known: All there are.
 
@@ -189,9 +190,13 @@ def _names(known: Sequence[Column]) -> Mapping[str, tuple[Column, ...]]:
 
 
 def _each(asked: Sequence[str], names: Mapping[str, tuple[Column, ...]]) -> list[str]:
-    """The words, or the one, at their commas, but for a name that has one."""
+    """The words, or the one, at their commas and spaces, but for a name that has one."""
     words = [asked] if isinstance(asked, str) else asked
-    return [p.strip() for word in words for p in ([word] if _find(word, names) else word.split(","))]
+    return [
+        name
+        for word in words
+        for name in ([word] if _find(word, names) else re.split(r"\s*,\s*|\s+", word.strip()))
+    ]
 
 
 def _find(word: str, names: Mapping[str, tuple[Column, ...]]) -> tuple[Column, ...]:

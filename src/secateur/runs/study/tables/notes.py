@@ -32,10 +32,10 @@ def note(results: Results, marks: Marks = "style") -> str:
 
 
 def caveats(results: Results) -> list[str]:
-    """Rows of fewer seeds than others, networks that are dead in a task, and why there is no ΔT where there is none."""
-    most = max((len(arm.seeds) for arm in results.arms), default=0)
-    fewer = [f"{label(a, results)} ({len(a.seeds)})" for a in results.arms if len(a.seeds) < most]
-    said = [f"Fewer seeds than the {most} of others: {', '.join(fewer)}."] if fewer else []
+    """Runs that are missing, networks that are dead in a task, and why there is no ΔT where there is none."""
+    missing = results.unfinished
+    several = f" and {len(missing) - 3} more" if missing[3:] else ""
+    said = [f"Not finished, and in no figure: {', '.join(missing[:3])}{several}."] if missing else []
     without: dict[str, list[str]] = {}
     for arm in results.arms:
         name = label(arm, results)
