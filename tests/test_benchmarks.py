@@ -83,6 +83,11 @@ def test_the_page_of_scale_shows_its_files(room: str, name: str, monkeypatch: py
         assert page.partition(begin)[2].partition(end)[0].strip() == table.strip(), mark
 
 
+def test_the_memory_of_a_method_is_that_of_a_process_of_its_own() -> None:
+    peaks = json.loads((RESULTS / "method_cost.json").read_text(encoding="utf-8"))["memory_bytes"]
+    assert len(set(peaks.values())) > 1, "alike to the byte is the peak of the process that started them"
+
+
 def test_two_processes_are_one_to_rounding_of_float64() -> None:
     found = json.loads((RESULTS / "devices.json").read_text(encoding="utf-8"))["recipes"]
     assert set(found) == set(recipes())

@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python benchmarks/speed/method_cost.py
 
 Steps are taken in turn (turns.py); each method exchanges or prunes as often as it would in a run of 100 steps, so what it
-does now and then is in the mean. Memory is the peak resident size of a process of its own. Scoring: the time of all tasks'
-gradients (DiSparse, the overlap map) over that of the gradient of their sum (SNIP), by number of tasks. Writes
-docs/results/method_cost.json.
+does now and then is in the mean. Memory is the peak resident size of a process of its own; ``--memory`` measures it alone and
+leaves the rest of the file. Scoring: the time of all tasks' gradients (DiSparse, the overlap map) over that of the gradient of
+their sum (SNIP), by number of tasks. Writes docs/results/method_cost.json.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -55,11 +54,25 @@ def method(recipe: str) -> Sparsifier:
     return build("method", resolved(parse([recipe])))
 
 
-def memory(recipe: str, width: float, batch: int) -> int:
-    """Peak resident bytes of a process that trains ten steps."""
-    command = [sys.executable, __file__, "--memory", recipe, "--width", str(width), "--batch", str(batch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+def memory(width: float, batch: int) -> dict[str, Any]:
+    """Peak resident bytes of processes that each train a recipe for five steps a round, and their ratios to dense."""
+    peaks: dict[str, int] = {}
+    for recipe in RECIPES:
+        command = [sys.executable, __file__, "--peak", recipe, "--width", str(width), "--batch", str(batch)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        peaks[recipe] = int(done.stdout.split()[-1])
+        print(f"{recipe:18s} {peaks[recipe] / 1e6:.0f} MB", flush=True)
+    return {
+        "memory_torch": torch.__version__,
+        "memory_bytes": peaks,
+        "memory": {recipe: peak / peaks["dense"] for recipe, peak in peaks.items()},
+    }
+
+
+def peak() -> int:
+    """Largest resident memory of this process so far, in bytes; not ``ru_maxrss``, which starts from that of the parent."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def scoring(width: float, batch: int, repeats: int = 5) -> dict[str, float]:
@@ -90,12 +103,18 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.125)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--count", type=int, default=20, help="steps measured")
-    parser.add_argument("--memory", help="only trains this recipe and says how much memory it took")
+    parser.add_argument("--memory", action="store_true", help="measures memory anew and leaves the rest")
+    parser.add_argument("--peak", help="only trains this recipe and says how much memory it took")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.peak:
+        fit(problem(options.width, options.batch), method(options.peak), steps=5, progress=False)
+        print(peak())
+        return
+    file = RESULTS / "method_cost.json"
     if options.memory:
-        fit(problem(options.width, options.batch), method(options.memory), steps=10)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        found = json.loads(file.read_text(encoding="utf-8")) | memory(options.width, options.batch)
+        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         return
     times = step_times(
         {recipe: method(recipe) for recipe in RECIPES},
@@ -103,8 +122,7 @@ def main() -> None:
         options.count,
         STEPS,
     )
-    peaks = {recipe: memory(recipe, options.width, options.batch) for recipe in RECIPES}
-    found: dict[str, Any] = {
+    found = {
         "command": f"python benchmarks/speed/method_cost.py --width {options.width} --batch {options.batch} --count {options.count}",
         "seed": 0,
         "torch": torch.__version__,
@@ -113,11 +131,10 @@ def main() -> None:
         "time": ratios(times, "dense"),
         "mean_time": {r: sum(own) / sum(times["dense"]) for r, own in times.items()},
         "rounds": {recipe: method(recipe).rounds for recipe in RECIPES},
-        "memory_bytes": peaks,
-        "memory": {recipe: peak / peaks["dense"] for recipe, peak in peaks.items()},
+        **memory(options.width, options.batch),
         "scoring": scoring(options.width, options.batch),
     }
-    (RESULTS / "method_cost.json").write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     for recipe in RECIPES:
         print(
             f"{recipe:18s} time x{found['time'][recipe]['median']:.3f} mean x{found['mean_time'][recipe]:.3f} "

@@ -237,6 +237,7 @@ def test_a_dead_network_is_never_the_best_and_named_with_every_table(tmp_path: P
     assert said in note(results)
     assert said in " ".join(plain(results).split())
     assert said in long(results, About())
+    assert [row["dead"] for row in to_dict(results) if row["recipe"] == "gone"] == [{"1": ["seg"]}]
 
 
 def test_why_there_is_no_delta_is_said(tmp_path: Path) -> None:

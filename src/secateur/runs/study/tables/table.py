@@ -142,7 +142,7 @@ def _cell(plain: str) -> str:
 
 
 def to_dict(results: Results) -> list[dict[str, Any]]:
-    """Arms as plain values, each figure with its value for every seed."""
+    """Arms as plain values, each figure with its value for every seed, and the tasks that are dead in one."""
     return [
         {
             "recipe": arm.recipe,
@@ -150,6 +150,7 @@ def to_dict(results: Results) -> list[dict[str, Any]]:
             "tasks": list(arm.tasks),
             "dense": arm.dense,
             "settings": dict(arm.settings),
+            "dead": {str(seed): list(tasks) for seed, tasks in arm.dead.items() if tasks},
             "figures": [
                 {
                     "group": column.group,
