@@ -64,6 +64,7 @@ def test_a_misspelt_key_in_a_recipe_is_refused(tmp_path: Path, capsys: pytest.Ca
     [
         (["adpmtl"], "No recipe 'adpmtl'"),
         (["dense", "--data", "nyu"], "no such data"),
+        (["dense", "--data", "nyu"], "its import path, such as my_lab.streets.streets"),
         (["dense", "--size", "60,80"], "such as 60x80"),
         (["adapmtl", "--method.density", "1.5"], "must lie in (0, 1]"),
         (["dense", "--data", "nyuv2", "--data.root", "nowhere"], "nowhere"),

@@ -161,6 +161,7 @@ def test_a_tolerance_that_lets_everything_pass_is_none(tolerance: Any) -> None:
         (lambda: Where("ray", gpus=True), "--cell-gpus is True; give how many"),
         (lambda: Where("ray", gpus=math.nan), "--cell-gpus is nan; give how many"),
         (lambda: Trainer(HERE, jobs=-1), "--jobs is -1; give how many runs at a time"),
+        (lambda: Trainer(HERE, jobs=0), "--jobs is 0; give how many runs at a time"),
         (lambda: WarmUp(True), "WarmUp: share is True"),
         (lambda: Pattern(of=4, most=4), r"most=4\) is neither a block nor N:M"),
         (lambda: deeplab_resnet34({"a": 1}, math.nan), "width nan leaves no channel"),

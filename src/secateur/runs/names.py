@@ -21,6 +21,11 @@ from secateur.runs.written import said
 Kind = Literal["data", "model", "method", "weighting", "aggregator", "optimizer", "callback"]
 ROOMS: dict[Kind, str] = {"data": "data", "model": "zoo", "method": "methods", "weighting": "weighting"}
 """Kind of a part to the room that has ours."""
+_EXAMPLES: dict[Kind, str] = {
+    "data": "my_lab.streets.streets",
+    "model": "my_lab.networks.two_heads",
+    "method": "my_lab.wanda.Wanda",
+}
 CHOSEN: tuple[Kind, ...] = (*ROOMS, "optimizer")
 """Kinds of which one is chosen, whose options are then those of the command line."""
 
@@ -206,4 +211,4 @@ def _start(kind: Kind, name: str, trust: Trust) -> str:
 
 def _known(kind: Kind) -> str:
     listed = "TorchJD's" if kind == "aggregator" else ", ".join(ours(kind))
-    return f"Ours are {listed}; your own is named by its import path, such as my_lab.wanda.Wanda"
+    return f"Ours are {listed}; your own is named by its import path, such as {_EXAMPLES.get(kind, 'my_lab.parts.Mine')}"

@@ -42,7 +42,7 @@ class SeveralParser(argparse.ArgumentParser):
 
     def where(self, arguments: argparse.Namespace) -> Where:
         """Where the runs train; ends with status 2 if it cannot be there."""
-        if arguments.jobs is not None and arguments.jobs < 0:
+        if arguments.jobs is not None and arguments.jobs < 1:
             self.error(f"--jobs is {arguments.jobs}; give how many runs at a time.")
         try:
             return Where(arguments.on, arguments.cell_cpus, arguments.cell_gpus, arguments.cell_memory)

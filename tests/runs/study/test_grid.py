@@ -84,7 +84,7 @@ def test_a_recipe_of_ones_own(tmp_path: Path) -> None:
         (["magnitude"], [*SMALL, "--method.density=0.3"], {}, "--method.density differs"),
         (["magnitude"], SMALL, {"seeds": 0}, "--seeds is 0"),
         (["magnitudes"], SMALL, {}, "No recipe 'magnitudes'"),
-        (["magnitude"], ["--steeps", "3"], {}, "recipe 'magnitude' cannot be run with --steeps 3"),
+        (["magnitude"], ["--steeps", "3"], {}, "Recipe 'magnitude' cannot be run with --steeps 3"),
         (["magnitude", "adapmtl_paper"], [], {}, "dense and adapmtl_paper differ in steps"),
         (["magnitude", "less_is_more_paper"], SMALL, {}, "differ in model"),
         (["magnitude"], SMALL, {"densities": [0.5, 0.0]}, "magnitude cannot be trained so: density is 0.0"),

@@ -95,11 +95,9 @@ def grid(
     """
     for option in ("--seed", "--out", "--method.density"):
         if any(given == option or given.startswith(option + "=") for given in options):
-            raise ValueError(f"compare: {option} differs from run to run; use --seeds, --out or --density.")
+            raise ValueError(f"{option} differs from run to run; use --seeds, --out or --density.")
     if any(given.partition("=")[0] == "--split" for given in options):
-        raise ValueError(
-            "compare: a table is of the test split; `secateur search` chooses settings by validation."
-        )
+        raise ValueError("A table is of the test split; `secateur search` chooses settings by validation.")
     numbers, sweeps, configs = seeds_of(seeds), read_sweeps(over, options), Configs(options)
     if combinations and any(sweep.option == "data.tasks" for sweep in sweeps):
         raise ValueError(
@@ -118,9 +116,7 @@ def grid(
             config = configs.of(variant, one.words)
             tasks: tuple[str, ...] = tuple(config["data"].get("tasks") or ())
             if not tasks and (combinations or single):
-                raise ValueError(
-                    "compare: this data set has no option `tasks`, so there are no subsets of them."
-                )
+                raise ValueError("This data set has no option `tasks`, so there are no subsets of them.")
             levels: list[float | None] = [None]
             if densities and takes_density(config):
                 levels = [*densities]
@@ -209,7 +205,7 @@ def _check_folders(cells: Sequence[Cell]) -> None:
             remedy = "a recipe, a density or a value is there twice; leave one out"
         else:
             remedy = "values are too much alike; leave one out"
-        raise ValueError(f"compare: two runs would have the folder {cell.name}: {remedy}.")
+        raise ValueError(f"Two runs would have the folder {cell.name}: {remedy}.")
 
 
 def _check_comparable(cells: Sequence[Cell], same: Sequence[str]) -> None:

@@ -125,7 +125,7 @@ class Trainer:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         if jobs is not None:
-            check_count("--jobs", jobs, 0, "give how many runs at a time")
+            check_count("--jobs", jobs, remedy="give how many runs at a time")
         check_count("--workers", workers, 0)
         gpus = _gpus() if environment is None else []
         self.out, self.workers = out, workers

@@ -37,7 +37,7 @@ def job_array(
         OSError: If ``out`` cannot be written.
     """
     if jobs is not None:
-        check_count("--jobs", jobs, 0, "give how many runs at a time")
+        check_count("--jobs", jobs, remedy="give how many runs at a time")
     check_folders(cells, out)
     left = [cell for cell in cells if not RunFolder(out / cell.name).finished]
     if not left:

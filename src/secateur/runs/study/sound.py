@@ -64,7 +64,7 @@ def check_methods(cells: Sequence[Cell]) -> None:
         except (OSError, ImportError):
             raise
         except Exception as error:  # a class of the user's own may refuse in any words
-            raise ValueError(f"compare: {cell.recipe} cannot be trained so: {error}") from error
+            raise ValueError(f"{cell.recipe} cannot be trained so: {error}") from error
 
 
 def unread(config: Config) -> Config:

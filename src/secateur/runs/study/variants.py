@@ -59,6 +59,6 @@ class Configs:
                 self._held[words] = resolved(parse(words, exits=False))
             except ValueError as refused:
                 raise ValueError(
-                    f"compare: recipe {variant.recipe!r} cannot be run with {' '.join(words[1:])}: {refused}"
+                    f"Recipe {variant.recipe!r} cannot be run with {' '.join(words[1:])}: {refused}"
                 ) from refused
         return self._held[words] if seed is None else {**self._held[words], "seed": seed}
