@@ -16,6 +16,7 @@ from rich.console import Console
 
 from run_folders import write_cell
 from secateur.measures.seeds import differs, stat
+from secateur.runs.report import MISSING
 from secateur.runs.report.svg import standalone
 from secateur.runs.study import Cell, Column, Results, collect
 from secateur.runs.study.tables.figures import curve
@@ -241,8 +242,9 @@ def test_a_dead_network_is_never_the_best_and_named_with_every_table(tmp_path: P
 
 
 def test_why_there_is_no_delta_is_said(tmp_path: Path) -> None:
-    cells = [write_cell(tmp_path, "dense", 0, 0.0, 1.0), write_cell(tmp_path, "good", 0, 0.4, 1.1, 0.1)]
-    results = collect(cells, tmp_path)
-    assert math.isnan(arm(results, "good").values[DELTA][0])
-    assert "No ΔT of dense; good: the dense run's seg miou is 0.0." in note(results)
+    cells = [write_cell(tmp_path, name, 0, 0.0, 1.0, config={"lr": 0.1}) for name in ("dense", "wide")]
+    results = collect([*cells, write_cell(tmp_path, "good", 0, 0.4, 1.1, 0.1)], tmp_path)
+    said = [text(arm(results, name), DELTA, results) for name in ("dense", "wide", "good")]
+    assert said == ["reference", MISSING, MISSING]
+    assert "No ΔT of dense; wide; good: the dense run's seg miou is 0.0." in note(results)
     assert "No ΔT" not in note(collect([write_cell(tmp_path, "dense", 1, 0.4, 1.0)], tmp_path))

@@ -36,16 +36,17 @@ def caveats(results: Results) -> list[str]:
     missing = results.unfinished
     several = f" and {len(missing) - 3} more" if missing[3:] else ""
     said = [f"Not finished, and in no figure: {', '.join(missing[:3])}{several}."] if missing else []
+    dead: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
     for arm in results.arms:
         name = label(arm, results)
-        if dead := _dead(arm):
-            seeds = ", ".join(str(seed) for seed, tasks in sorted(arm.dead.items()) if tasks)
-            said.append(
-                f"Dead: {name}, whose predictions of {', '.join(dead)} are the same whatever the input (seed {seeds})."
-            )
+        if tasks := _dead(arm):
+            seeds = ", ".join(str(seed) for seed, found in sorted(arm.dead.items()) if found)
+            same = f"whose predictions of {', '.join(tasks)} are the same whatever the input (seed {seeds})"
+            dead.setdefault(same, []).append(name)
         for reason in dict.fromkeys(arm.without.values()):
             without.setdefault(reason, []).append(name)
+    said += [f"Dead: {'; '.join(names)}, {same}." for same, names in dead.items()]
     said += [f"No ΔT of {'; '.join(names)}: {reason}." for reason, names in without.items()]
     return said
 

@@ -28,8 +28,13 @@ def text(arm: Arm, column: Column, results: Results) -> str:
         return ""
     found = stat(values.values())
     own = column.group == "ΔT" and (arm.recipe == "single-task") == (column == TO_SINGLE)
-    if arm.dense and own and all(math.isnan(value) or value == 0 for value in values.values()):
-        return "reference"  # of itself; another dense arm has figures
+    if (
+        arm.dense
+        and own
+        and not arm.reference
+        and all(math.isnan(value) or value == 0 for value in values.values())
+    ):
+        return "reference"  # of itself
     match column.unit:
         case "points":
             return points(found.mean, found.margin)
