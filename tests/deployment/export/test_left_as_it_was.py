@@ -60,3 +60,20 @@ def test_a_tool_that_logs_while_it_works(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(root, "handlers", [])
     export(TwoHeads(), X, tmp_path / "net.onnx", quantize="int8", calibrate=[X], dynamic=False)
     assert root.handlers == []
+
+
+def test_a_constant_output_is_said_in_our_words_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for module in ("onnx", "onnxscript"):
+        pytest.importorskip(module, reason="needs onnx: pip install 'secateur[onnx]'")
+    model, fixed = TwoHeads(), torch.ones(1, 2, 4, 4)
+    with pytest.warns(UserWarning, match="'same' is dead"):
+        export(
+            model,
+            X,
+            tmp_path / "net.onnx",
+            dynamic=False,
+            call=lambda m, x: {**m(x), "same": (fixed * 2).sum(1)},
+        )
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

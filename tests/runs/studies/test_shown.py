@@ -134,5 +134,5 @@ def test_what_makes_a_row_doubtful_stands_below_the_table(tmp_path: Path) -> Non
         file.write_text(json.dumps(report))
     said = " ".join(shown(find_study("table1"), collect(found, tmp_path), found).notes)
     assert f"Not finished, and in no figure: {found[-1].name}." in said
-    assert "Dead: adapmtl, whose predictions of seg are the same whatever the input (seed 0)." in said
+    assert "Dead: dense; adapmtl, whose predictions of seg are the same whatever the input (seed 0)." in said
     assert "No ΔT of " in said

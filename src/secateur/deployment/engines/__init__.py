@@ -12,7 +12,7 @@ from secateur.deployment.engines.engine import (
     need,
     quiet,
 )
-from secateur.deployment.engines.kept_logging import kept_logging
+from secateur.deployment.engines.kept_logging import kept_logging, silent
 from secateur.deployment.engines.seal import check_seal, is_sealed, seal, unseal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 from secateur.deployment.engines.unobserved import unobserved
@@ -35,6 +35,7 @@ __all__ = [
     "need",
     "quiet",
     "seal",
+    "silent",
     "unobserved",
     "unseal",
 ]

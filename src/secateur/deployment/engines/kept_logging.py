@@ -1,4 +1,4 @@
-"""Keeps the user's logging as it was."""
+"""Keeps the user's logging as it was, and what tools say of their own work out of it."""
 
 from __future__ import annotations
 
@@ -23,3 +23,15 @@ def kept_logging() -> Generator[None]:
         logging.setLoggerClass(made)
         for handler in [one for one in root.handlers if one not in handlers]:
             root.removeHandler(handler)
+
+
+@contextmanager
+def silent(name: str) -> Generator[None]:
+    """Of the logger ``name`` and those below it errors alone are heard."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from secateur.deployment.engines import kept_logging, load_engine, seal
+from secateur.deployment.engines import kept_logging, load_engine, seal, silent
 from secateur.deployment.export import to_executorch, to_onnx, to_openvino, to_pt2
 from secateur.deployment.export.calibration import (
     LARGEST_ERROR,
@@ -116,7 +116,7 @@ def export(
             f"export: weights is {weights!r}, which ONNX alone can hold, and the format is {kind!r}."
         )
     check_quantize(quantize, calibrate, kind, weights, keep_float, largest_error)
-    with preserved_rng(), kept_logging():  # some tools draw, and set up logging
+    with preserved_rng(), kept_logging(), silent("onnx_ir"):  # some tools draw, and set up logging
         require(kind)
         if quantize is not None:
             require_tool(kind)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import errno
 import io
 import json
-import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal, unobserved
+from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal, silent, unobserved
 from secateur.deployment.export.calibration import Calibration, fitting
 from secateur.deployment.export.network import Network
 from secateur.deployment.export.to_openvino import number
@@ -54,7 +53,7 @@ def quantised(
     with kept_signal_stack():  # from memory: the file is written anew
         model = openvino.Core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
         kept = nncf.IgnoredScope(names=list(_kept(model, made, how.keep)), validate=False)
-        with quiet(), unobserved(), _silent("nncf"), preserved_rng(), redirect_stdout(io.StringIO()):
+        with quiet(), unobserved(), silent("nncf"), preserved_rng(), redirect_stdout(io.StringIO()):
             model = nncf.quantize(
                 model,
                 nncf.Dataset(feeds),
@@ -79,20 +78,9 @@ def quantised(
 def _nncf() -> Any:
     with (
         unobserved(),
-        _silent("torch.utils.cpp_extension"),
+        silent("torch.utils.cpp_extension"),
     ):  # which it imports, that there is no GPU to compile for
         return need("nncf", "nncf")[0]
-
-
-@contextmanager
-def _silent(logger: str) -> Generator[None]:
-    log = logging.getLogger(logger)
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 def _kept(model: Any, made: Network, keep: Sequence[str]) -> Iterator[str]:
