@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torchvision.models import VisionTransformer
 
 from secateur import Budget, Problem, Task, compact
-from secateur.budget.choose import OutOfReachError, choose
+from secateur.budget.choose import OutOfReachError, choose, nearest_choice
 from secateur.budget.cost_model import CostModel
 from secateur.budget.latency import Latency
 from secateur.budget.measured import Costing
@@ -134,8 +134,9 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
 
     rows: list[dict[str, Any]] = []
     for share in shares:
+        limits = {"ms": share * dense["ms"]}
         try:
-            left = choose(groups, alive, worth, costs, {"ms": share * dense["ms"]})
+            left = choose(groups, alive, worth, costs, limits)
         except OutOfReachError:  # LayerNorm keeps the channels of a transformer's stream
             continue
         row = {"network": name, "engine": engine, "share": share, "size": list(size), "dense_ms": dense["ms"]}
@@ -144,7 +145,7 @@ def measure(name: str, engine: LayerEngine, shares: list[float]) -> list[dict[st
         known = copy.copy(costs)
         known.factor, known.offset = dict(costs.factor), dict(costs.offset)
         known.correct(left, {"ms": first["measured_ms"]})
-        again = compared(choose(groups, alive, worth, known, {"ms": share * dense["ms"]}), known)
+        again = compared(nearest_choice(groups, alive, worth, known, limits), known)
         rows.append(row | {f"corrected_{key}": value for key, value in again.items()})
     return rows
 
