@@ -69,7 +69,8 @@ def table(found: Mapping[str, Mapping[int, dict[str, Any]]], first: str) -> str:
         p = tests.get(name)
         cells.append("" if p is None else f"{p:.3f}")
         for task, metric, places in WANTED:
-            cells.append(f"{stat(run['val'][task][metric] for run in found[name].values()).mean:.{places}f}")
+            values = [found[name][seed]["val"][task][metric] for seed in delta[name]["mean"]]
+            cells.append(f"{stat(values).mean:.{places}f}")
         lines.append("| " + " | ".join([*cells, str(len(delta[name]["mean"]))]) + " |")
     return "\n".join(lines)
 
