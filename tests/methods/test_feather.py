@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 from hypothesis import example, given, settings
@@ -93,6 +95,21 @@ def test_weights_come_and_go_after_the_ramp_and_the_density_stays() -> None:
     assert {int(mask.sum()) for mask in seen[29:]} == {round(0.2 * size)}
     assert not torch.equal(seen[29], seen[58])
     assert torch.equal(seen[-1], torch.cat([w.flatten() for w in prunable(problem.model).values()]) != 0)
+
+
+@pytest.mark.parametrize("allocation", ["cost", "scale"])
+def test_offsets_stand_still_after_the_ramp(allocation: Literal["cost", "scale"]) -> None:
+    """Weights that hardly move any more, since the rate goes to zero, could not follow thresholds that do."""
+    offsets: list[list[float]] = []
+
+    class Watch(SoftThreshold):
+        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+            super().after_step(step, optimizer)
+            offsets.append(self._offsets.tolist())
+
+    fit(two_heads(), Watch(0.2, ramp=(0.0, 0.5), allocation=allocation, freeze=1.0), steps=60)
+    assert offsets[9] != offsets[29], "they move before"
+    assert all(later == offsets[29] for later in offsets[30:])
 
 
 @pytest.mark.parametrize(

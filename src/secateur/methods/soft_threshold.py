@@ -54,8 +54,8 @@ class SoftThreshold(Thresholded):
             what it does not keep. 0 is as published.
         pattern: What shape survives: ``"unstructured"``, or a block such as ``"4x1"``, four output channels by one input channel,
             which a threshold shrinks as a whole by the root mean square of its weights (Yuan and Lin 2006).
-        freeze: Share of the steps at which the mask is frozen; the end of the ramp if None. Between the two the density stays
-            and weights still come and go; with 1 they do to the end (Feather).
+        freeze: Share of the steps at which the mask is frozen; the end of the ramp if None. Between the two the density and the
+            offsets stay and weights still come and go; with 1 they do to the end (Feather).
         below: Factor of the gradient of pruned weights, in [0, 1]. None is 1, with ``"feather"`` 0.5 where less than 5 % of
             the weights are to stay, as published.
         cycles: How often the density falls, in equal parts of the ramp; once if None. At extreme sparsity several times let a weight
@@ -153,7 +153,7 @@ class SoftThreshold(Thresholded):
         """To the scheduled density; the mask is frozen when it is time."""
         progress = step / self.steps
         density = cyclic_density(progress, self.density, self.ramp, self.cycles, self.rebound)
-        if density < 1.0:
+        if density < 1.0 and (self.freeze is None or progress <= self.ramp[1]):
             self._allocate(step)
         end = self.ramp[1] if self.freeze is None else self.freeze
         if step >= max(1, round(end * self.steps)):
