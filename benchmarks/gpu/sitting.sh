@@ -25,7 +25,7 @@ if command -v nvidia-cuda-mps-control > /dev/null; then nvidia-cuda-mps-control 
 "${PYTHON:-python3}" "$repo/benchmarks/gpu/on_gpu.py" "$plan" --minutes "$minutes" "$@" 2>&1 | tee "$out/on_gpu.log"
 
 finished=$(find runs -name report.json -printf '%h\n' | sort)
-for run in $finished; do for file in config.yaml metrics.jsonl report.json; do echo "$run/$file"; done; done > reports.txt
+for run in $finished; do find "$run" -name config.yaml -o -name metrics.jsonl -o -name report.json; done > reports.txt
 tar czf "$out/reports.tgz" -T reports.txt
 for run in $finished; do find "$run" -name model.safetensors -size +0 ! -path '*/dense*'; done > weights.txt
 { XZ_OPT="-T0 -1" tar cJ -T weights.txt || true; } | head -c 56000000 | split -b 14000000 -d -a 1 - "$out/weights.tar.xz."
