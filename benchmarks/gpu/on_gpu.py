@@ -103,9 +103,7 @@ def main() -> None:
     print(f"{len(waiting)} runs", flush=True)
     while waiting or running:
         left = 60 * asked.minutes - (time.monotonic() - began)
-        if (
-            left < shortest
-        ):  # none that is begun now would end, and it would take its share from those that will
+        if left < shortest:  # what began now would not end, and slow what will
             waiting = []
         if left < 0:
             for process in running:

@@ -1,4 +1,4 @@
-"""NYU-v2 at 160x120 in 52 MiB, without loss, for a machine that takes no more, and back.
+"""NYU-v2 at 160x120 in 54 MiB, without loss, for a machine that takes no more, and back.
 
     python benchmarks/gpu/packed.py pack data/nyuv2_160x120 /tmp/nyuv2_packed
     python benchmarks/gpu/packed.py unpack /tmp/nyuv2_packed data/nyuv2_160x120
