@@ -75,66 +75,89 @@ def prune_run(
             network, or an argument is unusable.
     """
     runs = folders_of(budgets, out)
-    if isinstance(source, Path):
-        dense_run = RunFolder(source)
-        config, begun = dense_run.read_config(), weights or dense_run.weights
-    else:
-        config, begun = source, weights
+    config = RunFolder(source).read_config() if isinstance(source, Path) else source
+    begun = RunFolder(source).weights if weights is None and isinstance(source, Path) else weights
     if begun is None:
         raise FileNotFoundError("prune: weights is None; give the file of the trained network.")
     plain = {key: value for key, value in options.items() if key != "progress"}
     configs = asked(config, budgets, begun, plain | {"lr": lr, "size": size})
     with claimed(runs, configs):
         done = {run.path for run in runs if run.finished}
-        if len(done) == len(runs):
-            return [run.path for run in runs]
-        if isinstance(source, Path):
-            problem, data = read_problem(RunFolder(source), trust)
-        else:
-            problem, data = make_problem(source, trust=trust)
-        load_weights(problem.model, begun)
-        on = options.get("on")
-        options["on"] = on = _sized(one(example(problem)), size) if on is None else on
-        options.setdefault("optimizer", adam(lr))
-        began = time.perf_counter()
-        reference = figures(config, problem, data, 0.0, "") | {"dense": True}
-        reference["folder"] = str(source) if isinstance(source, Path) else "the network as it was"
-        named = components(problem)
-        before = _counted(problem.model, on, named)
-        file = File(
-            about_file(config, data), size is not None, one(next(iter(data.test))[0])
-        )  # as export_run does
-        made = networks(problem, budgets, file, **options)
-        for run, budget in zip(runs, budgets, strict=True):
-            small = next(made)  # each is written before the next is begun
-            if run.path in done:  # as a family that was stopped left it
-                continue
-            pruned = Problem(small, data.tasks, data.train, data.val, data.test)
-            report = figures(config, pruned, data, time.perf_counter() - began, command)
-            report |= {"name": run.path.name, "dense": False, "method": "prune"}
-            report["steps"] = options.get("steps", 2000)
-            report["delta_t"] = compared(report, reference) | {"differs": ""}
-            keep(run, config, pruned, data)
-            record = record_of(small)
-            report["before"] = before[0]
-            told = {"budget": str(budget), **asdict(record)} if record else {}
-            after = _counted(small, on, named)
-            told |= {
-                "before": before[0],
-                "after": after[0],
-                "layers": {"before": before[1], "after": after[1]},
-                "reference": finite({key: reference[key] for key in ("tasks", "density", "params", "macs")}),
-            }
-            write_text(run.path / "budget.json", json.dumps(told, indent=1))
-            write_text(run.metrics, "")  # nothing is logged on the way
-            if record is not None and record.quantize:
-                kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
-                # of fixed size as it was measured, unless that was another than the data's
-                export_run(run.path, kind, quantize=record.quantize, dynamic=file.dynamic, trust=trust)
-                told["costs"] = _as_written(run, record)
-                write_text(run.path / "budget.json", json.dumps(told, indent=1))
-            write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
+        if len(done) < len(runs):
+            family = _Family(source, config, begun, size, command, options, trust)
+            options["on"] = family.on
+            options.setdefault("optimizer", adam(lr))
+            made = networks(family.problem, budgets, family.file, **options)
+            # each is written before the next is begun
+            for run, budget, small in zip(runs, budgets, made, strict=True):
+                if run.path not in done:  # as a family that was stopped left it
+                    family.write(run, budget, small)
     return [run.path for run in runs]
+
+
+class _Family:
+    """The network as it was, its figures, and what is written of those that come of it.
+
+    Args:
+        source: As of :func:`prune_run`, whose ``config`` it is or has, with ``size``, ``command``, ``options`` and ``trust``.
+        begun: Its weights.
+    """
+
+    def __init__(
+        self,
+        source: Path | Config,
+        config: Config,
+        begun: Path,
+        size: str | None,
+        command: str,
+        options: Options,
+        trust: Trust | None,
+    ) -> None:
+        known = isinstance(source, Path)
+        self.problem, self.data = (
+            read_problem(RunFolder(source), trust) if known else make_problem(source, trust=trust)
+        )
+        load_weights(self.problem.model, begun)
+        on = options.get("on")
+        self.on = _sized(one(example(self.problem)), size) if on is None else on
+        self.config, self.command, self.steps, self.trust = config, command, options.get("steps", 2000), trust
+        self.began = time.perf_counter()
+        self.reference = figures(config, self.problem, self.data, 0.0, "") | {"dense": True}
+        self.reference["folder"] = str(source) if known else "the network as it was"
+        self.named = components(self.problem)
+        self.before = _counted(self.problem.model, self.on, self.named)
+        # as export_run writes it: of fixed size as it was measured, unless that was another than the data's
+        self.file = File(about_file(config, self.data), size is not None, one(next(iter(self.data.test))[0]))
+
+    def write(self, run: RunFolder, budget: Budget, small: nn.Module) -> None:
+        """Weights, report, what was asked and what became of it, and the file in int8 where that was asked.
+
+        Raises:
+            BudgetError: If the file in int8 exceeds the budget.
+        """
+        data, record = self.data, record_of(small)
+        pruned = Problem(small, data.tasks, data.train, data.val, data.test)
+        report = figures(self.config, pruned, data, time.perf_counter() - self.began, self.command)
+        report |= {"name": run.path.name, "dense": False, "method": "prune", "steps": self.steps}
+        report["delta_t"] = compared(report, self.reference) | {"differs": ""}
+        report["before"] = self.before[0]
+        keep(run, self.config, pruned, data)
+        after = _counted(small, self.on, self.named)
+        told = {"budget": str(budget), **asdict(record)} if record else {}
+        told |= {
+            "before": self.before[0],
+            "after": after[0],
+            "layers": {"before": self.before[1], "after": after[1]},
+            "reference": finite({key: self.reference[key] for key in ("tasks", "density", "params", "macs")}),
+        }
+        write_text(run.path / "budget.json", json.dumps(told, indent=1))
+        write_text(run.metrics, "")  # nothing is logged on the way
+        if record is not None and record.quantize:
+            kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
+            export_run(run.path, kind, quantize=record.quantize, dynamic=self.file.dynamic, trust=self.trust)
+            told["costs"] = _as_written(run, record)
+            write_text(run.path / "budget.json", json.dumps(told, indent=1))
+        write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
 
 
 def _as_written(run: RunFolder, record: Record) -> dict[Kind, float]:
