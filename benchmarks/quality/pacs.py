@@ -27,7 +27,7 @@ from typing import Any
 
 from nyuv2_small import RESULTS, SEEDS, arguments, write
 from pacs_arms import SETTINGS, Arm, arms, places
-from pacs_tables import budgets, figure, mean, table
+from pacs_tables import budgets, figure, guess, mean, table
 
 RATES = (0.001, 0.003, 0.01)
 PRUNED = ("adapmtl", "disparse")
@@ -137,7 +137,9 @@ def measure(backbone: str, options: argparse.Namespace) -> None:
                 f"{path} holds {row} with fewer seeds than were asked for: take the row out of it"
             )
     rows = found.rows
-    write(f"pacs_{name}", found.raw, f"{table(rows)}\n\n{budgets(rows, wanted, options.name is not None)}")
+    guessed = guess(Path(options.root))
+    raw = {"most_frequent_class": guessed, **found.raw}
+    write(f"pacs_{name}", raw, f"{table(rows, guessed)}\n\n{budgets(rows, wanted, options.name is not None)}")
     figure(rows, wanted, backbone, path.with_suffix(".svg"))
 
 

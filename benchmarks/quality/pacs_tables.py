@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nyuv2_small import spread
 from secateur.measures import corrected, p_value, stat
 
@@ -25,8 +27,17 @@ def over_seeds(values: list[float]) -> str:
     return spread(values, 1) if len(values) > 1 else f"{values[0]:.1f}"
 
 
-def table(rows: Mapping[str, Any]) -> str:
-    """Test accuracy against task-specific parameters, as Markdown."""
+def guess(root: Path) -> dict[str, float]:
+    """Test accuracy of the class that each domain has most of in training, whatever the image shows."""
+    found: dict[str, float] = {}
+    for domain in DOMAINS:
+        train, test = (np.load(root / f"{domain}_{split}.npz")["label"] for split in ("train", "test"))
+        found[domain] = float((test == np.bincount(train).argmax()).mean())
+    return found
+
+
+def table(rows: Mapping[str, Any], guessed: Mapping[str, float]) -> str:
+    """Test accuracy against task-specific parameters, and that of a :func:`guess`, as Markdown."""
     head = ["network", "own parameters a task", "all parameters", "MACs", "accuracy (%)", *DOMAINS]
     lines = ["| " + " | ".join(head) + " |", "| --- |" + " ---: |" * (len(head) - 1)]
     for name, row in rows.items():
@@ -35,7 +46,9 @@ def table(rows: Mapping[str, Any]) -> str:
         cells += [f"{runs[0]['macs']['sparse'] / 1e6:.1f} M", over_seeds([mean(r["test"]) for r in runs])]
         cells += [over_seeds([100 * r["test"][d] for r in runs]) for d in DOMAINS]
         lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    cells = ["always the most frequent class", "", "", "", f"{mean(guessed):.1f}"]
+    cells += [f"{100 * guessed[domain]:.1f}" for domain in DOMAINS]
+    return "\n".join([*lines, "| " + " | ".join(cells) + " |"])
 
 
 def budgets(rows: Mapping[str, Any], arms: Sequence[Arm], tested: bool) -> str:
