@@ -26,8 +26,9 @@ LONG = [
     "--splits",
     "layer4_0",
     "separate_bottom/layer2_1",
+    "--workers",
+    "1",
 ]
-LONG += ["--workers", "1"]
 
 
 @pytest.fixture
