@@ -118,24 +118,30 @@ class _Fit:
 
     def look(self, x: Tensor, y: Tensor, draw: torch.Generator, held: bool) -> None:
         """Adds places of one batch, drawn, to what is fitted or to what is ``held`` out."""
-        if isinstance(self.layer, nn.Conv2d):
-            x = _padded(self.layer, x.detach()).index_select(1, self.inputs.to(x.device))
-            y = y.detach().index_select(1, self.outputs.to(y.device))
-            number, _, height, width = y.shape
-            place = torch.randint(0, number * height * width, (_PLACES,), generator=draw)
-            image, row, column = place // (height * width), place // width % height, place % width
-            stride, dilation, kernel = self.layer.stride, self.layer.dilation, self.layer.kernel_size
-            rows = row[:, None] * stride[0] + torch.arange(kernel[0]) * dilation[0]
-            columns = column[:, None] * stride[1] + torch.arange(kernel[1]) * dilation[1]
-            patch = x[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (places, k, k, in)
-            seen, wanted = patch.permute(0, 3, 1, 2).flatten(1), y[image, :, row, column]
-        else:
-            x, y = x.detach().reshape(-1, x.shape[-1]), y.detach().reshape(-1, y.shape[-1])
-            place = torch.randint(0, len(x), (min(_PLACES, 4 * len(x)),), generator=draw)
-            seen, wanted = x[place][:, self.inputs], y[place][:, self.outputs]
+        places = self._patches if isinstance(self.layer, nn.Conv2d) else self._rows
+        seen, wanted = places(x.detach(), y.detach(), draw)
         seen = torch.cat([seen.double().cpu(), torch.ones(len(seen), 1, dtype=torch.float64)], 1)
         (self.held_gram if held else self.gram).add_(seen.T @ seen)
         (self.held_target if held else self.target).add_(seen.T @ wanted.double().cpu())
+
+    def _patches(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Places of a convolution: what the kernel sees there, (places, in·k·k), and what comes out, (places, out)."""
+        x = _padded(self.layer, x).index_select(1, self.inputs.to(x.device))
+        y = y.index_select(1, self.outputs.to(y.device))
+        number, _, height, width = y.shape
+        place = torch.randint(0, number * height * width, (_PLACES,), generator=draw)
+        image, row, column = place // (height * width), place // width % height, place % width
+        stride, dilation, kernel = self.layer.stride, self.layer.dilation, self.layer.kernel_size
+        rows = row[:, None] * stride[0] + torch.arange(kernel[0]) * dilation[0]
+        columns = column[:, None] * stride[1] + torch.arange(kernel[1]) * dilation[1]
+        patch = x[image[:, None, None], :, rows[:, :, None], columns[:, None, :]]  # (places, k, k, in)
+        return patch.permute(0, 3, 1, 2).flatten(1), y[image, :, row, column]
+
+    def _rows(self, x: Tensor, y: Tensor, draw: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Places of a linear layer: (places, in) and (places, out)."""
+        x, y = x.reshape(-1, x.shape[-1]), y.reshape(-1, y.shape[-1])
+        place = torch.randint(0, len(x), (min(_PLACES, 4 * len(x)),), generator=draw)
+        return x[place][:, self.inputs], y[place][:, self.outputs]
 
     def solve(self) -> bool:
         """Puts the fitted weight, and the bias where there is one, into the small layer, if that is better on what was held out."""
