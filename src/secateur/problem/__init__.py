@@ -24,6 +24,7 @@ from secateur.problem.problem import (
     to_device,
 )
 from secateur.problem.processes import (
+    Dropout,
     InStep,
     Together,
     Whole,
@@ -49,6 +50,7 @@ __all__ = [
     "By",
     "Call",
     "Components",
+    "Dropout",
     "Frame",
     "InStep",
     "Input",

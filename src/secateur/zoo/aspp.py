@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import Dropout
+
 
 class ASPPHead(nn.Module):
     """Atrous spatial pyramid: four dilated branches, summed; no BatchNorm, no upsampling (Chen et al. 2018).
@@ -31,9 +33,9 @@ def _branch(inputs: int, hidden: int, outputs: int, rate: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(inputs, hidden, 3, 1, rate, rate),
         nn.ReLU(),
-        nn.Dropout(0.5),
+        Dropout(0.5),
         nn.Conv2d(hidden, hidden, 1),
         nn.ReLU(),
-        nn.Dropout(0.5),
+        Dropout(0.5),
         nn.Conv2d(hidden, outputs, 1),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import Dropout
+
 
 class DeepLabV3Head(nn.Module):
     """Atrous spatial pyramid of a 1x1, three dilated 3x3 convolutions and image pooling, concatenated; no upsampling.
@@ -26,11 +28,11 @@ class DeepLabV3Head(nn.Module):
         dropout: float = 0.3,
     ) -> None:
         super().__init__()
-        point = nn.Sequential(*_convolution(inputs, hidden, 1), nn.Dropout(dropout))
+        point = nn.Sequential(*_convolution(inputs, hidden, 1), Dropout(dropout))
         atrous = [nn.Sequential(*_convolution(inputs, hidden, 3, rate)) for rate in rates]
         self.branches = nn.ModuleList([point, *atrous])
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_convolution(inputs, hidden, 1))
-        self.project = nn.Sequential(*_convolution((len(rates) + 2) * hidden, hidden, 1), nn.Dropout(dropout))
+        self.project = nn.Sequential(*_convolution((len(rates) + 2) * hidden, hidden, 1), Dropout(dropout))
         self.classifier = nn.Sequential(*_convolution(hidden, hidden, 3), nn.Conv2d(hidden, outputs, 1))
 
     def forward(self, x: Tensor) -> Tensor:

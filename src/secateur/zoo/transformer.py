@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from secateur.problem import Dropout
+
 
 class Attention(nn.Module):
     """Multi-head attention with a linear layer each for queries, keys, values and output.
@@ -60,7 +62,7 @@ class FeedForward(nn.Sequential):
     """
 
     def __init__(self, width: int, hidden: int, dropout: float) -> None:
-        super().__init__(nn.Linear(width, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+        super().__init__(nn.Linear(width, hidden), nn.GELU(), Dropout(dropout), nn.Linear(hidden, width))
 
 
 class EncoderLayer(nn.Module):
@@ -72,7 +74,7 @@ class EncoderLayer(nn.Module):
         self.attention = Attention(width, heads, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N, T, width) and a mask of :class:`Attention` -> (N, T, width)."""
@@ -92,7 +94,7 @@ class DecoderLayer(nn.Module):
         self.cross = Attention(width, heads, dropout)
         self.feed_forward_norm = nn.LayerNorm(width)
         self.feed_forward = FeedForward(width, hidden, dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         """(N, T, width), encoded (N, S, width) and a mask of places of the latter -> (N, T, width)."""

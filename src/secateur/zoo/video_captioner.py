@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from secateur.problem import is_count
+from secateur.problem import Dropout, is_count
 from secateur.zoo.transformer import DecoderLayer, EncoderLayer, positions
 
 _INPUTS = ("features", "mask", "words")
@@ -52,7 +52,7 @@ class VideoCaptioner(nn.Module):
         self.decoder = nn.ModuleList(DecoderLayer(width, heads, hidden, dropout) for _ in range(layers[1]))
         self.decoder_norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(self.words.weight.new_zeros(pieces))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Logits of the piece after each place.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from processes.two import in_two
-from secateur.problem import InStep, Task, Whole, from_first
+from secateur.problem import Dropout, InStep, Task, Whole, from_first
 
 pytestmark = pytest.mark.forks
 LAYERS: dict[str, Any] = {
@@ -22,8 +22,10 @@ LAYERS: dict[str, Any] = {
     "without statistics": lambda: nn.BatchNorm2d(3, track_running_stats=False),
     "of features": lambda: nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48)),
     "dropout": lambda: nn.Dropout(0.4),
+    "dropout by bits": lambda: Dropout(0.4),
     "channels": lambda: nn.Dropout2d(0.4),
-    "called again": lambda: Again(),
+    "called again": lambda: Again(nn.Dropout),
+    "called again by bits": lambda: Again(Dropout),
     "attention": lambda: Attends(None),
     "causal attention": lambda: Attends("causal"),
     "masked attention": lambda: Attends("masked"),
@@ -33,9 +35,9 @@ LAYERS: dict[str, Any] = {
 class Again(nn.Module):
     """Layers that are called a second time in the backward pass, in place of what they keep."""
 
-    def __init__(self) -> None:
+    def __init__(self, dropout: type[nn.Dropout]) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.BatchNorm2d(3), nn.Dropout(0.4))
+        self.layers = nn.Sequential(nn.BatchNorm2d(3), dropout(0.4))
 
     def forward(self, x: Tensor) -> Tensor:
         return checkpoint(self.layers, x, use_reentrant=False)

@@ -17,7 +17,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from secateur.problem.processes import dropout
+
 _BATCH_NORM, _ATTENTION, _DROPOUT = F.batch_norm, F.scaled_dot_product_attention, F.dropout
+_BY_BITS = dropout.dropout_by_bits
 _MOST = 2**26
 """Elements of a mask that is drawn for the whole batch; what is larger is drawn by each process for itself."""
 
@@ -56,11 +59,16 @@ def _backward(
     others = _exchanged()
     try:
         for function, other in others.items():
-            setattr(F, function.__name__, other)
+            setattr(_home(function), function.__name__, other)
         torch.autograd.backward(tensor, gradient, retain_graph, create_graph, inputs=inputs)
     finally:
         for function in others:
-            setattr(F, function.__name__, function)
+            setattr(_home(function), function.__name__, function)
+
+
+def _home(function: Callable[..., Any]) -> Any:
+    """The module that it is called from."""
+    return dropout if function is _BY_BITS else F
 
 
 def _batch_norm(
@@ -204,7 +212,7 @@ def _channel(value: Tensor, x: Tensor) -> Tensor:
 @cache
 def _exchanged() -> dict[Callable[..., Any], Callable[..., Any]]:
     """What stands for which function; a compiled network breaks off there, for a trace would draw otherwise."""
-    draws = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d)
+    draws = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, _BY_BITS)
     found: dict[Callable[..., Any], Callable[..., Any]] = {draw: partial(_dropout, draw) for draw in draws}
     found |= {_BATCH_NORM: _batch_norm, _ATTENTION: _attention}
     return {function: torch.compiler.disable(other) for function, other in found.items()}
