@@ -102,3 +102,40 @@ def test_the_table_of_a_cluster_was_that_of_one_process() -> None:
         for what in ("figures", "tensors"):
             assert counts[what] == counts[f"{what} that are the same"] > 0
         assert f"| {kind} | {counts['runs']} | {counts['figures']} | {counts['tensors']} | 0 |" in page
+
+
+def sitting(seeds: dict[int, float], command: str) -> dict[str, Any]:
+    """What `compare` wrote of three recipes, where ours has ``seeds`` as its ΔT, and another one less or two."""
+
+    def arm(recipe: str, less: float) -> dict[str, Any]:
+        values = {str(seed): value - less * (1 + seed % 2) for seed, value in seeds.items()}
+        figure = {"group": "ΔT", "name": "mean", "better": "higher", "seeds": values, "mean": 0.0, "sd": None, "margin_95": None}  # fmt: skip
+        return {"recipe": recipe, "density": 0.1, "tasks": ["a"], "dense": recipe == "dense", "settings": {}, "figures": [figure]}  # fmt: skip
+
+    arms = [arm("dense", 0.0), arm("adapmtl", 0.0), arm("feather", 1.0)]
+    return {"command": command, "hardware": ["paper"], "versions": {}, "arms": arms}
+
+
+def test_sittings_are_joined_by_their_seeds_and_tested_against_the_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "quality"))
+    rows = importlib.import_module("table1_rows")
+    command = "secateur compare dense adapmtl feather --seeds {} --steps 9 --density 0.1 --jobs {} --out {}"
+    held, new = tmp_path / "held.json", tmp_path / "new.json"
+    held.write_text(json.dumps(sitting({0: 2.0, 1: 1.0}, command.format(2, 1, "a"))))
+    new.write_text(json.dumps(sitting({2: 3.0, 3: 2.0}, command.format("2 3", 2, "b"))))
+    monkeypatch.setattr("sys.argv", ["x", str(held), str(new), str(held), "--first", "adapmtl"])
+    for _ in range(2):  # again, with what it wrote: the same
+        rows.main()
+        found = json.loads(held.read_text())
+        ours, other = (arm["figures"][0] for arm in found["arms"][1:])
+        assert ours["seeds"] == {"0": 2.0, "1": 1.0, "2": 3.0, "3": 2.0}
+        assert (ours["mean"], other["mean"]) == (2.0, 0.5)
+        assert [len(found[key]) for key in ("command", "hardware", "versions")] == [2, 1, 1]
+        # 1, 2, 1 and 2 apart: t = 1.5 / (0.577 / 2) = 5.196 at three degrees of freedom
+        assert found["p"]["raw"] == found["p"]["holm"] == {"feather": pytest.approx(0.0138, abs=1e-4)}
+        assert "| feather | +0.5 ± 2.1 |  |" in capsys.readouterr().out
+    new.write_text(json.dumps(sitting({4: 3.0}, command.format(1, 1, "c").replace("--steps 9", "--steps 8"))))
+    with pytest.raises(SystemExit, match="not of one setting"):
+        rows.main()

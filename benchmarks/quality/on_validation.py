@@ -4,7 +4,8 @@
 
 A row for each recipe, density and setting: ΔT against the dense run of the same seed, and the p value of a paired t-test of it against
 ``--first`` over the seeds in common, corrected by Holm for the rows. A run's own last validation counts; where it has none (`--validate_every`),
-its weights are evaluated. The test split plays no part here.
+its weights are evaluated. Rows and seeds that the file of results holds already stay in it where no folder has them. The test split plays no
+part here.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nyuv2_small import write
+from nyuv2_small import RESULTS, write
 from secateur.measures import Stat, corrected, delta_t, p_value, stat
 from secateur.runs import evaluate_run
 
@@ -33,12 +34,20 @@ def validated(run: Path) -> dict[str, Any]:
 
 
 def rows_of(folders: Iterable[Path]) -> dict[str, dict[int, dict[str, Any]]]:
-    """Row to seed to what :func:`validated` found; what the tasks are is left out of the name."""
+    """Row to seed to what :func:`validated` found; what the tasks are and hashes of values are left out of the name."""
     found: dict[str, dict[int, dict[str, Any]]] = {}
     for report in sorted(file for folder in folders for file in folder.glob("*/report.json")):
         name, seed = re.fullmatch(r"(.*)-s(\d+)", report.parent.name).groups()
-        found.setdefault(re.sub(r"-[a-z]+(\+[a-z]+)+", "", name), {})[int(seed)] = validated(report.parent)
+        found.setdefault(re.sub(r"-[a-z]+(\+[a-z]+)+|~[0-9a-f]{8}", "", name), {})[int(seed)] = validated(
+            report.parent
+        )
     return found
+
+
+def held(path: Path) -> dict[str, dict[int, dict[str, Any]]]:
+    """What a file of results has, as :func:`rows_of`; nothing if there is none."""
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"] if path.is_file() else {}
+    return {name: {int(seed): run for seed, run in seeds.items()} for name, seeds in runs.items()}
 
 
 def deltas(found: Mapping[str, Mapping[int, dict[str, Any]]]) -> dict[str, dict[str, dict[int, float]]]:
@@ -90,7 +99,9 @@ def main() -> None:
     options.add_argument("--first", default="adapmtl-d0.1", help="row that the others are tested against")
     options.add_argument("--name", default="on_validation", help="of the file of results")
     asked = options.parse_args()
-    found = rows_of(asked.folders)
+    found = held(RESULTS / f"{asked.name}.json")
+    for name, seeds in rows_of(asked.folders).items():
+        found[name] = dict(sorted({**found.get(name, {}), **seeds}.items()))
     write(
         asked.name, {"first": asked.first, "runs": found, "delta_t": deltas(found)}, table(found, asked.first)
     )

@@ -1,23 +1,89 @@
 """Rows of tables of docs/results.md from what `secateur compare` wrote: a few columns, also over an option.
 
     python benchmarks/quality/table1_rows.py runs/mended/results.json docs/results/table1_mended.json
-    python benchmarks/quality/table1_rows.py runs/steps/results.json docs/results/steps.json
+    python benchmarks/quality/table1_rows.py docs/results/steps6000.json runs/six/results.json docs/results/steps6000.json --first adapmtl
 
-Copies the figures to the second file and writes the table beside it.
+Copies the figures to the last file and writes the table beside it. Of several sources, sittings of one setting, the seeds are joined: each ΔT is against
+the dense network of the same seed and sitting. ``--first`` adds the p value of a paired t-test of each recipe against that one over the seeds in common,
+and the same corrected by Holm for how many they are.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from secateur.measures import corrected, p_value, stat
 
 COLUMNS = {
     ("ΔT", "mean"): "ΔT", ("ΔT", "seg"): "ΔT seg", ("ΔT", "normal"): "ΔT normal", ("ΔT", "depth"): "ΔT depth",
     ("seg", "miou"): "seg mIoU ↑", ("normal", "mean"): "normal mean ↓", ("depth", "abs"): "depth abs ↓",
 }  # fmt: skip
 DIGITS = {"seg mIoU ↑": 4, "normal mean ↓": 2, "depth abs ↓": 4}
+
+
+SITTING = re.compile(r"^secateur compare|--(?:seeds|out|jobs)[ =]\S+")
+
+
+def setting(command: str) -> list[str]:
+    """What two sittings must have in common: all but recipes, seeds and places."""
+    words = map(str.strip, re.split(r" (?=--)", SITTING.sub("", command)))
+    return sorted(word for word in words if word.startswith("--"))
+
+
+def joined(sources: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One table of several, the figures of an arm with all seeds."""
+    first, *others = sources
+    if not others:
+        return first
+    commands = [one for raw in sources for one in _listed(raw["command"])]
+    if len({tuple(setting(command)) for command in commands}) > 1:
+        raise SystemExit(f"these are not of one setting: {'; '.join(commands)}")
+    arms: dict[str, dict[str, Any]] = {}
+    for raw in sources:
+        for arm in raw["arms"]:
+            key = json.dumps([arm[key] for key in ("recipe", "density", "tasks", "settings")])
+            into = arms.setdefault(key, {**arm, "figures": []})
+            held = {(figure["group"], figure["name"]): figure for figure in into["figures"]}
+            for figure in arm["figures"]:
+                seeds = held.get((figure["group"], figure["name"]), {}).get("seeds", {}) | figure["seeds"]
+                found = stat(seeds.values())
+                held[figure["group"], figure["name"]] = {
+                    **{key: figure[key] for key in ("group", "name", "better")},
+                    "seeds": dict(sorted(seeds.items(), key=lambda item: int(item[0]))),
+                    **{"mean": found.mean, "sd": found.sd, "margin_95": found.margin},
+                }
+            into["figures"] = list(held.values())
+    about = {
+        key: [one for raw in sources for one in _listed(raw[key])]
+        for key in ("command", "hardware", "versions")
+    }
+    return {key: _once(values) for key, values in about.items()} | {"arms": list(arms.values())}
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _once(values: Sequence[Any]) -> list[Any]:
+    return [value for place, value in enumerate(values) if value not in values[:place]]
+
+
+def tests(arms: Sequence[dict[str, Any]], first: str) -> dict[str, tuple[float | None, float | None]]:
+    """Recipe to the p value against ``first``, and the same corrected."""
+    delta = {
+        arm["recipe"]: {int(seed): value for seed, value in figure["seeds"].items()}
+        for arm in arms
+        for figure in arm["figures"]
+        if (figure["group"], figure["name"]) == ("ΔT", "mean") and not arm["dense"]
+    }
+    own = delta.pop(first)
+    found = {name: p_value(own, other) for name, other in delta.items()}
+    return {name: (p, corrected(found)[name]) for name, p in found.items()}
 
 
 def row(arm: dict[str, Any]) -> str:
@@ -47,15 +113,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", type=Path)
+    parser.add_argument("source", type=Path, nargs="+")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--first", help="recipe that the others are tested against")
     options = parser.parse_args()
-    raw = json.loads(options.source.read_text(encoding="utf-8"))
+    raw = joined([json.loads(source.read_text(encoding="utf-8")) for source in options.source])
     lines = [
         f"| recipe | {' | '.join(COLUMNS.values())} | seeds |",
         f"| --- |{' ---: |' * (len(COLUMNS) + 1)}",
     ]
     lines += [row(arm) for arm in raw["arms"]]
+    if options.first:
+        found = tests(raw["arms"], options.first)
+        raw["p"] = {"against": options.first, "raw": {}, "holm": {}}
+        for name, (plain, holm) in found.items():
+            raw["p"]["raw"][name], raw["p"]["holm"][name] = plain, holm
+        told = {name: ["" if p is None else f"{p:.3f}" for p in both] for name, both in found.items()}
+        cells = [
+            ["p", "p (Holm)"],
+            ["---:", "---:"],
+            *(told.get(arm["recipe"], ["", ""]) for arm in raw["arms"]),
+        ]
+        lines = [f"{line} {' | '.join(both)} |" for line, both in zip(lines, cells, strict=True)]
     options.out.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))

@@ -52,3 +52,19 @@ def test_the_last_validation_counts(on_validation: Any, tmp_path: Path) -> None:
         "| dense",
     ]
     assert "| +5.7 ± 10.0 | +17.0 ± 30.1 | +0.0 ± 0.0 | +0.0 ± 0.0 | 0.136 | 0.4267 | 40.00 | 0.5000 | 3 |" in lines[2]  # fmt: skip
+
+
+def test_what_the_file_holds_stays_where_no_folder_has_it(
+    on_validation: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (on_validation, importlib.import_module("nyuv2_small")):
+        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    for part, seed, ours in (("a", 0, 0.22), ("a", 1, 0.24), ("b", 1, 0.26), ("b", 2, 0.28)):
+        run(tmp_path / part, f"dense-seg+normal+depth-s{seed}", 0.2)
+        run(tmp_path / part, f"adapmtl-d0.1-method.ramp=_0_1_~0123abcd-seg+normal+depth-s{seed}", ours)
+    for part in ("a", "b"):
+        command = ["x", str(tmp_path / part), "--first", "adapmtl-d0.1-method.ramp=_0_1_"]
+        monkeypatch.setattr("sys.argv", command)
+        on_validation.main()
+    found = json.loads((tmp_path / "on_validation.json").read_text())["delta_t"]
+    assert found["adapmtl-d0.1-method.ramp=_0_1_"]["seg"] == pytest.approx({"0": 10.0, "1": 30.0, "2": 40.0})
