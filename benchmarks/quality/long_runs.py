@@ -47,7 +47,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 def table(runs: dict[str, list[dict[str, Any]]], better: dict[str, dict[str, bool]]) -> str:
     """A row for each recipe: losses over its seeds, metrics of those that were evaluated."""
     tasks = list(runs["dense"][0]["loss"])
-    heads = ["recipe", *(f"training loss {task}, by seed" for task in tasks), "evaluated seeds"]
+    heads = ["recipe", *(f"training loss {task}, by seed" for task in tasks), "seed evaluated"]
     heads += ["ΔT", *(f"{task} {metric}" for task, metric in SHOWN.items())]
     lines = ["| " + " | ".join(heads) + " |", "| --- |" + " ---: |" * (len(heads) - 1)]
     reference = {run["seed"]: run["tasks"] for run in runs["dense"] if "tasks" in run}
