@@ -122,7 +122,7 @@ def test_sittings_are_joined_by_their_seeds_and_tested_against_the_first(
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "quality"))
     rows = importlib.import_module("table1_rows")
-    command = "secateur compare dense adapmtl feather --seeds {} --steps 9 --density 0.1 --jobs {} --out {}"
+    command = "secateur compare dense adapmtl feather --density 0.1 --seeds {} --steps 9 --jobs {} --out {}"
     held, new = tmp_path / "held.json", tmp_path / "new.json"
     held.write_text(json.dumps(sitting({0: 2.0, 1: 1.0}, command.format(2, 1, "a"))))
     new.write_text(json.dumps(sitting({2: 3.0, 3: 2.0}, command.format("2 3", 2, "b"))))

@@ -26,13 +26,13 @@ COLUMNS = {
 DIGITS = {"seg mIoU ↑": 4, "normal mean ↓": 2, "depth abs ↓": 4}
 
 
-SITTING = re.compile(r"^secateur compare|--(?:seeds|out|jobs)[ =]\S+")
+SITTING = ("--seeds", "--out", "--jobs")
 
 
 def setting(command: str) -> list[str]:
-    """What two sittings must have in common: all but recipes, seeds and places."""
-    words = map(str.strip, re.split(r" (?=--)", SITTING.sub("", command)))
-    return sorted(word for word in words if word.startswith("--"))
+    """What two sittings must have in common: all options but seeds and places, not the recipes."""
+    _, *options = re.split(r"\s+(?=--)", command)
+    return sorted(option for option in options if not option.startswith(SITTING))
 
 
 def joined(sources: Sequence[dict[str, Any]]) -> dict[str, Any]:
