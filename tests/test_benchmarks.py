@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from processes.commands import commands
+from secateur.measures import corrected, p_value
 from secateur.runs import recipes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,6 +138,33 @@ def test_sittings_are_joined_by_their_seeds_and_tested_against_the_first(
         # 1, 2, 1 and 2 apart: t = 1.5 / (0.577 / 2) = 5.196 at three degrees of freedom
         assert found["p"]["raw"] == found["p"]["holm"] == {"feather": pytest.approx(0.0138, abs=1e-4)}
         assert "| feather | +0.5 ± 2.1 |  |" in capsys.readouterr().out
-    new.write_text(json.dumps(sitting({4: 3.0}, command.format(1, 1, "c").replace("--steps 9", "--steps 8"))))
-    with pytest.raises(SystemExit, match="not of one setting"):
+    third = command.format(1, 1, "c")
+    for seed, other, said in (
+        (4, third.replace("--steps 9", "--steps 8"), "not of one setting"),
+        (1, third, "dense has two values of ΔT mean for one seed"),
+    ):
+        new.write_text(json.dumps(sitting({seed: 9.0}, other)))
+        with pytest.raises(SystemExit, match=said):
+            rows.main()
+    monkeypatch.setattr("sys.argv", ["x", str(held), str(tmp_path / "out.json"), "--first", "rigl"])
+    with pytest.raises(SystemExit, match="--first rigl has no ΔT here: adapmtl, feather have"):
         rows.main()
+
+
+def test_the_page_corrects_the_tests_of_table_1_as_its_files_do() -> None:
+    found: dict[str, dict[int, float]] = {}
+    for name in ("table1", "table1_mended", "table1_default"):  # later rows count
+        for arm in json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["arms"]:
+            values = next(f["seeds"] for f in arm["figures"] if (f["group"], f["name"]) == ("ΔT", "mean"))
+            found[arm["recipe"]] = {int(seed): value for seed, value in values.items()}
+    ours = found.pop("adapmtl")
+    rivals = {name: values for name, values in found.items() if name not in ("dense", "imp", "lth")}
+    holm = corrected({name: p_value(ours, values) for name, values in rivals.items()})
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    said = (
+        "`disparse_pretrained` (p = {disparse_pretrained:.3f}), random\n({random:.2f}), SNIP ({snip:.2f}) and magnitude ({magnitude:.2f}); "
+        "not from DiSparse, RigL and STR ({str:.2f} each), ST-3 ({st3:.2f}) and SET ({set:.2f})."
+    )
+    assert len(holm) == 9
+    assert said.format(**holm) in page
+    assert f"{holm['disparse']:.2f}" == f"{holm['rigl']:.2f}" == f"{holm['str']:.2f}"

@@ -21,6 +21,7 @@ from nyuv2_small import RESULTS, write
 from secateur.measures import Stat, corrected, delta_t, p_value, stat
 from secateur.runs import evaluate_run
 
+SAME = re.compile(r"--((?:steps|data|model|size|batch|precision)\b(?!\.tasks)[^\s=]*)[ =]([^\s-]\S*)")
 WANTED = (("seg", "miou", 4), ("normal", "mean", 2), ("depth", "abs", 4))
 
 
@@ -102,6 +103,17 @@ def main() -> None:
     found = held(RESULTS / f"{asked.name}.json")
     for name, seeds in rows_of(asked.folders).items():
         found[name] = dict(sorted({**found.get(name, {}), **seeds}.items()))
+    if (
+        len(
+            settings := {
+                frozenset(SAME.findall(run["command"])) for seeds in found.values() for run in seeds.values()
+            }
+        )
+        > 1
+    ):
+        raise SystemExit(
+            f"runs of {len(settings)} settings, or of another than {asked.name}.json holds: {settings}"
+        )
     write(
         asked.name, {"first": asked.first, "runs": found, "delta_t": deltas(found)}, table(found, asked.first)
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ DIGITS = {"seg mIoU ↑": 4, "normal mean ↓": 2, "depth abs ↓": 4}
 
 
 SITTING = ("--seeds", "--out", "--jobs")
+ARM = ("recipe", "density", "tasks", "settings")
+NONE = {"mean": None, "sd": None, "margin_95": None}
 
 
 def setting(command: str) -> list[str]:
@@ -44,20 +47,28 @@ def joined(sources: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if len({tuple(setting(command)) for command in commands}) > 1:
         raise SystemExit(f"these are not of one setting: {'; '.join(commands)}")
     arms: dict[str, dict[str, Any]] = {}
-    for raw in sources:
-        for arm in raw["arms"]:
-            key = json.dumps([arm[key] for key in ("recipe", "density", "tasks", "settings")])
-            into = arms.setdefault(key, {**arm, "figures": []})
-            held = {(figure["group"], figure["name"]): figure for figure in into["figures"]}
-            for figure in arm["figures"]:
-                seeds = held.get((figure["group"], figure["name"]), {}).get("seeds", {}) | figure["seeds"]
-                found = stat(seeds.values())
-                held[figure["group"], figure["name"]] = {
-                    **{key: figure[key] for key in ("group", "name", "better")},
-                    "seeds": dict(sorted(seeds.items(), key=lambda item: int(item[0]))),
-                    **{"mean": found.mean, "sd": found.sd, "margin_95": found.margin},
-                }
-            into["figures"] = list(held.values())
+    for arm in (arm for raw in sources for arm in raw["arms"]):
+        into = arms.setdefault(json.dumps([arm.get(key) for key in ARM]), {**arm, "figures": [], "dead": {}})
+        into["dead"] |= arm.get("dead", {})
+        held = {(figure["group"], figure["name"]): figure for figure in into["figures"]}
+        for figure in arm["figures"]:
+            place = figure["group"], figure["name"]
+            before = held[place]["seeds"] if place in held else {}
+            if any(before[seed] != figure["seeds"][seed] for seed in before.keys() & figure["seeds"].keys()):
+                raise SystemExit(f"{arm['recipe']} has two values of {' '.join(place)} for one seed")
+            seeds = dict(sorted((before | figure["seeds"]).items(), key=lambda item: int(item[0])))
+            found = stat(math.nan if value is None else value for value in seeds.values())
+            figures = (
+                {"mean": found.mean, "sd": found.sd, "margin_95": found.margin}
+                if math.isfinite(found.mean)
+                else NONE
+            )
+            held[place] = {
+                **{key: figure[key] for key in ("group", "name", "better")},
+                "seeds": seeds,
+                **figures,
+            }
+        into["figures"] = list(held.values())
     about = {
         key: [one for raw in sources for one in _listed(raw[key])]
         for key in ("command", "hardware", "versions")
@@ -75,12 +86,20 @@ def _once(values: Sequence[Any]) -> list[Any]:
 
 def tests(arms: Sequence[dict[str, Any]], first: str) -> dict[str, tuple[float | None, float | None]]:
     """Recipe to the p value against ``first``, and the same corrected."""
-    delta = {
-        arm["recipe"]: {int(seed): value for seed, value in figure["seeds"].items()}
-        for arm in arms
-        for figure in arm["figures"]
-        if (figure["group"], figure["name"]) == ("ΔT", "mean") and not arm["dense"]
-    }
+    delta: dict[str, dict[int, float]] = {}
+    for arm in (arm for arm in arms if not arm["dense"]):
+        if arm["recipe"] in delta:
+            raise SystemExit(
+                f"--first: {arm['recipe']} has several densities or settings; give sources that have one"
+            )
+        for figure in arm["figures"]:
+            if (figure["group"], figure["name"]) == ("ΔT", "mean"):
+                seeds = figure["seeds"].items()
+                delta[arm["recipe"]] = {
+                    int(seed): math.nan if value is None else value for seed, value in seeds
+                }
+    if first not in delta:
+        raise SystemExit(f"--first {first} has no ΔT here: {', '.join(delta)} have")
     own = delta.pop(first)
     found = {name: p_value(own, other) for name, other in delta.items()}
     return {name: (p, corrected(found)[name]) for name, p in found.items()}

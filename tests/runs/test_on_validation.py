@@ -18,13 +18,13 @@ def on_validation(monkeypatch: pytest.MonkeyPatch) -> Any:
     return importlib.import_module("on_validation")
 
 
-def run(out: Path, name: str, miou: float) -> None:
+def run(out: Path, name: str, miou: float, command: str = "secateur train --steps 9") -> None:
     """Half of its mIoU at first; the test split says the opposite of validation."""
     folder = out / name
     folder.mkdir(parents=True)
     rest = {"normal": {"mean": 40.0}, "depth": {"abs": 0.5}}
     report = {
-        "command": "secateur train", "hardware": "paper", "versions": {}, "tasks": {"seg": {"miou": 1 - miou}, **rest},
+        "command": command, "hardware": "paper", "versions": {}, "tasks": {"seg": {"miou": 1 - miou}, **rest},
         "higher_is_better": {"seg": {"miou": True}, "normal": {"mean": False}, "depth": {"abs": False}},
     }  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report))
@@ -68,3 +68,7 @@ def test_what_the_file_holds_stays_where_no_folder_has_it(
         on_validation.main()
     found = json.loads((tmp_path / "on_validation.json").read_text())["delta_t"]
     assert found["adapmtl-d0.1-method.ramp=_0_1_"]["seg"] == pytest.approx({"0": 10.0, "1": 30.0, "2": 40.0})
+    run(tmp_path / "c", "dense-seg+normal+depth-s3", 0.2, "secateur train --steps 8")
+    monkeypatch.setattr("sys.argv", ["x", str(tmp_path / "c")])
+    with pytest.raises(SystemExit, match=r"runs of 2 settings, or of another than on_validation\.json holds"):
+        on_validation.main()

@@ -72,3 +72,20 @@ def test_a_trace_of_training_sees_dropout() -> None:
     compiled = torch.compile(model, backend="eager")(torch.ones(2, 3))
     torch.manual_seed(0)
     assert torch.equal(compiled, F.dropout(model[0](torch.ones(2, 3)), 0.5))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_trace_of_torch_fx_has_that_of_torch(training: bool) -> None:
+    graph = torch.fx.symbolic_trace(nn.Sequential(nn.Linear(3, 3), Dropout(0.5)).train(training)).graph
+    assert [node.target for node in graph.nodes if node.op == "call_function"] == [F.dropout]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("training", [False, True])
+def test_scripted_it_is_that_of_torch(training: bool) -> None:
+    scripted = torch.jit.script(nn.Sequential(Dropout(0.5)).train(training))
+    found = []
+    for layer in (scripted, nn.Dropout(0.5).train(training)):
+        torch.manual_seed(0)
+        found.append(layer(torch.ones(50)))
+    assert torch.equal(*found)

@@ -20,11 +20,12 @@ def dropout_by_bits(
 
     Modes can exchange it as they can torch's: :class:`secateur.problem.processes.in_step.InStep` does.
     """
-    if has_torch_function_unary(input):
+    plain = isinstance(input, Tensor)  # pyright: ignore[reportUnnecessaryIsInstance] (torch.fx traces it with a Proxy)
+    if plain and has_torch_function_unary(input):
         return handle_torch_function(dropout_by_bits, (input,), input, p, training, inplace)
     least = round(p * _LEVELS)
-    as_torch = inplace or input.device.type != "cpu" or torch.compiler.is_compiling()
-    if as_torch or not training or not 0 < least < _LEVELS:
+    drawn = plain and training and not inplace and 0 < least < _LEVELS
+    if not drawn or input.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(input, p, training, inplace)
     kept = torch.empty_like(input, dtype=torch.int16).random_() >= least
     return input * kept.to(input.dtype).mul_(_LEVELS / (_LEVELS - least))
@@ -35,4 +36,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (as torch calls it)
         """(...) -> (...)."""
-        return dropout_by_bits(input, self.p, self.training, self.inplace)
+        if torch.jit.is_scripting():  # pyright: ignore[reportPrivateImportUsage]
+            return F.dropout(input, self.p, self.training, self.inplace)
+        else:  # noqa: RET505 (what follows a return is scripted all the same)
+            return dropout_by_bits(input, self.p, self.training, self.inplace)
