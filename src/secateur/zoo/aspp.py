@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Dropout
+from secateur.zoo.atrous import AtrousConv2d
 
 
 class ASPPHead(nn.Module):
@@ -31,7 +32,7 @@ class ASPPHead(nn.Module):
 
 def _branch(inputs: int, hidden: int, outputs: int, rate: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inputs, hidden, 3, 1, rate, rate),
+        AtrousConv2d(inputs, hidden, rate),
         nn.ReLU(),
         Dropout(0.5),
         nn.Conv2d(hidden, hidden, 1),

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Dropout
+from secateur.zoo.atrous import AtrousConv2d
 
 
 class DeepLabV3Head(nn.Module):
@@ -29,7 +30,10 @@ class DeepLabV3Head(nn.Module):
     ) -> None:
         super().__init__()
         point = nn.Sequential(*_convolution(inputs, hidden, 1), Dropout(dropout))
-        atrous = [nn.Sequential(*_convolution(inputs, hidden, 3, rate)) for rate in rates]
+        atrous = [
+            nn.Sequential(AtrousConv2d(inputs, hidden, rate, bias=False), nn.BatchNorm2d(hidden), nn.ReLU())
+            for rate in rates
+        ]
         self.branches = nn.ModuleList([point, *atrous])
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), *_convolution(inputs, hidden, 1))
         self.project = nn.Sequential(*_convolution((len(rates) + 2) * hidden, hidden, 1), Dropout(dropout))
@@ -41,7 +45,5 @@ class DeepLabV3Head(nn.Module):
         return self.classifier(self.project(torch.cat([*(branch(x) for branch in self.branches), pooled], 1)))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> tuple[nn.Module, ...]:
-    padding = dilation * (kernel // 2)
-    conv = nn.Conv2d(inputs, outputs, kernel, 1, padding, dilation, bias=False)
-    return conv, nn.BatchNorm2d(outputs), nn.ReLU()
+def _convolution(inputs: int, outputs: int, kernel: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, kernel, 1, kernel // 2, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
