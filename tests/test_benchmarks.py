@@ -151,6 +151,53 @@ def test_sittings_are_joined_by_their_seeds_and_tested_against_the_first(
         rows.main()
 
 
+def finished(root: Path, name: str, value: float, command: str) -> None:
+    """What `secateur train` leaves of a run, as far as tables read it."""
+    report = {
+        "command": command, "hardware": "paper", "versions": {}, "dense": "-d" not in name, "density": {"overall": 0.1, "components": {"b": 0.2}},
+        "tasks": {"a": {"error": value, "hits": 2.0}}, "higher_is_better": {"a": {"error": False, "hits": True}},
+    }  # fmt: skip
+    (root / name).mkdir(parents=True)
+    (root / name / "report.json").write_text(json.dumps(report))
+
+
+def test_finished_runs_are_against_the_dense_figures_that_a_file_holds(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "quality"))
+    rows = importlib.import_module("table1_rows")
+    command = (
+        "secateur train {} --steps 9 --method.density=0.1 --seed={} --data.tasks=[a] --out x --workers=0"
+    )
+    held, runs = tmp_path / "held.json", tmp_path / "runs"
+    finished(tmp_path / "dense", "dense-a-s0", 4.0, command.format("dense", 0))
+    finished(tmp_path / "dense", "dense-a-s3", 5.0, command.format("dense", 3))
+    finished(runs, "st3-d0.1-a-s0", 2.0, command.format("st3", 0))
+    finished(runs, "st3-d0.1-a-s3", 5.0, command.format("st3", 3))
+    for source in (tmp_path / "dense", runs):
+        monkeypatch.setattr(
+            "sys.argv", ["x", *([str(held)] if held.exists() else []), str(source), str(held)]
+        )
+        rows.main()
+    found = json.loads(held.read_text())
+    dense, arm = found["arms"]
+    figures = {(f["group"], f["name"]): f for f in arm["figures"]}
+    assert (arm["recipe"], arm["density"], dense["density"]) == ("st3", 0.1, None)
+    assert figures["ΔT", "mean"]["seeds"] == figures["ΔT", "a"]["seeds"] == {"0": 25.0, "3": 0.0}
+    assert figures["ΔT", "sum"]["mean"] == 25.0
+    assert figures["a", "error"]["seeds"] == {"0": 2.0, "3": 5.0}
+    assert figures["density", "b"]["mean"] == 0.2
+    assert len(found["command"]) == 4
+    for name, said in (
+        ("st3-d0.1-a-s7", "st3 of seed 7 has no dense"),
+        ("st3~0badcafe-d0.1-a-s0", "no run of a recipe"),
+    ):
+        finished(tmp_path / name, name, 1.0, command.format("st3", 7))
+        monkeypatch.setattr("sys.argv", ["x", str(held), str(tmp_path / name), str(tmp_path / "out.json")])
+        with pytest.raises(SystemExit, match=said):
+            rows.main()
+
+
 def test_the_page_corrects_the_tests_of_table_1_as_its_files_do() -> None:
     found: dict[str, dict[int, float]] = {}
     for name in ("table1", "table1_mended", "table1_default"):  # later rows count
