@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -46,6 +48,28 @@ def test_thresholds_are_shared_within_a_component_and_trained() -> None:
         fit(problem, method, steps=20, on_log=watch, log_every=1)
     assert set(seen[0]) == {"backbone", "colour", "shade"}
     assert seen[0] != seen[10]
+
+
+def test_decay_finds_its_rate_wherever_the_thresholds_lie() -> None:
+    """In the usual split by dimensions the thresholds, which are numbers, come behind the biases."""
+
+    def split(groups: Any) -> torch.optim.Optimizer:
+        every = [p for group in groups for p in group["params"]]
+        flat, wide = [p for p in every if p.ndim <= 1], [p for p in every if p.ndim > 1]
+        parts = [{"params": wide}, {"params": sorted(flat, key=lambda p: -p.ndim), "lr": 0.1}]
+        return torch.optim.Adam(parts, lr=1e-3, weight_decay=0.0)
+
+    method, seen = (
+        LearnedThreshold(0.2, pressure="decoupled_decay", initial=-8.0, strength=0.1),
+        list[float](),
+    )
+    with pytest.warns(UserWarning, match="raised by one common factor"):
+        fit(
+            two_heads(), method, steps=20, optimizer=split, schedule=lambda _: 1.0, log_every=1,
+            on_log=lambda rows: seen.append(rows[-1]["threshold"]["backbone"]),
+        )  # fmt: skip
+    theta = torch.tensor(seen[:10]).logit()
+    torch.testing.assert_close(theta[1:] / theta[:-1], torch.full((9,), 1 - 0.1 * 0.1), rtol=0.02, atol=0.0)
 
 
 def test_missing_the_target_is_never_silent() -> None:

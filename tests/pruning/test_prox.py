@@ -163,7 +163,7 @@ def test_metric_of_adam() -> None:
     found = adam_metric({"w": weight}, optimizer, 1e-6)
     assert found is not None
     torch.testing.assert_close(found["w"], v.sqrt() + 1e-6)
-    corrected = adam_metric({"w": weight}, optimizer, 1e-6, (0.9, 0.999))
+    corrected = adam_metric({"w": weight}, optimizer, 1e-6, {"w": (0.9, 0.999)})
     assert corrected is not None
     torch.testing.assert_close(
         corrected["w"], (v.sqrt() + 1e-6) * (1 - 0.9**3) / (1 - 0.999**3) ** 0.5, rtol=1e-4, atol=0.0

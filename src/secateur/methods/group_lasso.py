@@ -16,7 +16,6 @@ from secateur.pruning import (
     Masks,
     Sparsifier,
     all_weights,
-    group_of,
     input_groups,
     prox,
     revived,
@@ -150,22 +149,22 @@ class GroupLasso(Sparsifier):
         """The proximal step; every few steps of the ramp a cut to the share due."""
         if not self._active or self._frozen or step <= self._begin:
             return
-        metric, rate = self._metric(optimizer), group_of(optimizer, self._weights)["lr"]
-        if self.metric == "adaptive" and metric is None:
+        if (found := self._of_step(optimizer)) is None:
             return  # a gradient scaler skipped the first steps: no weight has moved yet
         last = max(1, round(self.ramp[1] * self._steps))
         if self.density is not None and (self._level is None or step % _EVERY == 0 or step >= last):
             self._frozen = step >= last
-            self._cut(1.0 if self._frozen else step / self._steps, metric, optimizer)
-            self._look_ahead(step / self._steps, metric, rate)
+            self._cut(1.0 if self._frozen else step / self._steps, found.metric, optimizer)
+            self._look_ahead(step / self._steps, found)
         if not self._frozen and self._level:
-            self._prox(metric, rate * self._level)
+            self._prox(found, found.rate * self._level)
 
     @torch.no_grad()
     def finish(self) -> None:
         """Leaves plain weights, at the density asked even if training was shorter than the ramp."""
         if self.masks is not None and not self._frozen:
-            self._cut(1.0, self._metric(self._optimizer), None)
+            found = self._optimizer and self._of_step(self._optimizer)
+            self._cut(1.0, found and found.metric, None)
         self.undo()
 
     def undo(self) -> None:
@@ -201,26 +200,27 @@ class GroupLasso(Sparsifier):
         parts = self._groups.kept_fraction(alive) if self.of != "channels" else {}
         return share(parts, self._costs) if parts else float(alive.double().mean())
 
-    def _metric(self, optimizer: Optimizer | None) -> Metric | None:
-        if self.metric == "euclidean" or optimizer is None:
-            return None
-        betas = group_of(optimizer, self._weights)["betas"] if self.bias_correct_prox else None
-        return prox.adam_metric(self._weights, optimizer, self.eps, betas)
+    def _of_step(self, optimizer: Optimizer) -> prox.Step | None:
+        own = self.metric == "adaptive", self.bias_correct_prox
+        return prox.of_step(self._weights, optimizer, self.eps, *own)
 
-    def _prox(self, metric: Metric | None, kappa: float) -> None:
+    def _prox(self, step: prox.Step, kappa: float) -> None:
         points = {name: p.detach().to(wide(p)) for name, p in self._weights.items()}
         if self.norm == "l1":
             kappas = self._groups.spread(torch.full_like(self._roots, kappa), 0.0, points)
             for name, spared in self._spared.items():
                 kappas[name] = kappas[name] * ~spared
-            found = {n: prox.l1_prox(u, metric[n] if metric else 1.0, kappas[n]) for n, u in points.items()}
+            metric = step.metric or dict.fromkeys(points, 1.0)
+            found = {n: prox.l1_prox(u, metric[n], kappas[n]) for n, u in points.items()}
         else:
             strength = kappa * self._roots
             if self._spared:
                 strength = strength.masked_fill(self._spared[_GROUPS], 0.0)
-            found = prox.group_prox(points, metric, strength, self._groups)
-        for name, p in self._weights.items():
-            p.copy_(found[name])
+            if step.still:
+                strength = strength.masked_fill(prox.touched(self._groups, step.still), 0.0)
+            found = prox.group_prox(points, step.metric, strength, self._groups)
+        for name in self._weights.keys() - step.still:
+            self._weights[name].copy_(found[name])
 
     def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
         """Removes for good what the schedule has due by now."""
@@ -229,11 +229,11 @@ class GroupLasso(Sparsifier):
             masks = self._groups.masks(kept[_GROUPS], self._weights) if self.norm == "group" else kept
             self.masks.replace_({n: mask & self.masks.masks[n] for n, mask in masks.items()}, optimizer)
 
-    def _look_ahead(self, progress: float, metric: Metric | None, rate: float) -> None:
+    def _look_ahead(self, progress: float, step: prox.Step) -> None:
         """Spares what is not due soon, and sets λ for the rest."""
         ahead = _AHEAD * (self.ramp[1] - self.ramp[0])
-        self._spared, highest = self._strongest(self._due(progress + ahead), metric)
-        self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / rate if rate else 0.0
+        self._spared, highest = self._strongest(self._due(progress + ahead), step.metric)
+        self._level = _PRESSURE * highest / max(1.0, ahead * self._steps) / step.rate if step.rate else 0.0
 
     def _due(self, progress: float) -> float:
         return schedules.cubic_density(progress, cast(float, self.density), *self.ramp)

@@ -131,9 +131,7 @@ class LearnedThreshold(Thresholded):
     def _move(self, step: int, optimizer: Optimizer) -> bool:
         """Applies the pressure; the mask is frozen when the target is crossed, or at the deadline."""
         if self.pressure == "decoupled_decay":
-            rate = next(
-                g["lr"] for g in optimizer.param_groups if g["params"][0] is next(iter(self._theta.values()))
-            )
+            rate = group_of(optimizer, self._theta)["lr"]
             for theta in self._theta.values():
                 theta.mul_(1.0 - rate * self.strength)
         elif self.pressure == "controller":

@@ -140,5 +140,11 @@ def settings_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) ->
 
 def group_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
     """The optimizer's group that holds the first of ``parameters``."""
-    first = next(iter(parameters.values()))
-    return next(group for group in optimizer.param_groups if any(p is first for p in group["params"]))
+    first = next(iter(parameters.items()))
+    return groups_of(optimizer, dict([first]))[first[0]]
+
+
+def groups_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:
+    """The optimizer's group of each of ``parameters`` that it has, by their names."""
+    held = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    return {name: held[id(p)] for name, p in parameters.items() if id(p) in held}
