@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from problems import TwoHeads, equal, tasks, two_heads
-from secateur import GroupLasso, Problem, SoftThreshold, components, density, fit
+from secateur import DiSparse, GroupLasso, Problem, SoftThreshold, components, density, fit
 
 
 class Checkpointed(TwoHeads):
@@ -70,3 +70,21 @@ def test_layers_in_a_plain_container_are_named(kind: type) -> None:
         ValueError, match=r"'colour' depends on a parameter .* \(self\.heads\); use nn\.ModuleDict"
     ):
         fit(problem, SoftThreshold(0.2), steps=2)
+
+
+def test_what_is_frozen_has_the_owners_that_it_will_have() -> None:
+    problem = two_heads()
+    problem.model.requires_grad_(False)
+    assert dict(problem.owners) == dict(two_heads().owners)
+    assert not any(p.requires_grad for p in problem.model.parameters())
+
+
+def test_a_trunk_that_was_frozen_in_an_earlier_training_is_pruned_as_any() -> None:
+    problem = two_heads()
+    problem.model.trunk.requires_grad_(False)
+    fit(problem, steps=2)
+    problem.model.trunk.requires_grad_(True)
+    fit(problem, DiSparse(0.1), steps=2)
+    kept = density(problem.model, components(problem)).components
+    assert set(kept) == {"backbone", "colour", "shade"}
+    assert kept["backbone"] > 0.05

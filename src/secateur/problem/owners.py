@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     names = {id(p): name for name, p in model.named_parameters()}
     found: dict[str, set[str]] = {name: set() for name in names.values()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with preserved_modes(model), preserved_rng(), torch.enable_grad():
+    with preserved_modes(model), preserved_rng(), torch.enable_grad(), _trainable(model):
         model.eval()
         check_rereadable(problem)
         for x, targets in problem.batches():
@@ -43,15 +44,22 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
 
 def frozen_tasks(problem: Problem) -> set[str]:
     """Tasks whose prediction depends on parameters, all of which are frozen."""
-    frozen = [p for p in problem.model.parameters() if not p.requires_grad and p.is_floating_point()]
+    named = dict(problem.model.named_parameters())
+    reached = frozenset[str]().union(*problem.owners.values())
+    return set(reached.difference(*(own for name, own in problem.owners.items() if named[name].requires_grad)))
+
+
+@contextmanager
+def _trainable(model: nn.Module) -> Generator[None]:
+    """Frozen parameters are in the graph too: what owns them does not change when they are unfrozen."""
+    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)
-        reached = frozenset[str]().union(*find_owners(problem).values())
+        yield
     finally:
         for parameter in frozen:
             parameter.requires_grad_(False)
-    return set(reached - frozenset[str]().union(*problem.owners.values()))
 
 
 def unlisted(model: nn.Module) -> list[str]:

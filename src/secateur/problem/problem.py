@@ -92,7 +92,7 @@ class Problem:
     def owners(self) -> dict[str, frozenset[str]]:
         """Parameter name to the tasks whose prediction depends on it, read off the autograd graph.
 
-        Parameters that no task reaches own the empty set. Several owners mean a shared parameter.
+        Parameters that no task reaches own the empty set. Several owners mean a shared parameter. It does not matter which are frozen.
 
         Raises:
             ValueError: If the model and the targets do not name the same tasks, or a task depends on parameters that the
