@@ -56,3 +56,25 @@ def test_a_network_without_zeros_is_trained_densely() -> None:
         warnings.simplefilter("error")
         fit(same, KeepZeros(), steps=10)
     assert equal(weights(dense), weights(same))
+
+
+def test_a_training_that_is_resumed_with_a_network_built_anew_keeps_the_zeros(tmp_path: Path) -> None:
+    """A program that loads the pruned network only where there is no checkpoint yet, killed and started again."""
+    whole, killed, again = two_heads(), two_heads(), two_heads()
+    for problem in (whole, killed):
+        fit(problem, SoftThreshold(0.1), steps=10)
+    zeros = {name: p == 0 for name, p in prunable(whole.model).items()}
+
+    def stop(rows: list) -> None:
+        if rows[-1]["step"] >= 12:
+            raise KeyboardInterrupt
+
+    given = {"steps": 20, "checkpoint_every": 10, "log_every": 1}
+    fit(whole, KeepZeros(), **given)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, KeepZeros(), **given, checkpoint=tmp_path / "on.ckpt", on_log=stop)
+    method = KeepZeros()
+    fit(again, method, **given, checkpoint=tmp_path / "on.ckpt")
+    assert method.density == pytest.approx(0.1, abs=1e-3)
+    assert all(torch.equal(p == 0, zeros[name]) for name, p in prunable(again.model).items())
+    assert equal(weights(again), weights(whole))

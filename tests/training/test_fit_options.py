@@ -73,6 +73,36 @@ def test_unusable_teachers() -> None:
         fit(two_heads(), steps=1, distillation=Distillation(Blind()))
 
 
+def test_a_constant_prediction_of_the_teacher_teaches_nothing() -> None:
+    """Such as the one value for the one sample of a last batch: over a variance of zero any difference would be without end."""
+    for value in (0.0, 1e-3, 3.0, -1e4):
+        student = torch.full((1, 1), value + 0.5, requires_grad=True)
+        loss = mismatch(student, torch.full((1, 1), value))
+        loss.backward()
+        assert float(loss.detach()) == 0.0
+        assert float(student.grad) == 0.0
+    assert float(
+        mismatch(torch.full((2, 1), 1e4 + 0.5), torch.tensor([[1e4], [1e4 + 1.0]]))
+    ) == pytest.approx(1.0)
+
+
+def test_a_teacher_that_never_varies_and_one_that_is_the_student_are_refused() -> None:
+    taught, constant = two_heads(), two_heads()
+    nn.init.zeros_(constant.model.colour.weight)
+    nn.init.constant_(constant.model.colour.bias, 2.0)
+    with pytest.raises(
+        ValueError, match=r"same value throughout .* for \['colour'\].*tasks=\{'colour': 0.0\}"
+    ):
+        fit(taught, steps=1, distillation=Distillation(constant.model))
+    fit(taught, steps=1, distillation=Distillation(constant.model, tasks={"colour": 0.0}))
+    before = weights(taught)
+    for own in (taught.model, nn.Sequential(taught.model)):
+        with pytest.raises(ValueError, match=r"12 parameters of the teacher are the model's own .*deepcopy"):
+            fit(taught, steps=1, distillation=Distillation(own))
+    assert equal(before, weights(taught))
+    assert taught.model.training
+
+
 # --- aggregators
 
 

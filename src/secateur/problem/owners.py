@@ -46,7 +46,9 @@ def frozen_tasks(problem: Problem) -> set[str]:
     """Tasks whose prediction depends on parameters, all of which are frozen."""
     named = dict(problem.model.named_parameters())
     reached = frozenset[str]().union(*problem.owners.values())
-    return set(reached.difference(*(own for name, own in problem.owners.items() if named[name].requires_grad)))
+    return set(
+        reached.difference(*(own for name, own in problem.owners.items() if named[name].requires_grad))
+    )
 
 
 @contextmanager
