@@ -58,7 +58,7 @@ class LotteryTicket(InRounds):
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Remembers the weights to go back to."""
         if self._round == 0 and self.density < 1.0 and step == self.resumes_at(self.steps):
-            before = {name: self._origin[name] for name in self._statistics()}
+            before = {name: self._origin[name] for name in self._statistics() if name in self._origin}
             self._origin = {**self._copied(), **before}
 
     @torch.no_grad()
@@ -69,7 +69,11 @@ class LotteryTicket(InRounds):
             return
         masks = self._pruned(self._round)
         for name, value in self._tensors().items():
-            value.copy_(self._origin[name])
+            old = self._origin.get(
+                name
+            )  # none of a buffer that came later; one of another size is of another input
+            if old is not None and old.shape == value.shape:
+                value.copy_(old)
         self.masks.replace_(masks, None)
 
     def state_dict(self) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def check_moved(moved: Mapping[str, bool], batches: int) -> None:
 def losses(
     problem: Problem, batches: int, first: int = 0
 ) -> Generator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Losses and predictions of training batches, with BatchNorm as in training, dropout off and nothing changed after."""
+    """Losses and predictions of training batches, with modes as in training but dropout off, and nothing changed after."""
     check_count("batches", batches, remedy="a score needs at least 1")
     device = next(p.device for p in problem.model.parameters())
     whole = undivided(problem.loader())  # of several processes each looks at what a single one would
@@ -97,16 +97,26 @@ def _batches(problem: Problem, first: int) -> Iterator[Batch]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Generator[None]:
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    """Training's modes without dropout: within a model in train mode, frozen BatchNorm stays frozen; buffers are put back."""
+    held = {module: dict(module.named_buffers(recurse=False)) for module in model.modules()}
+    values = {buffer: buffer.clone() for own in held.values() for buffer in own.values()}
     try:
         with preserved_modes(model):
+            frozen = {module for module in model.modules() if model.training and not module.training}
             for module in model.modules():
-                module.training = not isinstance(module, _DropoutNd)
+                module.training = module not in frozen and not isinstance(module, _DropoutNd)
             yield
     finally:
         with torch.no_grad():
-            for name, buffer in model.named_buffers():
-                buffer.copy_(buffers[name])
+            for module, own in held.items():
+                for name in dict(module.named_buffers(recurse=False)).keys() - own.keys():
+                    delattr(module, name)
+                for name, buffer in own.items():
+                    buffer.copy_(values[buffer])
+                    if (
+                        getattr(module, name, None) is not buffer
+                    ):  # the pass made another, such as a grid of another size
+                        setattr(module, name, buffer)
 
 
 def add(

@@ -22,7 +22,10 @@ def train_mode(model: nn.Module) -> None:
 
 @torch.no_grad()
 def recalibrate(problem: Problem, batches: int) -> None:
-    """Sets every BatchNorm's running statistics to the plain mean over the first training batches; weights stay.
+    """Sets BatchNorm's running statistics to the plain mean over the first training batches; weights stay.
+
+    What these batches do not reach keeps the statistics that it has, such as the BatchNorm of a task that has a loader of its own,
+    and so does frozen BatchNorm, in eval mode within a model in train mode. If a pass raises, all do.
 
     Args:
         problem: Its model is changed in place; modes and random state are left as they were.
@@ -32,24 +35,31 @@ def recalibrate(problem: Problem, batches: int) -> None:
         ValueError: If ``batches`` is below 1.
     """
     check_batches(batches)
-    norms = [m for m in problem.model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    model = problem.model
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norms = [norm for norm in norms if norm.training or not model.training]
     if not norms:
         return
-    device = next(p.device for p in problem.model.parameters())
+    device = next(p.device for p in model.parameters())
     momenta = {norm: norm.momentum for norm in norms}
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.momentum = None  # a cumulative average
+    before = {norm: {n: b.clone() for n, b in norm.named_buffers(recurse=False)} for norm in norms}
+    reached = list[_BatchNorm]()
     try:
-        with preserved_modes(problem.model), preserved_rng(), undivided(problem.loader()):
-            for module in problem.model.modules():
-                module.training = isinstance(module, _BatchNorm) and module in momenta
+        with preserved_modes(model), preserved_rng(), undivided(problem.loader()):
+            for module in model.modules():
+                module.training = module in momenta
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.momentum = None  # a cumulative average
             network = problem.network
             for x, _ in islice(problem.batches(), batches):
                 network(to_device(x, device))
+        reached = [norm for norm in norms if norm.num_batches_tracked]
     finally:
         for norm, momentum in momenta.items():
             norm.momentum = momentum
+            for name, buffer in () if norm in reached else norm.named_buffers(recurse=False):
+                buffer.copy_(before[norm][name])
 
 
 def check_batches(batches: int | None) -> None:
