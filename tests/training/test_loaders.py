@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from torch.utils.data import (
 
 from contract import STEPS
 from problems import equal, shuffled_loader, two_heads, weights
-from secateur import AdaptiveWeighting, Problem, SoftThreshold, fit
-from secateur.problem import rng_state, set_rng_state
+from secateur import AdaptiveWeighting, OneShot, Problem, SoftThreshold, fit
+from secateur.problem import loader_state, rng_state, set_rng_state, undrawn
 from secateur.training.resuming.stream import Stream
 from test_contract_training import stopped_and_resumed
 
@@ -163,3 +165,32 @@ def test_augmentation_by_other_generators_is_seeded(generator: str) -> None:
         fit(Problem(problem.model, problem.tasks, Noisy(problem.train)), steps=6, seed=7)
         found.append(weights(problem))
     assert equal(*found)
+
+
+def test_scores_taken_on_the_way_draw_nothing_from_the_loader(tmp_path: Path) -> None:
+    """The epoch is replayed without them, so that the next one's order would be another."""
+
+    def make() -> Problem:
+        return replace(two_heads(), train=shuffled_loader(torch.Generator().manual_seed(7)))
+
+    def stop(rows: list) -> None:
+        if rows[-1]["step"] >= 6:
+            raise KeyboardInterrupt
+
+    whole, killed, again = make(), make(), make()
+    given = {"steps": 14, "log_every": 1, "checkpoint_every": 5}
+    fit(whole, OneShot(0.5, at=0.2), **given)
+    path = tmp_path / "on.ckpt"
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed, OneShot(0.5, at=0.2), **given, checkpoint=path, on_log=stop)
+    fit(again, OneShot(0.5, at=0.2), **given, checkpoint=path)
+    assert equal(weights(whole), weights(again))
+
+
+def test_what_is_looked_at_aside_leaves_generators_and_counters() -> None:
+    for loader in (drawing("numpy"), drawing("python"), batch_sampled()):
+        first = pickle.dumps(loader_state(loader))
+        with undrawn(loader):
+            values(iter(loader))
+            assert pickle.dumps(loader_state(loader)) != first
+        assert pickle.dumps(loader_state(loader)) == first

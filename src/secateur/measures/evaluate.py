@@ -133,10 +133,24 @@ def _collection(task: Task) -> MetricCollection:
     """Fresh copies by position, because a collection takes no names with a dot such as ``within_11.25``."""
     from torchmetrics import MetricCollection
 
-    metrics = enumerate(map(_metric, task.metrics.values()))
-    collection = MetricCollection({str(i): deepcopy(metric) for i, metric in metrics})
+    metrics = {str(i): deepcopy(_metric(metric)) for i, metric in enumerate(task.metrics.values())}
+    collection = MetricCollection(metrics, compute_groups=_alike(metrics))
     collection.reset()
     return collection
+
+
+def _alike(metrics: Mapping[str, Metric]) -> list[list[str]]:
+    """Names of metrics that are updated as one: ours of one update and the same settings.
+
+    torchmetrics would find such groups by what the states are after the first batch, where metrics of other settings may be equal by accident.
+    """
+    from secateur.measures.metrics.states import settings_of
+
+    groups: dict[object, list[str]] = {}
+    for name, metric in metrics.items():
+        own = settings_of(metric)
+        groups.setdefault(name if own is None else (type(metric).update, own), []).append(name)
+    return list(groups.values())
 
 
 def _metric(metric: Any) -> Metric:

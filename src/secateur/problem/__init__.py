@@ -41,7 +41,14 @@ from secateur.problem.processes import (
     world_size,
 )
 from secateur.problem.remedied import RemediedError
-from secateur.problem.samplers import counting_epochs, distributed_samplers, holders
+from secateur.problem.samplers import (
+    counting_epochs,
+    distributed_samplers,
+    holders,
+    loader_state,
+    restore_loader,
+    undrawn,
+)
 from secateur.problem.state import preserved_modes, preserved_rng, rng_state, seed_all, set_rng_state
 from secateur.problem.taking import check_takes, taking
 
@@ -88,11 +95,13 @@ __all__ = [
     "is_number",
     "length",
     "lies_in",
+    "loader_state",
     "of_python",
     "one",
     "preserved_modes",
     "preserved_rng",
     "prunable",
+    "restore_loader",
     "rng_state",
     "same_buffers",
     "same_generator",
@@ -106,6 +115,7 @@ __all__ = [
     "to_device",
     "uncalled",
     "undivided",
+    "undrawn",
     "unlabelled",
     "unlisted",
     "untraceable",

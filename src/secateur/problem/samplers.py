@@ -1,13 +1,18 @@
-"""What is inside a user's own loader."""
+"""What is inside a user's own loader, and what it draws from and counts: so an epoch can be replayed, and looked at without a trace."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
-from torch.utils.data import DistributedSampler, IterableDataset
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset
 
 _INSIDE = ("sampler", "batch_sampler", "dataset", "datasets", "loaders")
+_OF_A_PROCESS = ("rank", "num_replicas")  # a user's own distributed sampler has these
 
 
 def holders(loader: Any) -> Iterator[tuple[str, Any]]:
@@ -34,3 +39,79 @@ def counting_epochs(loader: Any) -> list[Any]:
     """What draws the order of an epoch by its number, and has to be told it: ``DistributedSampler``, a stream of ``datasets``."""
     kinds = DistributedSampler, IterableDataset
     return [h for _, h in holders(loader) if isinstance(h, kinds) and callable(getattr(h, "set_epoch", None))]
+
+
+def loader_state(loader: Any) -> dict[str, Any]:
+    """Generators of a loader, its samplers and data sets, and counters of its samplers, by place; loadable with ``weights_only``."""
+    found: dict[str, Any] = {}
+    for place, holder in holders(loader):
+        for name, value in vars(holder).items():
+            counts = _counts(place, holder) and name not in _OF_A_PROCESS
+            kept = _captured(value, counts)
+            if kept is not None:
+                found[f"{place}.{name}"] = kept
+    return found
+
+
+def restore_loader(loader: Any, state: dict[str, Any]) -> None:
+    """Puts a loader back to :func:`loader_state`.
+
+    Raises:
+        ValueError: If it draws from other generators than the saved one.
+    """
+    if other := sorted(state.keys() ^ loader_state(loader).keys()):
+        raise ValueError(f"the data are drawn otherwise: {', '.join(other[:3])} is not in both loaders")
+    _put_back(loader, state)
+
+
+@contextmanager
+def undrawn(loader: Any) -> Generator[None]:
+    """What is read inside leaves no trace: generators and counters of the loader, its samplers and data sets are put back."""
+    before = loader_state(loader)
+    try:
+        yield
+    finally:
+        _put_back(loader, before)
+
+
+def _put_back(loader: Any, state: Mapping[str, Any]) -> None:
+    for place, holder in holders(loader):
+        for name, value in list(vars(holder).items()):
+            kept = state.get(f"{place}.{name}")
+            if kept is not None:
+                _restored(holder, name, value, kept)
+
+
+def _counts(place: str, holder: Any) -> bool:
+    """Whether numbers of this holder are counters: those of a user's own samplers and loaders, not settings of a data set."""
+    own = not type(holder).__module__.startswith("torch.")
+    return own and "dataset" not in place and not isinstance(holder, DataLoader)
+
+
+def _captured(value: Any, counts: bool) -> dict[str, Any] | None:
+    if isinstance(value, torch.Generator):
+        return {"torch": value.get_state()}
+    if isinstance(value, np.random.Generator):
+        return {"numpy": dict(value.bit_generator.state)}
+    if isinstance(value, np.random.RandomState):
+        kind, keys, *rest = value.get_state(legacy=True)
+        return {"legacy": (str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), *map(float, rest))}
+    if isinstance(value, random.Random):
+        return {"python": value.getstate()}
+    return {"plain": value} if counts and isinstance(value, (int, float)) else None
+
+
+def _restored(holder: Any, name: str, value: Any, kept: dict[str, Any]) -> None:
+    ((kind, state),) = kept.items()
+    if kind == "torch":
+        value.set_state(state)
+    elif kind == "numpy":
+        value.bit_generator.state = state
+    elif kind == "legacy":
+        key, keys, position, has, gauss = state
+        value.set_state((key, keys.numpy().astype(np.uint32), int(position), int(has), gauss))
+    elif kind == "python":
+        version, internal, gauss = state
+        value.setstate((version, tuple(internal), gauss))
+    elif value != state:
+        vars(holder)[name] = state

@@ -21,6 +21,7 @@ from secateur.problem import (
     task_losses,
     to_device,
     undivided,
+    undrawn,
 )
 
 _MANY = 1000  # batches without a label that are looked through where nobody knows how long an epoch is
@@ -74,7 +75,8 @@ def losses(
     check_count("batches", batches, remedy="a score needs at least 1")
     device = next(p.device for p in problem.model.parameters())
     whole = undivided(problem.loader())  # of several processes each looks at what a single one would
-    with preserved_rng(), _undisturbed(problem.model), whole, torch.enable_grad():
+    untouched = undrawn(problem.loader())  # the epoch under way, and the next, are drawn as without this pass
+    with preserved_rng(), untouched, _undisturbed(problem.model), whole, torch.enable_grad():
         looked, many = 0, batches + (length(problem.loader()) or _MANY)
         for x, targets in islice(_batches(problem, first), many):
             if looked == batches:

@@ -22,6 +22,7 @@ from secateur.problem import (
     selected,
     to_device,
     undivided,
+    undrawn,
 )
 
 _LOOKED = 8  # batches at most in which the teacher's predictions must vary
@@ -125,7 +126,8 @@ class Distillation:
         """Raises ValueError if a task would learn nothing, since no prediction of the teacher varies within a batch."""
         varied = {t: False for t in problem.tasks if self.tasks.get(t, self.weight)}
         seen = set[str]()
-        with preserved_rng(), undivided(problem.loader()):
+        loader = problem.loader()
+        with preserved_rng(), undrawn(loader), undivided(loader):
             for x, targets in islice(problem.batches() if varied else (), _LOOKED):
                 asked = [task for task in targets if not varied.get(task, True)]
                 for task, taught in self._predict(to_device(x, device), asked, problem.call).items():

@@ -26,9 +26,8 @@ from secateur.training.optimizer import MakeOptimizer, adam, check_make, check_s
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import check_batches, recalibrate, train_mode
 from secateur.training.resuming.identity import identity_of_training
-from secateur.training.resuming.loader_state import unrepeatable
 from secateur.training.resuming.resumption import Resumption
-from secateur.training.resuming.stream import Stream
+from secateur.training.resuming.stream import Stream, unrepeatable
 from secateur.training.settings import Settings
 from secateur.weighting import Weighting
 

@@ -17,7 +17,7 @@ from secateur.training.hold import Hold, check_parts, computing_once
 from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
-from secateur.training.resuming.identity import check_state, identity, with_processes
+from secateur.training.resuming.identity import check_state, identity_of_pruning, with_processes
 from secateur.training.several import guards
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
@@ -50,7 +50,7 @@ class Pruning:
         self.problem, self.distillation = problem, distillation
         self.method, self.weighting = method or Sparsifier(), weighting or Weighting()
         check_parts(self.problem, self.method, self.weighting)
-        self._identity = identity(self.method, "method") | identity(self.weighting, "weighting")
+        self._identity = identity_of_pruning(problem, self.method, self.weighting)
         self._hold, self._followers, self._left = Hold(), Followers(problem.model), False
         self._objective, self._step_hook = cast("Objective | None", None), cast(Any, None)
         self._optimizer: Optimizer | None = None

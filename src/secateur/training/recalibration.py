@@ -11,7 +11,15 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import Problem, check_count, preserved_modes, preserved_rng, to_device, undivided
+from secateur.problem import (
+    Problem,
+    check_count,
+    preserved_modes,
+    preserved_rng,
+    to_device,
+    undivided,
+    undrawn,
+)
 
 
 def train_mode(model: nn.Module) -> None:
@@ -43,9 +51,9 @@ def recalibrate(problem: Problem, batches: int) -> None:
     device = next(p.device for p in model.parameters())
     momenta = {norm: norm.momentum for norm in norms}
     before = {norm: {n: b.clone() for n, b in norm.named_buffers(recurse=False)} for norm in norms}
-    reached = list[_BatchNorm]()
+    reached, loader = list[_BatchNorm](), problem.loader()
     try:
-        with preserved_modes(model), preserved_rng(), undivided(problem.loader()):
+        with preserved_modes(model), preserved_rng(), undrawn(loader), undivided(loader):
             for module in model.modules():
                 module.training = module in momenta
             for norm in norms:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ def add_settings(metric: Metric, *numbers: int, resize: Resize) -> None:
     """Adds what the states of ``metric`` depend on as one more state, which no update changes.
 
     torchmetrics merges metrics into one compute group when their states are equal after the first batch. Two
-    metrics with different settings can agree there by accident; this state keeps them apart.
+    metrics with different settings can agree there by accident; this state keeps them apart, also in a collection of the user's own.
 
     Raises:
         ValueError: If ``resize`` is unknown.
@@ -29,3 +29,9 @@ def add_settings(metric: Metric, *numbers: int, resize: Resize) -> None:
     if resize not in choices:
         raise ValueError(f"resize is {resize!r}; choose one of {list(choices)}.")
     add_state(metric, "settings", torch.tensor([*numbers, choices.index(resize)]), "max")
+
+
+def settings_of(metric: Metric) -> tuple[int, ...] | None:
+    """What :func:`add_settings` was given; None of a metric that has none, about which nothing is known."""
+    found: Any = getattr(metric, "settings", None) if "settings" in metric._defaults else None  # pyright: ignore[reportPrivateUsage]
+    return tuple(found.tolist()) if isinstance(found, Tensor) else None

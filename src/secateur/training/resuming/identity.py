@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from secateur.problem import Together, length, world_size
-from secateur.storage import mismatches
+from secateur.problem import Problem, Together, length, world_size
+from secateur.storage import mismatches, tensors_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -30,16 +33,23 @@ def identity(part: object, kind: str) -> dict[str, Any]:
         part: As it was made, before ``start``.
         kind: What the keys begin with.
     """
-    asked = inspect.signature(
-        type(part)
-    ).parameters  # not what `start` finds: an object that was used is as good as new
+    asked = _arguments(type(part))  # not what `start` finds: an object that was used is as good as new
     given = {n: v for n, v in getattr(part, "__dict__", {}).items() if n in asked}
     settings = {n: v for n, v in given.items() if _is_plain(v)}
     for name, made in given.items():
         if is_dataclass(made) and not isinstance(made, type):
-            own = {f.name: getattr(made, f.name) for f in fields(made) if getattr(made, f.name) != f.default}
-            settings |= {f"{name}.{n}": v for n, v in own.items() if _is_plain(v)}
+            own = {f.name: _told(getattr(made, f.name)) for f in fields(made)}
+            defaults = {f.name: f.default for f in fields(made)}
+            settings |= {f"{name}.{n}": v for n, v in own.items() if _is_plain(v) and v != defaults[n]}
     return {kind: type(part).__qualname__, **{f"{kind}.{n}": _plain(v) for n, v in settings.items()}}
+
+
+def identity_of_pruning(problem: Problem, method: object, weighting: object) -> dict[str, Any]:
+    """Method and weighting, and the factors of the tasks that have one."""
+    factors = {
+        f"weight of task {t}": float(task.weight) for t, task in problem.tasks.items() if task.weight != 1.0
+    }
+    return {**identity(method, "method"), **identity(weighting, "weighting"), **factors}
 
 
 def with_processes(found: Mapping[str, Any], together: Together) -> dict[str, Any]:
@@ -71,11 +81,44 @@ def identity_of_training(
         own = {n: v for n, v in group.items() if _is_plain(v) and v != optimizer.defaults.get(n)}
         found |= {f"optimizer.group {i}.{n}": v for n, v in own.items()}
     for name, part in parts.items():
-        if _is_plain(part):
-            found[name] = part
-        else:
-            found |= {name: part.__qualname__} if isinstance(part, FunctionType) else identity(part, name)
+        found |= {name: part} if _is_plain(part) else _of_callable(part, name)
+    schedule = parts.get("schedule")
+    if callable(schedule) and not (isinstance(schedule, FunctionType) and schedule.__closure__ is None):
+        # One made of others, or by a function that takes settings: their names alone do not tell it.
+        course = [float(cast(Any, schedule)(place / 100)) for place in range(101)]
+        found["course of schedule"] = digest_of(repr(course))[:12]
     return found
+
+
+def _of_callable(part: Any, name: str) -> dict[str, Any]:
+    if isinstance(part, partial):
+        given = {**{str(i): v for i, v in enumerate(part.args)}, **part.keywords}
+        settings = {f"{name}.{n}": _plain(v) for n, v in given.items() if _is_plain(v)}
+        return {**_of_callable(part.func, name), **settings}
+    return {name: part.__qualname__} if isinstance(part, (FunctionType, type)) else identity(part, name)
+
+
+def _arguments(kind: type) -> Container[str]:
+    try:
+        return inspect.signature(kind).parameters
+    except ValueError:  # one of C says none
+        return ()
+
+
+def _told(value: Any) -> Any:
+    """Tensors by a digest, such as the groups of a penalty."""
+    return digest_of(value)[:12] if any(True for _ in tensors_of(value)) else value
+
+
+def digest_of(*values: Any) -> str:
+    """SHA-256 of the tensors in nests, with their paths and shapes; of a string as it is."""
+    found = hashlib.sha256()
+    for value in values:
+        found.update(value.encode() if isinstance(value, str) else b"")
+        for name, tensor in tensors_of(value):
+            found.update(f"{name} {tuple(tensor.shape)}".encode())
+            found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
 
 
 def fingerprint(data: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Protocol, cast, runtime_checkable
@@ -13,13 +12,14 @@ from secateur.problem import (
     check_same,
     counting_epochs,
     distributed_samplers,
+    holders,
     length,
+    loader_state,
+    restore_loader,
     rng_state,
     set_rng_state,
 )
-from secateur.storage import tensors_of
-from secateur.training.resuming.identity import fingerprint, identity
-from secateur.training.resuming.loader_state import loader_state, restore_loader
+from secateur.training.resuming.identity import digest_of, fingerprint, identity
 
 
 @runtime_checkable
@@ -187,10 +187,13 @@ class Stream:
 
 def _digest(loader: Any) -> str:
     """Of the length of an epoch and of two of its batches."""
-    found, count = hashlib.sha256(), length(loader) or 1
-    found.update(fingerprint(loader).encode())
-    for step in (0, count - 1):
-        for name, value in tensors_of(next(loader.from_step(step))):
-            found.update(f"{name} {tuple(value.shape)}".encode())
-            found.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return f"{found.hexdigest()[:12]} of {count} batches"
+    count = length(loader) or 1
+    ends = (next(loader.from_step(step)) for step in (0, count - 1))
+    return f"{digest_of(fingerprint(loader), *ends)[:12]} of {count} batches"
+
+
+def unrepeatable(loader: Any) -> str:
+    """Why an epoch of this loader cannot be replayed bit for bit; empty where it can."""
+    if any(getattr(holder, "persistent_workers", False) for _, holder in holders(loader)):
+        return "its persistent workers keep random state of their own; set persistent_workers=False"
+    return ""
