@@ -134,7 +134,7 @@ def _collection(task: Task) -> MetricCollection:
     from torchmetrics import MetricCollection
 
     metrics = {str(i): deepcopy(_metric(metric)) for i, metric in enumerate(task.metrics.values())}
-    collection = MetricCollection(metrics, compute_groups=_alike(metrics))
+    collection = MetricCollection(dict(metrics), compute_groups=_alike(metrics))
     collection.reset()
     return collection
 

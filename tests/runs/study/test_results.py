@@ -229,16 +229,16 @@ def test_a_dead_network_is_never_the_best_and_named_with_every_table(tmp_path: P
     cells += [write_cell(tmp_path, "good", s, 0.4, 1.1, 0.1) for s in range(2)]
     cells += [write_cell(tmp_path, "poor", s, 0.3, 1.2, 0.1) for s in range(2)]
     results = collect(cells, tmp_path)
-    assert [results.rank(arm(results, name), DELTA) for name in ("gone", "good", "poor")] == [
-        "",
-        "best",
-        "",
-    ]
+    ranks = [results.rank(arm(results, name), DELTA) for name in ("gone", "good", "poor")]
+    assert ranks == ["", "best", ""]
     said = "Dead: gone, whose predictions of seg are the same whatever the input (seed 1)"
     assert said in note(results)
     assert said in " ".join(plain(results).split())
     assert said in long(results, About())
     assert [row["dead"] for row in to_dict(results) if row["recipe"] == "gone"] == [{"1": ["seg"]}]
+    assert headline(results).startswith("good is the best of 2,")
+    alone = collect([*cells[:2], *(c for c in cells if c.recipe == "gone")], tmp_path)
+    assert headline(alone) == "Every pruned network is dead in a task."
 
 
 def test_why_there_is_no_delta_is_said(tmp_path: Path) -> None:

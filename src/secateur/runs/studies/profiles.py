@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
+
 from secateur.problem import prunable
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import Trust
@@ -54,7 +56,8 @@ def _channels(path: Path, trust: Trust | None) -> dict[str, tuple[int, int]]:
     load(problem.model, folder.weights)
     weights = {n: p.detach() for n, p in prunable(problem.model).items() if p.dim() > 1}
     shared = {n: p for n, p in weights.items() if len(problem.owners[n]) > 1} or weights
-    return {
-        name: (int(weight.transpose(0, 1).flatten(1).any(1).sum()), weight.shape[1])
-        for name, weight in shared.items()
-    }
+    turned = {f"{n}.weight" for n, m in problem.model.named_modules() if isinstance(m, _ConvTransposeNd)}
+    rows = {
+        n: weight if n in turned else weight.transpose(0, 1) for n, weight in shared.items()
+    }  # inputs first
+    return {name: (int(own.flatten(1).any(1).sum()), len(own)) for name, own in rows.items()}

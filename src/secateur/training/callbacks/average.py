@@ -21,7 +21,7 @@ class EMA(Callback):
 
     The first step is taken as it is; while an average is young its decay is lower, min(decay, (1 + k)/(10 + k)) after k steps, so
     that short trainings are averaged too. What is pruned is zero in the average at once; what the method does to the weights outside of the optimizer is done
-    to the average. A later round begins a new one.
+    to the average. A later round begins a new one. It is kept in single precision at least, since what a step adds is less than half precision tells.
 
     Args:
         decay: d, in [0, 1).
@@ -45,7 +45,7 @@ class EMA(Callback):
     def start(self, course: Course) -> None:
         """Begins with the weights as they are."""
         model = course.problem.model
-        self._average = {n: t.detach().clone() for n, t in named_tensors(model).items()}
+        self._average = {n: t.detach().to(_wide(t), copy=True) for n, t in named_tensors(model).items()}
         self._count = 0
         course.pruning.follow(self._average)
 
@@ -59,7 +59,7 @@ class EMA(Callback):
         self._count += 1
         for name, average in self._average.items():
             if average.is_floating_point() or average.is_complex():
-                average.lerp_(now[name].detach(), 1.0 - decay)
+                average.lerp_(now[name].detach().to(average.dtype), 1.0 - decay)
             else:
                 average.copy_(now[name])
 
@@ -101,3 +101,8 @@ class EMA(Callback):
         for name, tensor in named_tensors(model).items():
             average = self._average[name]
             tensor.copy_(average * (tensor != 0) if id(tensor) in pruned else average)
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    real = tensor.is_floating_point() or tensor.is_complex()
+    return torch.promote_types(tensor.dtype, torch.float32) if real else tensor.dtype

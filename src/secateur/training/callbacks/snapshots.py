@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 
 import torch
 
 from secateur.problem import check_count, prunable
 from secateur.pruning import weight
+from secateur.shrinking import copied
 from secateur.storage import save
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course
@@ -47,7 +47,7 @@ class Snapshots(Callback):
         if course.step % self.every or not course.writes:
             return
         model = course.problem.model
-        plain = deepcopy(model)
+        plain = copied(model)  # also one that keeps an activation, which deepcopy refuses
         for name, parameter in prunable(plain).items():
             parameter.copy_(weight(model, name))
         save(plain, self._path(course, course.step), {"step": course.step})

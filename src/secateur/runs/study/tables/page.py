@@ -99,10 +99,12 @@ def _settings(results: Results) -> list[tuple[str, tuple[tuple[str, str, str], .
 
 def headline(results: Results) -> str:
     """Which pruned arm is best, and what is not told apart from it."""
-    ranked = [arm for arm in results.arms if arm.values.get(DELTA) and not arm.dense]
+    pruned = [arm for arm in results.arms if arm.values.get(DELTA) and not arm.dense]
+    ranked = [arm for arm in pruned if not any(arm.dead.values())]
     known = [arm for arm in ranked if math.isfinite(stat(arm.values[DELTA].values()).mean)]
     if not known:
-        return "No pruned network has been compared with a dense one yet."
+        every = "Every pruned network is dead in a task." if pruned and not ranked else ""
+        return every or "No pruned network has been compared with a dense one yet."
     best = max(known, key=lambda arm: stat(arm.values[DELTA].values()).mean)
     found = stat(best.values[DELTA].values())
     tied = [
