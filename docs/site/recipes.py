@@ -20,6 +20,7 @@ takes 2,000 steps unless told otherwise, `fit` wants to be told: `steps=` or `ep
 
 ```python
 from secateur import *
+from secateur import data, zoo
 from secateur.pruning.schedules import constant, staircase
 ```
 

@@ -19,8 +19,8 @@ STORED = "how ONNX stores weights with zeros: exactly; with values rounded to fl
 """Help of ``--weights``."""
 Timing = Literal["auto", "always", "never"]
 TIMED = (
-    "time the network beside its dense reference in ONNX Runtime and with its zeros skipped; auto: where half of the weights or "
-    "more are zero, training took 30 s or more, and secateur-runtime is installed"
+    "time the network beside its dense reference in ONNX Runtime and with its zeros skipped; auto: where more than half of the weights "
+    "are zero, training took 30 s or more, and secateur-runtime is installed"
 )
 """Help of ``--bench``."""
 SPLIT = (
