@@ -159,6 +159,16 @@ def test_an_aggregator_refuses_scaled_gradients() -> None:
         Backward(Pruning(problem, steps=1), problem.model, fabric, Sum())  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true"])
+def test_weights_in_half_precision_by_the_fabric_are_refused_before_training(precision: str) -> None:
+    problem = two_heads()
+    before = weights(problem)
+    fabric = Fabric(accelerator="cpu", precision=precision)
+    with pytest.raises(ValueError, match=f"precision is {precision}.*use {precision[:-5]}-mixed"):
+        fit(problem, SoftThreshold(0.5), steps=2, fabric=fabric)
+    assert equal(before, weights(problem))
+
+
 # --- BatchNorm
 
 

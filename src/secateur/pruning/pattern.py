@@ -17,6 +17,9 @@ from secateur.problem import check_count
 class Pattern:
     """A shape of what survives, in weights of shape (out, in, ...).
 
+    A weight is (outputs, inputs, ...), as that of convolutions and linear layers; of a transposed convolution, which is (inputs, outputs, ...),
+    outputs and inputs change places.
+
     Args:
         rows: Height of a block in output channels.
         columns: Width of a block in input channels.

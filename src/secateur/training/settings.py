@@ -17,13 +17,16 @@ from secateur.training.optimizer import MakeOptimizer
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+_HALF = ("bf16-true", "16-true")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """The arguments of ``fit`` that every attempt under floors has in common; they are described there.
 
     Raises:
-        ValueError: If a number is out of range, or not exactly one of ``epochs`` and ``steps`` is given.
+        ValueError: If a number is out of range, not exactly one of ``epochs`` and ``steps`` is given, or the fabric makes half precision of
+            the weights.
     """
 
     epochs: int | None
@@ -55,6 +58,12 @@ class Settings:
         remedy = "give steps between validations, or 0 for none"
         check_count("fit: validate_every", self.validate_every, 0, remedy)
         check_count("fit: seed", self.seed, None)
+        precision = "" if self.fabric is None else str(self.fabric.strategy.precision.precision)
+        if precision in _HALF:
+            raise ValueError(
+                f"fit: the fabric's precision is {precision}, which makes the weights themselves half precision; use "
+                f"{precision.replace('true', 'mixed')}, or pass a model and data that are in it already."
+            )
 
     def steps_of(self, problem: Problem) -> int:
         """Optimizer steps of a round.
