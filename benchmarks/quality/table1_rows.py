@@ -66,7 +66,8 @@ def read(path: Path) -> dict[str, Any]:
 
 def add_delta(arm: dict[str, Any], arms: Sequence[dict[str, Any]]) -> None:
     """ΔT of the seeds that have none, against the dense network of the same tasks and seed."""
-    dense = next((a for a in arms if a["dense"] and a["tasks"] == arm["tasks"]), None)
+    alike = [a for a in arms if a["dense"] and a["tasks"] == arm["tasks"] and a["recipe"] != "single-task"]
+    dense = next(iter(alike), None)
     held = {(f["group"], f["name"]): f for f in arm["figures"]}
     metrics = [f for f in arm["figures"] if f["group"] in arm["tasks"]]
     if dense is None:
@@ -82,7 +83,7 @@ def add_delta(arm: dict[str, Any], arms: Sequence[dict[str, Any]]) -> None:
         mean, total = (delta_t(of_seed(arm, seed), reference, better, reduce) for reduce in ("mean", "sum"))
         for name, value in {"mean": mean.overall, "sum": total.overall, **mean.tasks}.items():
             new = {"group": "ΔT", "name": name, "better": "higher", "seeds": {}}
-            held.setdefault(("ΔT", name), new)["seeds"][seed] = value
+            held.setdefault(("ΔT", name), new)["seeds"][seed] = value if math.isfinite(value) else None
     arm["figures"] = sorted(held.values(), key=lambda f: f["group"] != "ΔT")
 
 
@@ -90,7 +91,8 @@ def of_seed(arm: dict[str, Any], seed: str) -> dict[str, dict[str, float]]:
     """Task to metric to value; empty where it has not that seed."""
     found: dict[str, dict[str, float]] = {}
     for figure in (f for f in arm["figures"] if f["group"] in arm["tasks"] and seed in f["seeds"]):
-        found.setdefault(figure["group"], {})[figure["name"]] = figure["seeds"][seed]
+        value = figure["seeds"][seed]
+        found.setdefault(figure["group"], {})[figure["name"]] = math.nan if value is None else value
     return found
 
 
@@ -104,7 +106,7 @@ def joined(sources: Sequence[dict[str, Any]]) -> dict[str, Any]:
         raise SystemExit(f"these are not of one setting: {'; '.join(commands)}")
     arms: dict[str, dict[str, Any]] = {}
     for arm in (arm for raw in sources for arm in raw["arms"]):
-        into = arms.setdefault(json.dumps([arm.get(key) for key in ARM]), {**arm, "figures": []})
+        into = arms.setdefault(json.dumps([arm.get(key) or None for key in ARM]), {**arm, "figures": []})
         if dead := into.get("dead", {}) | arm.get("dead", {}):
             into["dead"] = dead
         held = {(figure["group"], figure["name"]): figure for figure in into["figures"]}

@@ -140,7 +140,7 @@ def _collection(task: Task) -> MetricCollection:
 
 
 def _alike(metrics: Mapping[str, Metric]) -> list[list[str]]:
-    """Names of metrics that are updated as one: ours of one update and the same settings.
+    """Names of metrics that are updated as one: ours, where one update and the same settings make the same states.
 
     torchmetrics would find such groups by what the states are after the first batch, where metrics of other settings may be equal by accident.
     """

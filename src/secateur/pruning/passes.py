@@ -99,9 +99,11 @@ def _batches(problem: Problem, first: int) -> Iterator[Batch]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Generator[None]:
-    """Training's modes without dropout: within a model in train mode, frozen BatchNorm stays frozen; buffers are put back."""
-    held = {module: dict(module.named_buffers(recurse=False)) for module in model.modules()}
-    values = {buffer: buffer.clone() for own in held.values() for buffer in own.values()}
+    """Training's modes without dropout: within a model in train mode, frozen BatchNorm stays frozen; buffers get their values back.
+
+    One that the pass made, or made anew in another size, such as a grid for images of that size, stays as it is, as in any forward pass.
+    """
+    before = {name: buffer.clone() for name, buffer in model.named_buffers(remove_duplicate=False)}
     try:
         with preserved_modes(model):
             frozen = {module for module in model.modules() if model.training and not module.training}
@@ -110,15 +112,9 @@ def _undisturbed(model: nn.Module) -> Generator[None]:
             yield
     finally:
         with torch.no_grad():
-            for module, own in held.items():
-                for name in dict(module.named_buffers(recurse=False)).keys() - own.keys():
-                    delattr(module, name)
-                for name, buffer in own.items():
-                    buffer.copy_(values[buffer])
-                    if (
-                        getattr(module, name, None) is not buffer
-                    ):  # the pass made another, such as a grid of another size
-                        setattr(module, name, buffer)
+            for name, buffer in model.named_buffers(remove_duplicate=False):
+                if name in before and before[name].shape == buffer.shape:
+                    buffer.copy_(before[name])
 
 
 def add(

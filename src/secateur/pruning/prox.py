@@ -200,11 +200,12 @@ def of_step(
         ValueError: As :func:`adam_metric`.
     """
     own = groups_of(optimizer, weights)
-    rates = {name: float(own[name]["lr"]) if name in own else 0.0 for name in weights}
+    read = {id(group): float(group["lr"]) for group in {id(group): group for group in own.values()}.values()}
+    rates = {name: read[id(own[name])] if name in own else 0.0 for name in weights}
     still = {n for n, p in weights.items() if not p.requires_grad or not rates[n]}
     metric = None
     if adaptive:
-        betas = {name: own[name]["betas"] for name in own} if corrected else None
+        betas = {n: group["betas"] for n, group in own.items() if "betas" in group} if corrected else None
         metric = adam_metric(weights, optimizer, eps, betas)
         if metric is None:
             return None

@@ -130,10 +130,14 @@ class Distillation:
         with preserved_rng(), undrawn(loader), undivided(loader):
             for x, targets in islice(problem.batches() if varied else (), _LOOKED):
                 asked = [task for task in targets if not varied.get(task, True)]
-                for task, taught in self._predict(to_device(x, device), asked, problem.call).items():
+                try:
+                    found = self._predict(to_device(x, device), asked, problem.call)
+                except Exception:  # said at the first step, which may be under the caller's own autocast
+                    return
+                for task, taught in found.items():
                     seen.add(task)
                     variance, mean = torch.var_mean(taught.float(), correction=0)
-                    varied[task] = bool(_inverse(variance, mean) > 0)
+                    varied[task] = bool(variance.isnan() | (_inverse(variance, mean) > 0))
                 if all(varied.values()):
                     return
         if same := [task for task in seen if not varied[task]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -31,7 +31,10 @@ def add_settings(metric: Metric, *numbers: int, resize: Resize) -> None:
     add_state(metric, "settings", torch.tensor([*numbers, choices.index(resize)]), "max")
 
 
-def settings_of(metric: Metric) -> tuple[int, ...] | None:
-    """What :func:`add_settings` was given; None of a metric that has none, about which nothing is known."""
-    found: Any = getattr(metric, "settings", None) if "settings" in metric._defaults else None  # pyright: ignore[reportPrivateUsage]
-    return tuple(found.tolist()) if isinstance(found, Tensor) else None
+def settings_of(metric: Metric) -> tuple[tuple[float, ...], ...] | None:
+    """What the states of one of our metrics depend on; None of any other, also of one that extends ours, about which nothing is known."""
+    own = type(metric).__module__.startswith("secateur.measures.metrics.")
+    constants = [getattr(metric, name, None) for name in ("settings", "weights")] if own else []
+    if not any(isinstance(value, Tensor) for value in constants[:1]):
+        return None
+    return tuple(tuple(value.flatten().tolist()) for value in constants if isinstance(value, Tensor))

@@ -85,8 +85,8 @@ def identity_of_training(
     schedule = parts.get("schedule")
     if callable(schedule) and not (isinstance(schedule, FunctionType) and schedule.__closure__ is None):
         # One made of others, or by a function that takes settings: their names alone do not tell it.
-        course = [float(cast(Any, schedule)(place / 100)) for place in range(101)]
-        found["course of schedule"] = digest_of(repr(course))[:12]
+        course = [f"{float(cast(Any, schedule)(place / 100)):.5g}" for place in range(100)]
+        found["course of schedule"] = digest_of(" ".join(course))[:12]
     return found
 
 
