@@ -103,14 +103,9 @@ def main() -> None:
     found = held(RESULTS / f"{asked.name}.json")
     for name, seeds in rows_of(asked.folders).items():
         found[name] = dict(sorted({**found.get(name, {}), **seeds}.items()))
-    if (
-        len(
-            settings := {
-                frozenset(SAME.findall(run["command"])) for seeds in found.values() for run in seeds.values()
-            }
-        )
-        > 1
-    ):
+    commands = [run["command"] for seeds in found.values() for run in seeds.values()]
+    settings = {frozenset(SAME.findall(command)) for command in commands}
+    if len(settings) > 1:
         raise SystemExit(
             f"runs of {len(settings)} settings, or of another than {asked.name}.json holds: {settings}"
         )

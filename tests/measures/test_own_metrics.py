@@ -12,6 +12,22 @@ from secateur.measures.metrics import CrossEntropy, DepthError, MeanIoU, PixelAc
 from secateur.problem.problem import Problem, Task
 
 
+class Known(nn.Module):
+    """Gives what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"own": x * self.scale}
+
+
+def measured(pairs: list[tuple[Tensor, Tensor]], **metrics: Metric) -> dict[str, float]:
+    data = [(x, {"own": target}) for x, target in pairs]
+    return evaluate(Problem(Known(), {"own": Task(F.l1_loss, metrics)}, data, data), "val")["own"]
+
+
 class Within(Metric):
     """A user's own: one class whose instances have the same states, of other meaning."""
 
@@ -32,20 +48,12 @@ class Within(Metric):
 
 
 def test_metrics_of_ones_own_that_agree_on_the_first_batch_are_not_taken_for_one() -> None:
-    errors = [torch.full((4, 1), 5.0), torch.tensor([[0.05], [0.15], [0.15], [5.0]])]
-    data = [(error, {"far": torch.zeros(4, 1)}) for error in errors]
-
-    class Far(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.scale = nn.Parameter(torch.ones(()))
-
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"far": x * self.scale}
-
+    near, far = torch.tensor([[0.05], [0.15], [0.15], [5.0]]), torch.full((4, 1), 5.0)
     metrics = {"near": Within(0.1), "nearer or not": Within(0.2)}
-    problem = Problem(Far(), {"far": Task(F.l1_loss, metrics)}, data, data)
-    assert evaluate(problem, "val")["far"] == {"near": 1 / 8, "nearer or not": 3 / 8}
+    assert measured([(x, torch.zeros(4, 1)) for x in (far, near)], **metrics) == {
+        "near": 1 / 8,
+        "nearer or not": 3 / 8,
+    }
 
 
 class Capped(DepthError):
@@ -59,27 +67,11 @@ class Capped(DepthError):
         super().update(prediction, target.masked_fill(target > self.cap, 0.0))
 
 
-class Known(nn.Module):
-    """Gives what it is given."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        return {"own": x * self.scale}
-
-
-def measured(x: Tensor, target: Tensor, **metrics: Metric) -> dict[str, float]:
-    data = [(x, {"own": target})]
-    return evaluate(Problem(Known(), {"own": Task(F.l1_loss, metrics)}, data, data), "val")["own"]
-
-
 def test_nor_are_those_that_extend_ours_or_have_weights() -> None:
     depth, truth = torch.full((1, 1, 2, 2), 1.0), torch.tensor([[[[2.0, 2.0], [9.0, 9.0]]]])
-    assert measured(depth, truth, near=Capped(5.0), all=Capped(50.0)) == {"near": 1.0, "all": 4.5}
+    assert measured([(depth, truth)], near=Capped(5.0), all=Capped(50.0)) == {"near": 1.0, "all": 4.5}
     logits, labels = torch.tensor([[[[2.0, 2.0]], [[0.0, 0.0]]]]), torch.tensor([[[0, 1]]])
-    found = measured(logits, labels, plain=CrossEntropy(2), heavy=CrossEntropy(2, [1.0, 9.0]))
+    found = measured([(logits, labels)], plain=CrossEntropy(2), heavy=CrossEntropy(2, [1.0, 9.0]))
     assert found["heavy"] > found["plain"] + 0.5
 
 

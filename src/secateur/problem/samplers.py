@@ -79,7 +79,9 @@ def _put_back(loader: Any, state: Mapping[str, Any]) -> None:
     for place, holder in holders(loader):
         for name, value in list(vars(holder).items()):
             kept = state.get(f"{place}.{name}")
-            if kept is not None:
+            if kept is not None and (
+                value is not None or "plain" in kept
+            ):  # a generator may be gone meanwhile
                 _restored(holder, name, value, kept)
 
 

@@ -71,7 +71,7 @@ def check_moved(moved: Mapping[str, bool], batches: int) -> None:
 def losses(
     problem: Problem, batches: int, first: int = 0
 ) -> Generator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Losses and predictions of training batches, with modes as in training but dropout off, and nothing changed after."""
+    """Losses and predictions of training batches, with modes as in training but dropout off; weights, buffers and random state are as before."""
     check_count("batches", batches, remedy="a score needs at least 1")
     device = next(p.device for p in problem.model.parameters())
     whole = undivided(problem.loader())  # of several processes each looks at what a single one would
