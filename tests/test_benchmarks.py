@@ -155,7 +155,7 @@ def finished(root: Path, name: str, value: float, command: str) -> None:
     """What `secateur train` leaves of a run, as far as tables read it."""
     report = {
         "command": command, "hardware": "paper", "versions": {}, "dense": "-d" not in name, "density": {"overall": 0.1, "components": {"b": 0.2}},
-        "tasks": {"a": {"error": value, "hits": 2.0}}, "higher_is_better": {"a": {"error": False, "hits": True}},
+        "steps_in_all": 9, "tasks": {"a": {"error": value, "hits": 2.0}}, "higher_is_better": {"a": {"error": False, "hits": True}},
     }  # fmt: skip
     (root / name).mkdir(parents=True)
     (root / name / "report.json").write_text(json.dumps(report))
@@ -196,6 +196,26 @@ def test_finished_runs_are_against_the_dense_figures_that_a_file_holds(
         monkeypatch.setattr("sys.argv", ["x", str(held), str(tmp_path / name), str(tmp_path / "out.json")])
         with pytest.raises(SystemExit, match=said):
             rows.main()
+
+
+def test_several_densities_are_told_apart_and_each_is_tested_by_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "quality"))
+    rows = importlib.import_module("table1_rows")
+    out, command = tmp_path / "out.json", "secateur train x --seed={} --out x"
+    errors = {"dense-a-s{}": (4.0, 4.0), "ours-d0.1-a-s{}": (3.0, 2.0), "st3-d0.1-a-s{}": (3.5, 3.0), "set-d0.1-a-s{}": (4.0, 3.5), "ours-d0.05-a-s{}": (4.0, 3.0), "st3-d0.05-a-s{}": (5.0, 4.5)}  # fmt: skip
+    for name, values in errors.items():
+        for seed, value in enumerate(values):
+            finished(tmp_path / "runs", name.format(seed), value, command.format(seed))
+    argv = ["x", str(tmp_path / "runs"), str(out), "--first", "ours", "--only", "ours", "st3"]
+    monkeypatch.setattr("sys.argv", argv)
+    rows.main()
+    found, table = json.loads(out.read_text()), out.with_suffix(".md").read_text()
+    assert {arm["recipe"] for arm in found["arms"]} == {"dense", "ours", "st3"}
+    assert found["p"]["holm"] == found["p"]["raw"]  # one rival at each density
+    assert set(found["p"]["raw"]) == {"st3, 90 %", "st3, 95 %"}
+    assert "| ours, 95 % | +6.2 ± 79.4 |" in table
 
 
 def test_the_page_corrects_the_tests_of_table_1_as_its_files_do() -> None:

@@ -6,7 +6,7 @@
 Copies the figures to the last file and writes the table beside it. Of several sources, sittings of one setting, the seeds are joined: each ΔT is against
 the dense network of the same seed and sitting. A source that is a folder has what `secateur train` finished in it; where no comparison gave a run its ΔT,
 it is against the dense figures of the same seed that the other sources hold. ``--first`` adds the p value of a paired t-test of each recipe against that
-one over the seeds in common, and the same corrected by Holm for how many they are.
+one over the seeds in common, and the same corrected by Holm for how many they are at that density. ``--only`` leaves out all but dense and the recipes named.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ def read(path: Path) -> dict[str, Any]:
             {"group": task, "name": name, "better": "higher" if report["higher_is_better"][task][name] else "lower", "seeds": {seed: value}}
             for task, metrics in report["tasks"].items() for name, value in metrics.items()
         ] + [{"group": "density", "name": name, "better": "", "seeds": {seed: value}} for name, value in kept.items()]  # fmt: skip
+        figures.append({"group": "cost", "name": "steps", "better": "", "seeds": {seed: report["steps_in_all"]}})
         about = {"recipe": recipe, "density": density and float(density), "tasks": tasks.split("+")}
         raw["arms"].append({**about, "dense": report["dense"], "settings": {}, "figures": figures})
     return raw
@@ -139,28 +140,39 @@ def _once(values: Sequence[Any]) -> list[Any]:
     return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
+def called(arm: dict[str, Any], arms: Sequence[dict[str, Any]]) -> str:
+    """Its name in a table: of several densities its sparsity too."""
+    levels = {other["density"] for other in arms if not other["dense"]}
+    level = [] if arm["dense"] or len(levels) == 1 else [f"{100 * (1 - arm['density']):g} %"]
+    named = (f"{value} {option}" for option, value in arm.get("settings", {}).items())
+    return ", ".join([arm["recipe"], *level, *named])
+
+
 def tests(arms: Sequence[dict[str, Any]], first: str) -> dict[str, tuple[float | None, float | None]]:
-    """Recipe to the p value against ``first``, and the same corrected."""
-    delta: dict[str, dict[int, float]] = {}
+    """Name to the p value against ``first`` at the same density, and the same corrected for how many are tested there."""
+    levels: dict[float | None, dict[str, tuple[str, dict[int, float]]]] = {}
     for arm in (arm for arm in arms if not arm["dense"]):
-        if arm["recipe"] in delta:
-            raise SystemExit(
-                f"--first: {arm['recipe']} has several densities or settings; give sources that have one"
-            )
-        for figure in arm["figures"]:
-            if (figure["group"], figure["name"]) == DELTA:
-                seeds = figure["seeds"].items()
-                delta[arm["recipe"]] = {
-                    int(seed): math.nan if value is None else value for seed, value in seeds
-                }
-    if first not in delta:
-        raise SystemExit(f"--first {first} has no ΔT here: {', '.join(delta)} have")
-    own = delta.pop(first)
-    found = {name: p_value(own, other) for name, other in delta.items()}
-    return {name: (p, corrected(found)[name]) for name, p in found.items()}
+        level = levels.setdefault(arm["density"], {})
+        if arm["recipe"] in level:
+            raise SystemExit(f"--first: {arm['recipe']} has several settings; give sources that have one")
+        figures = {(f["group"], f["name"]): f for f in arm["figures"]}
+        if DELTA in figures:
+            seeds = figures[DELTA]["seeds"].items()
+            values = {int(seed): math.nan if value is None else value for seed, value in seeds}
+            level[arm["recipe"]] = called(arm, arms), values
+    if all(first not in level for level in levels.values()):
+        others = {recipe for level in levels.values() for recipe in level}
+        raise SystemExit(f"--first {first} has no ΔT here: {', '.join(sorted(others))} have")
+    told: dict[str, tuple[float | None, float | None]] = {}
+    for level in levels.values():
+        _, own = level.pop(first, ("", {}))
+        found = {name: p_value(own, values) for name, values in level.values()}
+        holm = corrected(found)
+        told |= {name: (p, holm[name]) for name, p in found.items()}
+    return told
 
 
-def row(arm: dict[str, Any]) -> str:
+def row(arm: dict[str, Any], name: str) -> str:
     """One method: means, of ΔT with half the 95 % interval, of metrics with the standard deviation."""
     figures = {(f["group"], f["name"]): f for f in arm["figures"]}
     cells: list[str] = []
@@ -176,9 +188,6 @@ def row(arm: dict[str, Any]) -> str:
             cells.append(
                 f"{found['mean']:.{digits}f}" + (f" ± {found['sd']:.{digits}f}" if seeds > 1 else "")
             )
-    name = ", ".join(
-        [arm["recipe"], *(f"{value} {option}" for option, value in arm.get("settings", {}).items())]
-    )
     return f"| {name} | {' | '.join(cells)} | {seeds} |"
 
 
@@ -192,13 +201,16 @@ def main() -> None:
     )
     parser.add_argument("out", type=Path)
     parser.add_argument("--first", help="recipe that the others are tested against")
+    parser.add_argument("--only", nargs="+", help="the recipes to keep beside dense", default=())
     options = parser.parse_args()
     raw = joined([read(source) for source in options.source])
+    if options.only:
+        raw["arms"] = [arm for arm in raw["arms"] if arm["dense"] or arm["recipe"] in options.only]
     lines = [
         f"| recipe | {' | '.join(COLUMNS.values())} | seeds |",
         f"| --- |{' ---: |' * (len(COLUMNS) + 1)}",
     ]
-    lines += [row(arm) for arm in raw["arms"]]
+    lines += [row(arm, called(arm, raw["arms"])) for arm in raw["arms"]]
     if options.first:
         found = tests(raw["arms"], options.first)
         raw["p"] = {"against": options.first, "raw": {}, "holm": {}}
@@ -208,7 +220,7 @@ def main() -> None:
         cells = [
             ["p", "p (Holm)"],
             ["---:", "---:"],
-            *(told.get(arm["recipe"], ["", ""]) for arm in raw["arms"]),
+            *(told.get(called(arm, raw["arms"]), ["", ""]) for arm in raw["arms"]),
         ]
         lines = [f"{line} {' | '.join(both)} |" for line, both in zip(lines, cells, strict=True)]
     options.out.write_text(json.dumps(raw, indent=1) + "\n", encoding="utf-8")

@@ -199,3 +199,12 @@ def test_what_is_looked_at_aside_leaves_generators_and_counters() -> None:
             values(iter(loader))
             assert told(loader) != first
         assert told(loader) == first
+
+
+def test_persistent_workers_go_on_where_they_were() -> None:
+    loader = DataLoader(TensorDataset(torch.arange(8)), batch_size=2, num_workers=1, persistent_workers=True)
+    under_way = iter(loader)
+    first = values(islice(under_way, 1))
+    with undrawn(loader):
+        assert len(values(islice(loader, 3))) == 3
+    assert first + values(under_way) == values(iter(DataLoader(loader.dataset, batch_size=2)))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sized
-from copy import copy
 from typing import Any
 
-import torch
-from torch.utils.data import DataLoader
-
-from secateur.problem import Batch
+from secateur.problem import Batch, undrawn
 
 
 class Looked:
-    """Batches of ``loader`` that leave it as it was: its workers, its place and its generators.
+    """Batches of ``loader`` that leave it as it was: its workers, its place, its generators and counters.
 
     Args:
         loader: Any that can be iterated again and again.
@@ -31,21 +27,5 @@ class Looked:
             return 0
 
     def __iter__(self) -> Iterator[Batch]:
-        loader = copy(self._loader)
-        if isinstance(loader, DataLoader):
-            loader.__dict__["_iterator"] = None  # that of persistent workers is the trainer's
-        generators = list(_generators(loader))
-        states = [generator.get_state() for generator in generators]
-        try:
-            yield from map(self._batch, loader)
-        finally:
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
-
-
-def _generators(loader: Any) -> Iterator[torch.Generator]:
-    """Those that a DataLoader and its samplers draw from, where they have their own."""
-    batches = getattr(loader, "batch_sampler", None)
-    for holder in (loader, getattr(loader, "sampler", None), batches, getattr(batches, "sampler", None)):
-        if isinstance(found := getattr(holder, "generator", None), torch.Generator):
-            yield found
+        with undrawn(self._loader):
+            yield from map(self._batch, self._loader)

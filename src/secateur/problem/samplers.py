@@ -66,12 +66,21 @@ def restore_loader(loader: Any, state: dict[str, Any]) -> None:
 
 @contextmanager
 def undrawn(loader: Any) -> Generator[None]:
-    """What is read inside leaves no trace: generators and counters of the loader, its samplers and data sets are put back."""
+    """What is read inside leaves no trace: generators and counters of the loader, its samplers and data sets are put back.
+
+    Where workers persist, a loader has one iterator and starts it again for whoever iterates: what is read inside has workers of its own.
+    """
     # Counters are of samplers: a number of a loader's own may describe what it has gathered meanwhile.
     before = {at: kept for at, kept in loader_state(loader).items() if "plain" not in kept or "sampler" in at}
+    lasting = [h for _, h in holders(loader) if isinstance(h, DataLoader) and h.persistent_workers]
+    under_way = [(holder, vars(holder).pop("_iterator", None)) for holder in lasting]
+    for holder, _ in under_way:
+        vars(holder)["_iterator"] = None
     try:
         yield
     finally:
+        for holder, iterator in under_way:
+            vars(holder)["_iterator"] = iterator  # nobody holds that of the inside any more: its workers end
         _put_back(loader, before)
 
 
