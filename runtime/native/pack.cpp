@@ -171,7 +171,7 @@ class Packer {
     size_t together = size_t(choice_.together);
     for (size_t i = 0; i < size_t(units_); i += together) {
       uint32_t longest = work_.units[i].count;
-      if (longest == 0 && !choice_.direct) break;
+      if (longest == 0 && !choice_.direct && !choice_.tiny) break;  // those two write what has no weights too
       if (choice_.bytes) longest = (longest + 3) / 4 * 4;
       uint32_t entries = longest * uint32_t(together);
       if (block->group_count == 0 || out_->groups.back().entries != entries) {

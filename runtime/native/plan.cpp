@@ -52,8 +52,8 @@ bool output_size(const Layer& layer, int64_t height, int64_t width, int64_t* bef
     } else if (layer.pad == Pad::valid) {
       all = before[i] = 0;
     }
-    size[i] = (in[i] + all - reach) / s + 1;  // 0 where an input is just too small, as in ONNX Runtime
-    if (size[i] < 0) return false;
+    size[i] = floor_div(in[i] + all - reach, s) + 1;  // 0 where there is no input
+    if (size[i] < (in[i] > 0)) return false;
   }
   return true;
 }

@@ -121,6 +121,7 @@ Status* run(Piece& piece, Context* context) {
   if (volume(shape) < 0 || !api.ok(api.output(context, 0, shape.dims, size_t(shape.rank), &output)) || !output || !api.ok(api.data(output, &y)))
     return error(kFail, "secateur: no memory for an output");
   if (volume(shape) == 0) return nullptr;
+  if (empty) return error(kInvalidArgument, "secateur: an input without pixels, whose padding alone makes an output");
   job.x = x.floats();
   job.bytes = static_cast<const uint8_t*>(x.data);
   end.y = static_cast<float*>(y);

@@ -45,10 +45,13 @@ void Buffers::give_back(void* data) {
 }
 
 Record* Session::record(const char* name) {
+  uint64_t key = 14695981039346656037u;  // FNV-1a
+  for (const char* c = name; *c; c++) key = (key ^ uint8_t(*c)) * 1099511628211u;
   for (Record& r : records) {
-    if (!strncmp(r.name, name, sizeof r.name - 1)) return &r;
+    if (r.key == key) return &r;
   }
   Record made{};
+  made.key = key;
   snprintf(made.name, sizeof made.name, "%s", name);
   return records.push(made) ? &records.back() : nullptr;
 }

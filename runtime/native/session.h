@@ -19,6 +19,7 @@ struct Options {
 
 // One convolution or matrix of the graph.
 struct Record {
+  uint64_t key;  // of the whole name, which may be longer than what is kept
   char name[128], operation[16], note[160];
   bool claimed;
   double density, expected, dense;    // milliseconds on one thread, by the cost model

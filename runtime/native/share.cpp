@@ -80,6 +80,26 @@ void turn(const Job& job, int width, float* out) {
   }
 }
 
+// A tiny matrix, kTinyRows rows at a time: there may be more than the graph said.
+bool few_rows(const Pool& pool, Shared& s, float* rows) {
+  const Job& all = *s.job;
+  const int64_t inputs = all.layer->inputs, outputs = all.layer->outputs;
+  Job part = all;
+  s.job = &part;
+  s.rows = rows;
+  s.units = s.tiles = int64_t(all.packed->panels.size());
+  s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.rows, unit); };
+  bool fine = true;
+  for (int64_t first = 0; first < all.width && fine; first += kTinyRows) {
+    part.width = all.width - first < kTinyRows ? all.width - first : kTinyRows;
+    part.x = all.x + first * inputs, part.y = all.y + first * outputs;
+    if (all.added.data) part.added.data = all.added.data + first * all.added.row;
+    turn(part, tiny_width(part.width), rows);
+    fine = share(pool, s);
+  }
+  return fine;
+}
+
 }  // namespace
 
 bool compute(Session& session, const Pool& pool, Job& job) {
@@ -96,10 +116,7 @@ bool compute(Session& session, const Pool& pool, Job& job) {
   s.made = made;
   bool fine = true;
   if (choice.tiny) {
-    s.rows = static_cast<float*>(made);
-    turn(job, tiny_width(job.width), static_cast<float*>(made));
-    s.units = s.tiles = int64_t(job.packed->panels.size());
-    s.work = [](Shared& t, int64_t unit, void*) { t.session->kernels->tiny(*t.job, t.rows, unit); };
+    fine = few_rows(pool, s, static_cast<float*>(made));
   } else {
     if (numbers) {
       bool strided = job.layer->stride[0] > 1 || job.layer->stride[1] > 1;
@@ -120,7 +137,7 @@ bool compute(Session& session, const Pool& pool, Job& job) {
              : depthwise ? [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->depthwise(*t.job, unit, scratch); }
                          : [](Shared& t, int64_t unit, void* scratch) { t.session->kernels->unit(*t.job, unit, scratch); };
   }
-  fine = fine && share(pool, s);
+  fine = fine && (choice.tiny || share(pool, s));
   if (made) session.buffers.give_back(made);
   return fine;
 }

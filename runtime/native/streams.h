@@ -29,11 +29,13 @@ inline bool float_visit(const Work& work, const Choice& c, size_t first, size_t 
   uint32_t scale = c.direct || c.tiny ? 1 : uint32_t(c.vectors * c.lanes / 2);  // offsets in 8 bytes
   for (size_t e = 0; e < entries; e++) {
     size_t u = first + e % together, n = e / together;
-    if (u >= units || n >= work.units[u].count) continue;  // a weight of zero on the first row
-    uint64_t from = work.units[u].start + n;
+    if (u >= units || work.units[u].count == 0) continue;
+    const uint32_t count = work.units[u].count;
+    uint64_t from = work.units[u].start + (n < count ? n : count - 1);
     uint16_t offset = uint16_t(work.locals[from] * scale);
     memcpy(s + 2 * e, &offset, 2);
-    memcpy(s + padded + e * share * 4, &work.values[from * share], share * 4);
+    // Past its end a unit has weights of zero on its last row: of no row that it does not read, whose infinity would count.
+    if (n < count) memcpy(s + padded + e * share * 4, &work.values[from * share], share * 4);
   }
   return true;
 }

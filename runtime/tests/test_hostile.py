@@ -3,10 +3,11 @@
 import sys
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import secateur_runtime
-from models import conv, helper, model, sparse
+from models import close, conv, helper, model, ours, sparse, stock
 
 node = helper.make_node
 library = sys.modules["secateur_runtime.library"]
@@ -100,3 +101,39 @@ def test_other_types_are_left():
     for dtype in (np.float16, np.float64):
         w = sparse((8, 8, 1, 1), 0.3).astype(dtype)
         attempt(conv([1, 8, 4, 4], w), {"x": np.ones((1, 8, 4, 4), dtype)})
+
+
+def test_padding_alone_makes_no_crash():
+    session = ours(conv([1, 8, None, None], sparse((8, 8, 3, 3), 0.2), pads=[2] * 4))
+    with pytest.raises(Exception, match="an input without pixels"):
+        session.run(None, {"x": np.zeros((1, 8, 0, 0), np.float32)})
+
+
+def test_a_kernel_larger_than_its_input_is_refused():
+    for strides in ([2, 2], [1, 1]):
+        data = conv([1, 8, None, None], sparse((8, 8, 3, 3), 0.2), strides=strides)
+        for session in (ours(data), stock(data)):
+            with pytest.raises(Exception, match="smaller than the kernel|Invalid input shape"):
+                session.run(None, {"x": np.zeros((1, 8, 2, 2), np.float32)})
+
+
+def test_a_constant_input_is_left_to_onnx_runtime():
+    nodes = [helper.make_node("Conv", ["k", "w"], ["c"]), helper.make_node("Add", ["x", "c"], ["y"])]
+    data = model(nodes, {"x": [1, 6, 5, 5]}, {"k": np.ones((1, 4, 5, 5), np.float32), "w": sparse((6, 4, 1, 1), 0.5)})
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = secateur_runtime.session(data, threads=1, options={"force": 1}, session_options=options)
+    x = np.zeros((1, 6, 5, 5), np.float32)
+    close(session.run(None, {"x": x})[0], stock(data).run(None, {"x": x})[0])
+
+
+def test_layers_with_long_names_are_told_apart():
+    long = "x" * 150
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name=f"{long}.a"),
+        helper.make_node("Sin", ["c"], ["s"]),
+        helper.make_node("Conv", ["s", "w"], ["y"], name=f"{long}.b"),
+    ]
+    session = ours(model(nodes, {"x": [1, 6, 5, 5]}, {"w": sparse((6, 6, 1, 1), 0.5)}))
+    session.run(None, {"x": np.zeros((1, 6, 5, 5), np.float32)})
+    assert [layer.calls for layer in secateur_runtime.report(session).layers] == [1, 1]

@@ -1,10 +1,11 @@
 """Gemm and MatMul with constant weights, and what is fused behind layers."""
 
 import numpy as np
+import onnx
 import pytest
 
 import secateur_runtime
-from models import helper, model, same, sparse
+from models import close, helper, model, ours, same, sparse, stock
 
 RANDOM = np.random.default_rng(0)
 node = helper.make_node
@@ -159,3 +160,51 @@ def test_what_others_need_is_not_fused_away():
     same(model(nodes, {"x": [1, 8, 9, 9]}, {"w": sparse((6, 8, 1, 1), 0.3)}), {"x": normal(1, 8, 9, 9)})
     nodes = [node("Conv", ["x", "w"], ["c"]), node("Add", ["c", "c"], ["y"])]
     same(model(nodes, {"x": [1, 8, 9, 9]}, {"w": sparse((6, 8, 1, 1), 0.3)}), {"x": normal(1, 8, 9, 9)})
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8])
+def test_dead_outputs_are_their_bias(rows):
+    w = sparse((40, 34), 0.2)
+    w[:, ::3] = 0
+    nodes = [node("Gemm", ["x", "w", "c"], ["h"]), node("Relu", ["h"], ["y"])]
+    session = same(model(nodes, {"x": [rows, 40]}, {"w": w, "c": normal(34)}), {"x": normal(rows, 40)})
+    assert "few rows" in secateur_runtime.report(session).layers[0].note
+    w[:] = 0
+    same(model(nodes, {"x": [rows, 40]}, {"w": w, "c": normal(34)}), {"x": normal(rows, 40)})
+
+
+def test_more_rows_than_the_graph_says():
+    nodes = [
+        node("Relu", ["x"], ["p"]),
+        node("MatMul", ["p", "w"], ["c"]),
+        node("Add", ["c", "r"], ["a"]),
+        node("Abs", ["a"], ["y"]),
+    ]
+    constants = {"w": sparse((40, 34), 0.2)}
+    whole = onnx.load_from_string(model(nodes, {"x": ["n", 40], "r": ["n", 34]}, constants))
+    for name, width in (("p", 40), ("c", 34), ("a", 34)):  # what a tool leaves that makes the batch dynamic
+        whole.graph.value_info.append(helper.make_tensor_value_info(name, 1, [1, width]))
+    session = same(whole.SerializeToString(), {"x": normal(1, 40), "r": normal(1, 34)})
+    assert "few rows" in secateur_runtime.report(session).layers[0].note
+    feeds = {"x": normal(20, 40), "r": normal(20, 34)}
+    wanted = np.abs(np.maximum(feeds["x"], 0) @ constants["w"] + feeds["r"])
+    close(session.run(None, feeds)[0], wanted)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "silu", "hardsigmoid", "hardswish", "gelu", "relu", "clip"])
+@pytest.mark.parametrize("rows", [3, 40])
+def test_not_a_number_stays_one(name, rows):
+    data, _ = fused(name, node("MatMul", ["x", "w"], ["c"]), (rows, 40), None, {"w": sparse((40, 34), 0.5)})
+    x = np.full((rows, 40), np.nan, np.float32)
+    assert np.isnan(stock(data).run(None, {"x": x})[0]).all() == np.isnan(ours(data).run(None, {"x": x})[0]).all()
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_infinity_counts_where_it_has_a_weight(rows):
+    w, x = sparse((40, 34), 0.1), normal(rows, 40)
+    w[0, ::2] = 0
+    x[:, 0] = np.inf
+    data = model([node("MatMul", ["x", "w"], ["y"])], {"x": [rows, 40]}, {"w": w})
+    found = ours(data).run(None, {"x": x})[0]
+    alive = np.any(w != 0, 0)
+    assert np.isfinite(found[:, alive & (w[0] == 0)]).all()

@@ -71,6 +71,7 @@ static const char* convolution(const Reader& r, const Node* node, Layer* layer, 
     int64_t reach;
     if (!sized(layer->before[i], 0) || !sized(layer->after[i], 0)) return "padding that is negative";
     if (__builtin_mul_overflow(layer->kernel[i], layer->dilation[i], &reach) || reach > kLimit) return "sizes that do not fit";
+    if (!given && layer->stride[i] >= (layer->kernel[i] - 1) * layer->dilation[i] + 5) return "strides so wide that ONNX Runtime pads otherwise";
   }
   layer->weights = w.data;
   layer->output_stride = layer->rows();
@@ -137,7 +138,8 @@ bool match(const Reader& r, const Node* node, Match* out) {
   int output_axis = conv || (gemm && r.integer(node, "transB", 0)) ? 0 : 1;
   out->x = in[0];
   out->end = produced[0];
-  out->refusal = dequantise(r, in, n, output_axis, out);
+  Raw constant;
+  out->refusal = r.raw(in[0], &constant) ? "the input is constant" : dequantise(r, in, n, output_axis, out);
   if (out->refusal) return false;
   out->refusal = conv ? convolution(r, node, &layer, in, n) : matrix(r, node, out, in, n, gemm);
   if (out->refusal) return false;

@@ -77,14 +77,15 @@ const char* bias(const Reader& r, const ValueInfo* value, int64_t outputs, Match
   Quantizer b;
   Raw raw;
   const char* why = nullptr;
-  if (r.raw(value, &raw) && raw.element == kFloat && raw.count == outputs) {
+  auto along_outputs = [&] { return raw.count == outputs && (raw.shape.rank < 2 || raw.shape.dims[raw.shape.rank - 1] == outputs); };
+  if (r.raw(value, &raw) && raw.element == kFloat && along_outputs()) {
     out->layer.bias = static_cast<const float*>(raw.data);
     out->layer.bias_size = raw.count;
     return nullptr;
   }
   if (!dequantizer(r, value, &b, &why)) return "a bias that is not constant";
   if (why) return why;
-  if (!r.raw(b.from, &raw) || raw.element != kInt32 || raw.count != outputs || !all_zero(b.zero) ||
+  if (!r.raw(b.from, &raw) || raw.element != kInt32 || !along_outputs() || !all_zero(b.zero) ||
       !scale_fits(b, out->layer.quantised, outputs))
     return "a bias that is not int32 in units of its products";
   out->layer.quantised.bias = static_cast<const int32_t*>(raw.data);

@@ -15,7 +15,7 @@ INLINE X larger(X a, X b) { return a > b ? a : b; }
 // e^x to about 1e-7 relative: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2] (Cephes' expf).
 template <class X, class I>
 INLINE X exponential(X x) {
-  x = smaller(larger(x, fill<X>(-87.3f)), fill<X>(88.3f));
+  x = smaller(fill<X>(88.3f), larger(fill<X>(-87.3f), x));  // in this order NaN stays
   const float kRound = 12582912.f;  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   X shifted = x * 1.44269504f + kRound, n = shifted - kRound;
   X r = x - n * 0.693359375f + n * 2.12194440e-4f;
@@ -52,7 +52,7 @@ static X apply(const Step& step, X x) {
     case Op::clip: return x < step.a ? fill<X>(step.a) : x > step.b ? fill<X>(step.b) : x;
     case Op::sigmoid: return sigmoid<X, I>(x);
     case Op::silu: return x * sigmoid<X, I>(x);
-    case Op::hard_sigmoid: return smaller(larger(x * step.a + step.b, X{}), fill<X>(1));
+    case Op::hard_sigmoid: return smaller(fill<X>(1), larger(X{}, x * step.a + step.b));
     case Op::hard_swish: return x * smaller(larger(x * (1 / 6.f) + 0.5f, X{}), fill<X>(1));
     case Op::gelu: return x * normal<X, I>(x);
     case Op::gelu_tanh: return x * sigmoid<X, I>(1.59576912f * (x + 0.044715f * x * x * x));

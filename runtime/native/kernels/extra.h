@@ -31,9 +31,12 @@ static void phases(const Job& job, int64_t channel, float* out) {
   }
 }
 
-template <int W>
+typedef float row1 __attribute__((vector_size(4)));
+typedef float row8 __attribute__((vector_size(32)));
+
+template <class out_t>
 static void tiny_rows(const Job& job, const float* x, const Panel& panel) {
-  typedef float out_t __attribute__((vector_size(W * 4)));
+  constexpr int W = int(sizeof(out_t) / 4);
   typedef int32_t int4 __attribute__((vector_size(16)));
   const Packed& p = *job.packed;
   const Block& block = p.blocks[panel.blocks];
@@ -73,9 +76,9 @@ static void tiny_rows(const Job& job, const float* x, const Panel& panel) {
 
 static void tiny(const Job& job, const float* rows, int64_t panel) {
   const Panel& p = job.packed->panels[size_t(panel)];
-  if (job.width == 1) return tiny_rows<1>(job, rows, p);
-  if (job.width <= 4) return tiny_rows<4>(job, rows, p);
-  tiny_rows<8>(job, rows, p);
+  if (job.width == 1) return tiny_rows<row1>(job, rows, p);
+  if (job.width <= 4) return tiny_rows<vec4>(job, rows, p);
+  tiny_rows<row8>(job, rows, p);
 }
 
 static void broadcast(const Layer& layer, int step, const Broadcast& b) {

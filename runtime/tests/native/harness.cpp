@@ -126,11 +126,15 @@ static void check(const Kernels& k, int times) {
       l = Layer();
       l.kind = Kind::matrix, l.inputs = 1 + next(200), l.outputs = 1 + next(90), l.shape.rank = 2;
       sizes = {1, 1, 1 + next(next(2) ? 8 : 70)};
+      l.shape.dims[0] = next(2) ? sizes.width : -1;  // known, so that there is a kernel for few rows
     }
     Array<float> w, x, y;
     put(w, size_t(l.outputs * l.rows()));
     randomize(l, w, l.groups > 1 && l.outputs == l.groups ? 1 : double(next(100)) / 100, 1 << next(3));
     if (next(2)) shuffle(l, w);
+    for (int64_t o = 0; o < l.outputs && next(3) == 0; o++) {  // dead outputs
+      if (next(2)) memset(w.data() + o * l.rows(), 0, size_t(l.rows()) * sizeof(float));
+    }
     l.weights = w.data(), l.output_stride = l.rows(), l.row_stride = 1;
     put(x, size_t(sizes.batch * l.groups * l.inputs * sizes.height * sizes.width));
     for (float& f : x) f = number();
