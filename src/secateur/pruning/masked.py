@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from secateur.problem import Problem, is_number, prunable
 from secateur.pruning.masks import Masks, say_idle, shortfall
-from secateur.pruning.pattern import Pattern
+from secateur.pruning.pattern import Pattern, say_turned
 from secateur.pruning.schedules import check_density, check_rounds, geometric_density
 from secateur.pruning.scores import Scores, magnitude
 from secateur.pruning.selection import select
@@ -42,6 +42,7 @@ class Masked(Sparsifier):
             )
         ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self.weights.items()}
         self.masks = Masks(self.weights, ones)
+        say_turned(type(self).__name__, problem.model, self.weights, self._pattern)
 
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the masks around every step."""
@@ -51,7 +52,7 @@ class Masked(Sparsifier):
     def finish(self) -> None:
         """Leaves plain weights; says where those that are kept are zero all the same."""
         self.undo()
-        say_idle(type(self).__name__, self.masks, self.weights, self.density, self._unit)
+        say_idle(type(self).__name__, self.masks, self.weights, self.density, self._pattern.unit)
 
     def undo(self) -> None:
         """Stops enforcing the masks."""
@@ -60,13 +61,12 @@ class Masked(Sparsifier):
 
     def missed(self) -> str:
         """Whether the density is there, and every pruned weight zero."""
-        return shortfall(self.masks, self.weights, self.density, self._unit)
+        return shortfall(self.masks, self.weights, self.density, self._pattern.unit)
 
     @property
-    def _unit(self) -> int:
-        """Weights that can only go together."""
+    def _pattern(self) -> Pattern:
         pattern = getattr(self, "pattern", None)
-        return pattern.unit if isinstance(pattern, Pattern) else 1
+        return pattern if isinstance(pattern, Pattern) else Pattern()
 
     def state_dict(self) -> dict[str, Any]:
         """The masks."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.problem import check_count
 
@@ -18,7 +20,7 @@ class Pattern:
     """A shape of what survives, in weights of shape (out, in, ...).
 
     A weight is (outputs, inputs, ...), as that of convolutions and linear layers; of a transposed convolution, which is (inputs, outputs, ...),
-    outputs and inputs change places.
+    outputs and inputs change places, and :func:`say_turned` says so.
 
     Args:
         rows: Height of a block in output channels.
@@ -142,6 +144,19 @@ class Pattern:
             flat = F.pad(flat, (0, 0, 0, -value.shape[1] % self.columns, 0, -value.shape[0] % self.rows))
             value = flat.view(*flat.shape[:2], *value.shape[2:])
         return value.unflatten(1, (-1, self.columns)).unflatten(0, (-1, self.rows))
+
+
+def say_turned(method: str, model: nn.Module, weights: Iterable[str], pattern: Pattern) -> None:
+    """Warns where inputs and outputs are not alike to ``pattern``, and some of ``weights`` are of transposed convolutions."""
+    turned = {f"{n}.weight" for n, m in model.named_modules() if isinstance(m, _ConvTransposeNd)}
+    found = [name for name in weights if name in turned]
+    if found and (pattern.of or pattern.rows != pattern.columns):
+        layers = ", ".join(found[:3]) + (" and others" if found[3:] else "")
+        warnings.warn(
+            f"{method}: the weight of a transposed convolution is (inputs, outputs, ...), so that in {layers} the pattern lies along the other axis: "
+            "what it says of outputs holds for inputs. Freeze these weights, requires_grad_(False), where that is of no use.",
+            stacklevel=4,
+        )
 
 
 def first_blocks(worth: Tensor, sizes: Tensor, at_least: int) -> Tensor:

@@ -14,7 +14,7 @@ from secateur.problem import By, Problem, components, prunable
 from secateur.pruning.effective import Effect, attach, detach
 from secateur.pruning.levels import check_guard, guarded
 from secateur.pruning.masks import Guard, Masks, say_idle, shortfall, top_masks
-from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
+from secateur.pruning.pattern import Pattern, best_blocks, first_blocks, say_turned
 from secateur.pruning.schedules import check_density, check_ramp
 from secateur.pruning.sparsifier import Sparsifier
 from secateur.pruning.threshold import Form, shrink
@@ -71,6 +71,7 @@ class Thresholded(Sparsifier):
             sizes = [p.numel() for p in self.weights.values()]
             blocks = [self.pattern.largest(p.shape) for p in self.weights.values()]
             check_guard(self.density, self._keep(self.density), sizes, self.at_least, blocks)
+            say_turned(type(self).__name__, self.model, self.weights, self.pattern)
             if not self.straight_through:
                 check_moving(type(self).__name__, self.weights, problem.owners)
             attach(self.model, self._effects())
