@@ -59,7 +59,9 @@ def read(path: Path) -> dict[str, Any]:
             {"group": task, "name": name, "better": "higher" if report["higher_is_better"][task][name] else "lower", "seeds": {seed: value}}
             for task, metrics in report["tasks"].items() for name, value in metrics.items()
         ] + [{"group": "density", "name": name, "better": "", "seeds": {seed: value}} for name, value in kept.items()]  # fmt: skip
-        figures.append({"group": "cost", "name": "steps", "better": "", "seeds": {seed: report["steps_in_all"]}})
+        figures.append(
+            {"group": "cost", "name": "steps", "better": "", "seeds": {seed: report["steps_in_all"]}}
+        )
         about = {"recipe": recipe, "density": density and float(density), "tasks": tasks.split("+")}
         raw["arms"].append({**about, "dense": report["dense"], "settings": {}, "figures": figures})
     return raw

@@ -131,6 +131,14 @@ def test_overlap_is_printed_and_shown_in_the_report(runs: Path, capsys: pytest.C
     assert "Where the tasks disagree" in page
     assert "all shared weights" in page
     (runs / "dense" / "overlap.json").unlink()
+    (runs / "dense" / "overlap.json").mkdir()  # as where the folder may be read alone
+    capsys.readouterr()
+    with pytest.warns(UserWarning, match=r"overlap: .*overlap\.json"):
+        assert main(["overlap", str(runs / "dense"), "--batches", "1"]) == 0
+    said = capsys.readouterr().out
+    assert "independent choices" in said
+    assert "map " not in said
+    (runs / "dense" / "overlap.json").rmdir()
 
 
 def test_a_reference_of_other_data_is_refused(

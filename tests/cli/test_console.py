@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from io import StringIO
+from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
+from secateur import cli
 from secateur.cli.console import WIDTH, errors, output
 from secateur.deployment.bench import Bench, Facts, Measure
 from secateur.deployment.bench.table import table
@@ -39,3 +42,22 @@ def test_a_narrow_terminal_cuts_nothing_off() -> None:
     made = StringIO()
     Console(file=made, width=60, force_terminal=True, color_system=None).print(table(BENCH))
     assert "…" not in made.getvalue()
+
+
+ODD = "runs[old]x/a[/b] [red]c :smile:"
+
+
+def test_names_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    made = Table(ODD, title=ODD)
+    made.add_row(ODD)
+    for console in (output(), errors()):
+        console.print(ODD, soft_wrap=True)
+        console.print(made)
+    found = capsys.readouterr()
+    for said in (found.out, found.err):
+        assert said.count(ODD) == 4, said
+
+
+def test_no_verb_has_a_console_of_its_own() -> None:
+    for path in Path(cli.__file__).parent.glob("*.py"):
+        assert path.name == "console.py" or "Console(" not in path.read_text(), path

@@ -128,3 +128,16 @@ def test_networks_are_called_what_they_are_and_timed_once(
 def test_a_run_without_weights_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compact", str(tmp_path / "none")]) == 1
     assert "none" in capsys.readouterr().err
+
+
+def test_a_file_elsewhere_needs_no_run_folder_to_write_to(runs: Path, tmp_path: Path) -> None:
+    """A folder in the place of the record refuses to be written, whoever runs this."""
+    path, record = tmp_path / "net.pt2", runs / "dense" / "exports.json"
+    record.unlink(missing_ok=True)
+    record.mkdir()
+    try:
+        with pytest.warns(UserWarning, match=r"report will not name the file: .*exports\.json"):
+            assert main(["export", str(runs / "dense"), "--format", "pt2", "--out", str(path), *TRUST]) == 0
+    finally:
+        record.rmdir()
+    assert path.is_file()

@@ -110,3 +110,36 @@ def test_numbers_that_are_none_are_named(value: object, tmp_path: Path) -> None:
     if value != "9" * 400:
         with pytest.raises(ValueError, match=r"report\.json"):
             read_run(folder)
+
+
+TWICE = {
+    "lr: 0.1\nsteps: 2\nlr: 0.2\n": "lr is there twice, in lines 1 and 3",
+    "data: {name: rooms}\nsteps: 2\ndata: {tasks: [seg]}\n": "data is there twice, in lines 1 and 3",
+    "method: {density: 0.1, density: 0.2}\n": "density is there twice, in line 1",
+    "method: {name: GradualMagnitude, density: 0.1}\nmethod.density: 0.2\n": "method.density is there twice, in method and alone",
+    "callbacks: [{name: EMA, decay: 0.9, decay: 0.8}]\n": "decay is there twice, in line 1",
+}
+EMPTY = {
+    "data:": "data is empty; give its name and options, or take it out",
+    "method:": "method is empty",
+    "steps:": "steps is empty; give a whole number, or take it out",
+    "data: {tasks: }": "data.tasks is empty; give a list",
+    "data.tasks: null": "data.tasks is empty; give a list",
+}
+
+
+@pytest.mark.parametrize("text", [*TWICE, *EMPTY])
+def test_what_is_there_twice_or_empty_is_refused_with_its_place(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text if text in TWICE else f"lr: 0.1\n{text}\n", encoding="utf-8")
+    with pytest.raises(ValueError) as refused:  # noqa: PT011 (what it says is below)
+        parse([str(path)], exits=False)
+    assert f"{path}: {(TWICE | EMPTY)[text]}" in str(refused.value)
+
+
+def test_what_may_be_empty_or_is_merged_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "clip:\noptimizer:\nfloors: {<<: &a {seg: 0.1}, <<: {depth: 0.2}, seg: 0.3}\n", encoding="utf-8"
+    )
+    assert resolved(parse([str(path)]))["floors"] == {"seg": 0.3, "depth": 0.2}

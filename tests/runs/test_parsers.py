@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,25 @@ def test_a_model_that_cannot_be_a_key_is_taken(tmp_path: Path, monkeypatch: pyte
     monkeypatch.syspath_prepend(tmp_path)
     asked = ["dense", "--model", "odd_lab.net", "--model.width", "5"]
     assert [parse(asked).model.width for _ in range(2)] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    "words", [["2012,on,null"], ["[2012, on, null]"], ["2012", "on", "null"], ["2012,'on'", "null"]]
+)
+def test_words_are_text_where_text_is_wanted(words: list[str]) -> None:
+    assert parse(["dense", "--tasks", *words], exits=False).data.tasks == ["2012", "on", "null"]
+    assert parse(["dense", "--betas", "0.5,0.9"], exits=False).betas == (0.5, 0.9)
+    given = parse(["dense", "--callbacks", "[EMA, {name: KeepBest, metric: seg.miou}]"], exits=False)
+    assert given.callbacks == ["EMA", {"name": "KeepBest", "metric": "seg.miou"}]
+
+
+def test_what_yaml_reads_as_something_else_is_asked_for_in_quotes(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.yaml"
+    for text, said in (
+        ("out: 2024_01\n", "out is '202401'; give text, in quotes"),
+        ("data: {tasks: [seg, on]}\n", "data.tasks is 'True'; give a list such as a,b, in quotes"),
+        ("data: {tasks: seg}\n", "data.tasks is 'seg'; give a list such as a,b."),
+    ):
+        recipe.write_text(text)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            parse([str(recipe)], exits=False)

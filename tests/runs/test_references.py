@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from run_folders import make_run, page_of
 from secateur.cli import main
 from secateur.runs.config import Config, parse, resolved
 from secateur.runs.folder import RunFolder
-from secateur.runs.references import neighbour
+from secateur.runs.problems import make_problem
+from secateur.runs.references import neighbour, reference_place
+from secateur.runs.result import figures
 from tiny_runs import TINY, train
 
 # What a run is told to be, other than the method; the network and the data are found wanting without a word.
@@ -113,3 +116,55 @@ def test_a_page_says_it_of_the_runs_that_it_is_given(tmp_path: Path) -> None:
     assert "lr is 1000 there, None asked" in page.text
     alike = [make_run(tmp_path / "two" / "dense", dense=True), make_run(tmp_path / "two" / "run")]
     assert "in more than the method" not in page_of(alike, tmp_path).text
+
+
+def test_a_weight_that_is_zero_by_chance_leaves_a_dense_network_dense() -> None:
+    asked = config("dense")
+    problem, data = make_problem(asked)
+    weight = next(p for p in problem.model.parameters() if p.dim() == 4)
+    with torch.no_grad():
+        weight.view(-1)[0] = 0
+        found = figures(asked, problem, data, 0.0, "")
+        assert found["density"]["overall"] < 1
+        assert found["dense"]
+        weight.zero_()
+    assert not figures(config("magnitude"), problem, data, 0.0, "")["dense"]
+    assert not figures({**asked, "prune": {}}, problem, data, 0.0, "")["dense"]
+
+
+def test_a_run_that_is_a_link_has_the_references_of_both_sides(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk" / "target").mkdir(parents=True)
+    run = tmp_path / "here" / "run"
+    run.symlink_to(tmp_path / "disk" / "target")
+    for place in ("disk", "here"):
+        dense_run(tmp_path / place / "dense")
+        found, _ = neighbour(RunFolder(run), config("magnitude"))
+        assert found is not None
+        assert found["folder"] == str(tmp_path / place / "dense")
+
+
+def test_a_finished_run_is_shown_wherever_it_and_its_reference_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    for recipe in ("dense", "magnitude"):
+        assert train(recipe, Path("runs") / recipe, steps=1) == 0
+    told = json.loads(Path("runs/magnitude/report.json").read_text())["delta_t"]
+    assert told["against"] == "../dense"
+    (tmp_path / "a" / "runs").rename(tmp_path / "moved")
+    run = tmp_path / "moved" / "magnitude"
+    capsys.readouterr()
+    assert train("magnitude", run, steps=1) == 0
+    assert "reference" in capsys.readouterr().out, "it stands beside it"
+    monkeypatch.chdir(tmp_path)
+    assert reference_place(Path("moved/magnitude"), {"delta_t": told}) == Path("moved/dense")
+    (tmp_path / "moved" / "dense").rename(tmp_path / "elsewhere")
+    assert train("magnitude", run, steps=1) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Shown without its dense reference: moved/dense does not exist" in said
+    (run / "report.html").unlink()
+    (run / "report.html").mkdir()  # as where the folder may be read alone
+    with pytest.warns(UserWarning, match="no page was written"):
+        assert train("magnitude", run, steps=1) == 0

@@ -47,7 +47,7 @@ def test_runs_that_differ_in_nothing_else_are_one(
     prune = ["train", "magnitude", *shared, "--data.cache", "0", "--out", str(pruned)]
     assert main(prune) == 0
     found = json.loads((pruned / "report.json").read_text(encoding="utf-8"))
-    assert found["delta_t"]["against"] == str(dense), "found beside it as its reference"
+    assert found["delta_t"]["against"] == "../dense", "found beside it as its reference"
     (pruned / "report.json").unlink()
     assert main([*prune[:-3], "1", "--out", str(pruned), "--against", str(dense)]) == 0, "given as one"
     capsys.readouterr()

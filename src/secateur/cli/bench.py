@@ -33,7 +33,7 @@ def bench(argv: list[str]) -> None:
     console = output()
     console.print(table(found))
     for sentence in found.advice:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence, soft_wrap=True)
     if arguments.json:
         write_text(behind(Path(arguments.json)), json.dumps(found.to_dict(), indent=1))
         console.print(f"figures {arguments.json}", soft_wrap=True)

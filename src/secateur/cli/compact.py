@@ -17,7 +17,7 @@ def compact(argv: list[str]) -> None:
         Path(arguments.run), round_to=arguments.round_to, trust=trusted(argv), device=arguments.device
     )
     console = output()
-    console.print(made.text(), markup=False, soft_wrap=True)
+    console.print(made.text(), soft_wrap=True)
     for name, unit in (("params", "parameters"), ("macs", "multiply-accumulates")):
         before, after = sizes["before"][name], sizes["after"][name]
         console.print(f"{unit} {before:,} -> {after:,} ({after / max(1, before):.1%})")

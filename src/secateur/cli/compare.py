@@ -44,7 +44,7 @@ def compare(argv: Sequence[str]) -> None:
     said = errors()
 
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
-        said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
+        said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True)
 
     out = Path(arguments.out)
     asked: Grid = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -22,8 +23,11 @@ def errors() -> Console:
 
 
 def _console(stderr: bool) -> Console:
-    made = Console(stderr=stderr, highlight=False)
-    return made if made.is_terminal else Console(stderr=stderr, highlight=False, width=WIDTH)
+    plain = partial(
+        Console, stderr=stderr, highlight=False, markup=False, emoji=False
+    )  # names are what they are
+    made = plain()
+    return made if made.is_terminal else plain(width=WIDTH)
 
 
 def say_script(script: str, out: Path) -> None:
@@ -33,6 +37,5 @@ def say_script(script: str, out: Path) -> None:
     sys.stdout.write(script)
     errors().print(
         f"submit  {submission(script, out)}\nNothing was trained. When the jobs have ended, the same command writes the table.",
-        markup=False,
         soft_wrap=True,
     )

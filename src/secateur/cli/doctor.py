@@ -46,7 +46,7 @@ def doctor(argv: list[str]) -> None:
     console.print(_table(found))
     for split in found.values():
         for problem in split.problems[:_MOST]:
-            console.print(problem, markup=False, soft_wrap=True, style="red")
+            console.print(problem, soft_wrap=True, style="red")
         if len(split.problems) > _MOST:
             console.print(f"... and {len(split.problems) - _MOST} more", style="red")
     if any(split.samples for split in found.values()):

@@ -38,7 +38,7 @@ def export(argv: list[str]) -> None:
         told = ", ".join(f"{task} {error:.2%}" for task, error in errors.items())
         output().print(f"int8 is not exact; off by at most, of the largest value: {told}", soft_wrap=True)
         if made["float"]:
-            output().print(f"in float: {', '.join(made['float'])}", markup=False, soft_wrap=True)
+            output().print(f"in float: {', '.join(made['float'])}", soft_wrap=True)
 
 
 def parser() -> Parser:

@@ -180,4 +180,4 @@ def _say(text: str) -> int:
 def _complain(text: str, style: str = "") -> None:
     from secateur.cli.console import errors
 
-    errors().print(text, markup=False, style=style, soft_wrap=True)
+    errors().print(text, style=style, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rich.table import Column, Table
@@ -28,9 +29,9 @@ def overlap(argv: list[str]) -> None:
     console = output()
     console.print(table)
     console.print(made.sentence)
-    console.print(
-        f"map    {RunFolder(Path(arguments.run)).overlap}; `secateur report` shows it", soft_wrap=True
-    )
+    written = RunFolder(Path(arguments.run)).overlap
+    if written.is_file() and written.read_text(encoding="utf-8") == json.dumps(found.to_dict(), indent=1):
+        console.print(f"map    {written}; `secateur report` shows it", soft_wrap=True)
 
 
 def parser() -> Parser:

@@ -33,10 +33,9 @@ def predict(argv: list[str]) -> None:
     output().print(
         f"seen  {seen.out}: {seen.pictures} picture{many}, {', '.join(network.tasks)}",
         soft_wrap=True,
-        markup=False,
     )
     if seen.undrawn:
-        output().print(f"not drawn, arrays only: {', '.join(seen.undrawn)}", soft_wrap=True, markup=False)
+        output().print(f"not drawn, arrays only: {', '.join(seen.undrawn)}", soft_wrap=True)
     if seen.skipped:
         output().print(
             f"left out as neither pictures nor arrays: {seen.skipped} of the files in the folders",

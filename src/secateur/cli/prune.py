@@ -76,11 +76,11 @@ def _tell(folders: list[Path]) -> None:
                 soft_wrap=True,
             )
         for task, lost in record["lost"].items():
-            console.print(f"{task}: {-lost:+.1%} on the validation split", markup=False)
+            console.print(f"{task}: {-lost:+.1%} on the validation split")
         if record["keep_float"]:
-            console.print(f"in float: the heads of {', '.join(record['keep_float'])}", markup=False)
+            console.print(f"in float: the heads of {', '.join(record['keep_float'])}")
         if record["short"]:
-            console.print(f"not nearer to the budget: {record['short']}", markup=False, soft_wrap=True)
+            console.print(f"not nearer to the budget: {record['short']}", soft_wrap=True)
     records = [read_run(folder) for folder in folders]
     dense = read_dense(records[0])
     console.print(results_table(records if dense is None else [dense, *records]))

@@ -17,22 +17,21 @@ def push(argv: list[str]) -> None:
     console, run = output(), Path(arguments.run)
     sending = contents(run, licence=arguments.licence, repo=arguments.repo)
     for name, size in sending.sizes().items():
-        console.print(f"{size:>12,} bytes  {name}", soft_wrap=True, markup=False)
+        console.print(f"{size:>12,} bytes  {name}", soft_wrap=True)
     for name, why in sending.left.items():
-        console.print(f"stays here          {name}: {why}", soft_wrap=True, markup=False)
+        console.print(f"stays here          {name}: {why}", soft_wrap=True)
     seen = "which you and those you let in may see" if arguments.private else "which everybody may see"
     total = sum(sending.sizes().values())
     if arguments.dry_run:
         console.print(
             f"{total:,} bytes would go to {arguments.repo}, {seen}; nothing was sent.",
             soft_wrap=True,
-            markup=False,
         )
         return
     place = push_run(
         run, arguments.repo, private=arguments.private, licence=arguments.licence, sending=sending
     )
-    console.print(f"{total:,} bytes are at {place}, {seen}.", soft_wrap=True, markup=False)
+    console.print(f"{total:,} bytes are at {place}, {seen}.", soft_wrap=True)
 
 
 def parser() -> Parser:

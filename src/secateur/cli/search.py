@@ -31,7 +31,7 @@ def search(argv: Sequence[str]) -> None:
 
     def on_done(trial: Tried, done: int, total: int) -> None:
         result = trial.error or ", ".join(f"{v:.4g}" for v in trial.values)
-        said.print(f"{done}/{total} trial {trial.number}: {result}", soft_wrap=True, markup=False)
+        said.print(f"{done}/{total} trial {trial.number}: {result}", soft_wrap=True)
 
     found = search(
         argv[0],
@@ -52,7 +52,7 @@ def search(argv: Sequence[str]) -> None:
     )
     console.print(trials_table(found))
     for line in lines(found):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
     best = f"best   {out / 'best.yaml'}; " if found.tested else ""
     console.print(f"{best}trials {out / 'search.md'}; every figure in {out / 'search.json'}", soft_wrap=True)
 

@@ -48,7 +48,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
     said, console, out = errors(), output(), Path(arguments.out or f"runs/{name}")
 
     def on_done(cell: Cell, done: int, total: int, error: str | None) -> None:
-        said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True, markup=False)
+        said.print(f"{done}/{total} {cell.name}: {error or 'done'}", soft_wrap=True)
 
     densities = [d for several in arguments.density or () for d in several]
     if where.on == "slurm":
@@ -75,7 +75,7 @@ def _train(name: str, more: Sequence[str], argv: Sequence[str]) -> None:
         console.print(table)
         console.print()
     for note in shown.notes:
-        console.print(note, markup=False)
+        console.print(note)
     kinds = [kind for kind in (".txt", ".tex", ".json", ".svg", ".pdf") if (out / f"study{kind}").exists()]
     console.print(
         f"study  {out / 'study.md'}, {', '.join(kinds)}; every figure in {out / 'results.json'}",
@@ -104,7 +104,7 @@ def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:
         limit=arguments.limit,
         trust=trusted(argv),
         device=arguments.device,
-        on_done=lambda done: said.print(done, soft_wrap=True, markup=False),
+        on_done=lambda done: said.print(done, soft_wrap=True),
     )
     first, *others = found.heads
     heads = [Column(first, overflow="fold"), *(Column(h, justify="right", overflow="fold") for h in others)]
@@ -113,7 +113,7 @@ def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:
         table.add_row(*row)
     console.print(table)
     for note in found.notes:
-        console.print(note, markup=False)
+        console.print(note)
     pictures = ", ".join(f"{out / file}.svg, .pdf" for file, picture in found.pictures.items() if picture)
     console.print(f"study  {out / name}.md and .json{', ' if pictures else ''}{pictures}", soft_wrap=True)
 

@@ -34,6 +34,7 @@ from .problems import read_problem as read_problem
 from .processes import Devices as Devices
 from .processes import ElsewhereError as ElsewhereError
 from .references import compared as compared
+from .references import reference_place as reference_place
 from .result import about_file as about_file
 from .result import figures as figures
 from .result import finite as finite

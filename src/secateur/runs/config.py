@@ -217,6 +217,8 @@ def _named(kind: Kind, argv: Sequence[str], files: Mapping[Path, Config]) -> tup
     """Which part is chosen, and where: by default, then by the recipe, by ``--config`` files, by the options."""
     found: tuple[Any, str] = (_DEFAULTS.get(kind), "")
     for path, content in files.items():
+        if kind in ROOMS and content.get(kind, {}) is None:
+            raise ValueError(f"{path}: {kind} is empty; give its name and options, or take it out.")
         options = options_of(content, kind, path)
         found = (options["name"], str(path)) if "name" in options else found
     said = given(argv, f"--{kind}.name")

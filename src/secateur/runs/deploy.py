@@ -118,7 +118,12 @@ def export_run(
         known[made.name] |= {"errors": about["quantized"]["errors"], "float": about["quantized"]["float"]}
     if about.get("dead"):
         known[made.name]["dead"] = about["dead"]
-    write_text(folder.exports, json.dumps(known, indent=1))
+    try:
+        write_text(folder.exports, json.dumps(known, indent=1))
+    except OSError as error:
+        if out is None:
+            raise
+        warnings.warn(f"the run's report will not name the file: {error}", stacklevel=3)
     return made
 
 

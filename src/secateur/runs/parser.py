@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 _NAMES: dict[Any, str] = {
@@ -37,7 +39,7 @@ class Parser(ArgumentParser):
 
     def read(self, argv: Sequence[str]) -> Namespace:
         """Parses; a list may be written ``seg,depth`` or ``'[seg, depth]'``, in one word or several."""
-        self._given = bracketed(spelt(argv, self.options), self._lists())
+        self._given = bracketed(spelt(argv, self.options), self._hints(_is_list), self._hints(_holds_text))
         return self.parse_args(self._given)
 
     def check_least(self, arguments: Namespace, least: Mapping[str, float]) -> None:
@@ -59,6 +61,10 @@ class Parser(ArgumentParser):
         for key in sorted(inside | {key for key in content if key not in parts}):
             if key not in self.keys:
                 self.error(f"{path}: {missing(key, self.keys, self.parts)}")
+            part, _, name = key.partition(".")
+            value, hint = content[key] if key in content else content[part][name], self.takes(key)
+            if value is None and hint is not Any and NoneType not in get_args(hint):
+                self.error(f"{path}: {key} is empty; give {words(hint)}, or take it out.")
 
     @property
     def options(self) -> list[str]:
@@ -89,12 +95,8 @@ class Parser(ArgumentParser):
         text = _ROLE.sub(lambda role: role[1].rpartition(".")[2], text).replace("``", "")
         return f"{text}\n{self.listing}" if self.listing else text
 
-    def _lists(self) -> set[str]:
-        return {
-            name
-            for name, action in self._option_string_actions.items()
-            if _is_list(getattr(action, "_typehint", None))
-        }
+    def _hints(self, are: Callable[[Any], bool]) -> set[str]:
+        return {n for n, a in self._option_string_actions.items() if are(getattr(a, "_typehint", None))}
 
     def _said(self, message: str) -> str:
         key = re.match(r"Parser key \"([^\"]+)\"", message)
@@ -103,9 +105,9 @@ class Parser(ArgumentParser):
             told = message if key is None else f"{self._place(key[1])}: {message[key.end() :].lstrip(': ')}"
             said = complaint(told, self.options, self.parts)
             return f"{said} {self.hint}" if self.hint and "has no option" in said else said
-        action = next((a for a in self._actions if a.dest == key[1]), None)
-        hint = getattr(action, "_typehint", None)
-        return f"{self._place(key[1])} is {value[-1]!r}; give {words(hint)}.{nearest(value[-1], _literals(hint))}"
+        hint = next((getattr(a, "_typehint", None) for a in self._actions if a.dest == key[1]), None)
+        quotes = ", in quotes where YAML reads it as something else" if _misread(value[-1], hint) else ""
+        return f"{self._place(key[1])} is {value[-1]!r}; give {words(hint)}{quotes}.{nearest(value[-1], _literals(hint))}"
 
     def _place(self, key: str) -> str:
         """An option as it was given: on the command line, or in the files that were read."""
@@ -125,8 +127,11 @@ def spelt(argv: Sequence[str], options: Collection[str]) -> list[str]:
     return made
 
 
-def bracketed(argv: Sequence[str], lists: Collection[str]) -> list[str]:
-    """The values of options that take a list as one word in brackets: ``--tasks seg,depth`` is ``--tasks [seg,depth]``."""
+def bracketed(argv: Sequence[str], lists: Collection[str], texts: Collection[str] = ()) -> list[str]:
+    """The values of options that take a list as one word in brackets: ``--tasks seg,depth`` is ``--tasks [seg,depth]``.
+
+    Of those in ``texts`` every word is text, in quotes where YAML would read a number or a truth, such as 2012 and on.
+    """
     made: list[str] = []
     rest = list(argv)
     while rest:
@@ -139,8 +144,18 @@ def bracketed(argv: Sequence[str], lists: Collection[str]) -> list[str]:
         whole = re.match(r"\s*[\[({]|null$", values[0])
         while not whole and not equals and rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
-        made += [f"{name}={values[0] if whole else '[' + ','.join(values) + ']'}"]
+        value = values[0] if whole else f"[{','.join(values)}]"
+        made.append(f"{name}={_quoted(value) if name in texts else value}")
     return made
+
+
+def _quoted(value: str) -> str:
+    try:
+        found = yaml.load(value, yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):  # which the parser says
+        return value
+    texts = isinstance(found, list) and all(isinstance(one, str) for one in cast("list[Any]", found))
+    return json.dumps(found, ensure_ascii=False) if texts else value
 
 
 def nearest(word: str, known: Iterable[str], start: str = "") -> str:
@@ -212,6 +227,21 @@ def _is_list(hint: Any) -> bool:
         parts = [part for part in get_args(hint) if part is not NoneType]
         return bool(parts) and all(map(_is_list, parts))
     return isinstance(origin, type) and issubclass(origin, (Sequence, tuple)) and not issubclass(origin, str)
+
+
+def _kinds(hint: Any) -> list[Any]:
+    return [kind for part in get_args(hint) for kind in _kinds(part)] or [hint]
+
+
+def _holds_text(hint: Any) -> bool:
+    """Whether it is a list of text, and of no numbers that text could be taken for."""
+    return _is_list(hint) and str in _kinds(hint) and all(k not in (int, float, bool) for k in _kinds(hint))
+
+
+def _misread(value: str, hint: Any) -> bool:
+    """Whether text was wanted where YAML read something else."""
+    text = all(kind in (str, NoneType) for kind in _kinds(hint))
+    return text and re.fullmatch(r"[\d._+-]+|True|False|None", value) is not None
 
 
 def _literals(hint: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -61,11 +62,8 @@ def neighbour(folder: RunFolder, config: Config, split: str = "test") -> tuple[R
         Its report; where there is none, None and a sentence on what the nearest dense run of the same data and network
         differs in, empty where there is no such run either.
     """
-    parent = folder.path.resolve().parent
-    unfit: list[tuple[str, list[str]]] = []
-    for other in sorted(parent.iterdir()) if parent.is_dir() else ():
-        if other == folder.path.resolve():
-            continue
+    unfit: list[tuple[Path, list[str]]] = []
+    for other in _beside(folder.path):
         neighbour = RunFolder(other)
         if not (neighbour.config.is_file() and neighbour.report.is_file()):
             continue
@@ -80,26 +78,69 @@ def neighbour(folder: RunFolder, config: Config, split: str = "test") -> tuple[R
             continue
         told = list(unlike(held, config))
         if not told:
-            return {**report, "folder": str(folder.path.parent / other.name)}, ""
+            return {**report, "folder": str(other)}, ""
         if not any(word.startswith(_SUBJECT) for word in told):
-            unfit.append((other.name, told))
+            unfit.append((other, told))
     if not unfit:
         return None, ""
-    name, told = min(unfit, key=lambda found: len(found[1]))
+    nearest, told = min(unfit, key=lambda found: len(found[1]))
     more = f"; {len(told) - 4} more" if len(told) > 4 else ""
     return None, (
-        f"No dense run beside {folder.path} has its settings; the nearest, {name}, differs: {'; '.join(told[:4])}{more}. "
-        f"Train one with the same options, or name it: --against {folder.path.parent / name}"
+        f"No dense run beside {folder.path} has its settings; the nearest, {nearest.name}, differs: {'; '.join(told[:4])}{more}. "
+        f"Train one with the same options, or name it: --against {nearest}"
     )
 
 
 def found(report: Report, given: Report | None, folder: RunFolder, config: Config) -> dict[str, Any]:
-    """ΔT against the reference that was given, or is found beside; ``differs`` says what is not the same, or why there is none."""
+    """ΔT against the reference that was given, or is found beside; ``differs`` says what is not the same, or why there is none.
+
+    ``against`` is where the reference lies as seen from the run, so that both can be moved together; see :func:`reference_place`.
+    """
     reference, differs = (given, "") if given else neighbour(folder, config, report.get("split", "test"))
     if given:
         told = list(unlike(RunFolder(Path(given["folder"])).read_config(), config))
         differs = f"The reference differs in more than the method: {'; '.join(told)}." if told else ""
-    return {**compared(report, reference), "differs": "" if report["dense"] and not reference else differs}
+    made = compared(report, reference)
+    if reference:
+        made["against"] = _from(folder.path, Path(reference["folder"]))
+    return {**made, "differs": "" if report["dense"] and not reference else differs}
+
+
+def reference_place(path: Path, report: Mapping[str, Any]) -> Path | None:
+    """The folder of the reference that a run's report names, whether it is there or not; None where there is no other.
+
+    Args:
+        path: The run folder.
+        report: Its ``report.json``.
+    """
+    against = report["delta_t"]["against"]
+    if against in (None, "itself"):
+        return None
+    return _near(Path(os.path.normpath(path.absolute() / against)))  # a link to the run leads to its side
+
+
+def _beside(path: Path) -> Iterator[Path]:
+    """What lies beside a run folder, and beside what it is a link to."""
+    own, lexical = os.path.realpath(path), Path(os.path.normpath(path.absolute())).parent
+    real = Path(own).parent
+    for parent in (lexical,) if os.path.realpath(lexical) == str(real) else (lexical, real):
+        for other in sorted(parent.iterdir()) if parent.is_dir() else ():
+            if os.path.realpath(other) != own:
+                yield _near(other)
+
+
+def _near(path: Path) -> Path:
+    """As seen from the working folder, where it lies in it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _from(run: Path, reference: Path) -> str:
+    """A folder as seen from a run folder; as it is where no path leads there, such as from one drive to another."""
+    try:
+        return Path(os.path.relpath(reference.absolute(), run.absolute())).as_posix()
+    except ValueError:
+        return str(reference.absolute())
 
 
 def unlike(held: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[str]:

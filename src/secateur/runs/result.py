@@ -13,17 +13,19 @@ from secateur.data import Data, legend, picture_kind
 from secateur.deployment.bench import versions
 from secateur.measures import Unmoved, cost, evaluate, higher_is_better
 from secateur.problem import Problem, apart, components, one, preserved_rng, sample_shape, to_device
+from secateur.pruning import Sparsifier
 from secateur.runs import references
 from secateur.runs.config import Config
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import hardware, torch_device
-from secateur.runs.names import Trust
+from secateur.runs.names import Trust, ours
 from secateur.runs.problems import read_problem
 from secateur.runs.samples import save_samples
 from secateur.storage import load, save, write_text
 
 Report = dict[str, Any]
 Split = Literal["test", "val"]
+_BY_CHANCE = 1e-6  # share of weights that are zero where nothing was pruned
 
 
 def keep(folder: RunFolder, config: Config, problem: Problem, data: Data) -> None:
@@ -62,7 +64,7 @@ def figures(config: Config, problem: Problem, data: Data, seconds: float, comman
     packages = ("secateur", "torch", "torchvision", "lightning-fabric", "torchmetrics")
     return {
         "name": "",
-        "dense": found["density"]["overall"] == 1.0,
+        "dense": _is_dense(config, found["params"]),
         "method": config["method"]["name"],
         "weighting": config["weighting"]["name"],
         "tasks": evaluate(problem, "test", watch=watch),
@@ -79,6 +81,19 @@ def figures(config: Config, problem: Problem, data: Data, seconds: float, comman
         "versions": versions(packages),
         "train_seconds": round(seconds, 1),
     }
+
+
+def _is_dense(config: Config, params: Mapping[str, int]) -> bool:
+    """Whether nothing was pruned: by what was done, or, of a method that may prune, by weights of which hardly one is zero.
+
+    Of a hundred million weights that are drawn at random some are exactly zero by chance.
+    """
+    if "prune" in config:
+        return False
+    zeros = params["prunable"] - params["nonzero"]
+    return (
+        ours("method").get(config["method"]["name"]) is Sparsifier or zeros < _BY_CHANCE * params["prunable"]
+    )
 
 
 def finite(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from secateur.runs import references
 from secateur.runs.arguments import Timing
 from secateur.runs.folder import RunFolder
 from secateur.runs.names import Trust
@@ -32,19 +33,17 @@ def time_run(
     Returns:
         Lines to print, none where nothing was timed. What cannot be timed is warned of: the training is done all the same.
     """
-    dense, folder = report["delta_t"]["against"], RunFolder(path)
+    dense, folder = references.reference_place(path, report), RunFolder(path)
     worth = report["density"]["overall"] < _SPARSE and report["train_seconds"] >= _LONG
     there = all(importlib.util.find_spec(module) for module in _NEEDS)
-    if asked == "never" or dense in (None, "itself") or folder.bench.exists():
+    if asked == "never" or dense is None or folder.bench.exists():
         return []
     if asked == "auto" and not (worth and there):
         return []
     from secateur.runs.deploy import bench_runs
 
     try:
-        found = bench_runs(
-            [path], ["onnxruntime", "sparse"], against=Path(dense), repeats=_ROUNDS, trust=trust
-        )
+        found = bench_runs([path], ["onnxruntime", "sparse"], against=dense, repeats=_ROUNDS, trust=trust)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         warnings.warn(f"the network was not timed: {error}", stacklevel=2)
         return []

@@ -59,12 +59,16 @@ def read(path: Path) -> dict[str, Any]:
         ValueError: If it is no YAML of plain values, or no mapping; names the file.
     """
     try:
-        content = values_of(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content = values_of(text)
         size = _expanded(content)
+        twice = _twice(text)
     except OSError:
         raise
     except Exception as error:  # what values such as `!!bool x` raise, and nests too deep, is of every kind
         raise ValueError(f"{path} is not YAML of plain values ({said(error)}); write it again.") from error
+    if twice:
+        raise ValueError(f"{path}: {twice}, and the last would count alone; keep one.")
     if size == inf:
         raise ValueError(f"{path} holds a value that contains itself; write it without aliases.")
     if not isinstance(content, Mapping):
@@ -72,6 +76,31 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} holds {said(reprlib.repr(content), 80)}, no options; give lines such as 'steps: 2000'."
         )
     return {str(key): value for key, value in content.items()}
+
+
+def _twice(text: str) -> str:
+    """Which key stands twice in one mapping, and in which lines; empty where none does."""
+    left, seen = [yaml.compose(text, Loader=_LOADER)], set[int]()
+    while left:
+        node = left.pop()
+        if node is None or id(node) in seen or isinstance(node, yaml.ScalarNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+            continue
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            left += [key, value]
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.value == "<<":  # of which each counts
+                continue
+            if key.value in lines:
+                one = lines[key.value]
+                place = f"line {line}" if one == line else f"lines {one} and {line}"
+                return f"{said(key.value, 80)} is there twice, in {place}"
+            lines[key.value] = line
+    return ""
 
 
 def check_size(path: Path, content: Mapping[str, Any]) -> None:
@@ -116,7 +145,10 @@ def options_of(content: Mapping[str, Any], kind: str, place: object) -> dict[str
         )
     start = f"{kind}."
     flat = {key.removeprefix(start): value for key, value in content.items() if key.startswith(start)}
-    return {**{str(key): value for key, value in (nested or {}).items()}, **flat}
+    inside = {str(key): value for key, value in (nested or {}).items()}
+    if twice := [name for name in inside if name in flat]:
+        raise ValueError(f"{place}: {start}{twice[0]} is there twice, in {kind} and alone; keep one.")
+    return {**inside, **flat}
 
 
 def check_values(path: Path, options: Mapping[str, Any], target: Callable[..., Any], kind: str) -> None:

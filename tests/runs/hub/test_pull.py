@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runs.hub.standing import Hub, said_by
 from secateur.cli import main
@@ -86,3 +87,19 @@ def test_a_folder_of_something_else_is_not_overwritten(
     assert "is a file" in said_by(capsys)
     assert main(["pull", REPO, "--out", "rooted", "--root", "x"]) == 1
     assert "have no root" in said_by(capsys)
+
+
+def test_the_folder_of_the_data_is_named_for_a_run_that_is_there(run: Path, hub: Hub, tmp_path: Path) -> None:
+    path = run / "config.yaml"
+    held = yaml.safe_load(path.read_text())
+    held["data"]["root"] = "/home/them/data"
+    path.write_text(yaml.safe_dump(held, sort_keys=True))
+    push(run, REPO)
+    out = tmp_path / "back"
+    for root, there in ((None, "PATH"), ("mine", "mine"), ("/data/mine", "/data/mine"), (None, "/data/mine")):
+        pull(REPO, out, root=root)
+        assert yaml.safe_load((out / "config.yaml").read_text())["data"]["root"] == there
+    held = yaml.safe_load((out / "config.yaml").read_text()) | {"steps": 99}
+    (out / "config.yaml").write_text(yaml.safe_dump(held))
+    with pytest.raises(ValueError, match=r"config\.yaml there is not that of"):
+        pull(REPO, out)

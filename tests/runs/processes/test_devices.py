@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from secateur.runs.processes import Devices, ElsewhereError, started
+from secateur.runs.processes import Devices, ElsewhereError, bound, started
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "4", "GROUP_RANK": "0"}
 SLURM = {
@@ -87,3 +91,15 @@ def test_one_device_starts_nothing() -> None:
         assert (processes.first, processes.world) == (True, 1)
         processes.part()
     assert not torch.distributed.is_initialized()
+
+
+def test_a_file_in_the_working_folder_takes_nobodys_place(tmp_path: Path) -> None:
+    """A module of one's own is found there all the same."""
+    (tmp_path / "yaml.py").write_text("raise SystemExit('somebody was here')")
+    (tmp_path / "own_lab.py").write_text("import yaml, sys\nprint(yaml.safe_load('[1]'), sys.argv[1:])")
+    command = [sys.executable, "-P", bound.__file__, "own_lab", "a"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as made:
+        assert made.stdout is not None
+        assert made.stdout.read().split() == ["[1]", "['a']"]

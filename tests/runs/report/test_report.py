@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from rich.console import Console
 
 from run_folders import make_run, page_of
 from secateur.runs.report import read_run, report, results_table
+from secateur.runs.report.compare import compare
 from secateur.runs.report.formats import count, decimals, duration, fixed, percent, points
+from secateur.runs.report.tables import headline
 
 
 def test_truncated_last_line_is_ignored(folders: list[Path], tmp_path: Path) -> None:
@@ -142,3 +145,45 @@ def test_formats() -> None:
         "2\u00a0min 5\u00a0s",
         "3\u00a0h 20\u00a0min",
     ]
+
+
+def test_a_run_that_is_there_twice_is_no_second_seed(folders: list[Path], tmp_path: Path) -> None:
+    dense, pruned = folders
+    (tmp_path / "link").symlink_to(pruned)
+    once = compare([read_run(dense), read_run(pruned)])
+    twice = compare(
+        [
+            read_run(f)
+            for f in (dense, pruned, tmp_path / "link", dense, tmp_path / ".." / tmp_path.name / "pruned")
+        ]
+    )
+    assert [len(group.records) for group in twice.groups] == [1, 1]
+    assert [g.label for g in twice.groups] == [g.label for g in once.groups]
+    copy = Path(shutil.copytree(pruned, tmp_path / "copy"))
+    (copy / "config.yaml").write_text((pruned / "config.yaml").read_text())
+    with pytest.raises(
+        ValueError, match=r"pruned and .*copy hold the same run, of seed 0, and would count as two"
+    ):
+        report([dense, pruned, copy], tmp_path / "page.html")
+
+
+def test_the_best_of_a_page_has_the_seeds_that_others_have(folders: list[Path], tmp_path: Path) -> None:
+    dense, pruned = folders
+    better = {"seg": {"miou": 0.6}, "depth": {"abs_err": 0.2, "delta_1": 0.8}}
+    more = [make_run(tmp_path / "more", seed=1), make_run(tmp_path / "b", name="b", method="B", tasks=better)]
+    found = compare([read_run(folder) for folder in (dense, pruned, *more)])
+    assert headline(found).startswith("Alone with all 2 seeds: adapmtl, ")
+    assert headline(compare([read_run(f) for f in (dense, pruned, more[1])])).startswith("Best of 2: b, ")
+
+
+def test_a_colour_of_somebodys_report_is_a_colour(folders: list[Path], tmp_path: Path) -> None:
+    path = folders[1] / "report.json"
+    facts = json.loads(path.read_text())
+    for colour in ("#4363d8", "red;background-image:url(http://x)", "#4363d8;", 3):
+        legend = {"colours": [["wall", colour]], "scale": False, "note": ""}
+        path.write_text(json.dumps(facts | {"legends": {"seg": legend}}))
+        if colour == "#4363d8":
+            assert "background: #4363d8" in report(folders, tmp_path / "page.html").read_text()
+            continue
+        with pytest.raises(ValueError, match=r"report\.json cannot be understood: legends has the colour"):
+            read_run(folders[1])

@@ -1,4 +1,4 @@
-"""The page of studies has all of them, with commands that are read as they stand."""
+"""The page of studies has all of them, with commands that are read as they stand; and what they look at, they look at once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import re
 import shlex
 from pathlib import Path
 
+from run_folders import make_run
 from secateur.cli import study as cli_study
 from secateur.runs.config import parse
-from secateur.runs.studies import LOOKS, find_study, studies, words_of
+from secateur.runs.studies import LOOKS, find_study, look, studies, words_of
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,3 +26,9 @@ def test_every_study_is_in_its_page_and_its_command_is_one() -> None:
         if name not in LOOKS:
             recipe = find_study(name).rows[0]
             parse([recipe.recipe, *words_of(find_study(name), options), *recipe.options])
+
+
+def test_a_run_that_is_named_twice_is_looked_at_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    found = look("allocation", [run, tmp_path / "run" / ".." / "run", run], tmp_path / "seen")
+    assert found.heads == ("", "adapmtl")

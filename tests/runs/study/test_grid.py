@@ -103,3 +103,11 @@ def test_refused_before_anything_trains(
     Path(NONE_LEFT).write_text("method: {name: GradualMagnitude, at_least: -1}\n", encoding="utf-8")
     with pytest.raises(ValueError, match=said):
         grid(recipes, options, **settings)
+
+
+def test_tasks_are_named_by_any_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "odd_data.py").write_text("def data(tasks: tuple[str, ...] = ('2012', 'a, b', 'on')): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cells = grid(["dense"], ["--data", "odd_data.data"], combinations=True)
+    assert [cell.tasks for cell in cells][:3] == [("2012",), ("a, b",), ("on",)]
+    assert all(tuple(cell.config["data"]["tasks"]) == cell.tasks for cell in cells)

@@ -11,10 +11,11 @@ import pytest
 
 from run_folders import Page, write_cell
 from secateur.runs.study import Cell, Results, collect, with_columns
+from secateur.runs.study.tables.columns import DELTA
 from secateur.runs.study.tables.figures import over_options
 from secateur.runs.study.tables.latex import About, short
 from secateur.runs.study.tables.notes import note
-from secateur.runs.study.tables.page import page
+from secateur.runs.study.tables.page import headline, page
 from secateur.runs.study.tables.table import to_csv, to_dict
 from secateur.runs.study.tables.writing import write_tables
 
@@ -174,3 +175,37 @@ def test_without_matplotlib_the_tables_are_there(
         write_tables(found, found, cells, tmp_path, "")
     assert (tmp_path / "over_lr.svg").read_text() == "drawn before"
     assert {"table.tex", "table_long.tex", "table.html"} <= {p.name for p in tmp_path.iterdir()}
+
+
+def test_means_over_other_seeds_are_not_held_against_each_other(tmp_path: Path) -> None:
+    """On the seed that they share the arm of one seed is the worst."""
+    poor = (0.2, 0.5, 0.5)
+    made = [write_cell(tmp_path, "dense", s, poor[s], 1.0) for s in range(3)]
+    made += [write_cell(tmp_path, "magnitude", s, m, 1.0, 0.1) for s, m in enumerate((0.22, 0.45, 0.45))]
+    made += [write_cell(tmp_path, "poorer", s, m, 1.0, 0.1) for s, m in enumerate((0.21, 0.4, 0.4))]
+    made += [write_cell(tmp_path, "random", 0, 0.21, 1.0, 0.1)]
+    found = collect(made, tmp_path)
+    assert [found.rank(arm, DELTA) for arm in found.arms] == ["", "best", "", ""]
+    assert headline(found).startswith("magnitude is the best of 2 with all 3 seeds, with a ΔT of ")
+    assert "An arm that lacks seeds that others have is never the best." in note(found)
+    assert "Fewer seeds than others: random (seed 0)." in note(found)
+    apart = collect([*made[:3], made[3], made[7]], tmp_path)
+    assert headline(apart) == "No pruned network has all seeds that others have, so none is the best."
+    assert "seeds that others have" not in note(collect(made[:6], tmp_path))
+
+
+def test_a_delta_over_fewer_seeds_than_its_row_says_so(tmp_path: Path) -> None:
+    made = [write_cell(tmp_path, "dense", s, 0.5, 1.0) for s in range(2)]
+    made += [write_cell(tmp_path, "magnitude", s, 0.4, 1.0, 0.1) for s in range(3)]
+    said = note(collect(made, tmp_path))
+    assert "ΔT mean over fewer seeds, as a dense run is missing: magnitude (seeds 0, 1)." in said
+
+
+def test_an_arm_is_dense_by_what_was_done(tmp_path: Path) -> None:
+    """A weight that is zero by chance makes no rival of the dense run."""
+    made = [
+        write_cell(tmp_path, name, 0, 0.5, 1.0, density) for name, density in (("dense", None), ("good", 0.1))
+    ]
+    path = tmp_path / made[0].name / "report.json"
+    path.write_text(path.read_text().replace('"dense": true', '"dense": false'))
+    assert [arm.dense for arm in collect(made, tmp_path).arms] == [True, False]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,7 @@ def pull(repo: str, out: Path | None = None, *, revision: str | None = None, roo
         root: Folder of the data here, in the place of that of the machine that trained.
 
     Returns:
-        The run folder. One that holds the same run already is left as it is, whatever else is in it.
+        The run folder. One that holds the same run already is left as it is, whatever else is in it, but for ``root``.
 
     Raises:
         ImportError: If ``huggingface_hub`` is not installed.
@@ -58,7 +58,10 @@ def pull(repo: str, out: Path | None = None, *, revision: str | None = None, roo
     with folder_aside(out) as aside, connected(repo) as api:
         listed = _listed(_fetched(api, info.id, MANIFEST, info.sha, aside), repo)
         if out.is_dir() and any(out.iterdir()):
-            return _same(out, listed, repo)
+            _check_same(out, listed, repo, lambda: _fetched(api, info.id, "config.yaml", info.sha, aside))
+            if root is not None:
+                _rooted(RunFolder(out), root)
+            return out
         for name in listed:
             if name not in sizes:
                 raise ValueError(f"{repo} lacks {name}, which its manifest names; push it anew.")
@@ -131,26 +134,29 @@ def _check(run: Path, repo: str) -> None:
         raise ValueError(f"{repo} holds no whole run: {said(error, 400)}") from error
 
 
-def _same(out: Path, listed: Listed, repo: str) -> Path:
-    """``out`` if it holds the run already.
-
-    Raises:
-        ValueError: If it holds anything else.
-    """
+def _check_same(out: Path, listed: Listed, repo: str, fetch: Callable[[], Path]) -> None:
+    """Raises ValueError if a folder holds anything else than the run; ``fetch`` gets its configuration from the Hub."""
     for name, (_, seal) in listed.items():
         path = out / name
-        if not path.is_file() or seal not in (_seal(path.read_bytes()), _seal(_cleaned(path))):
+        same = path.is_file() and _seal(path.read_bytes()) == seal
+        if not same and path.is_file() and name == "config.yaml":
+            theirs = fetch()
+            same = _seal(theirs.read_bytes()) == seal and _rootless(path) == _rootless(theirs)
+        if not same:
             raise ValueError(
                 f"{out} is not empty and {name} there is not that of {repo}; choose another --out, or delete the folder."
             )
-    return out
 
 
-def _cleaned(path: Path) -> bytes:
-    """The configuration as it was pushed, where ``--root`` has named this machine's data since."""
-    if path.name != "config.yaml":
-        return b""
-    return yaml.safe_dump(without_paths(RunFolder(path.parent).read_config()), sort_keys=True).encode()
+def _rootless(path: Path) -> Any:
+    """A configuration but for where the data are, as ``--root`` may have named this machine's since."""
+    config = without_paths(RunFolder(path.parent).read_config())
+    data = config.get("data")
+    return (
+        {**config, "data": {k: v for k, v in data.items() if k != "root"}}
+        if isinstance(data, Mapping)
+        else config
+    )
 
 
 def _rooted(folder: RunFolder, root: str) -> None:
@@ -161,7 +167,7 @@ def _rooted(folder: RunFolder, root: str) -> None:
             f"--root is given, but the data of this run ({said(data, 80)}) have no root; leave it out."
         )
     config["data"] = {**data, "root": root}
-    write_text(folder.config, yaml.safe_dump(config, sort_keys=True))
+    write_text(folder.inside(folder.config), yaml.safe_dump(config, sort_keys=True))
 
 
 def _seal(content: bytes) -> str:

@@ -19,7 +19,7 @@ def main() -> None:
     with open(os.devnull) as nothing:  # noqa: PTH123 (before pathlib: it may end at any time)
         os.dup2(nothing.fileno(), 0)
     del sys.argv[0]
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109 (the same)
+    sys.path.append(os.getcwd())  # noqa: PTH109 (the same); last, so that a file there takes nobody's place
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
 

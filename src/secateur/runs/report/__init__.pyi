@@ -1,3 +1,4 @@
+from .compare import distinct as distinct
 from .differing import settings_unlike as settings_unlike
 from .floors import sentence as sentence
 from .formats import MISSING as MISSING

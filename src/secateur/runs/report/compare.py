@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from secateur.measures import Stat, dead_said, delta_t, stat
@@ -66,11 +67,15 @@ class Comparison:
 def compare(records: Sequence[RunRecord]) -> Comparison:
     """Groups seeds and finds the reference: the first run if it is dense, otherwise the first dense one.
 
+    A folder that is there twice counts once.
+
     Raises:
-        ValueError: If there is no run, or the runs have different tasks or metrics, or figures of different splits.
+        ValueError: If there is no run, or the runs have different tasks or metrics, or figures of different splits, or two
+            folders hold the same run.
     """
     if not records:
         raise ValueError("report: folders is empty; give at least one run folder.")
+    records = distinct(records)
     first = records[0]
     for record in records[1:]:
         if _metric_names(record) != _metric_names(first) or record.higher_is_better != first.higher_is_better:
@@ -86,10 +91,25 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
     by_key: dict[str, list[RunRecord]] = {}
     for record in records:
         by_key.setdefault(_key(record), []).append(record)
+    for members in by_key.values():
+        held: dict[int, RunRecord] = {}
+        for record in members:
+            if (other := held.setdefault(record.seed, record)) is not record:
+                raise ValueError(
+                    f"{other.folder} and {record.folder} hold the same run, of seed {record.seed}, and would count as two; give one."
+                )
     named = zip(labels(list(by_key.values())), by_key.values(), strict=True)
     groups = tuple(Group(label, tuple(members)) for label, members in named)
     reference = next((g for g in groups if g.first.dense), None)
     return Comparison(tuple(records), groups, reference, tuple(_notices(records, groups, reference)))
+
+
+def distinct(records: Sequence[RunRecord]) -> list[RunRecord]:
+    """The records without those of a folder that is there already, by whatever path; a pruned one may stand for its dense network too."""
+    found: dict[tuple[Path, bool], RunRecord] = {}
+    for record in records:
+        found.setdefault((record.folder.resolve(), record.dense), record)
+    return list(found.values())
 
 
 def _delta(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +109,7 @@ def _fields(report: Mapping[str, Any]) -> dict[str, Any]:
         "before": _before(report.get("before")),
         "split": str(report.get("split", "test")),
         "dead": tuple(str(task) for task in report.get("dead") or ()),
-        "legends": {task: dict(found) for task, found in (report.get("legends") or {}).items() if found},
+        "legends": {task: _legend(found) for task, found in (report.get("legends") or {}).items() if found},
     }
 
 
@@ -129,6 +130,14 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
             images=int(macs.get("images", 1)),
         ),
     }
+
+
+def _legend(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What a picture's colours mean; a colour is ``#rrggbb``, as a page takes it for part of its style."""
+    colours = [(str(name), str(colour)) for name, colour in value["colours"]]
+    if wrong := [colour for _, colour in colours if not re.fullmatch("#[0-9a-fA-F]{6}", colour)]:
+        raise ValueError(f"legends has the colour {wrong[0]!r:.80}, which is not one such as #4363d8")
+    return {"colours": colours, "scale": bool(value["scale"]), "note": str(value["note"])}
 
 
 def _before(value: Mapping[str, Any] | None) -> tuple[float, float] | None:

@@ -182,25 +182,34 @@ def headline(comparison: Comparison) -> str:
     pruned = [group for group in comparison.groups if not group.first.dense]
     if not pruned:
         return f"The dense network: {listing(g.label for g in comparison.groups)}, nothing pruned."
-    deltas = [(group, comparison.delta(group, "mean")) for group in pruned]
-    known = [(group, delta.mean) for group, delta in deltas if delta is not None and delta.mean == delta.mean]
+    known, whole = _known(comparison, pruned)
     if not known:
         kept = listing(dict.fromkeys(_kept(group) for group in pruned))
         return f"{kept} of the weights. No figures to set against a dense network."
-    best, delta = max(known, key=lambda item: item[1])
+    best, delta = max(whole, key=lambda item: item[1])
     tail = f"ΔT {points(delta)}{_tasks(comparison, best)}"
     if len(pruned) == 1:
         return f"{_kept(best)} of the weights, {tail}"
-    return f"Best of {len(pruned)}: {best.label}, {_kept(best)} of the weights, {tail}"
+    among = f" with all {len(best.records)} seeds" if len(whole) < len(known) else ""
+    start = f"Best of {len(whole) if among else len(pruned)}" if len(whole) > 1 or not among else "Alone"
+    return f"{start}{among}: {best.label}, {_kept(best)} of the weights, {tail}"
+
+
+def _known(
+    comparison: Comparison, groups: Sequence[Group]
+) -> tuple[list[tuple[Group, float]], list[tuple[Group, float]]]:
+    """Groups with their ΔT, and those of them to choose the best from: with every seed that any has, where there are such."""
+    deltas = [(group, comparison.delta(group, "mean")) for group in groups]
+    known = [(group, delta.mean) for group, delta in deltas if delta is not None and delta.mean == delta.mean]
+    seeds = {record.seed for group, _ in known for record in group.records}
+    return known, [item for item in known if {record.seed for record in item[0].records} == seeds] or known
 
 
 def subline(comparison: Comparison) -> str:
     """What the headline leaves out: parameters and multiply-adds of the pruned groups' first."""
     pruned = [group for group in comparison.groups if not group.first.dense] or list(comparison.groups)
-    known = [
-        (g, d.mean) for g in pruned if (d := comparison.delta(g, "mean")) is not None and d.mean == d.mean
-    ]
-    group = max(known, key=lambda item: item[1])[0] if known else pruned[0]
+    _, whole = _known(comparison, pruned)
+    group = max(whole, key=lambda item: item[1])[0] if whole else pruned[0]
     params, macs = group.first.params, group.first.macs
     each = f" for each of {macs.images} tasks" if macs.images > 1 else ""
     image = len(macs.input) == 3

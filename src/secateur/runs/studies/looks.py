@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from secateur.problem import preserved_rng
 from secateur.runs.names import Trust
-from secateur.runs.report import labels, read_run
+from secateur.runs.report import distinct, labels, read_run
 from secateur.runs.result import finite
 from secateur.runs.studies.looked import Look, markdown_of
 from secateur.runs.studies.plan import claim
@@ -51,7 +51,8 @@ def look(
         FileNotFoundError: If a run is not finished.
         ValueError: If the runs have nothing to show, or ``out`` holds a study with other options; nothing is written then.
     """
-    records = [read_run(path) for path in runs]
+    records = distinct([read_run(path) for path in runs])
+    runs = [record.folder for record in records]
     settings: dict[str, Any] = {"runs": [str(path) for path in runs]}
     if name == "sensitivity":
         if len(runs) != 1:

@@ -37,7 +37,9 @@ def tables(found: Shown) -> list[Table]:
 
 def plain(found: Shown) -> str:
     """All of it as text without colours."""
-    console = Console(file=io.StringIO(), width=240, color_system=None, force_jupyter=False)
+    console = Console(
+        file=io.StringIO(), width=240, color_system=None, force_jupyter=False, markup=False, emoji=False
+    )
     for table in tables(found):
         console.print(table)
         console.print()

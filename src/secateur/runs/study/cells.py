@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations as subsets
@@ -147,7 +148,7 @@ class _Maker:
         variant, options = self.variant, self.configs.options
         extra = [] if density is None else [f"--method.density={density!r}"]
         if tasks:
-            extra.append(f"--data.tasks=[{', '.join(tasks)}]")
+            extra.append(f"--data.tasks={json.dumps(tasks, ensure_ascii=False)}")
         config = self.configs.of(variant, [*self.chosen.words, *extra], seed)
         if config["floors"] is not None and not takes_density(
             config

@@ -83,9 +83,9 @@ class Results:
     unfinished: tuple[str, ...] = ()
 
     def rank(self, arm: Arm, column: Column) -> Literal["best", "tied", ""]:
-        """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the common seeds.
+        """Best of the pruned arms of the same tasks, density and reference, or not told apart from it over the seeds.
 
-        A network that is dead in a task is none of them.
+        A network that is dead in a task is none of them, and an arm that lacks a seed of another neither.
         """
         level = (arm.tasks, arm.density, arm.against)
         rivals = [
@@ -98,15 +98,21 @@ class Results:
         if arm.dense or arm not in rivals or len(rivals) < 2 or not column.better:
             return ""
         sign = 1 if column.better == "higher" else -1
-        means = {id(a): sign * stat(a.values[column].values()).mean for a in rivals}
-        known = [a for a in rivals if math.isfinite(means[id(a)])]
-        if arm not in known:
+        known = whole(rivals, column)
+        if arm not in known or len(known) < 2:
             return ""
-        best = max(known, key=lambda a: means[id(a)])
+        best = max(known, key=lambda a: sign * stat(a.values[column].values()).mean)
         if arm is best:
             return "best"
         alike = len(arm.seeds) > 1 and not differs(arm.values[column], best.values[column])
         return "tied" if alike else ""
+
+
+def whole(arms: Sequence[Arm], column: Column) -> list[Arm]:
+    """Those of the arms with a figure at every seed that any of them has one of, so that their means are over the same seeds."""
+    known = [arm for arm in arms if math.isfinite(stat(arm.values.get(column, {}).values()).mean)]
+    seeds = {seed for arm in known for seed in arm.values[column]}
+    return [arm for arm in known if arm.values[column].keys() == seeds]
 
 
 def collect(cells: Sequence[Cell], out: Path) -> Results:
@@ -147,7 +153,7 @@ def collect(cells: Sequence[Cell], out: Path) -> Results:
         if len(cell.tasks) == most or cell.tasks in pruned or "data.tasks" in dict(cell.settings):
             reference = {} if planned is None or planned is cell else planned.config
             about = (cell.settings, against, dict[int, tuple[str, ...]](), cell.config, reference)
-            arm = Arm(cell.recipe, cell.density, cell.tasks, report["dense"], {}, *about)
+            arm = Arm(cell.recipe, cell.density, cell.tasks, cell.dense, {}, *about)
             add(cell, arm, report, [cell.name])
     order = list(dict.fromkeys([*(cell.settings for cell in cells if cell.dense), ()]))
     ordered = sorted(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from secateur.measures import LEVEL
 from secateur.runs.study.results import Arm, Results
+from secateur.runs.study.tables.columns import DELTA, TO_SINGLE
 from secateur.runs.study.tables.labels import label
 
 Marks = Literal["style", "italics", "characters"]
@@ -28,14 +30,27 @@ def note(results: Results, marks: Marks = "style") -> str:
         parts.append(f"One seed: no spread, and differences may be noise. The best of a {of} is {best}.")
     if any(map(_dead, results.arms)):
         parts.append("A network that is dead in a task is never the best.")
+    if _fewer(results):
+        parts.append("An arm that lacks seeds that others have is never the best.")
     return " ".join([*parts, *caveats(results)])
 
 
 def caveats(results: Results) -> list[str]:
-    """Runs that are missing, networks that are dead in a task, and why there is no ΔT where there is none."""
+    """Runs and seeds that are missing, networks that are dead in a task, and why there is no ΔT where there is none."""
     missing = results.unfinished
     several = f" and {len(missing) - 3} more" if missing[3:] else ""
     said = [f"Not finished, and in no figure: {', '.join(missing[:3])}{several}."] if missing else []
+    if fewer := _fewer(results):
+        listed = (f"{label(arm, results)} ({_numbers(arm.seeds)})" for arm in fewer)
+        said.append(f"Fewer seeds than others: {'; '.join(listed)}.")
+    for column in (DELTA, TO_SINGLE):
+        short = [arm for arm in results.arms if 0 < len(arm.values.get(column, {})) < len(arm.seeds)]
+        listed = (f"{label(arm, results)} ({_numbers(arm.values[column])})" for arm in short)
+        said += (
+            [f"ΔT {column.name} over fewer seeds, as a dense run is missing: {'; '.join(listed)}."]
+            if short
+            else []
+        )
     dead: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
     for arm in results.arms:
@@ -49,6 +64,19 @@ def caveats(results: Results) -> list[str]:
     said += [f"Dead: {'; '.join(names)}, {same}." for same, names in dead.items()]
     said += [f"No ΔT of {'; '.join(names)}: {reason}." for reason, names in without.items()]
     return said
+
+
+def _fewer(results: Results) -> list[Arm]:
+    """Pruned arms that lack seeds that another of the same tasks has."""
+    there: dict[tuple[str, ...], set[int]] = {}
+    for arm in (arm for arm in results.arms if not arm.dense):
+        there.setdefault(arm.tasks, set()).update(arm.seeds)
+    return [arm for arm in results.arms if not arm.dense and {*arm.seeds} != there[arm.tasks]]
+
+
+def _numbers(seeds: Iterable[int]) -> str:
+    found = [str(seed) for seed in sorted(seeds)]
+    return f"seed{'s' if len(found) > 1 else ''} {', '.join(found)}"
 
 
 def _dead(arm: Arm) -> list[str]:

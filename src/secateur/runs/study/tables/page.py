@@ -15,7 +15,7 @@ from secateur.measures import stat
 from secateur.runs.config import telling
 from secateur.runs.folder import RunFolder
 from secateur.runs.report import listing, points, settings_unlike, template
-from secateur.runs.study.results import Arm, Results
+from secateur.runs.study.results import Arm, Results, whole
 from secateur.runs.study.tables.columns import DELTA, STEPS, Column, panels
 from secateur.runs.study.tables.labels import label
 from secateur.runs.study.tables.notes import note
@@ -101,10 +101,14 @@ def headline(results: Results) -> str:
     """Which pruned arm is best, and what is not told apart from it."""
     pruned = [arm for arm in results.arms if arm.values.get(DELTA) and not arm.dense]
     ranked = [arm for arm in pruned if not any(arm.dead.values())]
-    known = [arm for arm in ranked if math.isfinite(stat(arm.values[DELTA].values()).mean)]
+    known, there = (
+        whole(ranked, DELTA),
+        [a for a in ranked if math.isfinite(stat(a.values[DELTA].values()).mean)],
+    )
     if not known:
         every = "Every pruned network is dead in a task." if pruned and not ranked else ""
-        return every or "No pruned network has been compared with a dense one yet."
+        apart = "No pruned network has all seeds that others have, so none is the best." if there else ""
+        return every or apart or "No pruned network has been compared with a dense one yet."
     best = max(known, key=lambda arm: stat(arm.values[DELTA].values()).mean)
     found = stat(best.values[DELTA].values())
     tied = [
@@ -115,6 +119,7 @@ def headline(results: Results) -> str:
     tail = f"; the seeds do not tell {listing(tied)} apart from it" if tied else ""
     more = _training(best, results)
     among = "the only pruned network" if len(known) == 1 else f"the best of {len(known)}"
+    among += f" with all {len(best.values[DELTA])} seeds" if len(known) < len(there) else ""
     return f"{label(best, results)}{more} is {among}, with a ΔT of {points(found.mean, found.margin)} against dense{tail}."
 
 

@@ -99,7 +99,9 @@ def marks_on(console: Console) -> Marks:
 
 def plain(results: Results) -> str:
     """The terminal's table and its note as text without colours."""
-    console = Console(file=io.StringIO(), width=240, color_system=None, force_jupyter=False)
+    console = Console(
+        file=io.StringIO(), width=240, color_system=None, force_jupyter=False, markup=False, emoji=False
+    )
     for table in terminal(results, "characters"):
         console.print(table)
         console.print()
