@@ -91,7 +91,7 @@ def test_what_cannot_be_had_is_said_before_anything_is_trained(monkeypatch: pyte
 
 
 def test_networks_that_were_finished_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = rounds.compact
+    whole = rounds.made_small
     made: list[nn.Module] = []
 
     def once(*given: Any, **named: Any) -> nn.Module:
@@ -100,7 +100,7 @@ def test_networks_that_were_finished_are_not_lost(monkeypatch: pytest.MonkeyPatc
         made.append(whole(*given, **named))
         return made[0]
 
-    monkeypatch.setattr(rounds, "compact", once)
+    monkeypatch.setattr(rounds, "made_small", once)
     with pytest.raises(BudgetError) as caught:
         prune_family(two_heads(), [Budget(macs=0.6), Budget(macs=0.4)], **QUICK)
     assert list(caught.value.networks) == made

@@ -41,7 +41,8 @@ def search(clock, limit: float, step: int = 1):
         measured.append(int(alive.sum()))
         return measured[-1], {"ms": clock(measured[-1])}
 
-    found = nearest(choose, measure, costs, {"ms": limit}, torch.ones(100, dtype=torch.bool))  # pyright: ignore[reportArgumentType]
+    whole = torch.ones(100, dtype=torch.bool)
+    found = nearest(choose, measure, costs, {"ms": limit}, whole, whole)  # pyright: ignore[reportArgumentType]
     return found, measured
 
 

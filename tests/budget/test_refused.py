@@ -166,7 +166,7 @@ def test_what_training_would_refuse_is_refused_in_its_words_without_training(
             Problem(Unlisted(), {"shade": plain.tasks["shade"]}, shade),
             r"neither trained nor saved.*self\.heads",
         ),
-        (replace(plain, train=[]), "No training batch has a target"),
+        (replace(plain, train=[]), "The training loader gave no batch"),
         (replace(plain, model=Other()), "The model returned Predictions"),
     ):
         for verb in (

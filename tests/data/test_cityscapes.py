@@ -35,6 +35,18 @@ def test_official_files_are_decoded_as_documented(tmp_path: Path, classes: Any, 
     assert list(data.tasks["depth"].metrics) == ["abs", "rel"]
 
 
+def test_what_a_mac_leaves_is_no_frame(tmp_path: Path) -> None:
+    for layout, make in (("official", official), ("mtan", mtan)):
+        root = make(tmp_path / layout)
+        before = {
+            split: len(x) for split, x in cityscapes_frames(root=str(root), size=(H, W), val_count=1).items()
+        }  # type: ignore[arg-type]
+        for image in [*root.glob("leftImg8bit/*/*/*.png"), *root.glob("*/image/*.npy")]:
+            image.with_name(f"._{image.name}").write_bytes(b"\0\5\26\7")
+        after = cityscapes_frames(root=str(root), size=(H, W), val_count=1)
+        assert {split: len(x) for split, x in after.items()} == before  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("classes", [7, 19])
 def test_mtans_files_are_decoded_as_documented(tmp_path: Path, classes: Any) -> None:
     data = cityscapes(root=str(mtan(tmp_path)), classes=classes, **SETTINGS)

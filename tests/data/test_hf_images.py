@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from miniatures.hf_images import LABELS, SETTINGS, parquet, saved, table
@@ -62,16 +65,18 @@ def test_what_has_no_split_of_its_own_is_held_out_of_train(tmp_path: Path) -> No
 
 def test_files_of_no_known_split_are_not_taken_for_training(tmp_path: Path) -> None:
     parquet(tmp_path, train=[1, 2, 3, 4])
-    pq.write_table(table([5, 6]), tmp_path / "data/testing-0.parquet")
+    pq.write_table(table([5, 6]), tmp_path / "data/heldout-0.parquet")
     with pytest.raises(
-        ValueError, match=r"data/testing-0.parquet is of no split .* one of train, validation, .*rename it"
+        ValueError, match=r"data/heldout-0.parquet is of no split .* one of train, training, .*rename it"
     ):
         hf_images_frames(root=str(tmp_path), labels=LABELS)
     for path in tmp_path.glob("data/train-*"):
         path.unlink()
     pq.write_table(table([1, 2, 3]), tmp_path / "data/some.parquet")
     settings: dict[str, Any] = {"root": str(tmp_path), "labels": LABELS, "val_count": 1, "test_count": 1}
-    assert [len(x) for x in hf_images_frames(**settings).values()] == [3, 1, 1]  # type: ignore[arg-type]
+    with pytest.warns(UserWarning, match=r"so all 2 files are training: heldout-0.parquet, some.parquet"):
+        found = hf_images_frames(**settings)
+    assert [len(x) for x in found.values()] == [3, 1, 1]  # type: ignore[arg-type]
 
 
 def test_rows_come_in_any_order_on_any_process(tmp_path: Path) -> None:
@@ -167,6 +172,18 @@ def test_a_saved_copy_that_is_broken(tmp_path: Path) -> None:
     state.write_text("{}")
     with pytest.raises(ValueError, match=r"state.json is damaged"):
         hf_images_frames(root=str(root), labels=LABELS)
+
+
+def test_a_photo_is_upright_as_the_camera_was_held(tmp_path: Path) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[274] = 6
+    lying = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(lying).save(buffer, "PNG", exif=exif)
+    root = parquet(tmp_path, train=[1, 2], test=[4, 5])
+    for path in (tmp_path / "data").glob("test-*"):
+        pq.write_table(table([4], image=[{"bytes": buffer.getvalue(), "path": None}]), path)
+    found = hf_images_frames(root=str(root), labels=LABELS, size=(8, 8), val_count=1)["test"][0]["image"]
+    assert torch.equal(found, torch.from_numpy(np.rot90(lying, -1).copy()).permute(2, 0, 1) / 255)
 
 
 def test_the_command_line_takes_the_columns() -> None:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from secateur.data.pictures import (
     DARK,
     depth_picture,
+    legend,
     map_picture,
     normal_picture,
     palette,
@@ -25,6 +26,15 @@ def test_segmentation_pictures_of_logits_and_labels_agree() -> None:
     assert segmentation_picture(labels)[0, 0].tolist() == list(DARK)
     assert torch.equal(segmentation_picture(labels)[1], shown[1])
     assert segmentation_picture(torch.full((2, 2), 255)).unique().tolist() == [40]
+
+
+def test_a_legend_without_names_says_what_has_no_label() -> None:
+    assert palette(0).shape == (0, 3)
+    assert legend(segmentation_picture, ())["colours"] == [["no label", "#282828"]]
+    assert legend(segmentation_picture, ("wall",))["colours"] == [
+        ["wall", "#4363d8"],
+        ["no label", "#282828"],
+    ]
 
 
 def test_the_palette_tells_forty_classes_apart() -> None:

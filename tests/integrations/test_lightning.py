@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 import secateur
 from loops.hosted import EPOCHS, METHODS, Make, every_loss, exact
-from loops.lightning import QUIET, Module, Scheduled, adam, density, fitted, loader, trained, trainer
+from loops.lightning import QUIET, Module, Scheduled, Seeded, adam, density, fitted, loader, trained, trainer
 from problems import batches, equal, tasks
 from secateur import AdaptiveWeighting, GroupLasso, Problem, UncertaintyWeighting
 from secateur.integrations.lightning import Prune
@@ -94,3 +97,32 @@ def test_mixed_precision_does_not_hide_the_channels(tmp_path: Path) -> None:
 def test_it_is_a_callback_of_the_package_that_is_in_use(before: str) -> None:
     code = "import lightning.pytorch as pl, secateur; assert issubclass(secateur.integrations.lightning.Prune, pl.Callback)"
     subprocess.run([sys.executable, "-c", before + code], check=True)
+
+
+class OfDicts(Module):
+    """Its loader gives dicts, and its forward pass a tuple."""
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.net(x)
+        return found["shade"], found["colour"]
+
+    def training_step(self, batch: Any, _: int) -> Tensor:
+        x, targets = unpack(batch)
+        return self.prune[0].loss(call(self, x), targets)
+
+
+def unpack(batch: Any) -> Any:
+    return batch["px"], {task: batch[task] for task in ("colour", "shade")}
+
+
+def call(module: Any, x: Any) -> Any:
+    return dict(zip(("shade", "colour"), module(x), strict=True))
+
+
+def test_batches_and_modules_of_another_form(tmp_path: Path) -> None:
+    make = METHODS["soft_threshold"]
+    prune = Prune(make(), tasks(), unpack=unpack, call=call)
+    module = OfDicts(prune)
+    data = DataLoader([{"px": x, **t} for x, t in batches()], batch_size=None, generator=torch.Generator())
+    trainer(tmp_path, Seeded(), prune).fit(module, data)
+    assert equal(module.state_dict(), fitted(make).state_dict())

@@ -67,12 +67,19 @@ BAD: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a loader of dicts": (
         lambda p: trainer(p, made()).fit(Module(), DataLoader([{"x": 1}], batch_size=None)),
-        r"the train loader gave dict\(\).*gives \(x, \{task: target\}\)",
+        r"the train loader gave dict \{x: int\}\..*gives \(x, \{task: target\}\).*Prune\(\.\.\., unpack=",
     ),
     "a loader of three": (
         lambda p: trainer(p, made()).fit(Module(), DataLoader([(torch.ones(1),) * 3])),
-        r"the train loader gave list\(Tensor, Tensor, Tensor\)",
+        r"the train loader gave list of 3 \(Tensor \(1, 1\)",
     ),
+    "an unpack of another form": (
+        lambda p: trainer(p, Prune(SoftThreshold(0.2), tasks(), unpack=lambda b: [b[0], b[0]])).fit(
+            Module(), loader()
+        ),
+        r"Prune: unpack returned list of 2 .*must return \(x, \{task: target\}\)",
+    ),
+    "an unpack that is none": (lambda p: Prune(SoftThreshold(0.2), tasks(), unpack="x"), "unpack is str"),  # pyright: ignore[reportArgumentType]
     "manual optimization": (lambda p: trainer(p, made()).fit(Manual(), loader()), "automatic optimization"),
     "two": (lambda p: trainer(p, made(), made()).fit(Module(), loader()), "more than one|has two of them"),
     "the same twice": (

@@ -88,3 +88,9 @@ def test_a_trunk_that_was_frozen_in_an_earlier_training_is_pruned_as_any() -> No
     kept = density(problem.model, components(problem)).components
     assert set(kept) == {"backbone", "colour", "shade"}
     assert kept["backbone"] > 0.05
+
+
+def test_a_loader_without_a_batch_is_said_to_be_so() -> None:
+    problem = Problem(TwoHeads(), tasks(), [])
+    with pytest.raises(ValueError, match="loader gave no batch"):
+        _ = problem.owners

@@ -21,6 +21,20 @@ def test_replaces_whole(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o002, 0o664), (0o022, 0o644)])
+def test_who_may_read_and_write_is_as_the_umask_says(tmp_path: Path, umask: int, mode: int) -> None:
+    def private(aside: Path) -> None:
+        aside.unlink()
+        os.close(os.open(aside, os.O_CREAT | os.O_WRONLY, 0o600))  # as some writers leave their files
+
+    before = os.umask(umask)
+    try:
+        made = [write_text(tmp_path / "a.txt", "one"), write_aside(tmp_path / "b.txt", private)]
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in made] == [mode, mode]
+
+
 def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = write_text(tmp_path / "a.txt", "one")
 

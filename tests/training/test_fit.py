@@ -104,7 +104,7 @@ def test_loaders_that_cannot_serve() -> None:
     problem = two_heads()
     with pytest.raises(ValueError, match="one-shot iterator"):
         Problem(problem.model, problem.tasks, iter(problem.train))
-    with pytest.raises(ValueError, match=r"No training batch has a target for \['colour', 'shade'\]"):
+    with pytest.raises(ValueError, match="loader gave no batch"):
         fit(Problem(problem.model, problem.tasks, []), steps=1)
     with pytest.raises(ValueError, match="tasks is empty"):
         Problem(problem.model, {}, problem.train)

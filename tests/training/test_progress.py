@@ -110,7 +110,7 @@ def test_means_outlast_the_row() -> None:
     import torch
 
     ledger = Ledger()
-    ledger.add(1, {"a": torch.tensor(2.0)}, {"a": 1.0})
+    ledger.add({"a": torch.tensor(2.0)}, {"a": 1.0})
     assert ledger.means() == ledger.row()["loss"] == ledger.means() == {"a": 2.0}
 
 

@@ -91,9 +91,7 @@ def test_weights_that_became_nan_are_said_and_the_checkpoint_stays(tmp_path) -> 
     with pytest.raises(FloatingPointError):
         fit(problem, steps=6, checkpoint=path, checkpoint_every=1)
     assert not path.exists()
-    with pytest.raises(
-        FloatingPointError, match=r"NaN or infinite: trunk\.0\.weight.*gradient of task 'shade'"
-    ):
+    with pytest.raises(FloatingPointError, match=r"gradient of task 'shade' became NaN .* at step 1;"):
         problem = Problem(two_heads().model, problem.tasks, good.train)
         own_loop(problem, steps=1)
 

@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from secateur.measures.cost import count_macs
-from secateur.zoo import deeplab_resnet34
+from secateur.zoo import deeplab_resnet34, lim_resnetd50, separate_bottom
+from secateur.zoo.transformer_encoder import TransformerEncoder
 
 PUBLISHED = {"seg": 40, "normal": 3, "depth": 1}
+
+
+@pytest.mark.parametrize("task", ["type", "training", "keys", "_modules", "v1.0", ""])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda task: deeplab_resnet34({task: 2}, 0.05),
+        lambda task: lim_resnetd50({task: 2}, 0.05),
+        lambda task: separate_bottom({task: 2}, "resnet18", width=0.125, norm="separate"),
+        lambda task: TransformerEncoder(torch.nn.Identity(), {task: 2}, 4, "first"),
+    ],
+    ids=["deeplab_resnet34", "lim_resnetd50", "separate_bottom", "transformer_encoder"],
+)
+def test_a_task_that_no_head_can_be_called_after_is_named(make: Any, task: str) -> None:
+    other = "v1_0" if "." in task else f"{task}_"
+    with pytest.raises(
+        ValueError, match=f"A task is called '{task}', which no part .* rename it, such as to '{other}'"
+    ):
+        make(task)
+    make(other)
 
 
 def parameters(model: torch.nn.Module) -> int:

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from secateur.budget.cost_model import CostModel
 from secateur.budget.layers import families
 from secateur.budget.limits import Kind
+from secateur.problem import Call, Input
 from secateur.pruning import Groups
+from secateur.shrinking import compact, copied
 
 _SWEEP = 0.01  # share of what is over, taken with the same savings before they are counted anew
 _LEAST = 1e-12
@@ -103,6 +105,15 @@ def zero_dead(model: nn.Module, groups: Groups, alive: Tensor) -> None:
     weights = {name: p for name, p in model.named_parameters() if name in groups.axis}
     for name, mask in groups.masks(alive, weights).items():
         weights[name].mul_(mask.to(weights[name]))
+
+
+def made_small(
+    model: nn.Module, example: Input, call: Call | None, groups: Groups, alive: Tensor
+) -> nn.Module:
+    """A copy of ``model`` without the groups that are not ``alive``, (count,) bool, by :func:`secateur.compact`."""
+    dense = copied(model)
+    zero_dead(dense, groups, alive)
+    return compact(dense, example, call=call)
 
 
 def smallest(groups: Groups, alive: Tensor, worth: Tensor, step: int = 1) -> Tensor:

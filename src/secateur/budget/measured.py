@@ -94,18 +94,22 @@ class Costing:
             ValueError: If it cannot be exported.
             EngineMissingError: If the engine is not installed; it says what to install.
         """
-        found: dict[Kind, float] = {}
-        kinds = self.budget.kinds
-        if "params" in kinds:
-            found["params"] = float(sum(p.numel() for p in model.parameters()))
-        if "macs" in kinds:
-            network = called(model, self.problem.call)
-            found["macs"] = float(sum(count_macs(network, self.example).values()))
+        found, kinds = self.count(model), self.budget.kinds
         if "ms" in kinds:
             found["ms"] = self._milliseconds(model, keep)
         if "mb" in kinds:
             found["mb"] = self.megabytes(model, keep) + self._more
         return {kind: found[kind] for kind in kinds}
+
+    def count(self, model: nn.Module) -> dict[Kind, float]:
+        """Parameters and multiply-accumulates of a network, where the budget limits them."""
+        found: dict[Kind, float] = {}
+        if "params" in self.budget.kinds:
+            found["params"] = float(sum(p.numel() for p in model.parameters()))
+        if "macs" in self.budget.kinds:
+            network = called(model, self.problem.call)
+            found["macs"] = float(sum(count_macs(network, self.example).values()))
+        return found
 
     def finished(
         self, model: nn.Module, keep: Sequence[str], costs: Mapping[Kind, float]

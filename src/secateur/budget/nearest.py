@@ -15,6 +15,7 @@ from secateur.budget.limits import TOLERANCE, Kind, listed, over
 from secateur.budget.record import BudgetError
 
 _TRIES = 10  # networks that are measured at most
+_AGAIN = 3  # times that a round before the last is chosen anew
 T = TypeVar("T")
 
 
@@ -44,6 +45,7 @@ def nearest(
     costs: CostModel,
     limits: Mapping[Kind, float],
     present: Tensor,
+    dense: Tensor,
 ) -> Nearest[T]:
     """Chooses, measures, corrects the prediction by that and chooses anew; of what keeps the limits the nearest to them is kept.
 
@@ -56,6 +58,7 @@ def nearest(
         costs: Predicted; corrected in place.
         limits: Kind to the most that it may be.
         present: (count,) bool, what is left before.
+        dense: (count,) bool, what there was before anything went.
 
     Raises:
         BudgetError: If nothing that was tried keeps the limits.
@@ -85,7 +88,36 @@ def nearest(
         costs.correct(alive, found)
     if fits is None:
         raise BudgetError(_exceeded(limits, exceeds[1] if exceeds else found))
-    return Nearest(*fits, predicted, first, _why(limits, fits[2], exceeds and exceeds[1], fits[1], present))
+    why = _why(limits, fits[2], exceeds and exceeds[1], fits[1], present, dense)
+    return Nearest(*fits, predicted, first, why)
+
+
+def not_below(
+    choose: Callable[[Mapping[Kind, float]], Tensor],
+    count: Callable[[Tensor], dict[Kind, float]],
+    costs: CostModel,
+    limits: Mapping[Kind, float],
+    present: Tensor,
+) -> Tensor:
+    """A choice, (count,) bool, of a round before the last: no more than 5 % below the limits as counted, where another is to be had.
+
+    Args:
+        choose: As of :func:`nearest`.
+        count: What is left to those costs that are counted.
+        costs: Predicted; corrected in place.
+        limits: Kind to the most that it may be.
+        present: (count,) bool, what is left before.
+    """
+    tried = [choose(limits)]
+    while len(tried) <= _AGAIN and not torch.equal(tried[-1], present):
+        found = count(tried[-1])
+        if max(found[kind] / limits[kind] for kind in found) >= 1 - TOLERANCE:
+            break
+        costs.correct(tried[-1], found)
+        tried.append(choose(limits))
+        if torch.equal(tried[-1], tried[-2]):
+            break
+    return tried[-1]
 
 
 def _next(
@@ -123,14 +155,16 @@ def _why(
     larger: Mapping[Kind, float] | None,
     alive: Tensor,
     present: Tensor,
+    dense: Tensor,
 ) -> str:
-    if _apart(limits, found) <= TOLERANCE or torch.equal(alive, present):
+    if _apart(limits, found) <= TOLERANCE or torch.equal(alive, dense):
         return ""
-    next_one = (
-        "no choice between it and a larger one that fits was found"
-        if larger is None
-        else f"the next larger network that was tried has {listed(larger)}"
-    )
+    if torch.equal(alive, present):
+        next_one = "so much went in the rounds, or for the networks, before; give fewer rounds"
+    elif larger is None:
+        next_one = "no choice between it and a larger one that fits was found"
+    else:
+        next_one = f"the next larger network that was tried has {listed(larger)}"
     return f"{listed(found)} where {listed(limits)} may be: {next_one}."
 
 

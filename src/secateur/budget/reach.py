@@ -11,16 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.choose import smallest, zero_dead
+from secateur.budget.choose import made_small, smallest
 from secateur.budget.cost_model import CostModel
-from secateur.budget.limits import Kind, over
+from secateur.budget.limits import TOLERANCE, Kind, over
 from secateur.budget.record import BudgetError
 from secateur.problem import Call, Input
 from secateur.pruning import Groups
-from secateur.shrinking import compact, copied
 
 _NAMED = 3  # layers, and reasons
-_MEASURED: tuple[Kind, ...] = ("ms", "mb")  # the others are counted, and predicted exactly
+_MEASURED: tuple[Kind, ...] = ("ms", "mb")  # the others are counted
 
 
 @torch.no_grad()
@@ -33,10 +32,10 @@ def check_reach(
     costs: CostModel,
     measure: Callable[[nn.Module], Mapping[Kind, float]],
     limits: Sequence[Mapping[Kind, float]],
-) -> None:
+) -> bool:
     """Raises BudgetError, with what the smallest network costs and which layers keep it so large, where it exceeds one of ``limits``.
 
-    Else ``costs`` learns what it takes beyond what is predicted.
+    Else ``costs`` learns what it takes beyond what is predicted, and it is said whether what is counted is as predicted.
 
     Args:
         model: The network; a copy of it is made small.
@@ -49,10 +48,8 @@ def check_reach(
         limits: Kind to the most that it may be, of each network that is asked for.
     """
     left = smallest(groups, alive, torch.ones(groups.count, dtype=torch.float64), costs.step)
-    small = copied(model)
-    zero_dead(small, groups, left)
     with warnings.catch_warnings(action="ignore"):  # nobody will use it
-        found = measure(compact(small, example, call=call))
+        found = measure(made_small(model, example, call, groups, left))
     for asked in limits:
         for kind in over(asked, found):
             raise BudgetError(
@@ -60,6 +57,10 @@ def check_reach(
                 f"{_amount(asked[kind], kind)} are asked. {what_stays(costs, groups, left, kind)}"
             )
     costs.begin(left, {kind: cost for kind, cost in found.items() if kind in _MEASURED})
+    predicted = costs(left)
+    return not any(
+        abs(1 - found[kind] / predicted[kind]) > TOLERANCE for kind in found if kind not in _MEASURED
+    )
 
 
 def what_stays(costs: CostModel, groups: Groups, alive: Tensor, kind: Kind) -> str:

@@ -26,7 +26,8 @@ _WIDEST = 6000  # inputs times kernel above which a fit takes too long
 def repair(dense: Problem, small: nn.Module, batches: int = 8) -> list[str]:
     """Fits each layer that lost inputs to what the dense network computes there, then BatchNorm's statistics.
 
-    A fourth of the batches is held out (one of two or three; none of one): a layer whose fit is no better on them stays as it was.
+    A fourth of the batches is held out (one of two or three; none of one): a layer whose fit is no better on them stays as it was, and so does
+    a frozen layer.
 
     Least squares on what is left of a layer, min ‖W·x_kept − y‖² + λ‖W − W₀‖², with inputs x and outputs y of the dense network (the update
     of ZipLM, arXiv 2302.04089, Eq. 4, with channels already chosen). Seconds for a network of millions of weights.
@@ -98,6 +99,7 @@ def _fits(
             or type(own) is not type(module)
             or 1 not in kept.get(weight, {})
             or names[id(module.weight)] > 1  # tied: what fits one of its places spoils the other
+            or not all(one.requires_grad for one in module.parameters())
         ):
             continue
         cut = len(kept[weight][1]) < module.weight.shape[1]

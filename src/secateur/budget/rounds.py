@@ -6,18 +6,19 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, cast
 
 from torch import Tensor, nn
 
-from secateur.budget.choose import nearest_choice, zero_dead
+from secateur.budget.choose import made_small, nearest_choice, zero_dead
 from secateur.budget.cost_model import CostModel, has_table
 from secateur.budget.judge import Judge
 from secateur.budget.latency import Latency
 from secateur.budget.limits import Budget, Kind, over
 from secateur.budget.measured import Costing, File
-from secateur.budget.nearest import nearest
+from secateur.budget.nearest import nearest, not_below
 from secateur.budget.noise import check_noise
 from secateur.budget.phases import Phases
 from secateur.budget.reach import check_reach
@@ -28,7 +29,7 @@ from secateur.deployment.bench import LayerEngine
 from secateur.deployment.export import Quantize
 from secateur.methods import KeepZeros
 from secateur.problem import Input, Problem, example, one, preserved_rng
-from secateur.shrinking import compact, copied, problem_groups
+from secateur.shrinking import copied, problem_groups
 from secateur.training import MakeOptimizer, fit
 from secateur.weighting import Weighting
 
@@ -76,7 +77,9 @@ class Rounds:
         self.costing = Costing(problem, self.example, budget, quantize, file)
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
-        self.alive = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
+        self.whole = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
+        self.alive, self.foreseen = self.whole, True
+        self._small = partial(made_small, self.problem.model, self.example, problem.call, self.groups)
         self.phase = Phases(budget, rounds, progress)
         self.phase.measuring("the dense network")
         self.dense = self.costing.dense()
@@ -103,8 +106,8 @@ class Rounds:
             if any(below[kind] > above[kind] for kind in below):
                 raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
         self.phase.measuring("the smallest network there is")
-        known = self.groups, self.alive, self.costs
-        check_reach(self.problem.model, self.example, self.original.call, *known, self._measured, limits)
+        known = self.problem.model, self.example, self.original.call, self.groups, self.alive, self.costs
+        self.foreseen = check_reach(*known, self._measured, limits)
         if self.judge.floors and self.steps:
             self.phase("training the dense network on for a little, to see what floors mean")
         self.noise = check_noise(
@@ -173,7 +176,7 @@ class Rounds:
         worth = joined(scores, self.judge.floors, self.weight)
         last = round(self.steps * (_LAST if self.rounds > 1 else 1))
         if limits is None:
-            self._kill(self._pick(worth, stage))
+            self._kill(self._fewer(worth, stage))
             if not self.steps:
                 return None, ()  # scored anew, and judged when it is repaired
             steps = round(self.steps * (1 - _LAST) / (self.rounds - 1)), last
@@ -210,24 +213,24 @@ class Rounds:
 
     def _met(self, worth: Tensor, limits: Mapping[Kind, float], record: Record) -> nn.Module:
         """The small network whose measured costs keep the limits, one of them nearly; not trained yet."""
-        state, present = copy.deepcopy(self.problem.model.state_dict()), self.alive
-
-        def choose(aim: Mapping[Kind, float]) -> Tensor:
-            self.problem.model.load_state_dict(state)
-            self.alive = present
-            return self._pick(worth, aim)
+        choose = partial(self._pick, worth)
 
         def measure(alive: Tensor) -> tuple[nn.Module, dict[Kind, float]]:
-            self._kill(alive)
-            small = compact(self.problem.model, self.example, call=self.original.call)
+            small = self._small(alive)
             return small, self._measured(small)
 
-        found = nearest(choose, measure, self.costs, limits, present)
+        found = nearest(choose, measure, self.costs, limits, self.alive, self.whole)
         record.predicted, record.first = found.predicted, found.first
         record.costs, record.short = found.costs, found.why
-        self.problem.model.load_state_dict(state)
         self._kill(found.alive)
         return found.made
+
+    def _fewer(self, worth: Tensor, stage: Mapping[Kind, float]) -> Tensor:
+        """What is left after a round before the last, (count,) bool."""
+        if self.foreseen:
+            return self._pick(worth, stage)
+        choose, known = partial(self._pick, worth), (self.costs, stage, self.alive)
+        return not_below(choose, lambda alive: self.costing.count(self._small(alive)), *known)
 
     def _pick(self, worth: Tensor, limits: Mapping[Kind, float]) -> Tensor:
         return nearest_choice(self.groups, self.alive, worth, self.costs, limits)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from secateur.data.fields import Array
-from secateur.data.reading import holds_something, read_text, rgb
-from secateur.data.splitting import SPLITS, by_split
+from secateur.data.reading import check_leads, holds_something, is_apart, read_text, rgb, walk
+from secateur.data.splitting import by_split, split_of
 
 _CODE = {"site-packages", "dist-packages", "node_modules"}
 _DEEPEST, _MOST_FOLDERS = 5, 2000  # more than any copy of the hub or of save_to_disk has
@@ -110,22 +109,21 @@ def _names(kind: Any) -> tuple[str, ...]:
 def files_by_split(root: Path) -> dict[str, list[Path]]:
     """The Parquet files under ``root``, or what ``save_to_disk`` wrote there, by the name of their split.
 
-    A file belongs to the split that its name begins with, or else to that of the nearest folder so named. Where that tells
+    A file belongs to the split that :func:`~secateur.data.splitting.split_of` reads in its name or folders. Where that tells
     none of them, all are ``train``.
 
     Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If it tells some of them alone: the others might be of any split.
+        FileNotFoundError: If there are none, or a link that is called as a split leads nowhere.
+        ValueError: As :func:`~secateur.data.splitting.by_split`.
     """
-    there = beneath(root, _is_rows)
-    saved = sorted(path for path in there if path.name == "state.json")
-    of = {path: _split(path.relative_to(root)) for path in saved or sorted(there)}
-    if not of:
+    there = sorted(beneath(root, _is_rows))
+    saved = [path for path in there if path.name == "state.json"]
+    if not there:
         raise FileNotFoundError(
             f"root={str(root)!r} holds neither .parquet files nor what datasets.save_to_disk wrote, as far as is looked: "
             f"{_DEEPEST} folders deep, not in hidden ones; give the folder of one."
         )
-    found = by_split(of)
+    found = by_split(saved or there, root)
     return {
         split: [f for p in some for f in (_data_files(p) if saved else [p])] for split, some in found.items()
     }
@@ -143,13 +141,20 @@ def _is_rows(name: str) -> bool:
 def beneath(root: Path, wanted: Callable[[str], bool]) -> list[Path]:
     """Files whose name is wanted, without looking through all of a home folder that was given by mistake.
 
-    Hidden folders, environments and what lies deeper than any such copy are left out; of too many folders nothing is taken.
+    Links to folders are followed. What is hidden, environments and what lies deeper than any such copy are left out; of too many
+    folders nothing is taken.
+
+    Raises:
+        FileNotFoundError: If a link that is called as a split leads nowhere.
     """
     found: list[Path] = []
-    for number, (folder, inside, files) in enumerate(os.walk(root)):
+    for number, (here, inside, files) in enumerate(walk(root)):
         if number >= _MOST_FOLDERS:
             return []
-        here = Path(folder)
+        files = [name for name in files if not is_apart(name)]
+        for name in files:
+            if split_of(Path(name)):
+                check_leads(here / name)
         found += [here / name for name in files if wanted(name)]
         deep = len(here.relative_to(root).parts) >= _DEEPEST
         inside[:] = [] if deep else [name for name in inside if not _is_apart(here / name)]
@@ -157,7 +162,8 @@ def beneath(root: Path, wanted: Callable[[str], bool]) -> list[Path]:
 
 
 def _is_apart(folder: Path) -> bool:
-    return folder.name.startswith((".", "__")) or folder.name in _CODE or (folder / "pyvenv.cfg").exists()
+    odd = is_apart(folder.name) or folder.name.startswith("__") or folder.name in _CODE
+    return odd or (folder / "pyvenv.cfg").exists()
 
 
 def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) -> list[Path]:
@@ -175,12 +181,12 @@ def of_split(files: Mapping[str, list[Path]], names: Sequence[str], root: Path) 
 
 
 def decoded_image(content: Any, place: str) -> Array:
-    """The picture in a cell, see :func:`encoded_image`, as 8-bit RGB (H, W, 3).
+    """The picture in a cell, see :func:`encoded_image`, as 8-bit RGB (H, W, 3), upright as the camera was held.
 
     Raises:
         ValueError: If there is none, or it is corrupt.
     """
-    return rgb(io.BytesIO(encoded_image(content, place)), place)
+    return rgb(io.BytesIO(encoded_image(content, place)), place, upright=True)
 
 
 def encoded_image(content: Any, place: str) -> bytes:
@@ -201,11 +207,6 @@ def encoded_image(content: Any, place: str) -> bytes:
     if not isinstance(content, bytes):
         raise ValueError(f"{place} is no image: it holds no encoded image; drop the row or copy again.")
     return content
-
-
-def _split(path: Path) -> str | None:
-    names = [path.name.split("-")[0].split(".")[0], *reversed(path.parts[:-1])]
-    return next((name for name in names if name in SPLITS), None)
 
 
 def _data_files(state: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from secateur.data.frames import Frames, readers
 from secateur.data.lists import numbered_frames
 from secateur.data.making import Loading
 from secateur.data.pictures import inverse_depth_picture
+from secateur.data.reading import is_apart
 from secateur.data.splitting import check_size, with_val
 from secateur.measures import metrics
 
@@ -152,7 +153,7 @@ def _official(root: Path, split: str, fields: Sequence[str], size: tuple[int, in
         "depth": ("disparity", "disparity"),
     }
     source = root / "leftImg8bit" / split
-    images = sorted(source.glob("*/*_leftImg8bit.png"))
+    images = sorted(p for p in source.glob("*/*_leftImg8bit.png") if not is_apart(p.name))
     if not images:
         raise FileNotFoundError(
             f"{source} holds no */*_leftImg8bit.png; unpack leftImg8bit_trainvaltest.zip here."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.frames import Frames, Reader
-from secateur.data.reading import read_text
+from secateur.data.reading import is_apart, read_text
 
 
 def listed_names(source: Path, split: str) -> list[str]:
@@ -83,7 +83,8 @@ def numbered_frames(
         ValueError: If an image's name is no number.
     """
     source = folder / kinds["image"]
-    names = [path.stem for path in source.glob("*.npy")] if source.is_dir() else []
+    there = source.glob("*.npy") if source.is_dir() else ()
+    names = [path.stem for path in there if not is_apart(path.name)]
     if not names:
         raise FileNotFoundError(f"{source} holds no .npy files; it must hold one a frame, 0.npy and so on.")
     wrong = [name for name in names if not name.isdigit()]

@@ -160,7 +160,7 @@ def _code(colour: Sequence[int]) -> str:
 def palette(classes: int) -> Tensor:
     """(classes, 3) uint8: one colour a class, distinct for up to sixty classes."""
     base = _table(_COLOURS).float()
-    rounds = -(-classes // len(base))
+    rounds = max(1, -(-classes // len(base)))
     return torch.cat([base * 0.6**r for r in range(rounds)])[:classes].round().to(torch.uint8)
 
 

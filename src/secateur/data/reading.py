@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 from secateur.data.fields import Array
 
 _EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
+_APART = {"__MACOSX", "__pycache__", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
 # Nothing else is tried: of an EPS, whatever its name, Pillow would make a program for Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "TGA")
 # NumPy parses a file's header as Python code, and two threads that do so at once make CPython before 3.13 raise
@@ -26,6 +28,48 @@ def holds_something(path: Path) -> bool:
         return path.stat().st_size > 0
     except OSError:
         return False
+
+
+def is_apart(name: str) -> bool:
+    """Whether a file or folder of this name is none of the data: hidden, or left there by a Mac's archive, a disk station or Python."""
+    return name.startswith(".") or name in _APART
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, and what links there lead to, but for what :func:`is_apart`.
+
+    Raises:
+        FileNotFoundError: If it is missing, or a link in it leads nowhere.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is missing or no folder; copy it again.")
+    found = sorted(path for path in folder.iterdir() if not is_apart(path.name))
+    for path in found:
+        check_leads(path)
+    return [path for path in found if path.is_dir()]
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """``os.walk`` in the order of names, through links to folders too, unless one leads to a folder that it lies in."""
+    for name, inside, files in os.walk(root, followlinks=True):
+        here = Path(name)
+        inside[:] = sorted(name for name in inside if not _is_circle(here / name, root))
+        yield here, inside, sorted(files)
+
+
+def _is_circle(path: Path, root: Path) -> bool:
+    if not path.is_symlink():
+        return False
+    above = [path.parent, *(folder for folder in path.parent.parents if folder.is_relative_to(root))]
+    return any(folder.resolve().is_relative_to(path.resolve()) for folder in above)
+
+
+def check_leads(path: Path) -> None:
+    """Raises FileNotFoundError if a path is a link that leads nowhere."""
+    if path.is_symlink() and not path.exists():
+        raise FileNotFoundError(
+            f"{path} is a link to {path.readlink()}, where there is nothing; copy what it led to, or take the link away."
+        )
 
 
 def load(path: Path) -> Array:

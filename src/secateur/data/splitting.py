@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,8 +13,13 @@ from torch.utils.data import Dataset, Subset
 from secateur.data.augment import Sample
 from secateur.problem import check_count, is_count
 
-VALIDATION = ("validation", "valid", "val", "dev")
-SPLITS = ("train", *VALIDATION, "test")
+VALIDATION = ("validation",)
+WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""What tells a split in a name, to the split: the words of Hugging Face's ``datasets``."""
 
 
 class TooFewError(ValueError):
@@ -79,22 +86,67 @@ def check_size(size: tuple[int, int]) -> None:
         raise ValueError(f"size={size}; give (height, width) in pixels, such as (120, 160).")
 
 
-def by_split(of: Mapping[Path, str | None]) -> dict[str, list[Path]]:
-    """Files by their split; all are ``train`` where none is of a split.
+def by_split(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
+    """Files under ``root`` by their split: ``train``, ``validation`` or ``test``; all are ``train`` where none is of a split.
 
     Raises:
-        ValueError: If some are of none: they might be of any.
+        ValueError: If some are of none, as they might be of any, or those of one split lie in folders of several data sets.
+
+    Warns:
+        UserWarning: If all are taken for training, and their names differ in more than numbers.
     """
+    of = {path: split_of(path.relative_to(root)) for path in files}
     unknown = [path for path, split in of.items() if split is None]
     if unknown and len(unknown) < len(of):
         raise ValueError(
-            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(SPLITS)}; rename it, or "
+            f"{unknown[0]} is of no split that its name or folder tells, which is one of {', '.join(WORDS)}; rename it, or "
             "move it away."
         )
     found: dict[str, list[Path]] = {}
+    places: dict[tuple[str, Path], Path] = {}
     for path, split in of.items():
         found.setdefault(split or "train", []).append(path)
+        places.setdefault((split or "train", _place(path.relative_to(root), split)), path)
+    for split in found:
+        first = [path for (own, _), path in places.items() if own == split]
+        if len(first) > 1:
+            raise ValueError(
+                f"{first[0]} and {first[1]} would both be {split}, but lie in folders of their own, as several data sets do; give the folder "
+                f"of one, or put all of {split} into one folder {split}."
+            )
+    if len({re.sub(r"\d+", "0", path.name) for path in unknown}) > 1:
+        warnings.warn(
+            f"No name of a file or folder tells a split ({', '.join(WORDS)}), so all {len(unknown)} files are training: "
+            f"{', '.join(path.name for path in unknown[:3])}{' and more' if len(unknown) > 3 else ''}.",
+            stacklevel=2,
+        )
     return found
+
+
+def split_of(path: Path) -> str | None:
+    """train, validation or test as a word in a file's name tells it, or else in the name of the nearest folder; None if none does.
+
+    Case does not matter. A name with words of several splits tells nothing.
+
+    Args:
+        path: Relative to the folder of the data.
+    """
+    folders = path.parts[-2::-1]
+    alone = (WORDS.get(name.lower()) for name in folders)
+    return (
+        _told(path.name) or next(filter(None, alone), None) or next(filter(None, map(_told, folders)), None)
+    )
+
+
+def _told(name: str) -> str | None:
+    found = {WORDS[word] for word in re.split(r"[-_. \d]+", name.lower()) if word in WORDS}
+    return found.pop() if len(found) == 1 else None
+
+
+def _place(path: Path, split: str | None) -> Path:
+    """The uppermost folder of the split, or else the one that the file is in."""
+    named = [folder for folder in path.parents if folder.name and _told(folder.name) == split]
+    return named[-1] if split and named else path.parent
 
 
 def is_tar(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from secateur.integrations import callbacks
 from secateur.integrations.hosted import Hosted, nothing_saved
 from secateur.integrations.lightning_trainer import FORM, batch_of, draw_again, steps_of
 from secateur.integrations.looked import Looked
-from secateur.problem import Task
+from secateur.problem import Call, Task
 from secateur.pruning import Sparsifier
 from secateur.weighting import Weighting
 
@@ -27,7 +27,8 @@ class Prune(Callback):
 
         Trainer(max_epochs=30, callbacks=[Prune(SoftThreshold(density=0.1), tasks)])
 
-    ``forward(x)`` of the module returns ``{task: prediction}`` and the train loader gives ``(x, {task: target})``. The loss of
+    ``forward(x)`` of the module returns ``{task: prediction}`` and the train loader gives ``(x, {task: target})``, or
+    ``call`` and ``unpack`` say how to read them. The loss of
     ``training_step`` may be its own; with a weighting, or a method that adds a penalty, return :meth:`loss`. A run that is
     resumed with ``ckpt_path`` ends, from the end of an epoch on, bit for bit like one never stopped.
 
@@ -35,13 +36,28 @@ class Prune(Callback):
         method: Of one round.
         tasks: Name to task, as in a :class:`secateur.Problem`.
         weighting: Equal weights if None.
+        unpack: Batch of the train loader to ``(x, {task: target})``; None where it is that. ``training_step`` takes its own apart.
+        call: ``(module, x) -> {task: prediction}``, where ``module(x)`` is not.
+
+    Raises:
+        TypeError, ValueError: If one of them is something else.
     """
 
     def __init__(
-        self, method: Sparsifier, tasks: Mapping[str, Task], weighting: Weighting | None = None
+        self,
+        method: Sparsifier,
+        tasks: Mapping[str, Task],
+        weighting: Weighting | None = None,
+        *,
+        unpack: Callable[[Any], Any] | None = None,
+        call: Call | None = None,
     ) -> None:
+        for name, given in {"unpack": unpack, "call": call}.items():
+            if given is not None and not callable(given):
+                raise TypeError(f"Prune: {name} is {type(given).__name__}; give a function, as to a Problem.")
         remedy = "return prune.loss(predictions, targets) from training_step, prune being this callback."
         self.tasks, self._hosted = tasks, Hosted(method, tasks, weighting, remedy)
+        self._unpack, self._call = unpack, call
         self._saved: dict[str, Any] | None = None
         self._seen = 0
 
@@ -75,13 +91,14 @@ class Prune(Callback):
             raise nothing_saved(trainer.ckpt_path, "into the module and fit without ckpt_path")
         self._hosted.begin(
             pl_module,
-            Looked(trainer.train_dataloader or (), partial(batch_of, trainer)),
+            Looked(trainer.train_dataloader or (), partial(batch_of, trainer, self._unpack)),
             trainer.optimizers[0],
             [config.scheduler for config in trainer.lr_scheduler_configs],
             steps=steps - (0 if saved else self._seen),
             accumulate=trainer.accumulate_grad_batches,
             saved=saved,
             form=FORM,
+            call=self._call,
         )
         if saved:
             draw_again(trainer)

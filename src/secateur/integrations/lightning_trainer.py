@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
-from secateur.problem import Batch
+from secateur.problem import Batch, described, unpacked
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -36,17 +36,23 @@ def steps_of(trainer: Trainer) -> int:
     return int(steps)
 
 
-def batch_of(trainer: Trainer, found: Any) -> Batch:
-    """A batch of the trainer's loader as its steps get it.
+def batch_of(trainer: Trainer, unpack: Callable[[Any], Any] | None, found: Any) -> Batch:
+    """A batch of the trainer's loader as its steps get it, taken apart.
 
     Raises:
         ValueError: If it is not of the form that a Problem wants.
     """
-    pair = isinstance(found, Sequence) and len(found) == 2
-    if not pair or not isinstance(found[1], Mapping):
-        kinds = ", ".join(type(part).__name__ for part in found) if isinstance(found, Sequence) else ""
-        raise ValueError(f"Prune: the train loader gave {type(found).__name__}({kinds}). {FORM}")
-    return trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(found))
+    moved = trainer.strategy.batch_to_device(trainer.precision_plugin.convert_input(found))
+    made: Any = moved if unpack is None else unpacked(unpack, moved)
+    if not (isinstance(made, Sequence) and len(made) == 2 and isinstance(made[1], Mapping)):
+        who, remedy = (
+            "the train loader gave",
+            f"{FORM} Say how to take another apart: Prune(..., unpack=...).",
+        )
+        if unpack is not None:
+            who, remedy = "unpack returned", "It must return (x, {task: target})."
+        raise ValueError(f"Prune: {who} {described(made)}. {remedy}")
+    return cast(Batch, made)
 
 
 def draw_again(trainer: Trainer) -> None:

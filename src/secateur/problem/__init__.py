@@ -5,7 +5,7 @@ from secateur.problem.choices import check_arguments, check_choice, check_count,
 from secateur.problem.components import By, Components, components, prunable
 from secateur.problem.culprit import Frame, frames, lies_in, of_python, untraceable
 from secateur.problem.exporting import exporting
-from secateur.problem.forms import described, fed, selected
+from secateur.problem.forms import described, fed, selected, unpacked
 from secateur.problem.functional import functional
 from secateur.problem.given import check_factor
 from secateur.problem.loaders import length
@@ -118,6 +118,7 @@ __all__ = [
     "undrawn",
     "unlabelled",
     "unlisted",
+    "unpacked",
     "untraceable",
     "world_size",
 ]

@@ -149,7 +149,7 @@ def unpacked(unpack: Callable[[Any], Any], batch: Any) -> Any:
         if type(error) not in _FORM or is_own(error):
             raise
         raise ValueError(
-            f"Problem: unpack does not take the batch, {described(batch)} ({type(error).__name__}: {_line(error)}); it must return "
+            f"unpack does not take the batch, {described(batch)} ({type(error).__name__}: {_line(error)}); it must return "
             "(x, {task: target})."
         ) from error
 

@@ -17,7 +17,7 @@ from secateur.problem.state import preserved_modes, preserved_rng
 
 def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     """Parameter name to the tasks whose prediction depends on it; see :attr:`secateur.Problem.owners`."""
-    model, unseen = problem.model, set(problem.tasks)
+    model, unseen, empty = problem.model, set(problem.tasks), True
     names = {id(p): name for name, p in model.named_parameters()}
     found: dict[str, set[str]] = {name: set() for name in names.values()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -26,6 +26,7 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
         model.eval()
         check_rereadable(problem)
         for x, targets in problem.batches():
+            empty = False
             for part, named in _one_by_one(x, targets, problem.tasks, unseen):
                 predictions = problem.predict(to_device(part, device), named)
                 for task in sorted(unseen & set(predictions)):
@@ -37,6 +38,10 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
                 unseen -= set(predictions)
             if not unseen:
                 break
+    if empty:
+        raise ValueError(
+            "The training loader gave no batch; look at how many samples its data set has, and whether drop_last leaves out the only batch."
+        )
     if unseen:
         raise ValueError(
             f"No training batch has a target for {sorted(unseen)}; check the loader or drop the task."

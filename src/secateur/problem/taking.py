@@ -73,4 +73,5 @@ def check_takes(verb: str, model: nn.Module, x: Any, name: str = "example", like
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with taking(verb, x, name, like), preserved_modes(model), preserved_rng(), torch.no_grad():
-        model.eval()(to_device(x, device))
+        model.eval()  # the user's own may return nothing
+        model(to_device(x, device))

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from secateur.problem import (
@@ -17,16 +14,16 @@ from secateur.problem import (
     check_count,
     check_factor,
     check_takes,
-    preserved_rng,
     uncalled,
 )
 from secateur.pruning import check_done
-from secateur.shrinking.channels import trace, training_nodes
-from secateur.shrinking.compaction import record
+from secateur.shrinking.channels import Training, trace, training_nodes
+from secateur.shrinking.compaction import listed, record
 from secateur.shrinking.copying import copied, narrowed, plain
 from secateur.shrinking.exact import exact
 from secateur.shrinking.names import named
 from secateur.shrinking.optimizers import check_own, exchange
+from secateur.shrinking.reached import check_reached
 from secateur.shrinking.verify import Reference
 
 
@@ -60,7 +57,8 @@ def compact(
             message names the layer. If ``round_to`` or ``tolerance`` is out of range, or the optimizer steps nothing of the model.
 
     Warns:
-        UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact.
+        UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact; if it
+            fails in training mode, or what training alone runs cannot be followed.
     """
     check_count("compact: round_to", round_to)
     check_factor("compact: tolerance", tolerance)
@@ -70,21 +68,23 @@ def compact(
     whole, baked = plain(model)
     whole = called(whole, call)
     check_takes("compact", copied(whole), example)
-    _check_reached(whole, example)
     nodes = trace(whole, example)
-    hidden, unseen = training_nodes(whole, example, nodes)
+    training = training_nodes(whole, example, nodes)
+    check_reached(whole, example, training.unreached)
     reference = Reference(whole, example, tolerance)
     dtypes = {n: t.dtype for n, t in named(whole).items() if t.is_floating_point()}
     pinned: dict[str, str] = {}
     for folds in (True, False):
-        tried = exact(whole, [nodes, hidden], reference, round_to, pinned, folds=folds)
+        tried = exact(whole, [nodes, training.nodes], reference, round_to, pinned, folds=folds)
         small, made = tried.small, tried.made
         made.dead = _named_dead(tried.dead, reference)
         narrowed(small, dtypes)
         reason = reference.difference(small, rounded=True)
         if reason is None:
+            _say_training(training, reference.in_training(small))
             small = uncalled(small)
-            made.baked, made.unseen = baked, unseen
+            made.baked, made.unseen = baked, training.own
+            made.unreached = sorted({name.rpartition(".")[0] or name for name in training.unreached})
             record(small, made)
             if optimizer is not None:
                 exchange(optimizer, model, small, made)
@@ -109,22 +109,19 @@ def _named_dead(dead: list[int], reference: Reference) -> list[str]:
     return found
 
 
-def _check_reached(model: nn.Module, example: Input) -> None:
-    """Where each task has an input of its own, a task left out would keep layers that no longer fit the shared ones."""
-    if isinstance(example, Tensor):
-        return
-    other = copied(model).eval()
-    called: set[str] = set()
-    for name, module in other.named_modules():
-        module.register_forward_pre_hook(lambda *_, name=name: called.add(name))
-    with torch.no_grad(), preserved_rng():
-        outputs: Any = other(example)
-    if not isinstance(outputs, Mapping) or set(outputs) != set(example):
-        return
-    inside = [n for n, p in model.named_parameters() if p.dim() > 1 and "." in n]
-    left = [n for n in inside if not any(f"{n}.".startswith(f"{module}.") for module in called if module)]
-    if left:
-        raise ValueError(
-            f"compact: with inputs for {sorted(example)} alone, {left[0]} and {len(left) - 1} more weights are not reached; "
-            "give an input for every task of the network."
+def _say_training(training: Training, error: str | None) -> None:
+    """Warns where the smaller network may not train, or cannot."""
+    if error is not None:
+        warnings.warn(
+            f"compact: in training mode the smaller network fails, and the whole one does not ({error}); train before, or let what "
+            "training alone runs take its sizes from what it is given.",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif training.failure and training.unreached:
+        warnings.warn(
+            f"compact: what training alone runs cannot be followed ({training.failure}), so {listed(training.unreached)} stay as they are, "
+            "and may not fit what they are given there; train before, or let the forward pass run them in eval mode too.",
+            UserWarning,
+            stacklevel=3,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
+from secateur.shrinking.channels.rules import OUTPUT
+from secateur.shrinking.constant import Constant, replace
 from secateur.shrinking.copying import bake
-from secateur.shrinking.cutting import add_bias, cut, replace, tell_groups, tell_norm
+from secateur.shrinking.cutting import add_bias, cut, tell_groups, tell_norm
 from secateur.shrinking.names import named
-from secateur.shrinking.record import check_record
+from secateur.shrinking.record import check_record, check_sizes
 
 _ATTRIBUTE = "_secateur_compaction"
 _REASONS = 20  # said in words
@@ -32,10 +34,13 @@ class Compaction:
         constant: What keeps channels that give nothing but a constant -> how many; they are among those that are left.
         channels: Channels before and after.
         unseen: Paths of modules that training alone runs, cut to fit what they are given.
+        unreached: Paths of modules with weights that no trace reaches, left as they were.
         groups: Path of a normalisation without weights, or of a convolution that lost channels of every group, to its groups and
             (output) channels.
         dead: Outputs that do not depend on the input.
         baked: Paths of modules whose own parametrization, such as a weight norm, was taken off.
+        shapes: Parameter or buffer of ``kept`` -> its shape before anything was removed.
+        told: Path of a module -> those of its whole numbers, such as groups or heads, that are others since, as they are now.
     """
 
     kept: dict[str, dict[int, list[int]]] = field(default_factory=dict[str, dict[int, list[int]]])
@@ -48,6 +53,9 @@ class Compaction:
     dead: list[str] = field(default_factory=list[str])
     unseen: list[str] = field(default_factory=list[str])
     groups: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    unreached: list[str] = field(default_factory=list[str])
+    shapes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
+    told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for a file."""
@@ -58,6 +66,9 @@ class Compaction:
             "dead": self.dead,
             "unseen": self.unseen,
             "groups": {path: list(sizes) for path, sizes in self.groups.items()},
+            "unreached": self.unreached,
+            "shapes": self.shapes,
+            "told": self.told,
         }
         return {"kept": kept, "channels": list(self.channels), **own}
 
@@ -78,33 +89,41 @@ class Compaction:
             )
             made.constant = dict(found.get("constant", {}))
             made.baked, made.dead, made.unseen = (list(found.get(n, [])) for n in ("baked", "dead", "unseen"))
+            made.unreached = list(found.get("unreached", []))
+            made.shapes = {name: list(shape) for name, shape in found.get("shapes", {}).items()}
+            made.told = {path: dict(numbers) for path, numbers in found.get("told", {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"its record of what was removed cannot be read ({error!r})") from error
         check_record(made.kept, made.constants, made.biases)
+        check_sizes(made.shapes, made.told)
         return made
 
     def same_cut(self, other: Compaction) -> bool:
         """Whether the same was removed, whatever was said about it."""
-        mine, theirs = (self.kept, self.constants), (other.kept, other.constants)
+        mine, theirs = ((o.kept, o.constants, o.groups, o.shapes, o.told) for o in (self, other))
         return mine == theirs and set(self.biases) == set(other.biases)
 
     def text(self) -> str:
         """In words: what went, and what was pinned and why."""
         before, after = self.channels
         lines = [f"{before - after} of {before + sum(self.pinned.values())} channels removed."]
-        if before == after and not self.constants and not self.constant:
+        if before == after and not self.constants and not self.constant and self.pinned.keys() - {OUTPUT}:
+            lines.append("Nothing was taken out; what keeps channels, in use or not, is said below.")
+        elif before == after and not self.constants and not self.constant:
             lines.append(
                 "There was nothing to take out: every channel that may go is in use. Train with a method that removes whole channels "
                 "(less_is_more, GroupLasso), or prune to a budget (`secateur prune`); single zeros are what `secateur export` stores as such."
             )
         if self.dead:
-            lines.append(f"No element of these outputs depends on the input: {_listed(self.dead)}.")
+            lines.append(f"No element of these outputs depends on the input: {listed(self.dead)}.")
         if self.constants:
-            lines.append(f"Replaced, because they gave constants: {_listed(self.constants)}.")
+            lines.append(f"Replaced, because they gave constants: {listed(self.constants)}.")
         if self.unseen:
             lines.append(
-                f"Layers that training alone runs, cut to fit what they are given: {_listed(self.unseen)}."
+                f"Layers that training alone runs, cut to fit what they are given: {listed(self.unseen)}."
             )
+        if self.unreached:
+            lines.append(f"Not reached with this example, left as they are: {listed(self.unreached)}.")
         reasons = [(f"{n or 'Some'} channels stay: {reason}.", n) for reason, n in self.pinned.items()]
         reasons += [
             (f"{n} channels stay though they give a constant: {place} needs it.", n)
@@ -117,35 +136,10 @@ class Compaction:
         return "\n".join(lines)
 
 
-def _listed(names: Collection[str], most: int = 6) -> str:
+def listed(names: Collection[str], most: int = 6) -> str:
     """Names for a line that can be read; all of them are in the record."""
     first = ", ".join(sorted(names)[:most])
     return first if len(names) <= most else f"{first} and {len(names) - most} more"
-
-
-class Constant(nn.Module):
-    """Stands for a layer whose output does not depend on its input.
-
-    Args:
-        channels: Length of the constant.
-        kernel: ``(size, stride, padding, dilation)`` for each spatial axis; empty for a linear layer.
-    """
-
-    def __init__(self, channels: int, kernel: Sequence[Sequence[int]]) -> None:
-        super().__init__()
-        self.value = nn.Parameter(torch.zeros(channels))
-        self.kernel = [tuple(axis) for axis in kernel]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, anything, ...) -> (N, channels, ...), as large as the layer's output was."""
-        if not self.kernel:
-            return self.value.to(x.dtype).expand(*x.shape[:-1], -1).contiguous()
-        space = [
-            (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-            for size, (kernel, stride, padding, dilation) in zip(x.shape[2:], self.kernel, strict=True)
-        ]
-        value = self.value.to(x.dtype).view(1, -1, *[1] * len(space))
-        return value.expand(x.shape[0], -1, *space).contiguous()  # the next layer may work in place
 
 
 def compaction(model: nn.Module) -> Compaction | None:
@@ -169,7 +163,26 @@ def record(model: nn.Module, made: Compaction) -> None:
                 made.groups[path] = module.groups, module.out_channels
         made.baked = sorted({*old.baked, *made.baked})
         made.channels = (old.channels[0], made.channels[1])
+        made.shapes |= old.shapes
+        for path, numbers in old.told.items():
+            made.told[path] = numbers | made.told.get(path, {})
+        made.told = {path: numbers for path, numbers in made.told.items() if path not in made.constants}
     model.__dict__[_ATTRIBUTE] = made
+
+
+def told(before: nn.Module, after: nn.Module) -> dict[str, dict[str, int]]:
+    """Path of each module to those of its whole numbers that ``after`` has others of than ``before``, as they are there."""
+    modules = {path: vars(module) for path, module in before.named_modules()}
+    found = {
+        path: {
+            name: value
+            for name, value in vars(module).items()
+            if type(value) is int and modules[path].get(name) not in (None, value)
+        }
+        for path, module in after.named_modules()
+        if path in modules
+    }
+    return {path: numbers for path, numbers in found.items() if numbers}
 
 
 def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
@@ -202,6 +215,12 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
             raise ValueError(
                 f"The file is of a network with a parameter {name!r}, which this one has not; build the same class."
             )
+        shape = tuple(present[name].shape)
+        if (before := tuple(made.shapes.get(name, shape))) != shape:
+            raise ValueError(
+                f"The file is cut from a network whose {name!r} is {before}, and this one's is {shape}; "
+                "build the model with the settings it was trained with."
+            )
         for axis, indices in axes.items():
             if indices and (present[name].dim() <= axis or indices[-1] >= present[name].shape[axis]):
                 raise ValueError(
@@ -215,5 +234,12 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
     for path, (groups, _) in made.groups.items():
         if isinstance(module := modules.get(path), _ConvNd):
             tell_groups(module, groups)
+    for path, numbers in made.told.items():
+        for name, number in numbers.items():
+            if (own := vars(modules[path]).get(name) if path in modules else None) != number:
+                raise ValueError(
+                    f"The file is of a network whose {path!r} has {name} {number} once it is cut, and this one's has {own}; "
+                    "build the model with the settings it was trained with."
+                )
     model.__dict__[_ATTRIBUTE] = made
     return model

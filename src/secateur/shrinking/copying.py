@@ -20,11 +20,36 @@ from secateur.shrinking.names import named
 
 
 def copied(model: nn.Module) -> Any:
-    """A deep copy; what modules keep of a forward pass, which has a history and cannot be copied, comes without it."""
+    """A deep copy; what modules keep of a forward pass, which has a history and cannot be copied, comes without it.
+
+    Raises:
+        ValueError: If something that the model holds cannot be copied.
+    """
     memo: dict[int, Any] = {}
     for tensor in _kept(model):
         memo[id(tensor)] = tensor.detach().clone()
-    return copy.deepcopy(model, memo)
+    try:
+        return copy.deepcopy(model, memo)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # whatever an object raises that is not to be copied
+        raise ValueError(
+            f"The model, a {type(model).__name__}, cannot be copied ({error}); keep no open files, locks or generators in its attributes."
+        ) from error
+
+
+def evaluating(model: nn.Module, *, training: bool = False) -> Any:
+    """A deep copy in eval mode; also where ``train`` is the user's own and returns nothing.
+
+    Args:
+        model: Left as it is.
+        training: Whether modules with others in them, or with code of the user's, are in training mode.
+    """
+    made = copied(model)
+    made.eval()
+    for module in made.modules() if training else ():
+        module.training = not type(module).__module__.startswith("torch.nn.")
+    return made
 
 
 def plain(model: nn.Module) -> tuple[nn.Module, list[str]]:
@@ -55,17 +80,25 @@ def bake(model: nn.Module) -> list[str]:
         if lists:  # torch's own function changes the class, which the original shares
             looked = cast(nn.Module, module.parametrizations)
             looked.eval()  # in training a spectral norm is another at each look
-            values = {name: getattr(module, name).detach().clone() for name in lists}
+            values = {
+                name: nn.Parameter(getattr(module, name).detach().clone(), _trains(module, name))
+                for name in lists
+            }
             module.__class__ = type(module).__bases__[0]
             del module.parametrizations
             for name, value in values.items():
-                module.register_parameter(name, nn.Parameter(value))
+                module.register_parameter(name, value)
         for key, hook in old:
+            name = hook.name if isinstance(hook, WeightNorm) else hook._tensor_name  # pyright: ignore[reportPrivateUsage]
+            trains = _trains(module, name)
             hook.remove(module)
+            getattr(module, name).requires_grad_(trains)
             del hooks[key]
         spectral = [hook for hook in hooks.values() if isinstance(hook, SpectralNorm)]
         for hook in spectral:
+            trains = _trains(module, hook.name)
             remove_spectral_norm(module, hook.name)
+            getattr(module, hook.name).requires_grad_(trains)
         if spectral:  # torch forgets the one that it has wrapped, and nothing could be loaded
             loading: dict[int, Any] = module._load_state_dict_pre_hooks  # pyright: ignore[reportPrivateUsage]
             for key in [
@@ -75,6 +108,12 @@ def bake(model: nn.Module) -> list[str]:
         if lists or old or spectral:
             found.append(path)
     return found
+
+
+def _trains(module: nn.Module, name: str) -> bool:
+    """Whether anything that the tensor ``name`` is computed from is trained."""
+    own = (f"{name}_", f"parametrizations.{name}.")
+    return any(p.requires_grad for key, p in module.named_parameters() if key.startswith(own))
 
 
 @torch.no_grad()

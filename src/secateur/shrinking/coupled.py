@@ -12,8 +12,17 @@ from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, Problem, example, preserved_modes, preserved_rng
 from secateur.pruning import Groups, input_groups, shared_convolutions
-from secateur.shrinking.channels import OUTPUT, Channels, Node, find_channels, layers, trace, training_nodes
-from secateur.shrinking.copying import copied
+from secateur.shrinking.channels import (
+    OUTPUT,
+    Channels,
+    Node,
+    find_channels,
+    layer_weights,
+    layers,
+    trace,
+    training_nodes,
+)
+from secateur.shrinking.copying import copied, evaluating
 from secateur.shrinking.exact import exact
 from secateur.shrinking.names import named
 from secateur.shrinking.verify import Reference
@@ -30,7 +39,8 @@ def coupled_groups(model: nn.Module, example: Input) -> Groups:
     convolutions whole groups. Once it is zero no output depends on the channel, so the rows that produce it, and
     its BatchNorm, go too. What the user's code fixes, such as a size that is written out, is found out as
     :func:`secateur.compact` does: in a copy a random half of the groups dies and the copy is made smaller, then the other half.
-    Channels that stay, whatever keeps them, belong to no group.
+    Channels that stay, whatever keeps them, belong to no group; nor do those that a frozen layer reads or gives. A frozen
+    normalisation, or another parameter that is used element by element, goes with the channels that it is for.
 
     Args:
         model: A plain module; it is left as it was.
@@ -39,10 +49,14 @@ def coupled_groups(model: nn.Module, example: Input) -> Groups:
     Raises:
         ValueError: If the model cannot be traced, or has no channel that can be removed; the message says what keeps them.
     """
-    whole, draw = copied(model).eval(), torch.Generator().manual_seed(0)
+    if isinstance(model, Problem):
+        raise TypeError(
+            "coupled_groups: model is a Problem; give problem.model, or ask problem_groups(problem)."
+        )
+    whole, draw = evaluating(model), torch.Generator().manual_seed(0)
     _enliven(whole, draw)
     nodes = trace(whole, example)
-    hidden, _ = training_nodes(whole, example, nodes)
+    hidden = training_nodes(whole, example, nodes).nodes
     pinned: dict[str, str] = {}
     staying: Places = {}
     groups = _groups(whole, find_channels(whole, nodes, pinned, hidden), staying)
@@ -94,7 +108,8 @@ def _of_no_task(problem: Problem, x: Input) -> str:
     network = problem.network
     try:
         with preserved_modes(network), preserved_rng(), torch.no_grad():
-            found: Any = network.eval()(x)
+            network.eval()
+            found: Any = network(x)
     except Exception:  # the trace says what is wrong
         return ""
     others = [str(name) for name in found if name not in problem.tasks] if isinstance(found, Mapping) else []
@@ -119,21 +134,25 @@ def _enliven(model: nn.Module, draw: torch.Generator) -> None:
 
 def _groups(model: nn.Module, channels: Channels, staying: Mapping[tuple[str, int], Tensor]) -> Groups:
     """The groups of these labels, without those that were seen to stay."""
-    trainable = {name for name, p in model.named_parameters() if p.requires_grad}
+    frozen = layer_weights(channels.nodes) - {n for n, p in model.named_parameters() if p.requires_grad}
     stay = torch.zeros(channels.count + 1, dtype=torch.bool)  # the last place is for labels of -1
     for key, places in staying.items():
         stay[channels.axes[key][places]] = True
     pins = {reason: count for reason, count in channels.pins.items() if count}
+    if read := int(stay[:-1].sum()):
+        pins["something else than weights reads them"] = read
+    for (name, _), labels in channels.axes.items():
+        if name in frozen:
+            stay[labels] = True
+    if left := int(stay[:-1].sum()) - read:
+        pins["a frozen layer reads or gives them"] = left
     axis: dict[str, int] = {}
     index: dict[str, Tensor] = {}
     rows: dict[str, Tensor] = {}
     outputs: dict[str, int] = {}
     for _, layer in layers(channels.nodes):
         name = layer.weight.target
-        if name not in trainable:
-            read = _of(channels, name, 0 if layer.groups > 1 else layer.input_axis, layer.weight.shape)
-            stay[read] = True
-        if name in axis or name not in trainable:
+        if name in axis or name in frozen:
             continue
         axis[name] = 0 if layer.groups > 1 else layer.input_axis
         index[name] = _of(channels, name, axis[name], layer.weight.shape)
@@ -141,8 +160,6 @@ def _groups(model: nn.Module, channels: Channels, staying: Mapping[tuple[str, in
             rows[name] = _of(channels, name, layer.output_axis, layer.weight.shape)
             if layer.output_axis:
                 outputs[name] = layer.output_axis
-    if left := int(stay[:-1].sum()):
-        pins["something else than weights reads them, or a layer that is not trained"] = left
     used = torch.unique(torch.cat([torch.tensor([-1]), *index.values()]))
     used = used[(used >= 0) & ~stay[used]]
     number = torch.full((channels.count + 1,), -1)

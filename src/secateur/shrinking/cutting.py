@@ -1,4 +1,4 @@
-"""Parameters cut to what is left of them, layers replaced, and their modules told."""
+"""Parameters cut to what is left of them, and their modules told."""
 
 from __future__ import annotations
 
@@ -20,16 +20,11 @@ _HEAD_COUNTS, _HEAD_SIZES = (
 
 
 def add_bias(module: nn.Module) -> None:
-    """Gives a layer without bias one of zeros."""
+    """Gives a layer without bias one of zeros, trained where its weight is."""
     weight: Any = module.weight
     outputs = module.out_channels if isinstance(module, _ConvNd) else weight.shape[0]
-    module.register_parameter("bias", nn.Parameter(weight.new_zeros(outputs)))
-
-
-def replace(model: nn.Module, path: str, new: nn.Module) -> None:
-    """Puts ``new`` in the place of the module at ``path``."""
-    owner, _, name = path.rpartition(".")
-    setattr(model.get_submodule(owner), name, new)
+    bias = nn.Parameter(weight.new_zeros(outputs), requires_grad=weight.requires_grad)
+    module.register_parameter("bias", bias)
 
 
 @torch.no_grad()

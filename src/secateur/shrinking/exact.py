@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -29,11 +29,11 @@ from secateur.shrinking.channels import (
     thinned,
     zeros_alone,
 )
-from secateur.shrinking.compaction import Compaction
+from secateur.shrinking.compaction import Compaction, told
 from secateur.shrinking.copying import copied, narrowed, widened
 from secateur.shrinking.cutting import cut
 from secateur.shrinking.names import named
-from secateur.shrinking.parting import Run, parting, removed_above, removes, watched
+from secateur.shrinking.parting import Run, missed, parting, removed_above, removes, watched
 from secateur.shrinking.remaining import alive, complete, strengths
 from secateur.shrinking.verify import Reference
 
@@ -86,9 +86,10 @@ def exact(
     values: Run | None = None
     failed: Counter[tuple[str, str]] = Counter()
     asked, known, alone = folds, True, False
+    read: set[str] = set()
     said: list[str] = []
     while True:
-        tried = _attempt(model, traced, round_to, pinned, folds=folds, known=known)
+        tried = _attempt(model, traced, round_to, pinned, folds=folds, known=known, read=read)
         if not reference.wide:
             narrowed(tried.small, dtypes)
         reason = _wrong(reference, tried.small)
@@ -110,18 +111,27 @@ def exact(
             failed.clear()
             continue
         run = watched(reference, tried.small, example, values=False)
+        replaced = tried.made.constants
+        if isinstance(run.error, AttributeError) and (more := missed(reference, model, replaced)):
+            read |= more
+            pinned.clear()
+            failed.clear()
+            continue
         shapes = shapes or watched(reference, model, example, values=False)
-        found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, tried.made.constants)
+        found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, replaced)
         if not found and run.error is None:
             values = values or watched(reference, model, example, values=True)
             again = watched(reference, tried.small, example, values=True)
-            found, reason = parting(
-                values, again, tried.channels, tried.keep, tried.needs, tried.made.constants
-            )
+            found, reason = parting(values, again, tried.channels, tried.keep, tried.needs, replaced)
         chosen = removed_above(found, tried.channels, tried.keep) or removed_above(
             [n for n in traced[0] if n.op == "output"], tried.channels, tried.keep
         )
         chosen = chosen or [n for n in traced[0] if n.name not in pinned]
+        if not chosen and replaced:  # something may look at what they are
+            read.update(replaced)
+            pinned.clear()
+            failed.clear()
+            continue
         if not chosen and known:  # such as the floor of what is zero but for rounding
             known = False
             where = found[0].place if found else reason
@@ -167,6 +177,7 @@ def _attempt(
     *,
     folds: bool,
     known: bool,
+    read: Collection[str],
 ) -> Attempt:
     small = copied(model)
     widened(small)
@@ -183,8 +194,9 @@ def _attempt(
     needs = needed(channels.nodes, values, fixed, state)
     if thin := thinned(channels.nodes, needs):
         channels = find_channels(small, traced[0], pinned, traced[1], thinned=thin)
+    shapes = {name: list(tensor.shape) for name, tensor in state.items()}
     strength = strengths(channels, state)
-    constants = constant_layers(small, channels.nodes, values, needs)
+    constants = constant_layers(small, channels.nodes, values, needs, read)
     gone = {f"{path}.weight" for path in constants}
     keep = alive(channels, needs)
     complete(channels, keep, strength, gone, round_to)
@@ -209,5 +221,7 @@ def _attempt(
         dict(channels.pins),
         channels=(channels.count, int(keep.sum())),
         groups=groups,
+        shapes={name: shapes[name] for name, axes in indices.items() if axes and name in shapes},
+        told=told(model, small),
     )
     return Attempt(small, made, channels, keep, needs, dead)

@@ -26,3 +26,8 @@ def first_paths(model: nn.Module) -> dict[str, str]:
         path: first.setdefault(id(module), path)
         for path, module in model.named_modules(remove_duplicate=False)
     }
+
+
+def unwrapped(name: str) -> str:
+    """The name of a tensor once the wrappers of ``torch.compile`` are taken off."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")

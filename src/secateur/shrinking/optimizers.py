@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.shrinking.compaction import Compaction
-from secateur.shrinking.names import named
+from secateur.shrinking.names import named, unwrapped
 
 
 def check_own(optimizer: Optimizer, model: nn.Module) -> None:
@@ -29,7 +29,7 @@ def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Com
     its module.
     """
     new = dict(small.named_parameters())
-    names = {id(p): name for name, p in reversed(named(model).items())}
+    names = {id(p): unwrapped(name) for name, p in reversed(named(model).items())}
     taken: set[str] = set()
     homes: dict[str, int] = {}  # path of a module to the group that steps it
     for number, group in enumerate(optimizer.param_groups):
@@ -50,7 +50,7 @@ def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Com
                     key: _sliced(key, v, old, made.kept.get(name, {})) for key, v in state.items()
                 }
         group["params"] = exchanged
-    old_names = set(named(model))
+    old_names = {unwrapped(name) for name in named(model)}
     for name, parameter in new.items():
         home = homes.get(_module(name))
         if name not in taken and name not in old_names and home is not None:

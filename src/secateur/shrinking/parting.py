@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.problem import Input, lies_in
-from secateur.shrinking.channels import Channels, Needs, Node, operations
+from secateur.shrinking.channels import Channels, Needs, Node, operations, put_constant
 from secateur.shrinking.verify import Reference
 
 Place = tuple[
@@ -98,6 +98,20 @@ def watched(reference: Reference, model: nn.Module, x: Input, *, values: bool) -
                 run.stopped = (modules[-1] if modules else "", inner)
                 run.outer.setdefault(run.stopped, outer)
     return run
+
+
+def missed(reference: Reference, model: nn.Module, replaced: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Those of the ``replaced`` modules of which the user's code reads what a constant has not, such as their weight."""
+    found: set[str] = set()
+    for path, settings in replaced.items():
+        with reference.running(model, reference.inputs[0]) as (other, forward):
+            weight: Any = other.get_submodule(path).weight
+            put_constant(other, path, weight[:, *[0] * (weight.dim() - 1)] if settings else None)
+            try:
+                forward()
+            except AttributeError:
+                found.add(path)
+    return found
 
 
 def parting(

@@ -30,6 +30,16 @@ def check_record(kept: Mapping[Any, Any], constants: Mapping[Any, Any], biases: 
         raise ValueError("its record names layers by what are no names")
 
 
+def check_sizes(shapes: Mapping[Any, Any], told: Mapping[Any, Any]) -> None:
+    """Raises ValueError where the record has sizes that are none."""
+    for name, shape in shapes.items():
+        if not isinstance(name, str) or not all(map(_whole, shape)):
+            raise ValueError(f"its record says of {name!r} a shape that is none")
+    for path, numbers in told.items():
+        if not isinstance(path, str) or not all(type(number) is int for number in numbers.values()):
+            raise ValueError(f"its record says of {path!r} numbers that are none")
+
+
 def _kernel(value: Any) -> bool:
     """(size, stride, padding, dilation) for each axis."""
     least = (1, 1, 0, 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, cast
@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, preserved_rng
-from secateur.shrinking.copying import copied, widened
+from secateur.shrinking.copying import evaluating, widened
 from secateur.shrinking.resized import resized
 
 _TIGHT = 1e-5  # of the tolerance: in float64, before anything is rounded, what differs more is wrong
@@ -56,10 +56,10 @@ class Reference:
 
     @contextmanager
     def running(
-        self, model: nn.Module, x: Input
+        self, model: nn.Module, x: Input, *, training: bool = False
     ) -> Generator[tuple[nn.Module, Callable[[], dict[str, Tensor]]]]:
         """A copy made ready, so that hooks and modes can be put on it and around the call that is given."""
-        other = copied(model).eval()
+        other = evaluating(model, training=training)
         if self.wide:
             widened(other)
             other, x = other.cpu(), _double(x)
@@ -114,6 +114,16 @@ class Reference:
                 return reason
         return None
 
+    def in_training(self, small: nn.Module) -> str | None:
+        """What another network raises where its code is told that it is training, and the original does not."""
+        for model in (self.model, small):
+            try:
+                with self.running(model, self.inputs[0], training=True) as (_, run):
+                    run()
+            except Exception as error:  # whatever the user's code raises
+                return f"{type(error).__name__}: {error}".splitlines()[0] if model is small else None
+        return None
+
     def _compared(self, name: str, values: list[Tensor], others: list[Tensor], rounded: bool) -> str | None:
         if not values[0].numel():
             return None
@@ -139,17 +149,26 @@ class Reference:
         return max(self.tolerance, _ROUNDINGS * least)
 
 
-def named_outputs(found: Any, name: str = "output") -> dict[str, Tensor]:
-    """Tensors in what a network returns, by the path to each."""
+def named_outputs(found: Any) -> dict[str, Tensor]:
+    """Tensors in what a network returns, by the path to each, in order."""
+    made: dict[str, Tensor] = {}
+    for path, tensor in _leaves(found, ""):
+        while path in made:  # such as of the keys 1 and "1"
+            path = f"{path}'"
+        made[path] = tensor.detach().double()
+    return made
+
+
+def _leaves(found: Any, path: str) -> Iterator[tuple[str, Tensor]]:
     if isinstance(found, Tensor):
-        return {name: found.detach().double()}
-    if isinstance(found, Mapping):
-        items = cast(Mapping[Any, Any], found).items()
-        return {k: v for key, value in items for k, v in named_outputs(value, str(key)).items()}
-    if isinstance(found, (tuple, list)):
-        parts = enumerate(cast(list[Any], found))
-        return {k: v for i, value in parts for k, v in named_outputs(value, f"{name}[{i}]").items()}
-    return {}
+        yield path or "output", found
+    elif isinstance(found, Mapping):
+        for key, value in cast(Mapping[Any, Any], found).items():
+            yield from _leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(found, (tuple, list)) or not pytree.tree_is_leaf(found):
+        parts: Any = found if isinstance(found, (tuple, list)) else pytree.tree_leaves(found)
+        for i, value in enumerate(cast(list[Any], parts)):
+            yield from _leaves(value, f"{path or 'output'}[{i}]")
 
 
 class _AsIs(TorchFunctionMode):

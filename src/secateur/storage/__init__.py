@@ -1,5 +1,6 @@
 """What is on disk: files written aside, checkpoints, final weights with their manifest. Reading never runs code."""
 
+from secateur.storage.extra import ExtraStates
 from secateur.storage.files import (
     behind,
     folder_aside,
@@ -16,9 +17,11 @@ from secateur.storage.locks import is_locked, lock
 from secateur.storage.outline import kind, mismatches, short, tensors_of
 from secateur.storage.rows import RowReader, row_lines
 from secateur.storage.saving import load, manifest, save
-from secateur.storage.snapshot import before, load_snapshot, named_tensors, restore, save_snapshot
+from secateur.storage.snapshot import before, load_snapshot, named_tensors, save_snapshot
+from secateur.storage.values import restore
 
 __all__ = [
+    "ExtraStates",
     "RowReader",
     "before",
     "behind",

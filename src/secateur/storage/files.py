@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -48,10 +49,12 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
             raise OSError(errno.EINVAL, "there is something that is no file")
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_of(path.name, path.parent)
+        aside.touch()
+        mode = stat.S_IMODE(aside.stat().st_mode)  # what the umask and the folder leave of it
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        aside.chmod(0o644)  # some writers leave their files readable by the owner alone
+        aside.chmod(mode)  # some writers leave their files readable by the owner alone
         aside.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
         # torch and safetensors raise their own errors on a full disk

@@ -11,8 +11,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from secateur.storage.extra import check_extra, is_extra, plain_name, set_extra_states
 from secateur.storage.outline import short
 from secateur.storage.saving import is_ours, load
+from secateur.storage.values import check_shared, finite, is_repeated, restore, same
 
 _KEYS = ("state_dict", "model", "model_state_dict")  # under which checkpoints hold weights
 _COUNTER = "num_batches_tracked"  # of BatchNorm, which files from before torch 1.0 lack
@@ -35,7 +37,9 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no file at {path}; check the path.")
-    own = model.state_dict()
+    state = model.state_dict()
+    extra = {n for n in state if is_extra(n)}
+    own = {n: t for n, t in state.items() if n not in extra}
     if path.suffix == ".safetensors":
         if is_ours(path):
             load(model, path)
@@ -43,13 +47,13 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
         held: Any = _tensors(path)
     else:
         held = _pickled(path, name)
-        _check_one(held, own, path, name)
+        _check_one(held, own, extra, path, name)
         for key in _KEYS:
             held = held[key] if isinstance(held, dict) and isinstance(held.get(key), dict) else held
     if not isinstance(held, dict):
         raise ValueError(f"{name}: {path} holds {type(held).__name__}; save model.state_dict().")
-    held = _whole(held, own)
-    missing, more = sorted(own.keys() - held.keys()), sorted(map(str, held.keys() - own.keys()))
+    held = _whole(held, own, extra)
+    missing, more = sorted(own.keys() - held.keys()), sorted(map(str, held.keys() - state.keys()))
     other = sorted(n for n in own.keys() & held.keys() if not _fits(held[n], own[n]))
     if missing or more or other:
         told = [
@@ -65,10 +69,17 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
             f"{name}: {path} is of another network: it {'; '.join(told)}. Give the weights of this class, made with these options, under "
             "the names of its state_dict()."
         )
-    wild = [n for n in own if not bool(held[n].isfinite().all())]
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    wild = [n for n, t in own.items() if not _is_sound(held[n], None if n in parameters else t)]
     if wild:
         raise ValueError(f"{name}: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
-    model.load_state_dict(held)
+    check_shared(f"{name}: {path}", own, held)
+    given = {plain_name(n): held[n] for n in extra & held.keys()}
+    check_extra(f"{name}: {path}", given, model)
+    set_extra_states(model, given, f"{name}: {path}")
+    alone = {n: t for n, t in own.items() if not is_repeated(t)}
+    model.load_state_dict({n: held[n] for n in alone}, strict=False)
+    restore({n: t for n, t in own.items() if n not in alone}, held)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -91,11 +102,21 @@ def _pickled(path: Path, name: str) -> Any:
         ) from error
 
 
-def _check_one(held: Any, own: Mapping[str, Tensor], path: Path, name: str) -> None:
+def _is_sound(held: Tensor, own: Tensor | None) -> bool:
+    """Whether all is finite; of a buffer, which may be a mask of minus infinity, or what the model has there itself."""
+    wild = ~finite(held)
+    if own is None or not bool(wild.any()):
+        return not bool(wild.any())
+    one, other = (t.detach().cpu().to(torch.complex128)[wild.cpu()] for t in (held, own))
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _check_one(held: Any, own: Mapping[str, Tensor], extra: set[str], path: Path, name: str) -> None:
     """Raises ValueError if several state dicts in a file fit and differ, such as the weights and their moving average."""
-    fit = [(where, whole) for where, part in _dicts(held) if _is_of(whole := _whole(part, own), own)]
+    found = [(where, _whole(part, own, extra)) for where, part in _dicts(held)]
+    fit = [(where, whole) for where, whole in found if _is_of(whole, own, extra)]
     if any(
-        not torch.equal(whole[n].to(t.dtype), fit[0][1][n].to(t.dtype))
+        not same(whole[n].to(t.dtype), fit[0][1][n].to(t.dtype))
         for _, whole in fit[1:]
         for n, t in own.items()
     ):
@@ -115,11 +136,11 @@ def _dicts(held: Any, where: str = "", depth: int = 2) -> Iterator[tuple[str, di
                 yield from _dicts(part, f"{where}[{key!r}]", depth - 1)
 
 
-def _is_of(held: Mapping[Any, Any], own: Mapping[str, Tensor]) -> bool:
-    return bool(own) and held.keys() == own.keys() and all(_fits(held[n], own[n]) for n in own)
+def _is_of(held: Mapping[Any, Any], own: Mapping[str, Tensor], extra: set[str]) -> bool:
+    return bool(own) and set(held) - extra == set(own) and all(_fits(held[n], own[n]) for n in own)
 
 
-def _whole(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
+def _whole(held: dict[Any, Any], own: Mapping[str, Tensor], extra: set[str]) -> dict[Any, Any]:
     """Under the network's own names, with what a file may lack filled in; as it is where it is of another network.
 
     What a wrapper put before every name goes: ``module.`` of DDP, ``_orig_mod.`` of a compiled model, an attribute of Lightning's.
@@ -127,11 +148,11 @@ def _whole(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
     first = next((n for n in own if n.rpartition(".")[2] != _COUNTER), "")
     for name in held:
         prefix = name.removesuffix(first) if isinstance(name, str) and name.endswith(first) else None
-        if prefix is None or not held.keys() <= {prefix + known for known in own}:
+        if prefix is None or not held.keys() <= {prefix + known for known in (*own, *extra)}:
             continue
-        found = {known: held[prefix + known] for known in own if prefix + known in held}
+        found = {known: held[prefix + known] for known in (*own, *extra) if prefix + known in held}
         for known in own.keys() - found.keys():
-            tied = next((n for n in found if _is_same(own[n], own[known])), None)
+            tied = next((n for n in found if n in own and _is_same(own[n], own[known])), None)
             if tied is not None:
                 found[known] = found[tied]
             elif known.rpartition(".")[2] == _COUNTER:
@@ -142,7 +163,8 @@ def _whole(held: dict[Any, Any], own: Mapping[str, Tensor]) -> dict[Any, Any]:
 
 def _is_same(one: Tensor, other: Tensor) -> bool:
     """Whether two names are of one tensor."""
-    return one.numel() > 0 and one.data_ptr() == other.data_ptr() and one.shape == other.shape
+    layout = (one.dtype, one.shape, one.stride()) == (other.dtype, other.shape, other.stride())
+    return one.numel() > 0 and layout and one.data_ptr() == other.data_ptr()
 
 
 def _fits(held: Any, own: Tensor) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors.torch import save as written
 from torch import Tensor
 
 from secateur.storage.outline import kind
@@ -17,19 +18,34 @@ _PACK_BELOW = 0.9  # share of nonzeros under which bits + values take clearly le
 
 
 def pack(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """An entry for each name, for the manifest, and what is to be stored; tensors that share storage are stored once."""
+    """An entry for each name, for the manifest, and what is to be stored; tensors that share storage are stored once.
+
+    Raises:
+        ValueError: If a tensor is of a kind that a file cannot hold; it is named.
+    """
     entries: dict[str, Any] = {}
     stored: dict[str, Tensor] = {}
-    first_of: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
-    for name, tensor in tensors.items():
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+    first_of: dict[tuple[Any, ...], str] = {}
+    memories: set[int] = set()
+    for name, given in tensors.items():
+        _check_storable(name, given)
+        tensor = given.detach().cpu().resolve_conj().resolve_neg()
+        key = (
+            given.device,
+            given.data_ptr(),
+            given.dtype,
+            given.shape,
+            given.stride(),
+            given.is_conj(),
+            given.is_neg(),
+        )
         entry: dict[str, Any] = {"shape": list(tensor.shape), "dtype": _name(tensor.dtype)}
         if tensor.numel() and key in first_of:
             entry["same_as"] = first_of[key]
         else:
             first_of[key] = name
             entry["packed"] = _is_sparse(tensor)
-            parts = _bits_and_values(name, tensor) if entry["packed"] else {name: tensor.contiguous()}
+            parts = _bits_and_values(name, tensor) if entry["packed"] else {name: _apart(tensor, memories)}
             entry["crc32"] = {part: checksum(value) for part, value in parts.items()}
             stored.update(parts)
         entries[name] = entry
@@ -79,6 +95,33 @@ def checksum(tensor: Tensor) -> int:
     return zlib.crc32(cast(Any, tensor.contiguous().reshape(-1).view(torch.uint8).numpy()))
 
 
+def _apart(tensor: Tensor, memories: set[int]) -> Tensor:
+    """Contiguous, and in a memory of its own, as safetensors wants it; that is then one of ``memories``."""
+    found = tensor.contiguous()
+    found = found.clone() if found.untyped_storage().data_ptr() in memories else found
+    memories.add(found.untyped_storage().data_ptr())
+    return found
+
+
+def _check_storable(name: str, tensor: Tensor) -> None:
+    odd = None
+    if tensor.is_meta:
+        odd = "on the meta device, without values; put the model on a device with to_empty() and give it weights"
+    elif tensor.layout != torch.strided or tensor.is_nested:
+        odd = "sparse or nested; keep it dense, as to_dense() gives it, or register it with persistent=False"
+    elif tensor.is_quantized or not _has_code(tensor.dtype):
+        odd = f"of {_name(tensor.dtype)}, which safetensors has not; keep it in another dtype, or register it with persistent=False"
+    if odd is not None:
+        raise ValueError(f"save: {name} of the model is {odd}.")
+
+
+def _has_code(dtype: torch.dtype) -> bool:
+    try:
+        return bool(written({"x": torch.empty(0, dtype=dtype)}))
+    except (KeyError, ValueError, RuntimeError):
+        return False
+
+
 def _read(name: str, entry: Any) -> tuple[tuple[int, ...], str, bool | None]:
     """Shape, dtype, and whether it is packed; None where it is the same as another."""
     shape = cast(list[Any], entry.get("shape")) if isinstance(entry, dict) else None
@@ -101,6 +144,7 @@ def _given(values: Mapping[str, Tensor], part: Any, name: str) -> Tensor:
 def _is_sparse(tensor: Tensor) -> bool:
     return (
         tensor.is_floating_point()
+        and tensor.dtype.itemsize > 1  # of one byte torch counts no zeros, and there is less to win
         and tensor.numel() >= 64
         and int(tensor.count_nonzero()) < _PACK_BELOW * tensor.numel()
     )

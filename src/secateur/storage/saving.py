@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from secateur.problem import unlisted
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, copied, rebuild
+from secateur.storage.extra import check_extra, extra_states, is_extra, is_plain, plain_name, set_extra_states
 from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
-from secateur.storage.snapshot import check_shapes, named_tensors, plain_name, restore
+from secateur.storage.snapshot import check_shapes, named_tensors
+from secateur.storage.values import check_shared, finite, restore
 
 FORMAT = 2  # format 1 had no checksums; its files are read
 _KEY, _SEAL = "secateur", "secateur crc32"
@@ -37,12 +39,14 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         about: Plain values kept in the manifest, such as task names.
 
     Raises:
-        ValueError: If the model is still under a parametrization, or ``about`` holds what is no plain value.
+        ValueError: If the model is still under a parametrization, ``about`` holds what is no plain value, or a tensor is sparse, on the
+            meta device or of a dtype that no file has.
         FloatingPointError: If a parameter is NaN or infinite.
         OSError: If the file cannot be written; what was there before is intact.
 
     Warns:
-        UserWarning: If plain dicts or lists in the model hold weights, which no file has.
+        UserWarning: If plain dicts or lists in the model hold weights, or ``get_extra_state`` gives what is neither a tensor nor plain:
+            no file has them.
     """
     check_plain(model, "save")
     if held := unlisted(model):
@@ -51,17 +55,28 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
             "list are such: use nn.ModuleDict or nn.ModuleList.",
             stacklevel=2,
         )
-    tensors = {name: t.detach().cpu() for name, t in named_tensors(model).items()}
-    bad = [n for n, p in model.named_parameters() if p.is_floating_point() and not bool(p.isfinite().all())]
+    extra = extra_states(model)
+    if lost := [
+        name for name, state in extra.items() if not isinstance(state, Tensor) and not is_plain(state)
+    ]:
+        warnings.warn(
+            f"save: {', '.join(lost)} of the model is no plain value and no tensor, so it is not in {path}; let get_extra_state return "
+            "numbers, text, lists and dicts of them, or a tensor.",
+            stacklevel=2,
+        )
+    tensors = {name: state for name, state in extra.items() if isinstance(state, Tensor)}
+    entries, stored = pack(named_tensors(model) | tensors)
+    bad = [n for n, p in model.named_parameters() if not bool(finite(p.detach()).all())]
     if bad:
         raise FloatingPointError(
             f"save: {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''} of the model are NaN or infinite; "
             f"{path} is left as it was. Go back to weights that are not."
         )
-    entries, stored = pack(tensors)
     manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": entries}
     if (removed := compaction(model)) is not None:
         manifest["compaction"] = removed.to_dict()
+    if plain := {name: state for name, state in extra.items() if name not in tensors and name not in lost}:
+        manifest["extra"] = plain
     try:
         text = json.dumps(manifest)
     except (TypeError, ValueError) as error:
@@ -103,24 +118,28 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
                 raise ValueError(f"the constant in the place of {layer} has another size than its record")
     except (KeyError, ValueError) as error:
         raise _damaged(path, error) from error
+    extra = found.get("extra", {}) | {name: value for name, value in values.items() if is_extra(name)}
+    values = {name: value for name, value in values.items() if name not in extra}
     kinds = {name: kind(value) for name, value in values.items()}
-    mine = compaction(model)
+    mine, target = compaction(model), model
     if made is not None and mine is None:
         try:
-            small = rebuild(copied(model), made)
+            target = rebuild(copied(model), made)
         except ValueError as error:
             raise ValueError(
                 f"{path} is of another model: {short(error)}; build the class and settings it was saved from."
             ) from error
-        check_shapes(str(path), kinds, named_tensors(small))
-        rebuild(model, made)
     elif mine is not None and (made is None or not mine.same_cut(made)):
         raise ValueError(
             f"{path} is of a network from which other channels were removed than from this one; build the model anew."
         )
-    tensors = named_tensors(model)
-    check_shapes(str(path), kinds, tensors)
-    restore(tensors, values)
+    check_shapes(str(path), kinds, named_tensors(target))
+    check_shared(str(path), named_tensors(target), values)
+    check_extra(str(path), extra, target)
+    set_extra_states(target, extra, str(path))
+    if made is not None and target is not model:
+        set_extra_states(rebuild(model, made), extra, str(path))
+    restore(named_tensors(model), values)
     return outer
 
 
@@ -152,6 +171,8 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
     held = cast(dict[str, Any], found)
     if not isinstance(held.get("about"), dict):
         raise _damaged(path, "its manifest says nothing about the model")
+    if not isinstance(held.get("extra", {}), dict):
+        raise _damaged(path, "its manifest has no extra states, and says so")
     number, seal = held.get("format"), metadata.get(_SEAL)
     if type(number) is int and number > FORMAT:
         raise ValueError(

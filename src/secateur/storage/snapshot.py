@@ -16,8 +16,10 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from secateur.storage.extra import is_extra, plain_name
 from secateur.storage.files import write_aside
 from secateur.storage.outline import kind, outline, short
+from secateur.storage.values import check_shared
 
 _MARK = b"secateur crc32 "  # the comment of the archive: this and eight hexadecimal digits, over all bytes before it
 _LENGTH = len(_MARK) + 8
@@ -30,12 +32,11 @@ class DamagedError(ValueError):
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers under their plain names; take them before a method wraps the weights."""
     saved = model.state_dict(keep_vars=True)
-    return {plain_name(name): value for name, value in saved.items() if isinstance(value, Tensor)}
-
-
-def plain_name(name: str) -> str:
-    """A tensor's name without what ``torch.compile`` puts in front of the module's that it wraps."""
-    return name.replace("_orig_mod.", "")
+    return {
+        plain_name(name): value
+        for name, value in saved.items()
+        if isinstance(value, Tensor) and not is_extra(name)
+    }
 
 
 def before(path: Path) -> Path:
@@ -88,6 +89,7 @@ def load_snapshot(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
             remedy = f"the one before it, {other}, of step {step}, is whole: rename it to {path.name} to go on from there"
         raise ValueError(f"The checkpoint {path} {error}; {remedy}.") from error
     check_shapes(str(path), {n: kind(t) for n, t in state["model"].items()}, tensors)
+    check_shared(str(path), tensors, state["model"])
     return state
 
 
@@ -108,13 +110,6 @@ def check_shapes(source: str, found: Mapping[str, str], tensors: Mapping[str, Te
         raise ValueError(
             f"{source} belongs to another model: {'; '.join(differences[:3])}{more}. Build the model it was saved from."
         )
-
-
-@torch.no_grad()
-def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
-    """Copies saved values into the model's tensors."""
-    for name, tensor in tensors.items():
-        tensor.copy_(saved[name])
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from secateur.training.optimizer import MakeOptimizer, adam, check_make, check_s
 from secateur.training.pruning import Pruning
 from secateur.training.recalibration import check_batches, recalibrate, train_mode
 from secateur.training.resuming.identity import identity_of_training
-from secateur.training.resuming.resumption import Resumption
+from secateur.training.resuming.resumption import Resumption, extra_part
 from secateur.training.resuming.stream import Stream, unrepeatable
 from secateur.training.settings import Settings
 from secateur.weighting import Weighting
@@ -172,7 +172,7 @@ def _train(
             said = f"fit: a stopped run of this loader will not go on bit for bit: {why}."
             warnings.warn(said, stacklevel=3)
         ledger, history = Ledger(), History()
-        parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger}
+        parts = {"pruning": pruning, "aggregator": memory, "ledger": ledger} | extra_part(problem.model, path)
         parts |= {"callbacks": callbacks} if callbacks else {}
         decides = {"seed": asked.seed, "schedule": schedule, "distillation": distillation}
         decides |= {"aggregator": aggregator}
@@ -182,7 +182,9 @@ def _train(
         callbacks.start(course, decides)
         tensors = named_tensors(problem.model)
         resumption = Resumption(path, tensors, parts, stream, decides, fabric.is_global_zero, fabric.device)
+        pruning.finite.kept = resumption.kept
         if saved := resumption.load(inner):
+            pruning.finite.renew()
             history.rows, history.seconds = saved["rows"], saved["seconds"]
             if asked.on_log:
                 asked.on_log(history.rows)
@@ -205,7 +207,7 @@ def _train(
             stepper.zero_grad()
             step = pruning.done
             for terms in found:
-                ledger.add(step, terms.losses, terms.weights)
+                ledger.add(terms.losses, terms.weights)
             callbacks.after_step(found[-1].losses)
             history.seconds += time.perf_counter() - began
 
@@ -213,9 +215,7 @@ def _train(
             saves = path is not None and (step % checkpoint_every == 0 or last)
             logs = step % log_every == 0 or last
             if saves or logs:
-                if saves or pruning.finite.suspicious():
-                    pruning.finite.check(resumption.kept(), ledger.first_bad(), inner.state_dict()["state"])
-                ledger.check(resumption.kept())
+                pruning.finite.check_row(inner, saves)
             if logs:
                 history.log(ledger.row(), pruning, inner.param_groups[0]["lr"])
             shown(step, lambda: (ledger.means(), history.density(pruning)), logs)
@@ -232,7 +232,7 @@ def _train(
                     asked.on_log(history.rows)
                 if callbacks.stopping() and path is not None and not saves:
                     saves = True
-                    pruning.finite.check(resumption.kept(), remembered=inner.state_dict()["state"])
+                    pruning.finite.check(inner.state_dict()["state"])
             if saves:
                 resumption.save(step, inner, history.rows, history.seconds)
 
@@ -243,7 +243,7 @@ def _train(
         if asked.recalibrate is not None:
             recalibrate(problem, asked.recalibrate)
             same_buffers(problem.model)
-            pruning.finite.check(resumption.kept())
+            pruning.finite.check()
         callbacks.end()
     history.skipped, history.ignored = pruning.labels.skipped, pruning.labels.ignored
     return history

@@ -101,6 +101,12 @@ def check_parts(problem: object, method: object, weighting: object) -> None:
             )
 
 
+def check_missed(method: Sparsifier) -> None:
+    """Raises ValueError if the method ended without what was asked of it."""
+    if missed := method.missed():
+        raise ValueError(f"{type(method).__name__}: {missed}")
+
+
 def _is_held(part: object) -> bool:
     return isinstance(getattr(part, "__dict__", {}).get(_HELD), _Held)
 

@@ -1,8 +1,7 @@
-"""What the training loop writes down: mean losses, weights, densities; and the watch for losses that are not finite."""
+"""What the training loop writes down: mean losses, weights, densities."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,40 +17,16 @@ class Ledger:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._first_bad: dict[str, Tensor] = {}
         self._weights: dict[str, Tensor | float] = {}
         self._means: dict[str, float] = {}
 
-    def add(self, step: int, losses: Mapping[str, Tensor], weights: Mapping[str, Tensor | float]) -> None:
+    def add(self, losses: Mapping[str, Tensor], weights: Mapping[str, Tensor | float]) -> None:
         """Takes the losses and weights of one step."""
         for task, loss in losses.items():
             value = loss.detach().float()
-            never = torch.full_like(value, torch.inf)
             self._sums[task] = self._sums.get(task, torch.zeros_like(value)) + value
             self._counts[task] = self._counts.get(task, 0) + 1
-            self._first_bad[task] = self._first_bad.get(task, never).minimum(
-                torch.where(value.isfinite(), never, step)
-            )
         self._weights.update({t: w.detach() if isinstance(w, Tensor) else w for t, w in weights.items()})
-
-    def first_bad(self) -> float:
-        """The first step with a loss that was not finite; infinity where there is none."""
-        return min(map(float, self._first_bad.values()), default=math.inf)
-
-    def check(self, kept: str) -> None:
-        """Raises FloatingPointError if a loss was not finite.
-
-        Args:
-            kept: What is safe, for the message: the last good checkpoint.
-        """
-        firsts = {task: float(first) for task, first in self._first_bad.items()}
-        earliest = min(firsts.values(), default=math.inf)  # the others follow once the weights are spoilt
-        if math.isfinite(earliest):
-            tasks = " and ".join(repr(task) for task, first in firsts.items() if first == earliest)
-            raise FloatingPointError(
-                f"The loss of task {tasks} became NaN or infinite at step {int(earliest)}; training stopped. {kept} "
-                "Lower the learning rate, or look for invalid targets of that task."
-            )
 
     def means(self) -> dict[str, float]:
         """Mean loss per task since the last row, or of that row where it is of this step."""

@@ -13,6 +13,7 @@ from torch import Tensor, distributed
 from secateur.problem import Problem, Together, frozen_tasks, selected, several, task_losses
 from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
+from secateur.training.finite.finite import Finite
 from secateur.training.labels import Labels
 from secateur.weighting import Weighting
 
@@ -57,6 +58,7 @@ class Objective:
         together: Knows what other processes wait for.
         distillation: Adds the mismatch to a teacher to each task's loss; None adds nothing.
         labels: Counts batches without them.
+        finite: Looks at losses and inputs.
     """
 
     problem: Problem
@@ -65,6 +67,7 @@ class Objective:
     together: Together
     distillation: Distillation | None = None
     labels: Labels | None = None
+    finite: Finite | None = None
 
     def __call__(self, predictions: Any, targets: Mapping[str, Tensor], x: Any = None) -> Terms:
         """The parts of the loss of one batch; without gradients the plain sum of the tasks' losses, which nothing is learned from.
@@ -114,6 +117,8 @@ class Objective:
                 )
             losses = {t: losses.get(t, known[t]) for t in known}
             weighed = {t: weighed[t] for t in tasks if t in weighed}
+        if self.finite is not None:
+            self.finite.saw(losses, x)
         return Terms(losses, weights, weighed, penalty, nothing, not known, tied)
 
     def check_own_loss(self) -> None:

@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 from secateur.problem import Problem, Together, components, prunable, same_buffers
 from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
 from secateur.training.distillation import Distillation
-from secateur.training.finite import Finite
+from secateur.training.finite.finite import Finite
 from secateur.training.followers import Followers
-from secateur.training.hold import Hold, check_parts, computing_once
+from secateur.training.hold import Hold, check_missed, check_parts, computing_once
 from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
@@ -100,7 +100,8 @@ class Pruning:
             self._hold.keep(computing_once(self.problem))
             self.labels, self.together = Labels(self.problem), Together(self.problem, self._extra)
             self._parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
-            self._objective = Objective(self.problem, *held[1], self.together, self.distillation, self.labels)
+            parts = self.together, self.distillation, self.labels, self.finite
+            self._objective = Objective(self.problem, *held[1], *parts)
             return self
         except BaseException:
             self.undo()
@@ -108,8 +109,7 @@ class Pruning:
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups for an optimizer: the model's, and those that method and weighting train."""
-        self._entered()
-        return groups(self.problem, self._extra)
+        return groups(self._entered().problem, self._extra)
 
     def attach(self, optimizer: Optimizer | Sequence[Optimizer]) -> Optimizer:
         """From now on this optimizer's steps, which is returned, are the training's; a new round needs a new one.
@@ -126,7 +126,8 @@ class Pruning:
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._release()
-        self._hold.keep([self.together.bind(optimizer), *guards(optimizer), self.turns.begin(optimizer)])
+        hooks = self.turns.begin(optimizer), self.finite.bind(optimizer, lambda: self.done)
+        self._hold.keep([self.together.bind(optimizer), *guards(optimizer), *hooks])
         self._optimizer, self._step_hook = optimizer, AfterStep(optimizer, self._updated)
         return optimizer if isinstance(given, Sequence) else given
 
@@ -172,8 +173,7 @@ class Pruning:
 
     def density(self) -> Density:
         """What is left at present: overall, by component, by layer."""
-        self._entered()
-        return density(self.problem.model, self._components)
+        return density(self._entered().problem.model, self._components)
 
     def follow(self, copy: nn.Module | Mapping[str, Tensor]) -> Any:
         """Takes a copy of the model along, such as an average: it ends with the same zeros."""
@@ -199,8 +199,7 @@ class Pruning:
             self.undo()
         self.finite.end()
         self.turns.check_ended(early)
-        if missed := self.method.missed():
-            raise ValueError(f"{type(self.method).__name__}: {missed}")
+        check_missed(self.method)
 
     def undo(self) -> None:
         """Leaves the model plain where training broke off. Twice does no harm."""
@@ -229,14 +228,14 @@ class Pruning:
         for name, part in self._parts.items():
             part.load_state_dict(state[name])
         self.turns.done = state["done"]
+        self.finite.renew()
         if self.turns.between_rounds:
             self._release()  # the next round begins with a new one
 
     def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
         step, optimizer = self.turns.update(stepped), cast(Optimizer, self._optimizer)
-        self._hold.begin()
-        self.finite.look(self.done + 1, optimizer)
-        with self._followers.following(), self.finite.blamed(optimizer):
+        with self.finite.stepped(optimizer), self._followers.following():
+            self._hold.begin()
             self.method.after_step(step, optimizer)
 
     def _release(self) -> None:

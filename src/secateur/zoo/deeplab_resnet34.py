@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from secateur.problem import is_count, is_number
 from secateur.zoo.aspp import ASPPHead
+from secateur.zoo.by_task import by_task
 
 _STAGES = ((64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 1, 2), (512, 3, 1, 4))  # width, blocks, stride, dilation
 
@@ -47,9 +48,7 @@ class DeeplabResNet34(nn.Module):
         super().__init__()
         self.backbone = _backbone(width)
         features = _scaled(_STAGES[-1][0], width)
-        self.heads = nn.ModuleDict(
-            {task: ASPPHead(features, _scaled(1024, width), n) for task, n in tasks.items()}
-        )
+        self.heads = by_task({t: ASPPHead(features, _scaled(1024, width), n) for t, n in tasks.items()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> {task: (N, channels, about H / 8, about W / 8)}."""

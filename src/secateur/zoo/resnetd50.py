@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from secateur.problem import check_choice, is_count, is_number
+from secateur.zoo.by_task import by_task
 from secateur.zoo.classification_head import ClassificationHead
 from secateur.zoo.deeplabv3_head import DeepLabV3Head
 
@@ -49,7 +50,7 @@ class LimResNetD50(nn.Module):
     def __init__(self, heads: Mapping[str, nn.Module], width: float) -> None:
         super().__init__()
         self.backbone = _backbone(width)
-        self.heads = nn.ModuleDict(dict(heads))
+        self.heads = by_task(heads)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> {task: (N, channels, H / 8, W / 8), or (N, channels) of a classified task}."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm  # pyright: ignore[reportPrivateUsage]
 
 from secateur.zoo.blocks import Blocks
+from secateur.zoo.by_task import by_task
 
 Norm = Literal["separate", "shared"]
 Side = Literal["bottom", "top"]
@@ -48,11 +49,7 @@ class HardSharing(nn.Module):
         for name, value, known in (("own", own, get_args(Side)), ("norm", norm, get_args(Norm))):
             if value not in known:
                 raise ValueError(f"{name} is {value!r}; choose one of {list(known)}.")
-        for task in heads:
-            if not task or "." in task or hasattr(nn.ModuleDict, task):
-                raise ValueError(
-                    f"A task is called {task!r}, which no part of a module can be called; rename it."
-                )
+        named = by_task(heads)  # which refuses names; its place among the parts is the last
         blocks = make()
         if not 0 <= split <= len(blocks):
             raise ValueError(f"split is {split}; the backbone has the blocks {list(blocks)}.")
@@ -70,7 +67,7 @@ class HardSharing(nn.Module):
             self.own[task] = nn.Sequential()
             for name in mine:
                 self.own[task].add_module(name, copy[name])
-        self.heads = nn.ModuleDict(dict(heads))
+        self.heads = named
         self._together = norm == "shared" and len(self.shared) > 0
 
     def forward(self, x: Tensor | Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -121,7 +118,7 @@ class TaskNorm(nn.Module):
 
     def __init__(self, norm: nn.Module, tasks: Sequence[str]) -> None:
         super().__init__()
-        self.norms = nn.ModuleDict({task: deepcopy(norm) for task in tasks})
+        self.norms = by_task({task: deepcopy(norm) for task in tasks})
         self.task = tasks[0]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Input, is_count
+from secateur.zoo.by_task import by_task
 
 Pool = Literal["first", "mean", "none"]
 _KERNELS = ("eager", "sdpa", "flex_attention", "grouped_mm", "batched_mm")
@@ -37,7 +38,7 @@ class TransformerEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, tasks: Mapping[str, int], width: int, pool: Pool) -> None:
         super().__init__()
         self.encoder = encoder
-        self.heads = nn.ModuleDict({task: nn.Linear(width, outputs) for task, outputs in tasks.items()})
+        self.heads = by_task({task: nn.Linear(width, outputs) for task, outputs in tasks.items()})
         self.pool: Pool = pool
 
     def forward(self, x: Input) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ def test_a_parquet_copy_that_is_broken(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_bytes(b"")
     failing(tmp_path, settings, FileNotFoundError, "val-0.*parquet is missing or empty")
     path.unlink()
-    failing(tmp_path, settings, FileNotFoundError, "no split val or validation or test, only train")
+    failing(tmp_path, settings, FileNotFoundError, "no split validation or test, only train")
     path.write_bytes(kept)
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
     failing(tmp_path, settings, ImportError, r"pip install 'secateur\[parquet\]'")

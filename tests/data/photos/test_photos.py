@@ -49,6 +49,22 @@ def test_a_phone_held_upright_gives_an_upright_picture(tmp_path: Path) -> None:
     assert torch.equal((x * 255).round().byte()[:, 0], torch.from_numpy(PIXELS[::-1, 0].T.copy()))
 
 
+def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    save(root / "b" / "x.png")
+    save(tmp_path / "disk" / "y.png")
+    save(tmp_path / "disk" / "__MACOSX" / "z.png")
+    (root / "linked").symlink_to(tmp_path / "disk")
+    (root / "a").symlink_to(root / "b")
+    (root / "c").symlink_to(root / "b")
+    (tmp_path / "disk" / "up").symlink_to(root)
+    (root / "b" / "here").symlink_to(root / "b")
+    assert set(read(root)) == {"b/x", "linked/y"}
+    (root / "b" / "gone.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(FileNotFoundError, match=r"gone\.png is a link to .*, where there is nothing"):
+        find_photos([root])
+
+
 def test_names_that_would_meet_are_told_apart_or_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     save(tmp_path / "A.bmp")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +99,22 @@ def test_the_call_of_the_docs_trains(tmp_path: Path, monkeypatch: pytest.MonkeyP
         {"model": heads, "Problem": call, "fit": fit, "SoftThreshold": SoftThreshold},
     )
     assert (tmp_path / "run/checkpoint.pt").exists()
+
+
+def test_what_a_mac_puts_into_a_tar_is_no_sample(tmp_path: Path) -> None:
+    root = streams("tar", tmp_path / "set", **SPLITS)
+    for path in root.glob("*.tar"):
+        with tarfile.open(path) as old:
+            held = [(member.name, old.extractfile(member)) for member in old]
+            files = [(name, content.read()) for name, content in held if content]
+        with tarfile.open(path, "w") as new:
+            for name, content in files:
+                for place, inside in ((f"set/._{name}", b"\0\5\26\7"), (f"set/{name}", content)):
+                    member = tarfile.TarInfo(place)
+                    member.size = len(inside)
+                    new.addfile(member, io.BytesIO(inside))
+    data = streamed("tar", root, batch=1)
+    assert sorted(flat(data.train, data)) == SPLITS["train"]
 
 
 @pytest.mark.parametrize(("kind", "package"), [("tar", "webdataset"), ("parquet", "datasets")])

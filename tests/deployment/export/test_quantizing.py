@@ -148,3 +148,38 @@ def test_our_runtime_runs_its_layers(tmp_path: Path) -> None:
     found, wanted = ours(x), stock(x)
     for task in wanted:  # a rounding of a byte, where instructions saturate
         assert np.abs(found[task] - wanted[task]).max() <= 0.05 * np.abs(wanted[task]).max()
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+def test_grouped_transposed_convolutions(tmp_path: Path, groups: int) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.ConvTranspose2d(8, 8 if groups < 8 else 16, 2, 2, groups=groups)
+    )
+    x = images()
+    path = export(net, x[0], tmp_path / "net.onnx", quantize="int8", calibrate=x, dynamic=False, call=as_a)
+    assert describe(path)["quantized"]["errors"]["a"] < 0.05
+    stored = [one for one in onnx.load(path).graph.initializer if len(one.dims) == 4]
+    assert [one.data_type for one in stored] == [onnx.TensorProto.INT8] * 2
+
+
+def as_a(model: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"a": model(x)}
+
+
+def test_one_tensor_is_one_batch_to_calibrate_on(tmp_path: Path) -> None:
+    x = torch.cat(images())
+    path = export(pruned(), x[:2], tmp_path / "net.onnx", quantize="int8", calibrate=x, dynamic=False)
+    assert describe(path)["quantized"]["samples"] == 6
+
+
+def test_what_the_tool_raises_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from onnxruntime import quantization
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("shapes (8,) (4,)")
+
+    monkeypatch.setattr(quantization, "quantize_static", broken)
+    with pytest.raises(
+        ValueError, match=r"onnxruntime.quantization does not take the model \(ValueError: shapes"
+    ):
+        export(pruned(), images()[0], tmp_path / "n.onnx", quantize="int8", calibrate=images(), dynamic=False)

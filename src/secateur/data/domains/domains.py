@@ -46,7 +46,7 @@ def domains(
         size: ``(height, width)`` in pixels; images are resized to it, whatever their size.
         batch: Images of each domain in a training step.
         seed: Of the validation split, the order and the augmentation.
-        val_share: Share of each class's training images held out, to choose settings on.
+        val_share: Share of each class's training images held out, to choose settings on; one stays to learn from, and one is held out.
         test_share: Share of each class's images to test on, drawn by the hash of the path, where the folder has no split.
         workers: Processes that load.
         augment: Zoom and mirror the training images at random.
@@ -133,7 +133,7 @@ def domains_frames(
 
 
 def _with_validation(images: Images, share: float, seed: int, domain: str) -> Mapping[str, list[int]]:
-    """Holds ``share`` of each class's training images out."""
+    """Holds ``share`` of each class's training images out, at least one, and not all."""
     check_seed(seed)
     rng = np.random.default_rng((seed, len(images)))
     learn: list[int] = []
@@ -141,7 +141,7 @@ def _with_validation(images: Images, share: float, seed: int, domain: str) -> Ma
     labels = np.asarray([images.labels[i] for i in images.splits["train"]])
     for label in range(len(images.classes)):
         chosen = rng.permutation(np.asarray(images.splits["train"])[labels == label]).tolist()
-        count = max(1, round(share * len(chosen)))
+        count = min(max(1, round(share * len(chosen))), len(chosen) - 1)
         if len(chosen) < 2:
             raise ValueError(
                 f"Domain {domain!r} has {len(chosen)} training images of class {images.classes[label]!r}; "

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from secateur.data.augment import Sample, resize
 from secateur.data.domains.archives import PACKED, read_archives
 from secateur.data.domains.lists import listed_splits
-from secateur.data.reading import rgb
+from secateur.data.reading import folders_in, holds_something, is_apart, rgb
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 Splits = Mapping[str, list[int]]
@@ -48,8 +48,8 @@ class Images(Dataset[Sample]):
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """The image at the size asked for; ValueError, naming it, if it is corrupt or has more than 8 bits."""
-        pixels = rgb(self._read(index), self.names[index])
+        """The image at the size asked for, upright; ValueError, naming it, if it is corrupt or has more than 8 bits."""
+        pixels = rgb(self._read(index), self.names[index], upright=True)
         x = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).float().div_(255.0)
         return resize({"image": x, "label": torch.tensor(self.labels[index])}, self._size)
 
@@ -64,8 +64,10 @@ def domain_names(root: Path) -> list[str]:
         raise FileNotFoundError(
             f"root={str(root)!r} is no folder; give the one that holds a folder for each domain."
         )
-    packed = {p.name.removesuffix(ending) for ending in PACKED.values() for p in root.glob(f"*{ending}")}
-    folders = {p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")}
+    endings = PACKED.values()
+    there = {p.name for ending in endings for p in root.glob(f"*{ending}") if not is_apart(p.name)}
+    packed = {name.removesuffix(ending) for name in there for ending in endings if name.endswith(ending)}
+    folders = {p.name for p in folders_in(root)}
     if not packed and not folders:
         raise FileNotFoundError(
             f"root={str(root)!r} holds no domains: there must be a folder for each, or {{domain}}_train.npz archives."
@@ -87,37 +89,45 @@ def read_domain(root: Path, domain: str, size: tuple[int, int], test_share: floa
 
 
 def _folder(root: Path, domain: Path, size: tuple[int, int], test_share: float) -> Images:
-    parts = {split: domain / split for split in ("train", "test") if (domain / split).is_dir()}
+    inside = {p.name.lower(): p for p in folders_in(domain)}
+    parts = {split: inside[split] for split in ("train", "test") if split in inside}
+    parts = {
+        split: folder for split, folder in parts.items() if folders_in(folder)
+    }  # a class may be called so
     if len(parts) == 1:
         present = next(iter(parts))
         raise FileNotFoundError(
             f"{domain} has a folder {present}, but not the other of train and test; add it."
         )
-    above = list(parts.values()) or [domain]
-    classes = sorted(
-        {p.name for folder in above for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")}
-    )
+    above = parts or {"": domain}
+    classes = sorted({p.name for folder in above.values() for p in folders_in(folder)})
     files: list[Path] = []
     labels: list[int] = []
     split_of: list[str] = []
-    for folder in above:
+    for split, folder in above.items():
         for label, name in enumerate(classes):
-            inside = sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in _ENDINGS)
-            files += inside
-            labels += [label] * len(inside)
-            split_of += [folder.name if parts else _drawn(p.relative_to(root), test_share) for p in inside]
+            images = _images(folder / name)
+            files += images
+            labels += [label] * len(images)
+            split_of += [split or _drawn(p.relative_to(root), test_share) for p in images]
     if not files:
         raise FileNotFoundError(
             f"Domain {domain} has no images: it must hold a folder for each class with images inside."
         )
-    empty = [str(p) for p in files if p.stat().st_size == 0]
+    empty = [str(p) for p in files if not holds_something(p)]
     if empty:
         raise FileNotFoundError(
-            f"{len(empty)} images of {domain} are empty: {', '.join(empty[:3])}; copy them again."
+            f"{len(empty)} images of {domain} are empty, or links that lead nowhere: {', '.join(empty[:3])}; copy them again."
         )
     split_of = listed_splits(root, domain.name, files) or split_of
     splits = {s: [i for i, own in enumerate(split_of) if own == s] for s in ("train", "test")}
     return Images([str(p) for p in files], labels, files.__getitem__, classes, splits, size)
+
+
+def _images(folder: Path) -> list[Path]:
+    """Those of a class, which a split may lack."""
+    there = folder.iterdir() if folder.is_dir() else ()
+    return sorted(p for p in there if p.suffix.lower() in _ENDINGS and not is_apart(p.name))
 
 
 def _drawn(path: Path, test_share: float) -> str:

@@ -27,6 +27,7 @@ from secateur.data.fields import (
 from secateur.data.frames import Frames, readers
 from secateur.data.lists import listed_names, listed_rows, numbered_frames
 from secateur.data.nyuv2.archive import ArrayFrames, read_archive
+from secateur.data.reading import is_apart
 from secateur.data.rows import RowFrames
 
 Layout = Literal["folder", "archive", "adashare", "mtan", "parquet", "less_is_more"]
@@ -163,7 +164,7 @@ def _parquet(wanted: Wanted) -> Splits:
     cells = {f: (columns[f], decode[f]) for f in wanted.fields}
     return {
         ours: RowFrames(of_split(files, theirs, wanted.root), cells, wanted.size)
-        for ours, theirs in (("train", ("train",)), ("test", ("val", "validation", "test")))
+        for ours, theirs in (("train", ("train",)), ("test", ("validation", "test")))
     }
 
 
@@ -216,7 +217,8 @@ def _named(paths: list[Path]) -> str:
 
 
 def _archives(root: Path) -> list[Path]:
-    return sorted(root.glob("*.npz")) if root.is_dir() else [root] if root.suffix == ".npz" else []
+    there = root.glob("*.npz") if root.is_dir() else [root] if root.suffix == ".npz" else []
+    return sorted(path for path in there if not is_apart(path.name))
 
 
 @dataclass(frozen=True)

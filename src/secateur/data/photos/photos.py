@@ -14,7 +14,7 @@ from torch import Tensor
 
 from secateur.data.augment import resize
 from secateur.data.fields import Array, image_field
-from secateur.data.reading import holds_something, load_npy, load_npz, rgb
+from secateur.data.reading import check_leads, holds_something, is_apart, load_npy, load_npz, rgb, walk
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 SUFFIXES = (*_IMAGES, ".npy", ".npz")
@@ -47,7 +47,7 @@ class Photos:
 def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[list[Photos], int]:
     """Every picture in files and folders, read to see that it is one.
 
-    A folder is searched with the folders in it; of an array (H, W, 3), (N, H, W, 3) or, channels first, (3, H, W), (N, 3, H, W), bytes
+    A folder is searched with the folders in it and those that links lead to; of an array (H, W, 3), (N, H, W, 3) or, channels first, (3, H, W), (N, 3, H, W), bytes
     or floats in [0, 1], each image counts, and of an ``.npz`` archive those of each array. The channels are the end that is 3 long;
     where both are, it is refused.
 
@@ -59,7 +59,7 @@ def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[li
         The files, and how many others in the folders were left out, being of other suffixes.
 
     Raises:
-        FileNotFoundError: If there is nothing at a path.
+        FileNotFoundError: If there is nothing at a path, or where a link in a folder leads.
         ValueError: If a folder holds no picture, or something is none; the files are named.
     """
     left = {path.resolve() for path in leave}
@@ -71,8 +71,7 @@ def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[li
                 raise FileNotFoundError(f"Nothing at {path}; check the path.")
             files.append((path, Path(path.name)))
             continue
-        inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p.relative_to(path)))
-        inside = [p for p in inside if p.resolve() not in left]
+        inside = [p for p in _beneath(path) if p.resolve() not in left]
         found = [p for p in inside if p.suffix.lower() in SUFFIXES]
         if not found:
             raise ValueError(
@@ -89,8 +88,17 @@ def normalised(picture: Tensor, size: tuple[int, int], mean: Sequence[float], st
     return (fitted - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 
 
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+def _beneath(root: Path) -> list[Path]:
+    """The files in a folder and those in it, each once; where links lead to it as well, by the path without one."""
+    found: dict[Path, Path] = {}
+    for here, inside, files in walk(root):
+        inside[:] = [name for name in inside if not is_apart(name)]
+        for path in (here / name for name in files if not is_apart(name)):
+            check_leads(path)
+            real = path.resolve()
+            if path.is_file() and (real not in found or real == root.resolve() / path.relative_to(root)):
+                found[real] = path
+    return sorted(found.values())
 
 
 def _named(files: Sequence[tuple[Path, Path]]) -> list[Photos]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from secateur.data.arrow import beneath, files_by_split, has_files
-from secateur.data.splitting import SPLITS, by_split, is_tar
+from secateur.data.splitting import by_split, is_tar
 from secateur.data.streams.rows import RowShards
 from secateur.data.streams.shards import Shards
 from secateur.data.streams.tars import TarShards
@@ -16,12 +15,11 @@ from secateur.data.streams.tars import TarShards
 def shards_by_split(root: Path) -> dict[str, list[Path]]:
     """The shards under ``root`` by the name of their split, all of one kind, each split in the order of their names.
 
-    The split of a tar stands anywhere in its name, as in ``set-train-0000.tar``, or is that of a folder; for others see
-    :func:`~secateur.data.arrow.files_by_split`.
+    Their split is read as :func:`~secateur.data.arrow.files_by_split` does.
 
     Raises:
-        FileNotFoundError: If there are none.
-        ValueError: If there are both kinds, a tar is compressed, or some are of no split and others are.
+        FileNotFoundError: If there are none, or a link that is called as a split leads nowhere.
+        ValueError: If there are both kinds, a tar is compressed, or as :func:`~secateur.data.splitting.by_split`.
     """
     tars = sorted(beneath(root, is_tar))
     if not tars:
@@ -35,7 +33,7 @@ def shards_by_split(root: Path) -> dict[str, list[Path]]:
             raise ValueError(
                 f"{file} is compressed, so it cannot be begun in the middle; unpack it to .tar: pictures are compressed already."
             )
-    return by_split({file: _split(file.relative_to(root)) for file in tars})
+    return by_split(tars, root)
 
 
 def check_no_tars(root: Path) -> None:
@@ -49,8 +47,3 @@ def check_no_tars(root: Path) -> None:
 def shards_of(files: Sequence[Path], columns: Sequence[str]) -> Shards:
     """What reads these columns of shards that are all of one kind."""
     return (TarShards if files[0].suffix == ".tar" else RowShards)(files, columns)
-
-
-def _split(file: Path) -> str | None:
-    words = [*re.split(r"[-_.]", file.name), *reversed(file.parts[:-1])]
-    return next((word for word in words if word in SPLITS), None)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import IO, Any, cast
 
-from secateur.data.reading import holds_something
+from secateur.data.reading import holds_something, is_apart
 from secateur.data.streams.shards import Cells, Shards
 
 PICTURE = "image"
@@ -136,7 +136,7 @@ class _Members:
         with self.file.open("rb") as opened, tarfile.open(fileobj=opened, mode="r:") as tar:
             while (member := tar.next()) is not None:
                 cast(Any, tar).members = []  # or it remembers all
-                if member.isdir() or _META.match(member.name):
+                if member.isdir() or _META.match(member.name) or is_apart(member.name.rpartition("/")[2]):
                     continue
                 self.files += 1
                 key, ending = keys(member.name)

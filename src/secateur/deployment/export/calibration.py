@@ -108,7 +108,10 @@ def calibration(
 
 
 def _inputs(made: Network, calibrate: Problem | Iterable[Any]) -> Iterator[Tensors]:
-    source = calibrate.batches("train") if isinstance(calibrate, Problem) else calibrate
+    source: Iterable[Any] = calibrate.batches("train") if isinstance(calibrate, Problem) else calibrate
+    held_in = calibrate.values() if isinstance(calibrate, Mapping) else [calibrate]
+    if all(isinstance(value, Tensor) for value in held_in):  # one batch, and no list of them
+        source = [calibrate]
     owners = [owner for owner in made.inputs.values() if owner is not None]
     held: dict[str, Any] = {}
     for batch in source:

@@ -23,8 +23,10 @@ from secateur.deployment.export.calibration import (
 )
 from secateur.deployment.export.facts import check_sizes, facts, plain
 from secateur.deployment.export.network import Network, network
-from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, other_sizes
+from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, check_elsewhere
 from secateur.deployment.export.quantizing import quantise, require_tool
+from secateur.deployment.export.refusals import first_line, refusals
+from secateur.deployment.export.sizes import other_sizes
 from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
@@ -84,13 +86,14 @@ def export(
             takes other sizes only if they differ.
         dynamic: Let the batch and the height and width of the input vary where network and engine allow; False
             fixes them to those of ``example``. The metadata say what came of it: ``dynamic`` and, where
-            something stayed fixed, the reason in ``fixed``.
+            something stayed fixed, such as a size that the model's code decides by, the reason in ``fixed``.
         weights: How ONNX stores weights with zeros, where that is smaller: ``sparse`` as gaps and values that the engine
             rebuilds when it loads the file, exactly; ``sparse_float16`` with the values rounded, which is not exact and
             checked to 1e-2 only; ``dense`` as they are. The other formats know dense weights alone.
         quantize: ``int8`` rounds weights and activations to bytes, of ``.onnx`` by ONNX Runtime's tool, of ``.xml`` by NNCF: 4 times
             smaller, not exact. Zeros stay zeros. By how much each task is off, the metadata say.
-        calibrate: What ranges are measured on, needed to quantise: a problem, for its training batches, or inputs. 16 at most.
+        calibrate: What ranges are measured on, needed to quantise: a problem, for its training batches, or inputs, 16 at most; one
+            tensor is one batch.
         keep_float: What is not quantised: tasks, whose heads stay in float, and modules by their names in ``model``.
         largest_error: By how much a task may be off when quantised, of its largest value; beyond it there is no file.
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not, as in a :class:`secateur.Problem`.
@@ -184,32 +187,30 @@ def _attempt(
         check_sizes(given, metadata)
     traced = trace(made, axes, given if kind == "executorch" else None)
     said = facts(traced)
+    largest: list[list[int]] | None = None
     if kind == "executorch":
-        for name, sizes in zip(said["inputs"], zip(*given, strict=True), strict=True):
-            said["inputs"][name]["largest"] = [
-                max(size) for size in zip(*(x.shape for x in sizes), strict=True)
-            ]
+        largest = [
+            [max(size) for size in zip(*(x.shape for x in sizes), strict=True)]
+            for sizes in zip(*given, strict=True)
+        ]
+        for name, most in zip(said["inputs"], largest, strict=True):
+            said["inputs"][name]["largest"] = most
     text = json.dumps(metadata | said)
-    try:
-        stored = {"weights": metadata["weights"] if how is None else "dense"} if kind == "onnx" else {}
+    stored = {"weights": metadata["weights"] if how is None else "dense"} if kind == "onnx" else {}
+    with refusals(kind):
         _WRITERS[kind].write(traced, aside, text, **stored)
-        seal(aside)
-        tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
-        engine = load_engine(aside)
-        for tensors in given:
-            check(made, engine, tensors, tolerance)
-        others = [] if kind == "executorch" else list(other_sizes(traced))
-        for tensors in others:
-            check(made, engine, tensors, tolerance)
-        if how is not None:
-            quantise(aside, made, how, [*given, *others], metadata | said)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # every engine raises its own kinds
-        raise ValueError(
-            f"export: {kind} does not take the model ({type(error).__name__}: {_line(error)}); no file was written. "
-            "Replace the operation it names, or try another format."
-        ) from error
+    seal(aside)
+    tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
+    engine = load_engine(aside)
+    for tensors in given:
+        check(made, engine, tensors, tolerance)
+    others = [] if kind == "executorch" else list(other_sizes(made, traced.shapes))
+    if axes:  # first, as it says why
+        check_elsewhere(traced, engine, tolerance, largest)
+    for tensors in others:
+        check(made, engine, tensors, tolerance)
+    if how is not None:
+        quantise(aside, made, how, [*given, *others], metadata | said)
 
 
 def _format(path: Path, given: Format | None) -> Format:
@@ -228,11 +229,7 @@ def _reason(error: ValueError) -> str:
     """Why an axis stayed fixed, without the paths of a traceback."""
     if error.__cause__ is None:
         return str(error).removeprefix("export: ")
-    return f"{type(error.__cause__).__name__}: {_line(error.__cause__)}"
-
-
-def _line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+    return f"{type(error.__cause__).__name__}: {first_line(error.__cause__)}"
 
 
 def _move(aside: Path, path: Path) -> None:

@@ -13,6 +13,7 @@ from secateur.deployment.engines import KEY, kept_logging, need, quiet, seal, un
 from secateur.deployment.export.calibration import Calibration, Tensors, fitting
 from secateur.deployment.export.floating import kept_nodes
 from secateur.deployment.export.network import Network
+from secateur.deployment.export.refusals import refusals
 from secateur.deployment.sparse import Weights, rewrite
 
 
@@ -25,7 +26,8 @@ def quantised(
 ) -> tuple[Callable[[Mapping[str, Any]], None], str]:
     """QuantizeLinear and DequantizeLinear around each layer.
 
-    Weights have a scale a channel and are symmetric, so that zeros stay zeros; activations are uint8.
+    Weights have a scale a channel (those of a grouped transposed convolution one scale) and are symmetric, so that zeros stay zeros;
+    activations are uint8.
 
     Args:
         path: Dense ONNX in float32.
@@ -39,17 +41,22 @@ def quantised(
     kept = kept_nodes(path, made, how.keep)
     ir, tool, runtime = need("onnx", "onnx_ir", "onnxruntime.quantization", "onnxruntime")
     written = path.with_name("quantised.onnx")
-    with quiet(), _silent():
+    feeds = _reader(tool, path, made, how.batches)
+    with quiet(), _silent(), refusals("onnxruntime.quantization"):
         tool.quantize_static(
             str(path),
             str(written),
-            _reader(tool, path, made, how.batches),
+            feeds,
             quant_format=tool.QuantFormat.QDQ,
             per_channel=True,
             activation_type=tool.QuantType.QUInt8,
             weight_type=tool.QuantType.QInt8,
             nodes_to_exclude=kept,
-            extra_options={"WeightSymmetric": True, "ActivationSymmetric": False},
+            extra_options={
+                "WeightSymmetric": True,
+                "ActivationSymmetric": False,
+                "TensorQuantOverrides": _whole(ir.load(path).graph, tool),
+            },
         )
         model = ir.load(written)
         ir.external_data.load_to_model(model)
@@ -64,6 +71,17 @@ def quantised(
         seal(path)
 
     return save, f"onnxruntime {runtime.__version__}"
+
+
+def _whole(graph: Any, tool: Any) -> dict[str, Any]:
+    """Weights that have one scale: of a grouped transposed convolution the tool would give one to each output of a group alone."""
+    return {
+        node.inputs[1].name: [{"quant_type": tool.QuantType.QInt8, "symmetric": True}]
+        for node in graph
+        if node.op_type == "ConvTranspose"
+        and "group" in node.attributes
+        and node.attributes["group"].as_int() > 1
+    }
 
 
 def _reader(tool: Any, path: Path, made: Network, batches: Sequence[Tensors]) -> Any:

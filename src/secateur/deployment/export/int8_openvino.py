@@ -13,6 +13,7 @@ from typing import Any
 from secateur.deployment.engines import KEY, kept_signal_stack, need, quiet, seal, silent, unobserved
 from secateur.deployment.export.calibration import Calibration, fitting
 from secateur.deployment.export.network import Network
+from secateur.deployment.export.refusals import refusals
 from secateur.deployment.export.to_openvino import number
 from secateur.problem import preserved_rng
 
@@ -53,7 +54,14 @@ def quantised(
     with kept_signal_stack():  # from memory: the file is written anew
         model = openvino.Core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
         kept = nncf.IgnoredScope(names=list(_kept(model, made, how.keep)), validate=False)
-        with quiet(), unobserved(), silent("nncf"), preserved_rng(), redirect_stdout(io.StringIO()):
+        with (
+            quiet(),
+            unobserved(),
+            silent("nncf"),
+            preserved_rng(),
+            redirect_stdout(io.StringIO()),
+            refusals("nncf"),
+        ):
             model = nncf.quantize(
                 model,
                 nncf.Dataset(feeds),

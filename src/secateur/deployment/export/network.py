@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +62,11 @@ def network(
     """
     check_done(model, "export")
     try:
-        copied = called(plain(model)[0].cpu().float().eval(), call)
+        made = plain(model)[0]
+        rounded = {str(p.dtype) for p in made.parameters() if p.is_floating_point()} - {"torch.float32"}
+        made.cpu().float()
+        made.eval()  # a line of its own: train() of a user's may return nothing
+        copied = called(made, call)
     except (RuntimeError, TypeError) as error:
         raise ValueError(
             f"export: the model cannot be copied ({error}); keep no open files, locks or tensors with a gradient "
@@ -73,40 +77,99 @@ def network(
         raise ValueError(
             f"export: example is {described(given)}; give a tensor, or {{name: tensor}}, which call may hand on as the model takes it."
         )
-    found = _predictions(copied, example, tasks)
+    found = _predictions(copied, example, tasks, sorted(rounded))
     chosen = tuple(dict.fromkeys(found if tasks is None else tasks))
     unknown = [task for task in chosen if task not in found]
     if unknown or not chosen:
-        raise ValueError(f"export: tasks is {list(chosen)}; choose from the model's tasks {sorted(found)}.")
+        raise ValueError(
+            f"export: tasks is {list(chosen)}; choose from the model's tasks {sorted(found, key=str)}."
+        )
+    _check_names("task", chosen)
+    inputs: dict[str, str | None] = {}
     if isinstance(example, Tensor):
-        inputs: dict[str, str | None] = {_free("input", chosen): None}
+        inputs[_free("input", chosen)] = None
     else:
-        apart = set(example) <= set(
-            found
-        )  # an input for each task; otherwise several tensors for all of them
-        names = [name for name in example if name in chosen] if apart else list(example)
-        inputs = {_free(f"input_{name}" if apart else name, chosen): name for name in names}
-    made = Network(_Tuple(copied, chosen, tuple(inputs.values())), chosen, inputs, ())
-    return Network(made.module, chosen, inputs, made.listed(example))
+        _check_names("input", example)
+        own = _own(copied, example, found, chosen)
+        for name in example if own is None else own:
+            inputs[_free(name if own is None else f"input_{name}", (*chosen, *inputs))] = name
+    given = (example,) if isinstance(example, Tensor) else (example[name] for name in inputs.values() if name)
+    tensors = tuple(map(_plain, given))
+    again = _again({task: found[task] for task in chosen}, tensors)
+    return Network(_Tuple(copied, chosen, tuple(inputs.values()), again), chosen, inputs, tensors)
+
+
+def _own(
+    model: nn.Module, example: Mapping[str, Tensor], found: Mapping[str, Tensor], chosen: Sequence[str]
+) -> list[str] | None:
+    """The inputs of the chosen tasks, where each task has its own; None where several tensors are one input of all.
+
+    Tasks that bear the names of inputs (an image that is built again) are no sign: they must be predicted the same without the rest.
+    """
+    names = [name for name in example if name in chosen]
+    if not set(example) <= set(found) or not set(chosen) <= set(example):
+        return None
+    if len(names) < len(example):
+        try:
+            with torch.no_grad(), preserved_rng():
+                alone = model({name: _plain(example[name]) for name in names})
+            if not all(torch.equal(alone[task].nan_to_num(), found[task].nan_to_num()) for task in chosen):
+                return None
+        except Exception:  # whatever a user's code raises where an input is missing
+            return None
+    return names
 
 
 class _Tuple(nn.Module):
-    def __init__(self, model: nn.Module, tasks: tuple[str, ...], owners: tuple[str | None, ...]) -> None:
+    def __init__(
+        self, model: nn.Module, tasks: tuple[str, ...], owners: tuple[str | None, ...], again: frozenset[str]
+    ) -> None:
         super().__init__()
         self.model = model
         self.tasks = tasks
         self.owners = owners
+        self.again = again
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         x: Any = tensors[0] if self.owners == (None,) else dict(zip(self.owners, tensors, strict=True))
         found = self.model(x)
-        return tuple(found[task] for task in self.tasks)
+        return tuple(_anew(found[task]) if task in self.again else found[task] for task in self.tasks)
 
 
-def _predictions(model: nn.Module, example: Input, tasks: Sequence[str] | None) -> Mapping[str, Tensor]:
+def _again(outputs: Mapping[str, Tensor], inputs: Iterable[Tensor]) -> frozenset[str]:
+    """Outputs that are an input, or an output before them; by their values, since an engine may see through a copy."""
+    before, found = list(inputs), set[str]()
+    for task, value in outputs.items():
+        if any(
+            (value.shape, value.dtype) == (other.shape, other.dtype)
+            and torch.equal(value.nan_to_num(), other.nan_to_num())
+            for other in before
+        ):
+            found.add(task)
+        before.append(value)
+    return frozenset(found)
+
+
+def _anew(value: Tensor) -> Tensor:
+    """The same as a tensor of its own, which OpenVINO wants each output to be; it takes a clone for the tensor itself."""
+    return value.logical_and(value) if value.dtype == torch.bool else value * 1
+
+
+def _predictions(
+    model: nn.Module, example: Input, tasks: Sequence[str] | None, rounded: Sequence[str]
+) -> Mapping[str, Tensor]:
     x = _plain(example) if isinstance(example, Tensor) else {task: _plain(t) for task, t in example.items()}
-    with taking("export", example), torch.no_grad(), preserved_rng():
-        found: Any = model(x)
+    try:
+        with taking("export", example), torch.no_grad(), preserved_rng():
+            found: Any = model(x)
+    except RemediedError as error:
+        if not rounded or not isinstance(error.__cause__, (RuntimeError, TypeError)):
+            raise
+        raise RemediedError(
+            f"{error.what} export runs in float32, where the model has weights in {' and '.join(rounded)}: a cast or a tensor of that "
+            "type in its code stands in the way;",
+            "cast to the dtype of a weight instead (x.to(self.conv.weight.dtype)), or register the tensor as a buffer.",
+        ) from error.__cause__
     if not isinstance(found, Mapping) or not found:
         raise RemediedError(
             f"export: the model returned {described(found)}; it must return a dict {{task: prediction}},",
@@ -128,6 +191,16 @@ def _predictions(model: nn.Module, example: Input, tasks: Sequence[str] | None) 
 def _plain(x: Tensor) -> Tensor:
     x = x.detach().cpu()
     return (x.float() if x.is_floating_point() else x).contiguous()
+
+
+def _check_names(kind: str, names: Iterable[Any]) -> None:
+    """Raises ValueError unless all are text that a file can hold."""
+    for name in names:
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ValueError(
+                f"export: the {kind} {name!r} has no name that a file can hold; let it be some letters, "
+                f"as call=lambda model, x: {{'{kind}_{name if isinstance(name, int) else 0}': ...}} can."
+            )
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from secateur.deployment.engines import Engine
 from secateur.deployment.export.network import Network
-from secateur.deployment.export.tracing import Traced
+from secateur.deployment.export.refusals import refusals
+from secateur.deployment.export.sizes import Elsewhere, elsewhere
+from secateur.deployment.export.tracing import Traced, unchecked
 
 TOLERANCE, ROUNDED = 1e-4, 1e-2  # of a prediction's largest value; where weights were rounded to float16
-_STEPS = (32, 64, 128, 256)  # pixels: networks halve their input up to five times, some more often
 
 
 def differences(network: Network, engine: Engine, tensors: Sequence[Tensor]) -> dict[str, float]:
     """Largest difference of each task's prediction, as a fraction of the prediction's largest absolute value.
 
-    Infinite where the shapes differ; where the model predicts only zeros the difference itself.
+    Infinite where the shapes differ; where the model predicts only zeros the difference itself. Infinities of masked scores are no
+    difference where both have them.
     """
     expected = network.predict(tensors)
-    found = engine.call([tensor.detach().numpy() for tensor in tensors])
+    with refusals(engine.name):
+        found = engine.call([tensor.detach().numpy() for tensor in tensors])
     return {
         task: _difference(array, expected[task]) for task, array in zip(network.tasks, found, strict=True)
     }
@@ -43,38 +46,49 @@ def check(network: Network, engine: Engine, tensors: Sequence[Tensor], tolerance
             )
 
 
-def other_sizes(traced: Traced) -> Iterator[tuple[Tensor, ...]]:
-    """The example at another size along each axis that may vary: repeated, as far as it takes to fill it.
+def check_elsewhere(
+    traced: Traced,
+    engine: Engine,
+    tolerance: float = TOLERANCE,
+    largest: Sequence[Sequence[int]] | None = None,
+) -> None:
+    """Compares sizes that the trace does not speak for, where model and engine take them.
+
+    Args:
+        traced: What the file was made of.
+        engine: The file's.
+        tolerance: As of :func:`check`.
+        largest: Size of each input that the file takes at most.
 
     Raises:
-        ValueError: If the model itself takes no other size that was tried.
+        ValueError: If a task is off at one of them; the message names the condition that decides it.
     """
-    network = traced.network
-    names = list(traced.symbols)
-    if "batch" in {name.split("_")[0] for name in names}:
-        yield _resized(traced, {n: 1 for n in names if n.startswith("batch")})
-    sizes = [name for name in names if not name.startswith("batch")]
-    for step in _STEPS if sizes else ():
-        tensors = _resized(traced, {name: step * index for index, name in enumerate(sizes, start=1)})
+    for other in elsewhere(traced.network, traced.shapes, traced.granted, largest):
         try:
-            network.predict(tensors)
-        except RuntimeError:  # such as two maps to be added that no longer fit
+            found = engine.call([tensor.detach().numpy() for tensor in other.tensors])
+        except Exception:  # an engine that refuses a size is no wrong prediction
             continue
-        yield tensors
-        return
-    if sizes:
-        raise ValueError("export: the model takes no other size that was tried")
+        for task, array in zip(traced.network.tasks, found, strict=True):
+            expected = other.predictions[task]
+            if _difference(array, expected) <= tolerance:
+                continue
+            if (
+                other.condition.endswith("!= 1")
+                and _difference(_in_torch(traced, other, task), expected) <= tolerance
+            ):
+                continue  # torch asks of every axis whether it is 1; the trace is right, and an engine at a height of 1 no reason
+            of = [list(tensor.shape) for tensor in other.tensors]
+            why = f": the trace holds where {other.condition}" if other.condition else ""
+            raise ValueError(f"export: {task!r} is another on an input of {of}{why}")
 
 
-def _resized(traced: Traced, more: dict[str, int]) -> tuple[Tensor, ...]:
-    made: list[Tensor] = []
-    for tensor, shape in zip(traced.network.example, traced.shapes.values(), strict=True):
-        for axis, name in enumerate(shape):
-            if isinstance(name, str) and name in more:
-                size = tensor.shape[axis]
-                tensor = tensor.index_select(axis, torch.arange(size + more[name]) % size)
-        made.append(tensor.contiguous())
-    return tuple(made)
+def _in_torch(traced: Traced, other: Elsewhere, task: str) -> np.ndarray:
+    """What the trace predicts itself."""
+    module = traced.program.module()
+    assert isinstance(module, fx.GraphModule)
+    unchecked(module).recompile()
+    with torch.no_grad():
+        return module(*other.tensors)[traced.network.tasks.index(task)].numpy()
 
 
 def _difference(found: np.ndarray, expected: Tensor) -> float:
@@ -82,6 +96,9 @@ def _difference(found: np.ndarray, expected: Tensor) -> float:
         return float("inf")
     if not expected.numel():
         return 0.0
-    reference = expected.detach().double().numpy()
-    scale = float(np.abs(reference).max()) or 1.0
-    return float(np.abs(found.astype(np.float64) - reference).max()) / scale
+    reference, array = expected.detach().double().numpy(), found.astype(np.float64)
+    same = (array == reference) | (np.isnan(array) & np.isnan(reference))  # infinities, of masked scores
+    with np.errstate(invalid="ignore"):
+        gaps = np.where(same, 0.0, np.abs(array - reference))
+    scale = float(np.abs(reference[np.isfinite(reference)]).max(initial=0.0)) or 1.0
+    return float(gaps.max()) / scale

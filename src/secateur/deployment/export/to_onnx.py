@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,30 @@ def write(traced: Traced, path: Path, about: str, weights: Weights = "dense") ->
             output_names=list(network.tasks),
         )
         model = program.model
+        _free_names(model.graph)
         _rename(model.graph, {symbol: name for name, symbol in traced.symbols.items()})
         for node in model.graph:
             node.metadata_props.clear()  # names and lines of this trace, of no use to an engine
         rewrite(model, weights)
         model.metadata_props[KEY] = about
         program.save(path, external_data=False)
+
+
+def _free_names(graph: Any) -> None:
+    """Inner values give up the names of inputs and outputs: a task may be called as an operation is, or a weight."""
+    own = {id(value) for value in (*graph.inputs, *graph.outputs)}
+    taken = {value.name for value in (*graph.inputs, *graph.outputs)}
+    inner = [value for value in _values(graph) if id(value) not in own]
+    used = taken | {value.name for value in inner} | set(graph.initializers)
+    for value in (*inner, *list(graph.initializers.values())):
+        if value.name not in taken or id(value) in own:
+            continue
+        name = next(name for i in count(1) if (name := f"{value.name}_{i}") not in used)
+        used.add(name)
+        held = graph.initializers.pop(value.name, None) if value in graph.initializers.values() else None
+        value.name = name
+        if held is not None:
+            graph.register_initializer(value)
 
 
 def _rename(graph: Any, names: dict[str, str]) -> None:

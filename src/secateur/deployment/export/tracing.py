@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ from torch.export import Dim, ExportedProgram
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.folding import fold_batch_norm
 from secateur.deployment.export.network import Network
+from secateur.deployment.export.sizes import Granted, checking, granted
 from secateur.problem import exporting, functional, preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
@@ -29,12 +31,14 @@ class Traced:
         network: What was traced.
         shapes: Of each input by its name; a name such as ``height`` in the place of a size that may vary.
         symbols: The trace's symbol of each such name.
+        granted: What the model's Python code was seen to decide by sizes, which the program does not look at.
     """
 
     program: ExportedProgram
     network: Network
     shapes: dict[str, Shape]
     symbols: dict[str, str]
+    granted: Granted
 
 
 def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | None = None) -> Traced:
@@ -58,18 +62,26 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
         torch.cat([x, x]) if 0 in dims and len(x) == 1 else x
         for x, dims in zip(network.example, varying, strict=True)
     )
-    try:
-        with torch.no_grad(), preserved_rng(), quiet(), exporting():
-            program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
-            module = _operations(program)
-            if (graph := functional(module.graph)) is None:
-                module = _operations(program.run_decompositions({}))
-            else:
-                module.graph = graph
-            program = torch.export.export(fold_batch_norm(module), example, dynamic_shapes=varying)
-            program = program if graph is not None else program.run_decompositions({})
-    except Exception as error:  # torch.export raises many kinds of errors, most of them private
-        raise ValueError(f"export: {untraceable(error)}") from error
+    with _told():
+        program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
+        module = program.module()
+        assert isinstance(module, fx.GraphModule)
+    varying = _left(program, varying)
+    if fixed := axes - {_kind(axis) for dims in varying for axis in dims}:
+        raise ValueError(
+            f"export: the network works on one {' and one '.join(sorted(fixed))} only; where its code reads a size as a plain "
+            "number, as len(x) and int() do, x.shape[0] leaves it free"
+        )
+    conditions = granted(module)
+    with _told():
+        if (graph := functional(unchecked(module).graph)) is None:
+            decomposed = program.run_decompositions({}).module()
+            assert isinstance(decomposed, fx.GraphModule)
+            module = unchecked(decomposed)
+        else:
+            module.graph = graph
+        program = torch.export.export(fold_batch_norm(module), example, dynamic_shapes=varying)
+        program = program if graph is not None else program.run_decompositions({})
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)  # paths of this machine
     shapes, symbols = _shapes(program, network)
@@ -78,7 +90,17 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
     }
     if axes - got:
         raise ValueError(f"export: the network works on one {' and one '.join(sorted(axes - got))} only")
-    return Traced(program, network, shapes, symbols)
+    return Traced(program, network, shapes, symbols, conditions)
+
+
+@contextmanager
+def _told() -> Generator[None]:
+    """Around torch.export: what it raises is said with the line of the user's code."""
+    try:
+        with torch.no_grad(), preserved_rng(), quiet(), exporting():
+            yield
+    except Exception as error:  # torch.export raises many kinds of errors, most of them private
+        raise ValueError(f"export: {untraceable(error)}") from error
 
 
 def _kind(axis: int) -> Literal["batch", "size"]:
@@ -98,11 +120,23 @@ def _varying(index: int, x: Tensor, axes: Axes, limits: Sequence[Sequence[Tensor
     return found
 
 
-def _operations(program: ExportedProgram) -> fx.GraphModule:
-    """Without the checks of the input's shape that ``module()`` puts in, which are calls without a result."""
-    module = program.module()
-    assert isinstance(module, fx.GraphModule)
-    for node in [n for n in module.graph.nodes if n.op == "call_module" and not n.users]:
+def _left(program: ExportedProgram, varying: Sequence[dict[int, Any]]) -> list[dict[int, Any]]:
+    """Of what was to vary that which the model's code did not fix; what is traced anew does not know."""
+    given = [node for node in program.graph.nodes if node.name in program.graph_signature.user_inputs]
+    return [
+        {axis: dim for axis, dim in dims.items() if _number(node.meta["val"].shape[axis]) is None}
+        for node, dims in zip(given, varying, strict=True)
+    ]
+
+
+def _number(size: Any) -> int | None:
+    """A size that is known; also one that began as a symbol, and keeps its type."""
+    return int(size) if str(size).isdigit() else None
+
+
+def unchecked(module: fx.GraphModule) -> fx.GraphModule:
+    """Without the checks of the input's shape that ``module()`` puts in."""
+    for node in checking(module):
         module.graph.erase_node(node)
     return module
 
@@ -115,9 +149,10 @@ def _shapes(program: ExportedProgram, network: Network) -> tuple[dict[str, Shape
         value: Tensor = node.meta["val"]
         axes = ("batch", "channels", *_NAMES.get(value.ndim - 2, [f"size_{i}" for i in range(2, value.ndim)]))
         shape: Shape = []
-        sizes: list[Any] = list(value.shape)  # torch.SymInt where it may vary
+        sizes: list[Any] = list(value.shape)  # torch.SymInt where it was to vary
         for size, axis in zip(sizes, axes, strict=False):
             own = axis if task is None else f"{axis}_{task}"
-            shape.append(size if isinstance(size, int) else names.setdefault(str(size), own))
+            known = _number(size)
+            shape.append(names.setdefault(str(size), own) if known is None else known)
         shapes[name] = shape
     return shapes, {name: symbol for symbol, name in names.items()}

@@ -8,9 +8,10 @@ from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needed import needed
 from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.rules import OUTPUT
+from secateur.shrinking.channels.stacked import layer_weights
 from secateur.shrinking.channels.staying import staying
 from secateur.shrinking.channels.trace import Node, trace
-from secateur.shrinking.channels.training import training_nodes
+from secateur.shrinking.channels.training import Training, training_nodes
 from secateur.shrinking.channels.values import (
     constant_outputs,
     constant_values,
@@ -25,6 +26,7 @@ __all__ = [
     "Channels",
     "Needs",
     "Node",
+    "Training",
     "constant_layers",
     "constant_outputs",
     "constant_values",
@@ -33,6 +35,7 @@ __all__ = [
     "fold_constants",
     "group_counts",
     "jointly",
+    "layer_weights",
     "layers",
     "needed",
     "nothing_known",

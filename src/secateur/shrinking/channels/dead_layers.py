@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,41 +16,63 @@ from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.values import Values
-from secateur.shrinking.compaction import Constant
-from secateur.shrinking.cutting import replace, tell_norm
+from secateur.shrinking.constant import Constant, replace
+from secateur.shrinking.cutting import tell_norm
 
 
 def constant_layers(
-    model: nn.Module, nodes: list[Node], values: Values, needs: Needs
+    model: nn.Module, nodes: list[Node], values: Values, needs: Needs, read: Collection[str] = ()
 ) -> dict[str, Tensor | None]:
-    """Modules that need not compute: path to the constant that they give; None stands for passing on."""
+    """Modules that need not compute: path to the constant that they give; None stands for passing on.
+
+    Args:
+        model: Whose modules they are.
+        nodes: Its trace.
+        values: The constants in it.
+        needs: What the outputs depend on.
+        read: Paths of modules of which other code reads more than they compute; they stay.
+    """
     modules = dict(model.named_modules(remove_duplicate=False))
     users: dict[Node, list[Node]] = {node: [] for node in nodes}
     calls: dict[str, int] = {}
     for node in nodes:
-        for read in node.inputs:
-            users[read].append(node)
+        for one in node.inputs:
+            users[one].append(node)
     for _, layer in layers(nodes):
         calls[layer.weight.target] = calls.get(layer.weight.target, 0) + 1
     found: dict[str, Tensor | None] = {}
     for node, layer in layers(nodes):
         path = layer.weight.target.rpartition(".")[0]
         module = modules.get(path)
-        plain = isinstance(module, (_ConvNd, nn.Linear)) and not isinstance(module, _ConvTransposeNd)
-        if not plain or calls[layer.weight.target] > 1 or node.owner != path:
-            continue  # used several times, or by other means than calling the module
+        if not isinstance(module, (_ConvNd, nn.Linear)) or isinstance(module, _ConvTransposeNd):
+            continue
+        if path in read or not _as_torch(module) or calls[layer.weight.target] > 1 or node.owner != path:
+            continue  # used several times, or by other means than torch's call of the module
         if isinstance(module, _ConvNd) and isinstance(module.padding, str):
             continue
         value = _constant(node, layer.channel, values, needs)
         if value is None or len(users[layer.weight]) > 1:
             continue
         norm = users[node][0] if len(users[node]) == 1 else None
-        if norm is not None and norm.op in ops.BATCH_NORMS and modules.get(norm.owner) is not None:
+        behind = None if norm is None or norm.op not in ops.BATCH_NORMS else modules.get(norm.owner)
+        if (
+            norm is not None
+            and isinstance(behind, _BatchNorm)
+            and norm.owner not in read
+            and _as_torch(behind)
+        ):
             after = _constant(norm, layer.channel, values, needs, part=0)
-            if after is not None and isinstance(modules[norm.owner], _BatchNorm):
+            if after is not None:
                 found[norm.owner], value = None, after
         found[path] = value
     return found
+
+
+def _as_torch(module: nn.Module) -> bool:
+    """Whether a call of the module is torch's own forward pass and nothing else, such as a hook that changes what it gives."""
+    hooks = {**module._forward_hooks, **module._forward_pre_hooks}  # pyright: ignore[reportPrivateUsage]
+    own = type(module).forward.__module__.startswith("torch.nn.modules.")
+    return own and not hooks and "forward" not in vars(module)
 
 
 def _constant(node: Node, axis: int, values: Values, needs: Needs, part: int | None = None) -> Tensor | None:
@@ -72,7 +95,7 @@ def put_constant(model: nn.Module, path: str, value: Tensor | None) -> None:
     sizes: Any = (old.kernel_size, old.stride, old.padding, old.dilation) if isinstance(old, _ConvNd) else ()
     new = Constant(value.numel(), [list(axis) for axis in zip(*sizes, strict=True)])
     new.value.data = value.to(old.weight)
-    return replace(model, path, new.train(old.training))
+    return replace(model, path, new)
 
 
 def settings_of(module: Any) -> dict[str, Any]:

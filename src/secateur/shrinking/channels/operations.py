@@ -23,6 +23,8 @@ POINTWISE = frozenset({
     "rrelu", "rsqrt", "rsub", "selu", "sigmoid", "sign", "signbit", "silu", "sin", "sinc", "sinh", "softplus", "softshrink", "sqrt",
     "square", "sub", "tan", "tanh", "threshold", "to", "true_divide", "trunc", "type_as", "where", "xlogy",
 })
+# Each element at its place, in another tensor or another type.
+COPIES = frozenset({"_to_copy", "alias", "clone", "contiguous", "detach", "to"})
 # Of each channel for itself what lies within a triangle stays, the rest becomes zero.
 TRIANGLES = frozenset({"tril", "triu"})
 # Elements go elsewhere, unchanged.

@@ -11,13 +11,11 @@ from torch import Tensor
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import along, full, spread, varying
 from secateur.shrinking.channels.labelling import PINNED, Labelling
-from secateur.shrinking.channels.layers import idle, product
+from secateur.shrinking.channels.layers import idle, layers, product
 from secateur.shrinking.channels.needs import Needs, any_but
 from secateur.shrinking.channels.trace import Node, moved_by
 
-_PASSED = ops.MOVES - {"cat", "concat", "stack", "index", "index_select"} | {
-    "_to_copy", "alias", "clone", "contiguous", "detach", "to"
-}  # fmt: skip
+_PASSED = ops.MOVES - {"cat", "concat", "stack", "index", "index_select"} | ops.COPIES
 _ELEMENTS = 1 << 24  # of larger weights it is not asked where each element goes
 
 
@@ -67,6 +65,19 @@ def stacks(nodes: Sequence[Node]) -> tuple[dict[Node, Stack], set[Node]]:
             found |= good
             passing.update(moved[1:])
     return found, passing
+
+
+def layer_weights(nodes: Sequence[Node]) -> set[str]:
+    """Names of the parameters that activations are multiplied with or looked up in: not those used element by element."""
+    found = [layer.weight for _, layer in layers(nodes)] + [
+        stack.weight for stack in stacks(nodes)[0].values()
+    ]
+    for node in nodes:
+        if node.op == "embedding":
+            found.append(node.args[0])
+        elif node.op in ops.UNROLLED:
+            found += [read for read in node.inputs if len(read.shape) > 1]
+    return {weight.target for weight in found if weight.op == "parameter"}
 
 
 def stack_rule(flow: Labelling, node: Node, stack: Stack) -> Tensor:

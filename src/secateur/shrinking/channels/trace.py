@@ -19,7 +19,7 @@ from secateur.problem import Input, exporting, functional, lies_in, preserved_rn
 from secateur.pruning import check_plain
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.sizes import shape, sized
-from secateur.shrinking.copying import copied
+from secateur.shrinking.copying import evaluating
 from secateur.shrinking.names import first_names, first_paths
 
 _ENDS = {
@@ -105,9 +105,7 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
         ValueError: If the model cannot be traced; the message names the line that stands in the way.
     """
     check_plain(model, "compact")
-    inner = copied(model).eval()
-    for module in inner.modules() if training else ():
-        module.training = not type(module).__module__.startswith("torch.nn.")
+    inner = evaluating(model, training=training)
     try:
         with torch.no_grad(), preserved_rng(), _quiet(), exporting():
             program = torch.export.export(_Inside(inner), (example,))
@@ -117,7 +115,7 @@ def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[N
             known = sized(program, graph, example)
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(untraceable(error)) from error
-    return unflipped(list(_read(program, graph, inner, known)))
+    return unflipped(uncast(list(_read(program, graph, inner, known))))
 
 
 @contextmanager
@@ -157,6 +155,16 @@ def unflipped(nodes: list[Node]) -> list[Node]:
                 node.flipped = True
     read = {other for node in nodes for other in node.inputs}
     return [node for node in nodes if node.op not in ("t", "transpose", "permute", "numpy_T") or node in read]
+
+
+def uncast(nodes: list[Node]) -> list[Node]:
+    """The same, where a layer with a copy of a parameter, or with one of another type (autocast), takes the parameter."""
+    copied = {n: n.args[0] for n in nodes if n.op in ops.COPIES and [r.op for r in n.reads] == ["parameter"]}
+    for node in nodes:
+        if node.op in ops.CONVOLUTIONS or node.op in ops.WEIGHT_OF_PRODUCT:
+            node.args, node.kwargs = replaced((node.args, node.kwargs), lambda one: copied.get(one, one))
+    read = {other for node in nodes for other in node.inputs}
+    return [node for node in nodes if node not in copied or node in read]
 
 
 def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
@@ -9,11 +10,11 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import from_first, preserved_rng, rng_state, same_generator, set_rng_state
-from secateur.storage import load_snapshot, restore, save_snapshot, short
+from secateur.storage import ExtraStates, load_snapshot, restore, save_snapshot, short
 from secateur.training.resuming.identity import differences
 from secateur.training.resuming.moments import fitting
 from secateur.training.resuming.stream import Stream
@@ -29,6 +30,22 @@ class Resumable(Protocol):
     def load_state_dict(self, state: dict[str, Any], /) -> object:
         """Takes it up."""
         ...
+
+
+def extra_part(model: nn.Module, path: Path | None) -> dict[str, Resumable]:
+    """What modules of ``model`` keep by ``get_extra_state``, as a part of :class:`Resumption`; none where there is nothing.
+
+    Warns:
+        UserWarning: If there is a checkpoint, and some of it is nothing that it can hold.
+    """
+    extra = ExtraStates(model)
+    if path is not None and extra.lost:
+        warnings.warn(
+            f"fit: {', '.join(extra.lost)} of the model is neither a tensor nor a plain value, so a checkpoint cannot hold it: a stopped run "
+            "goes on with what the model has when it is built. Let get_extra_state return tensors, numbers, text, lists and dicts.",
+            stacklevel=4,
+        )
+    return {"extra": extra} if extra else {}
 
 
 @dataclass
@@ -64,7 +81,8 @@ class Resumption:
         if self.path is None or (saved := from_first(self._read, self.device)) is None:
             return None
         kept = {name: value.detach().clone() for name, value in self.tensors.items()}
-        drawn = rng_state()
+        drawn, extra = rng_state(), self.parts.get("extra")
+        extra_kept = extra.state_dict() if extra else {}
         try:
             self._check_place(saved)
             if found := differences(saved["decides"], self.decides):
@@ -86,6 +104,8 @@ class Resumption:
             same_generator(self.device)
         except BaseException as error:
             restore(self.tensors, kept)  # masks are laid on weights as they are taken up
+            if extra:
+                extra.load_state_dict(extra_kept)
             set_rng_state(drawn)
             if isinstance(error, KeyError):
                 raise ValueError(

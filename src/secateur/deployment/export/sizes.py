@@ -1,0 +1,220 @@
+"""Other sizes of the example, to check a file at: any, and those of which the trace took something for granted."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx
+
+from secateur.deployment.export.network import Network
+
+Granted = Callable[[Sequence[Tensor]], str | None]
+_STEPS = (32, 64, 128, 256)  # pixels: networks halve their input up to five times, some more often
+_TIMES = 2  # that each condition is tried where the model takes it
+_REFUSED = 6  # tries that the model does not take before a condition is believed to be its own
+_LARGEST = 2**22  # elements of an input that is tried
+_FARTHEST = 2**28  # elements of an input of which conditions are asked
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Inputs that the model takes, of which something does not hold that the trace took for granted.
+
+    Args:
+        tensors: Of another size.
+        predictions: The model's.
+        condition: What does not hold, in the names of the axes.
+    """
+
+    tensors: tuple[Tensor, ...]
+    predictions: Mapping[str, Tensor]
+    condition: str
+
+
+def granted(module: fx.GraphModule) -> Granted:
+    """The checks of sizes that torch puts into ``program.module()``, as a function of inputs: the first that does not hold, None if all do."""
+    given = [node for node in module.graph.nodes if node.op == "placeholder"]
+    checks = [
+        (module.get_submodule(str(node.target)), [given.index(argument) for argument in node.args])
+        for node in checking(module)
+        if all(argument in given for argument in node.args)
+    ]
+
+    def broken(tensors: Sequence[Tensor]) -> str | None:
+        for check, places in checks:
+            try:
+                check(*(tensors[place] for place in places))
+            except AssertionError as error:
+                said = str(error).removeprefix("Guard failed: ")
+                for place, node in enumerate(given):  # as `_named` reads it
+                    said = re.sub(rf"\b{re.escape(node.name)}\.size\(\)", f"size_{place}", said)
+                return said
+        return None
+
+    return broken
+
+
+def checking(module: fx.GraphModule) -> list[fx.Node]:
+    """The calls without a result that check the sizes of inputs."""
+    return [node for node in module.graph.nodes if node.op == "call_module" and not node.users]
+
+
+def other_sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> Iterator[tuple[Tensor, ...]]:
+    """The example at another size along each axis that may vary: repeated, as far as it takes to fill it.
+
+    Args:
+        network: The model.
+        shapes: Of each input; a name in the place of a size that may vary.
+
+    Raises:
+        ValueError: If the model itself takes no other size that was tried.
+    """
+    now = _sizes(network, shapes)
+    batches = [name for name in now if name.startswith("batch")]
+    if batches:
+        yield resized(network, shapes, {name: now[name] + 1 for name in batches})
+    sizes = [name for name in now if name not in batches]
+    for step in _STEPS if sizes else ():
+        tensors = resized(network, shapes, {n: now[n] + step * i for i, n in enumerate(sizes, start=1)})
+        if _taken(network, tensors) is not None:
+            yield tensors
+            return
+    if sizes:
+        raise ValueError("export: the model takes no other size that was tried")
+
+
+def elsewhere(
+    network: Network,
+    shapes: Mapping[str, Sequence[int | str]],
+    broken: Granted,
+    largest: Sequence[Sequence[int]] | None = None,
+) -> Iterator[Elsewhere]:
+    """Sizes at which a condition of the trace does not hold, some for each condition; and a batch of 1, and odd sizes.
+
+    What the model refuses too is no matter. Which sizes are tried comes of the example and of the numbers in the conditions.
+
+    Args:
+        network: The model.
+        shapes: As of :func:`other_sizes`.
+        broken: What the trace took for granted.
+        largest: Size of each input that the file takes at most.
+
+    Raises:
+        ValueError: If a condition fails for inputs alone that are too large to try.
+    """
+    now = _sizes(network, shapes)
+    batches = {name: 1 for name in now if name.startswith("batch")}
+    odd = {name: now[name] + 1 + 2 * i for i, name in enumerate(n for n in now if n not in batches)}
+    plain = [sizes for sizes in (batches, odd) if sizes]
+    taken, refused = Counter[str](), Counter[str]()
+    numbers, known, seen = set[int](), set[str](), list[Mapping[str, int]]()
+    while True:
+        for sizes in [*plain, *sorted(_pool(now, numbers), key=lambda one: _distance(now, one))]:
+            elements = _elements(network, shapes, sizes)
+            shape = [_shape(x, s, sizes) for x, s in zip(network.example, shapes.values(), strict=True)]
+            beyond = largest is not None and any(
+                size > limit
+                for own, limits in zip(shape, largest, strict=True)
+                for size, limit in zip(own, limits, strict=True)
+            )
+            if beyond or elements > _FARTHEST or sizes in seen:
+                continue
+            said = broken([torch.empty(s, device="meta") for s in shape])
+            if said is not None:
+                known.add(said)
+            condition = said or ("" if sizes in plain else None)
+            if condition is None or elements > max(_LARGEST, 4 * _elements(network, shapes, {})):
+                continue
+            if taken[condition] >= _TIMES or refused[condition] >= _REFUSED:
+                continue
+            seen.append(sizes)
+            tensors = resized(network, shapes, sizes)
+            found = _taken(network, tensors)
+            (refused if found is None else taken)[condition] += 1
+            if found is not None:
+                yield Elsewhere(tensors, found, _named(condition, shapes))
+        more = {int(n) for said in known for n in re.findall(r"(?<![\w\[])\d+", said) if int(n) > 4}
+        if more <= numbers:
+            break
+        numbers |= more
+    for said in sorted(known - set(taken) - set(refused)):
+        raise ValueError(
+            f"export: the network may go another way where {_named(said, shapes)} does not hold, which is for larger "
+            "inputs than are tried"
+        )
+
+
+def resized(
+    network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]
+) -> tuple[Tensor, ...]:
+    """The example, repeated or cut to ``sizes``."""
+    made: list[Tensor] = []
+    for tensor, shape in zip(network.example, shapes.values(), strict=True):
+        for axis, name in enumerate(shape):
+            if isinstance(name, str) and name in sizes:
+                tensor = tensor.index_select(axis, torch.arange(sizes[name]) % tensor.shape[axis])
+        made.append(tensor.contiguous())
+    return tuple(made)
+
+
+def _pool(now: Mapping[str, int], numbers: set[int]) -> Iterator[dict[str, int]]:
+    """Other sizes of one axis, and of all but the batch at once."""
+    sizes = [name for name in now if not name.startswith("batch")]
+    for name, size in now.items():
+        tried = {1, 2, 3, *(size + step for step in (-2, -1, 1, 2, 3, 5, 8))}
+        tried |= {other + step for other in now.values() for step in (-1, 0, 1)}
+        tried |= {max(size >> power, 1) for power in range(1, 6)} | {size << power for power in range(1, 25)}
+        for number in numbers:
+            tried |= {number - 1, number, number + 1, number + size - number % size}
+            tried |= {number - number % 64 + 64, *(number // other + 1 for other in now.values())}
+        yield from ({name: one} for one in sorted(tried) if one > 0 and one != size)
+    for number in numbers if len(sizes) > 1 else ():
+        yield {name: math.isqrt(number) + 1 for name in sizes}
+        yield dict.fromkeys(sizes, number + 1)
+    for power in range(1, 13) if len(sizes) > 1 else ():
+        yield {name: now[name] << power for name in sizes}
+
+
+def _sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tensor, shape in zip(network.example, shapes.values(), strict=True):
+        for axis, name in enumerate(shape):
+            if isinstance(name, str):
+                found.setdefault(name, tensor.shape[axis])
+    return found
+
+
+def _shape(tensor: Tensor, shape: Sequence[int | str], sizes: Mapping[str, int]) -> list[int]:
+    return [
+        sizes.get(name, own) if isinstance(name, str) else own
+        for own, name in zip(tensor.shape, shape, strict=True)
+    ]
+
+
+def _elements(network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> int:
+    pairs = zip(network.example, shapes.values(), strict=True)
+    return sum(math.prod(_shape(tensor, shape, sizes)) for tensor, shape in pairs)
+
+
+def _distance(now: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+    return max(abs(math.log(size / now[name])) for name, size in sizes.items())
+
+
+def _taken(network: Network, tensors: tuple[Tensor, ...]) -> dict[str, Tensor] | None:
+    """The model's predictions; None if it does not take this size, whatever its code raises then."""
+    try:
+        return network.predict(tensors)
+    except Exception:  # such as two maps to be added that no longer fit, or an assertion
+        return None
+
+
+def _named(condition: str, shapes: Mapping[str, Sequence[int | str]]) -> str:
+    for place, shape in enumerate(shapes.values()):
+        for axis, name in enumerate(shape):
+            condition = condition.replace(f"size_{place}[{axis}]", str(name))
+    return condition

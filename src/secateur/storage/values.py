@@ -1,0 +1,98 @@
+"""Saved values to a model's tensors, of whatever dtype and however they lie in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+def finite(tensor: Tensor) -> Tensor:
+    """Which elements are neither NaN nor infinite, bool of the same shape; of formats of one byte too."""
+    if not (tensor.is_floating_point() or tensor.is_complex()):
+        return torch.ones_like(tensor, dtype=torch.bool)
+    if tensor.dtype.itemsize > 1:
+        return tensor.isfinite()
+    try:
+        return tensor.float().isfinite()
+    except NotImplementedError:  # of four bits, where every value is a number
+        return torch.ones(tensor.shape, dtype=torch.bool)
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors of one dtype hold the same bytes."""
+    return one.shape == other.shape and torch.equal(_bytes(one), _bytes(other))
+
+
+@torch.no_grad()
+def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Copies saved values into the model's tensors."""
+    for name, tensor in tensors.items():
+        _once(tensor, tensor).copy_(_once(saved[name], tensor))
+
+
+@torch.no_grad()
+def check_shared(source: str, tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Raises ValueError where the model holds several values of a file in one place, and the file has different ones.
+
+    So it is with tied weights, views, and tensors of ``expand``. Nothing is changed.
+
+    Args:
+        source: Where the values are from, for the error.
+        tensors: The model's.
+        saved: Values for all of them, of the same shapes.
+    """
+    for names in _groups(tensors):
+        memory = tensors[names[0]].untyped_storage().clone()
+        views = {name: _view(tensors[name], memory) for name in names}
+        restore(views, saved)
+        wrong = [name for name, view in views.items() if not same(view, saved[name].to(view))]
+        if wrong:
+            shown = list(dict.fromkeys([*wrong, *names]))[:3]
+            raise ValueError(
+                f"{source} belongs to another model: in this one {' and '.join(shown)} {'are' if len(shown) > 1 else 'is'} one place in "
+                "memory (tied weights, or a tensor made by expand), and the file has different values for it. Build the model it was "
+                "saved from, or clone() what is to be apart."
+            )
+
+
+def _groups(tensors: Mapping[str, Tensor]) -> Iterable[list[str]]:
+    """Names that lie in one memory, and each that lies there several times over."""
+    found: dict[tuple[torch.device, int], list[str]] = {}
+    for name, tensor in tensors.items():
+        plain = type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+        odd = tensor.is_meta or tensor.is_quantized or tensor.is_nested
+        if plain and not odd and tensor.numel():
+            found.setdefault((tensor.device, tensor.untyped_storage().data_ptr()), []).append(name)
+    return [names for names in found.values() if len(names) > 1 or is_repeated(tensors[names[0]])]
+
+
+def is_repeated(tensor: Tensor) -> bool:
+    """Whether it lies in one place several times, as ``expand`` makes it: torch writes no such tensor."""
+    return bool(_repeated(tensor))
+
+
+def _view(tensor: Tensor, memory: torch.UntypedStorage) -> Tensor:
+    """What ``tensor`` would be in another memory."""
+    made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+    made.set_(memory, tensor.storage_offset(), tensor.size(), tensor.stride())
+    return made.conj() if tensor.is_conj() else made
+
+
+def _repeated(tensor: Tensor) -> list[int]:
+    """Axes along which every element is the same one in memory."""
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return []
+    return [axis for axis, step in enumerate(tensor.stride()) if step == 0 and tensor.shape[axis] > 1]
+
+
+def _once(tensor: Tensor, like: Tensor) -> Tensor:
+    """``tensor`` without what ``like`` repeats."""
+    for axis in _repeated(like):
+        tensor = tensor.narrow(axis, 0, 1)
+    return tensor
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)

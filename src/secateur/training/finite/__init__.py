@@ -1,0 +1,1 @@
+"""Losses, inputs, gradients and weights are finite; or it is said since when not, and the weights of before are put back."""

@@ -1,0 +1,145 @@
+"""What a network does in training and not in eval mode: followed, said, and left trainable as it was."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dead_channels import size
+from secateur import compact, compaction
+from secateur.problem import Problem, Task
+from secateur.shrinking import coupled_groups, problem_groups
+
+X = torch.randn(2, 3, 8, 8)
+V = torch.randn(2, 8)
+
+
+def conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class Supervised(nn.Module):
+    """Two stages; in training a head reads the first of them too."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way, self.a, self.c, self.d, self.head = way, conv(3, 6), conv(6, 6), conv(6, 6), conv(6, 2)
+        self.aux, self.old = conv(6, 2), nn.Linear(8, 8)
+        with torch.no_grad():
+            self.d.weight[:, :4] = 0
+            self.head.weight[:, :2] = 0
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        first = self.c(self.a(x).relu()).relu()
+        found = {"o": self.head(self.d(first).relu())}
+        if self.training and self.way == "shared":
+            found["aux"] = self.head(first)
+        if self.training and self.way == "own":
+            found["aux"] = self.aux(first)
+        if self.training and self.way == "by chance" and torch.rand(()).item() < 2:
+            found["aux"] = self.aux(first)
+        return found
+
+
+def test_a_head_that_training_gives_another_stage_fits_both() -> None:
+    model = Supervised("shared")
+    del model.aux, model.old
+    small = compact(model, X)
+    assert size(small) < size(model)
+    assert small.train()(X).keys() == {"o", "aux"}
+
+
+def test_only_what_training_runs_is_said_to_be_cut() -> None:
+    made = compaction(compact(Supervised("own"), X))
+    assert made is not None
+    assert (made.unseen, made.unreached) == (["aux"], ["old"])
+    assert "Not reached with this example, left as they are: old." in made.text()
+    assert type(made).from_dict(made.to_dict()).unreached == ["old"]
+
+
+def test_training_that_cannot_be_followed_is_said() -> None:
+    with pytest.warns(UserWarning, match="in training mode the smaller network fails"):
+        made = compaction(compact(Supervised("by chance"), X))
+    assert made is not None
+    assert (made.unseen, made.unreached) == ([], ["aux", "old"])
+    whole = Supervised("by chance")
+    with torch.no_grad():
+        whole.d.weight.fill_(0.1)  # nothing goes before the head of training, so it runs
+    with pytest.warns(UserWarning, match=r"cannot be followed.*aux\.weight"):
+        compact(whole, X)
+
+
+class Silent(nn.Module):
+    """Keeps its norm in eval mode, and does not return itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.n, self.b = conv(3, 6), nn.BatchNorm2d(6), conv(6, 2)
+
+    def train(self, mode: bool = True) -> None:  # type: ignore[override]
+        super().train(mode)
+        self.n.eval()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"o": self.b(self.n(self.a(x)).relu())}
+
+
+def test_train_need_not_return_the_module() -> None:
+    model = Silent()
+    with torch.no_grad():
+        model.b.weight[:, :3] = 0
+    assert compact(model, X).a.out_channels == 3
+    assert coupled_groups(Silent(), X).count == 6
+    data = [(X, {"o": torch.zeros(2, 2, 8, 8)})]
+    assert problem_groups(Problem(Silent(), {"o": Task(F.mse_loss)}, data)).count == 6
+
+
+def test_what_cannot_be_copied_is_said() -> None:
+    model: Any = nn.Conv2d(3, 2, 1)
+    model.lock = threading.Lock()
+    for verb in (compact, coupled_groups):
+        with pytest.raises(ValueError, match=r"a Conv2d, cannot be copied .*lock.*keep no open files, locks"):
+            verb(model, X)
+
+
+class Apart(nn.Module):
+    """An input for each task; a layer that is used by its weights, and one that is not used."""
+
+    def __init__(self, heads: str) -> None:
+        super().__init__()
+        self.f, self.q = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.h = nn.ModuleDict({task: nn.Linear(8, 2) for task in heads})
+        self.u = nn.Linear(8, 3) if heads == "pr" else None
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {k: self.h[k](F.linear(self.f(v), self.q.weight, self.q.bias).relu()) for k, v in x.items()}
+
+
+def test_the_task_that_is_missing_is_named_and_no_layer_that_nobody_uses() -> None:
+    with pytest.raises(ValueError, match=r"these are not reached: h\.s\.weight; give .* here \['s'\] too"):
+        compact(Apart("prs"), {"p": V, "r": V})
+    with pytest.warns(UserWarning, match=r"these are not reached: u\.weight; they stay"):
+        compact(Apart("pr"), {"p": V, "r": V})
+    compact(Apart("prs"), dict.fromkeys("prs", V))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_optimizer_of_a_compiled_network_goes_on(whole: bool) -> None:
+    model: Any = Silent()
+    with torch.no_grad():
+        model.b.weight[:, :3] = 0
+    if not whole:
+        model.a = torch.compile(model.a)
+    given: Any = torch.compile(model) if whole else model
+    optimizer = torch.optim.Adam(given.parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small = compact(given, X, optimizer=optimizer)
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert stepped == {id(p) for p in small.parameters()}
