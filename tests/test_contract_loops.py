@@ -106,9 +106,8 @@ def test_a_loop_that_diverges_ends_in_the_same_words_under_every_method(make: Ma
         return l1_loss(prediction, target) + (root if spoils else 0.0)
 
     problem = replace(problem, tasks={**problem.tasks, "shade": Task(shade)})
-    with pytest.raises(
-        FloatingPointError, match=r"^Weights became NaN .*gradient of task 'shade', at step 3"
-    ):
+    said = r"^The gradient of task 'shade' became NaN .* at step 3; .* The model is as it was before that step"
+    with pytest.raises(FloatingPointError, match=said):
         own_loop(problem, make(0.2), steps=STEPS, after=lambda p: spoils.append(1) if p.done == 2 else None)
     assert plain(problem)
 

@@ -57,7 +57,7 @@ def test_nor_the_cuts_in_training() -> None:
     assert shares[-1] == pytest.approx(0.2, abs=1e-3)
 
 
-@pytest.mark.parametrize(("groups", "other"), [("input", "trunk.0.weight"), ("coupled", "colour.weight")])
+@pytest.mark.parametrize(("groups", "other"), [("input", "trunk.0.weight"), ("coupled", "shade.2.weight")])
 @pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
 def test_frozen_weights_are_not_penalised(metric: Any, groups: Any, other: str) -> None:
     problem = two_heads()
