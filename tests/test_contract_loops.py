@@ -106,7 +106,9 @@ def test_a_loop_that_diverges_ends_in_the_same_words_under_every_method(make: Ma
         return l1_loss(prediction, target) + (root if spoils else 0.0)
 
     problem = replace(problem, tasks={**problem.tasks, "shade": Task(shade)})
-    said = r"^The gradient of task 'shade' became NaN .* at step 3; .* The model is as it was before that step"
+    said = (
+        r"^The gradient of task 'shade' became NaN .* at step 3; .* The model is as it was before that step"
+    )
     with pytest.raises(FloatingPointError, match=said):
         own_loop(problem, make(0.2), steps=STEPS, after=lambda p: spoils.append(1) if p.done == 2 else None)
     assert plain(problem)

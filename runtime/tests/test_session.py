@@ -42,8 +42,37 @@ def test_options_of_onnx_runtime_are_those_of_one_session():
         secateur_runtime.session(pruned(), session_options=own, strict=True).run(None, image())[0],
         stock(pruned()).run(None, image())[0],
     )
-    with pytest.raises(ValueError, match="make new ones for each session"):
+    with pytest.raises(
+        ValueError, match="of another session already, or of a model that failed to open; make new ones"
+    ):
         secateur_runtime.session(pruned(), session_options=own)
+
+
+def test_options_of_an_open_that_failed_say_so():
+    own = onnxruntime.SessionOptions()
+    with pytest.raises(Exception, match=r"[Pp]rotobuf|parse"):
+        secateur_runtime.session(pruned()[:100], session_options=own, strict=True)
+    with pytest.raises(ValueError, match="or of a model that failed to open; make new ones for each try"):
+        secateur_runtime.session(pruned(), session_options=own, strict=True)
+
+
+def test_what_is_no_model_and_what_are_no_options():
+    for source in (bytearray(pruned()), memoryview(pruned())):
+        secateur_runtime.session(source, threads=1, strict=True)
+    with pytest.raises(
+        TypeError, match=r"model is a ModelProto; give the path .* its bytes \(model\.Serialize"
+    ):
+        secateur_runtime.session(onnx.load_from_string(pruned()))
+    for model in (None, 3, [b"x"]):
+        with pytest.raises(TypeError, match=r"give the path of an ONNX file, or its bytes$"):
+            secateur_runtime.session(model)
+    for options in ([("force", 1)], "force", 0):
+        with pytest.raises(TypeError, match=r"options is a \w+; give a mapping"):
+            secateur_runtime.session(pruned(), options=options)
+    with pytest.raises(ValueError, match="no option 1: "):
+        secateur_runtime.session(pruned(), options={1: 1})
+    with pytest.raises(TypeError, match=r"session_options is a dict; give onnxruntime\.SessionOptions"):
+        secateur_runtime.session(pruned(), session_options={})
 
 
 def test_a_report_tells_who_runs_what_and_how_long():

@@ -95,6 +95,8 @@ def test_budgets_are_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
             prune(two_heads(), given, **QUICK)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="given as budgets"):
         prune_family(two_heads(), Budget(macs=0.5), **QUICK)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match="5 is given as budgets"):
+        prune_family(two_heads(), 5, **QUICK)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import itertools
 import os
 import warnings
 from collections.abc import Mapping
-from typing import Any
 
 import onnxruntime
 
@@ -30,7 +29,7 @@ _labels = itertools.count(1)
 
 
 def session(
-    model: str | os.PathLike[str] | bytes,
+    model: str | os.PathLike[str] | bytes | bytearray | memoryview,
     *,
     threads: int | None = None,
     options: Mapping[str, object] | None = None,
@@ -44,27 +43,32 @@ def session(
         threads: threads of the session; ONNX Runtime's default where it is not given.
         options: of the provider, see `OPTIONS`.
         session_options: of ONNX Runtime, its own where they are not given. The provider is added to them for good, so that each session
-            needs its own.
+            needs its own, and so does each try after one that failed.
         strict: raise `Unsupported` where this machine or onnxruntime cannot run the provider, instead of a warning and a
             session without it.
 
     Raises:
         ValueError: an option that there is none of, or a value that it cannot have, or threads that are no whole number above 0, or
-            session_options that another session was opened with.
+            session_options that another session was opened with, or was not.
+        TypeError: `model`, options or session_options are of a kind that says nothing.
         FileNotFoundError: there is no file at `model`.
 
     """
-    given = checked(options or {})
-    made = session_options or onnxruntime.SessionOptions()
+    given = checked({} if options is None else options)
+    made = onnxruntime.SessionOptions() if session_options is None else session_options
+    if not isinstance(made, onnxruntime.SessionOptions):
+        raise TypeError(
+            f"session_options is a {type(made).__name__}; give onnxruntime.SessionOptions(), or None"
+        )
     if label(made) is not None:
         raise ValueError(
-            "session_options are those of another session already; make new ones for each session"
+            "session_options are those of another session already, or of a model that failed to open; make new ones for each try"
         )
     if threads is not None:
         if isinstance(threads, bool) or not hasattr(threads, "__index__") or threads < 1:
             raise ValueError(f"threads is {threads!r}; a session needs 1 or more, a whole number")
         made.intra_op_num_threads = threads
-    source: Any = model if isinstance(model, bytes) else os.fspath(model)
+    source = _source(model)
     if not isinstance(source, bytes) and not os.path.isfile(source):  # noqa: PTH113
         raise FileNotFoundError(
             f"model is {source!r}, and there is no such file; give the path of an ONNX file, or its bytes"
@@ -89,6 +93,18 @@ def session(
     return onnxruntime.InferenceSession(source, made)
 
 
+def _source(model: object) -> str | bytes:
+    """Return the path or the bytes as ONNX Runtime takes them. Raises TypeError for anything else."""
+    if isinstance(model, bytes | bytearray | memoryview):
+        return bytes(model)
+    if isinstance(model, str | os.PathLike):
+        return os.fsdecode(model)
+    serialize = " (model.SerializeToString())" if hasattr(model, "SerializeToString") else ""
+    raise TypeError(
+        f"model is a {type(model).__name__}; give the path of an ONNX file, or its bytes{serialize}"
+    )
+
+
 def label(options: onnxruntime.SessionOptions) -> str | None:
     """Return the name by which the provider knows a session; None where it was never added to these options."""
     try:
@@ -98,11 +114,13 @@ def label(options: onnxruntime.SessionOptions) -> str | None:
 
 
 def checked(options: Mapping[str, object]) -> dict[str, str]:
-    """Return options as the provider reads them. Raises ValueError where there is no such option or value."""
+    """Return options as the provider reads them. Raises ValueError where there is no such option or value, TypeError for no mapping."""
+    if not isinstance(options, Mapping):
+        raise TypeError(f"options is a {type(options).__name__}; give a mapping, such as {{'force': 1}}")
     given = {key: str(int(value) if isinstance(value, bool) else value) for key, value in options.items()}
     for key, value in given.items():
         if key not in OPTIONS:
-            close = difflib.get_close_matches(key, OPTIONS, n=1)
+            close = difflib.get_close_matches(str(key), OPTIONS, n=1)
             known = "; ".join(
                 f"{name} is {' or '.join(filter(None, of))}: {what}" for name, (of, what) in OPTIONS.items()
             )

@@ -36,7 +36,8 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
     _check_whole(problem.model)
     _check_weights(problem.model)
     check_done(problem.model, "prune")
-    if isinstance(budgets, Budget) or not all(isinstance(budget, Budget) for budget in budgets):  # pyright: ignore[reportUnnecessaryIsInstance]
+    given: Any = budgets
+    if not isinstance(given, Sequence) or not all(isinstance(one, Budget) for one in given):  # pyright: ignore[reportUnknownVariableType]
         raise ValueError(
             f"prune: {budgets!r} is given as budgets; give secateur.Budget(macs=0.5) or the like."
         )

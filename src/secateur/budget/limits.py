@@ -131,7 +131,7 @@ def _value(kind: Kind, given: float | str) -> tuple[float, bool]:
         raise ValueError(f"Budget: {kind} is {given}; give a number, or a share such as '0.5x'.")
     try:
         value = float(given if text is None else text[:-1] if relative else text)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         raise ValueError(f"Budget: {kind} is {given!r}; give a number, or a share such as '0.5x'.") from None
     value = value / 100 if text is not None and text.endswith("%") else value
     relative = relative or (kind in ("macs", "params") and value <= 1)

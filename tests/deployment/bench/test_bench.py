@@ -76,6 +76,13 @@ def test_unusable_arguments() -> None:
     models = {"a": TwoHeads(4)}
     with pytest.raises(ValueError, match="candidates is empty"):
         bench({}, X)
+    for given in ([TwoHeads(4)], TwoHeads(4)):
+        with pytest.raises(ValueError, match=r"candidates is a \w+; give {name: model}, the reference first"):
+            bench(given, X)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"candidates\['a'\] is a str, no module; give {name: model}"):
+        bench({"a": "net.onnx"}, X)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ValueError, match=r"engines is 'torch'; choose from .*, in a list"):
+        bench(models, X, "torch")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="choose from"):
         bench(models, X, ["tensorrt"])
     with pytest.raises(ValueError, match="against is 'b'"):

@@ -74,3 +74,26 @@ def test_bench_counts_layers_where_it_is_asked_and_the_engine_can() -> None:
     assert {engine: set(times) for engine, times in made.times.items()} == {"onnxruntime": {"dense"}}
     assert set(made.to_dict()["times"]["onnxruntime"]["dense"]) == LAYERS | {OTHER}
     assert bench({"dense": net()}, X, ["torch"], repeats=1).times == {}
+
+
+class Named(nn.Module):
+    """Modules called as if they were weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fuse = nn.ModuleDict({"weight_conv": nn.Conv2d(3, 8, 3), "bias": nn.Conv2d(8, 8, 1)})
+        self.neck = nn.ModuleDict({"bias_net": nn.Sequential(nn.Linear(8, 8)), "weight": nn.Linear(8, 2)})
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        y = self.fuse["bias"](torch.relu(self.fuse["weight_conv"](x))).flatten(2).transpose(1, 2)
+        return {"a": self.neck["weight"](torch.relu(self.neck["bias_net"](torch.relu(y))))}
+
+
+@pytest.mark.parametrize(("engine", "suffix"), [("onnxruntime", ".onnx"), ("openvino", ".xml")])
+def test_modules_called_weight_or_bias_are_layers_of_their_own(
+    engine: str, suffix: str, tmp_path: Path
+) -> None:
+    pytest.importorskip(engine)
+    path = export(Named().eval(), X, tmp_path / f"net{suffix}", dynamic=False)
+    found = layer_times(path, [X.numpy()], 1, "f32", engine, 2)
+    assert set(found) - {OTHER} == {"fuse.weight_conv", "fuse.bias", "neck.bias_net.0", "neck.weight"}

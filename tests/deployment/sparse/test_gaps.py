@@ -28,6 +28,13 @@ def test_every_weight_comes_back(weight: np.ndarray) -> None:
     assert np.array_equal(decode(gaps, values, weight.shape), weight)
 
 
+@pytest.mark.parametrize("size", [1, 5000])
+def test_of_zeros_alone_one_is_stored(size: int) -> None:
+    gaps, values = encode(np.zeros(size, np.float32))
+    assert len(gaps) == len(values) == 1
+    assert np.array_equal(decode(gaps, values, (size,)), np.zeros(size, np.float32))
+
+
 @pytest.mark.parametrize("place", [0, 1, 254, 255, 256, 257, 509, 510, 511, 512, 4 * 255])
 def test_a_long_way_is_cut_into_bytes(place: int) -> None:
     weight = np.zeros(2000, np.float32)

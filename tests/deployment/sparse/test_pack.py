@@ -39,6 +39,21 @@ def test_other_engines_read_it(tmp_path: Path) -> None:
     assert np.array_equal(*found)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.float16])
+def test_a_weight_of_zeros_alone_is_read_by_every_engine(tmp_path: Path, kind: Any) -> None:
+    openvino = pytest.importorskip("openvino", reason="needs openvino: pip install 'secateur[openvino]'")
+    code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Add", ["h", "c"], ["y"])]
+    weights = {"w": np.zeros((64, 256), kind), "c": np.zeros((16, 256), kind)}
+    path = written(tmp_path / "any.onnx", nodes, weights, kind=code)
+    x = RNG.standard_normal((16, 64)).astype(kind)
+    for weight in ("sparse", "sparse_float16"):
+        made = pack(path, weights=weight)
+        assert [(one.name, one.nonzeros) for one in made.weights] == [("w", 0), ("c", 0)]
+        same(path, made.path, x)
+        assert not openvino.compile_model(made.path, "CPU")([x])[0].any()
+
+
 def test_an_engine_that_folds_nothing_gets_it_right_too(tmp_path: Path) -> None:
     path = matmul(tmp_path / "any.onnx")
     options = onnxruntime.SessionOptions()
@@ -67,9 +82,10 @@ def test_what_float16_rounds_to_zero_is_zero(tmp_path: Path) -> None:
 
 
 def test_what_float16_cannot_hold_stays_exact(tmp_path: Path) -> None:
-    large = sparse(64, 256) * 1e5
-    path = written(tmp_path / "any.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": large})
-    same(path, pack(path, weights="sparse_float16").path)
+    for scale in (1e5, 1e-9, 1e-6):
+        weights = {"w": sparse(64, 256) * np.float32(scale)}
+        path = written(tmp_path / "any.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], weights)
+        same(path, pack(path, weights="sparse_float16").path)
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float64])

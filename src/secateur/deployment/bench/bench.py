@@ -30,6 +30,7 @@ _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least o
 _MOST = 200  # passes in a round
 _WARM = 3  # passes before
 _PROFILED = 20  # passes whose layers are counted
+_NAMED = "give {name: model}, the reference first, such as {'dense': model, 'small': small}."
 
 
 def bench(
@@ -136,11 +137,17 @@ def _checked(
     processes: int | None,
     precision: str,
 ) -> str:
+    given: Any = candidates
+    if not isinstance(given, Mapping):
+        raise ValueError(f"bench: candidates is a {type(given).__name__}; {_NAMED}")
     if not candidates:
-        raise ValueError("bench: candidates is empty; give {name: model}, the reference first.")
+        raise ValueError(f"bench: candidates is empty; {_NAMED}")
+    for name, model in given.items():
+        if not isinstance(model, nn.Module):
+            raise ValueError(f"bench: candidates[{name!r}] is a {type(model).__name__}, no module; {_NAMED}")
     unknown = [engine for engine in engines if engine not in FORMATS]
-    if unknown or not engines:
-        raise ValueError(f"bench: engines is {list(engines)}; choose from {sorted(FORMATS)}.")
+    if isinstance(engines, str) or unknown or not engines:
+        raise ValueError(f"bench: engines is {engines!r}; choose from {sorted(FORMATS)}, in a list.")
     check_count("bench: repeats", repeats)
     check_settings("bench", threads, precision)
     if processes is not None and (not is_count(processes) or processes > repeats):

@@ -19,7 +19,7 @@ from secateur.deployment.engines.signal_stack import kept_signal_stack
 PROFILED = ("onnxruntime", "openvino")  # engines that count their operations
 OTHER = ""  # what is no layer: activations, sums, resizing, changes of layout
 _WEIGHT = re.compile(
-    r"model\.(.+?)\.[^./]*(?:weight|bias)"
+    r"model\.(.+?)\.[^./]*(?:weight|bias)(?!\w*\.)"
 )  # what export calls the weights of a network's own modules
 
 _JOINED = {"Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "Add", "Mul", "BatchNormalization"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from secateur.deployment.engines.foreign import ForeignError, check_foreign
 from secateur.deployment.engines.kept_logging import kept_logging
@@ -21,6 +21,7 @@ from secateur.deployment.engines.unobserved import unobserved
 
 Array = NDArray[Any]
 Precision = Literal["f32", "bf16", "f16"]
+_GIVE = "give a NumPy array, such as tensor.detach().cpu().numpy()."
 KEY = "secateur"  # what the metadata are called inside every file
 _MODULES = {".pt2": "torch", ".onnx": "onnxruntime", ".xml": "openvino", ".pte": "executorch"}
 _ALSO = {".onnx": ("sparse", "openvino")}  # other engines that run the format
@@ -37,7 +38,7 @@ class UnreadableError(ValueError):
 
 @dataclass(frozen=True)
 class Engine:
-    """A loaded network.
+    """A loaded network. Several threads may call it; in OpenVINO and ExecuTorch their passes are one after the other.
 
     Args:
         name: Which engine runs it.
@@ -53,7 +54,7 @@ class Engine:
     call: Callable[[list[Array]], list[Array]]
     layers: tuple[Mapping[str, Any], ...] = ()
 
-    def __call__(self, x: Array | Mapping[str, Array]) -> dict[str, Array]:
+    def __call__(self, x: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, Array]:
         """One forward pass.
 
         Args:
@@ -61,11 +62,11 @@ class Engine:
                 in which files of ``export`` compute.
 
         Raises:
-            ValueError: If a task's input is missing.
+            ValueError: If a task's input is missing, or one is no array of numbers.
         """
         return dict(zip(self.about["tasks"], self.call(self.listed(x)), strict=True))
 
-    def listed(self, x: Array | Mapping[str, Array]) -> list[Array]:
+    def listed(self, x: ArrayLike | Mapping[str, ArrayLike]) -> list[Array]:
         """``x`` as the list that ``call`` takes."""
         owners = [given["task"] for given in self.about["inputs"].values()]
         if not isinstance(x, Mapping):
@@ -79,9 +80,19 @@ class Engine:
             )
         return [self._taken(x[task]) for task in owners]
 
-    def _taken(self, x: Array) -> Array:
+    def _taken(self, x: ArrayLike) -> Array:
+        try:
+            given = np.asarray(x)
+        except (
+            RuntimeError,
+            TypeError,
+            ValueError,
+        ) as error:  # rows of several lengths, tensors with a gradient
+            raise ValueError(f"x cannot be taken as an array ({error}); {_GIVE}") from error
         ours = "version" in self.about
-        return np.ascontiguousarray(x, np.float32 if ours and x.dtype == np.float64 else None)
+        if ours and given.dtype.kind in "OSUMm":
+            raise ValueError(f"x is a {type(x).__name__} of {given.dtype}, no numbers; {_GIVE}")
+        return np.ascontiguousarray(given, np.float32 if ours and given.dtype == np.float64 else None)
 
 
 def load_engine(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, UnreadableError, need, parsed
@@ -22,11 +23,13 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     (held,) = program.load_method(KEY).execute([])
     about = parsed(path, bytes(held.tolist()).decode())
     forward = program.load_method("forward")
+    alone = Lock()  # another pass, of whatever thread, may write over what this one gave
 
     def call(
         arrays: list[Array], kept: Any = program
     ) -> list[Array]:  # the method reads the program's memory
-        found: Any = forward.execute([torch.from_numpy(array) for array in arrays])
-        return [tensor.numpy().copy() for tensor in found]  # the next pass may write over them
+        with alone:
+            found: Any = forward.execute([torch.from_numpy(array) for array in arrays])
+            return [tensor.numpy().copy() for tensor in found]
 
     return Engine("executorch", version("executorch"), about, call)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,13 @@ def load(
             about = described(path, given, list(chain(*_ends(model.outputs))), outputs)
         request = core.compile_model(model, "CPU", settings(threads, precision)).create_infer_request()
     names, wanted = list(about["inputs"]), output_names(about)
+    alone = Lock()  # another pass, of whatever thread, writes over what this one gave
 
     def call(arrays: list[Array]) -> list[Array]:
-        with kept_signal_stack():
-            found = request.infer(
-                dict(zip(names, arrays, strict=True)), share_inputs=True, share_outputs=True
-            )
-        return [
-            np.array(found[task]) for task in wanted
-        ]  # copies: the next pass writes over the engine's own
+        given = dict(zip(names, arrays, strict=True))
+        with alone, kept_signal_stack():
+            found = request.infer(given, share_inputs=True, share_outputs=True)
+            return [np.array(found[task]) for task in wanted]
 
     return Engine("openvino", openvino.__version__, about, call)
 

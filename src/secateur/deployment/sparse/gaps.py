@@ -15,13 +15,16 @@ def encode(weight: Array) -> tuple[NDArray[np.uint8], Array]:
     """``weight`` as gaps and values, both (k,): element ``cumsum(gaps)[i]`` of the flattened weight is ``values[i]``.
 
     What is not a number is a value like others; a negative zero, which masks leave behind, is a zero. The first gap counts
-    from element 0. Where two nonzeros lie more than 255 elements apart, zeros between them are stored.
+    from element 0. Where two nonzeros lie more than 255 elements apart, zeros between them are stored; and one where there is
+    nothing else, for engines refuse an empty list.
 
     Args:
         weight: Of any shape.
     """
     flat = np.ascontiguousarray(weight).reshape(-1)
     positions = np.flatnonzero(flat)
+    if not len(positions):
+        return np.zeros(min(1, flat.size), np.uint8), np.zeros(min(1, flat.size), flat.dtype)
     steps = np.diff(positions, prepend=0)
     between = np.maximum(steps - 1, 0) // FARTHEST  # zeros to store before each nonzero
     count = len(positions) + int(between.sum())

@@ -45,7 +45,8 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
         path: The file; weights may lie in files beside it.
         out: Where to write; None takes the name with ``.sparse`` before its suffix. May be ``path`` itself, which stays as it is once
             it is packed; of a link, the file that it leads to is written.
-        weights: ``sparse`` keeps every value as it is; ``sparse_float16`` rounds them to float16, which is not exact.
+        weights: ``sparse`` keeps every value as it is; ``sparse_float16`` rounds them to float16, which is not exact; weights with a
+            value beyond what that holds, or with none but the smallest, stay as they are.
 
     Raises:
         FileNotFoundError: If there is no such file.

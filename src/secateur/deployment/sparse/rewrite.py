@@ -22,7 +22,7 @@ _KINDS = (
     "INT8",
     "UINT8",
 )  # of which weights are, quantised ones too
-_LARGEST_FLOAT16 = 65504.0
+_FLOAT16 = 2.0**-14, 65504.0  # below, digits go, and in the end all is zero; beyond is infinity
 _PARTS = (
     "gaps", "values", "steps", "axis", "positions", "elements", "zeros", "rounded", "flat", "shape", "rebuilt",
 )  # fmt: skip
@@ -51,7 +51,8 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
     """Replaces each initializer of ``model`` that gains by it with the operators that rebuild it: exactly, but for the sign of zeros.
 
     Cast and CumSum turn gaps into positions, ScatterElements puts the values there into zeros, Reshape gives the shape.
-    With ``sparse_float16`` values are rounded to float16, but for those of a weight with one beyond 65504.
+    With ``sparse_float16`` values are rounded to float16, but for those of a weight with one beyond 65504, or with none
+    of at least 2⁻¹⁴.
 
     Args:
         model: An ``onnx_ir.Model`` of opset 11 or later; changed in place.
@@ -144,7 +145,8 @@ def _fits_float16(weight: Array) -> bool:
     if weight.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         return False
     finite = weight[np.isfinite(weight)]
-    return not finite.size or float(np.abs(finite).max()) <= _LARGEST_FLOAT16
+    largest = float(np.abs(finite).max(initial=0.0))
+    return largest == 0 or _FLOAT16[0] <= largest <= _FLOAT16[1]
 
 
 def _rebuild(ir: Any, graph: Any, value: Any, weight: Array, half: bool, taken: set[str]) -> Rebuilt:
