@@ -156,6 +156,29 @@ def test_a_frozen_head_keeps_what_it_reads() -> None:
     assert groups.pins["a frozen layer reads or gives them"] == 16
 
 
+class Auxiliary(Net):
+    """With a head for training alone."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(12, 12, 1))
+        self.other = nn.Conv2d(12, 2, 1)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        found = super().forward(x)
+        if self.training:
+            found["other"] = self.other(torch.relu(self.first(x)))
+        return found
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_head_of_training_alone_keeps_what_it_reads(frozen: bool) -> None:
+    model = Auxiliary()
+    model.other.requires_grad_(not frozen)
+    groups = coupled_groups(model, X)
+    assert bool((groups.rows["first.weight"] < 0).all()) == frozen
+    assert bool((groups.rows["part.weight"] >= 0).all())
+
+
 def test_all_frozen_says_so() -> None:
     model = two_heads().model.requires_grad_(False)
     with pytest.raises(ValueError, match=r"no channel that can be removed: .*a frozen layer reads or gives"):

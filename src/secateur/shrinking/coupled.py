@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -57,16 +57,18 @@ def coupled_groups(model: nn.Module, example: Input) -> Groups:
     _enliven(whole, draw)
     nodes = trace(whole, example)
     hidden = training_nodes(whole, example, nodes).nodes
+    trained = {name for name, p in whole.named_parameters() if p.requires_grad}
+    frozen = layer_weights([*nodes, *hidden]) - trained
     pinned: dict[str, str] = {}
     staying: Places = {}
-    groups = _groups(whole, find_channels(whole, nodes, pinned, hidden), staying)
+    groups = _groups(find_channels(whole, nodes, pinned, hidden), frozen, staying)
     dying = torch.rand(groups.count, generator=draw) < 0.5
     for _ in range(2):
         if not groups.count:
             break
         for key, places in _tried(whole, example, [nodes, hidden], groups, dying, pinned).items():
             staying[key] = staying[key] | places if key in staying else places
-        former, groups = groups, _groups(whole, find_channels(whole, nodes, pinned, hidden), staying)
+        former, groups = groups, _groups(find_channels(whole, nodes, pinned, hidden), frozen, staying)
         dying = ~_renumbered(dying, former, groups)
     if not groups.count:
         raise ValueError(
@@ -132,9 +134,8 @@ def _enliven(model: nn.Module, draw: torch.Generator) -> None:
             value.data = torch.where(zero, noise.to(value), value.data)
 
 
-def _groups(model: nn.Module, channels: Channels, staying: Mapping[tuple[str, int], Tensor]) -> Groups:
-    """The groups of these labels, without those that were seen to stay."""
-    frozen = layer_weights(channels.nodes) - {n for n, p in model.named_parameters() if p.requires_grad}
+def _groups(channels: Channels, frozen: Set[str], staying: Mapping[tuple[str, int], Tensor]) -> Groups:
+    """The groups of these labels, without those that were seen to stay and those of ``frozen`` weights."""
     stay = torch.zeros(channels.count + 1, dtype=torch.bool)  # the last place is for labels of -1
     for key, places in staying.items():
         stay[channels.axes[key][places]] = True
