@@ -14,6 +14,7 @@ from problems import TwoHeads, equal, two_heads, weights
 from secateur.methods import SoftThreshold
 from secateur.storage import save_snapshot
 from secateur.storage.saving import load, manifest, save
+from secateur.storage.snapshot import named_tensors
 from secateur.training.fit import fit
 
 
@@ -127,3 +128,8 @@ def test_what_is_no_plain_value_is_refused_and_the_file_stays(tmp_path: Path) ->
     with pytest.raises(ValueError, match=r"about must hold plain values .* is left as it was"):
         save(nn.Linear(2, 2), path, {"classes": {"wall", "floor"}})
     assert path.read_bytes() == before
+
+
+def test_a_name_that_ends_like_the_wrapper_of_a_compiled_one_is_kept() -> None:
+    model = nn.ModuleDict({"my_orig_mod": nn.Linear(2, 2, bias=False)})
+    assert list(named_tensors(model)) == ["my_orig_mod.weight"]

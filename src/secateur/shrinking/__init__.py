@@ -4,6 +4,7 @@ from secateur.shrinking.compact import compact
 from secateur.shrinking.compaction import Compaction, compaction, rebuild
 from secateur.shrinking.copying import copied, plain
 from secateur.shrinking.coupled import coupled_groups, default_groups, problem_groups
+from secateur.shrinking.names import unwrapped
 
 __all__ = [
     "Compaction",
@@ -15,4 +16,5 @@ __all__ = [
     "plain",
     "problem_groups",
     "rebuild",
+    "unwrapped",
 ]

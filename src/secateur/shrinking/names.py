@@ -29,5 +29,5 @@ def first_paths(model: nn.Module) -> dict[str, str]:
 
 
 def unwrapped(name: str) -> str:
-    """The name of a tensor once the wrappers of ``torch.compile`` are taken off."""
+    """The name of a tensor or module once the wrappers of ``torch.compile`` are taken off."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")

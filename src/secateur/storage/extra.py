@@ -12,14 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.shrinking import unwrapped
 from secateur.storage.outline import short
 
 _SUFFIX = "_extra_state"  # of its name in a state dict
-
-
-def plain_name(name: str) -> str:
-    """A tensor's name without what ``torch.compile`` puts in front of the module's that it wraps."""
-    return name.replace("_orig_mod.", "")
 
 
 def is_extra(name: str) -> bool:
@@ -29,7 +25,7 @@ def is_extra(name: str) -> bool:
 
 def extra_states(model: nn.Module) -> dict[str, Any]:
     """A copy of each, by its plain name in the state dict."""
-    found = {plain_name(name): value for name, value in model.state_dict().items() if is_extra(name)}
+    found = {unwrapped(name): value for name, value in model.state_dict().items() if is_extra(name)}
     return {n: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for n, v in found.items()}
 
 
@@ -44,7 +40,7 @@ def set_extra_states(model: nn.Module, states: Mapping[str, Any], source: str) -
     Raises:
         ValueError: If a module does not take its own.
     """
-    modules = {plain_name(name): module for name, module in model.named_modules()}
+    modules = {unwrapped(name): module for name, module in model.named_modules()}
     before = extra_states(model)
     for name, state in states.items():
         try:

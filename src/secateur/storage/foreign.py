@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from secateur.storage.extra import check_extra, is_extra, plain_name, set_extra_states
+from secateur.shrinking import unwrapped
+from secateur.storage.extra import check_extra, is_extra, set_extra_states
 from secateur.storage.outline import short
 from secateur.storage.saving import is_ours, load
 from secateur.storage.values import check_shared, finite, is_repeated, restore, same
@@ -74,7 +75,7 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
     if wild:
         raise ValueError(f"{name}: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
     check_shared(f"{name}: {path}", own, held)
-    given = {plain_name(n): held[n] for n in extra & held.keys()}
+    given = {unwrapped(n): held[n] for n in extra & held.keys()}
     check_extra(f"{name}: {path}", given, model)
     set_extra_states(model, given, f"{name}: {path}")
     alone = {n: t for n, t in own.items() if not is_repeated(t)}

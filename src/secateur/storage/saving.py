@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from secateur.problem import unlisted
 from secateur.pruning import check_plain
-from secateur.shrinking import Compaction, compaction, copied, rebuild
-from secateur.storage.extra import check_extra, extra_states, is_extra, is_plain, plain_name, set_extra_states
+from secateur.shrinking import Compaction, compaction, copied, rebuild, unwrapped
+from secateur.storage.extra import check_extra, extra_states, is_extra, is_plain, set_extra_states
 from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
@@ -111,7 +111,7 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
     found, stored = _read(path, tensors=True)
     try:
         values = unpack(found["tensors"], stored, sealed=found["format"] > 1)
-        values = {plain_name(name): value for name, value in values.items()}  # of an older file
+        values = {unwrapped(name): value for name, value in values.items()}  # of an older file
         made = Compaction.from_dict(found["compaction"]) if "compaction" in found else None
         for layer, settings in made.constants.items() if made else ():
             if settings and values[f"{layer}.value"].shape != (settings["channels"],):

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from secateur.storage.extra import is_extra, plain_name
+from secateur.shrinking import unwrapped
+from secateur.storage.extra import is_extra
 from secateur.storage.files import write_aside
 from secateur.storage.outline import kind, outline, short
 from secateur.storage.values import check_shared
@@ -33,7 +34,7 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers under their plain names; take them before a method wraps the weights."""
     saved = model.state_dict(keep_vars=True)
     return {
-        plain_name(name): value
+        unwrapped(name): value
         for name, value in saved.items()
         if isinstance(value, Tensor) and not is_extra(name)
     }

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.problem import prunable
 from secateur.pruning import is_effective
+from secateur.shrinking import unwrapped
 
 
 class Followers:
@@ -63,19 +64,15 @@ class Followers:
 def _parameters(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
     if isinstance(model, Mapping):
         return model
-    return {_plain(name): parameter for name, parameter in _inside(model).named_parameters()}
+    return {unwrapped(name): parameter for name, parameter in _inside(model).named_parameters()}
 
 
 def _named(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {_plain(name): parameter for name, parameter in prunable(_inside(model)).items()}
+    return {unwrapped(name): parameter for name, parameter in prunable(_inside(model)).items()}
 
 
 def _names(model: nn.Module) -> list[str]:
     return list(_named(model))
-
-
-def _plain(name: str) -> str:
-    return name.replace("_orig_mod.", "")  # of a part that is compiled
 
 
 def _inside(model: nn.Module) -> nn.Module:

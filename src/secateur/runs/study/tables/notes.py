@@ -46,11 +46,8 @@ def caveats(results: Results) -> list[str]:
     for column in (DELTA, TO_SINGLE):
         short = [arm for arm in results.arms if 0 < len(arm.values.get(column, {})) < len(arm.seeds)]
         listed = (f"{label(arm, results)} ({_numbers(arm.values[column])})" for arm in short)
-        said += (
-            [f"ΔT {column.name} over fewer seeds, as a dense run is missing: {'; '.join(listed)}."]
-            if short
-            else []
-        )
+        if short:
+            said.append(f"ΔT {column.name} over fewer seeds, as a dense run is missing: {'; '.join(listed)}.")
     dead: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
     for arm in results.arms:

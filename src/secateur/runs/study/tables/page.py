@@ -101,10 +101,8 @@ def headline(results: Results) -> str:
     """Which pruned arm is best, and what is not told apart from it."""
     pruned = [arm for arm in results.arms if arm.values.get(DELTA) and not arm.dense]
     ranked = [arm for arm in pruned if not any(arm.dead.values())]
-    known, there = (
-        whole(ranked, DELTA),
-        [a for a in ranked if math.isfinite(stat(a.values[DELTA].values()).mean)],
-    )
+    known = whole(ranked, DELTA)
+    there = [arm for arm in ranked if math.isfinite(stat(arm.values[DELTA].values()).mean)]
     if not known:
         every = "Every pruned network is dead in a task." if pruned and not ranked else ""
         apart = "No pruned network has all seeds that others have, so none is the best." if there else ""
