@@ -6,7 +6,8 @@ from torch import Tensor
 
 from secateur.measures.cost import count_macs
 from secateur.problem.problem import Problem
-from secateur.pruning.groups import Groups, input_groups, share
+from secateur.pruning.groups import Groups, input_groups
+from secateur.pruning.selection import share
 
 SHARED = ("trunk.0.weight", "trunk.4.weight")
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 
@@ -148,7 +150,7 @@ def test_no_layer_dies_on_the_way() -> None:
 @pytest.mark.parametrize("norm", ["group", "l1"])
 @pytest.mark.parametrize("metric", ["adaptive", "euclidean"])
 def test_other_dtypes_and_partial_labels(dtype: torch.dtype, norm: str, metric: str) -> None:
-    problem = two_heads(dtype=dtype, partial=True)
+    problem = two_heads(width=40, dtype=dtype, partial=True)
     fit(problem, GroupLasso(density=0.3, norm=norm, groups="input", metric=metric), steps=40)  # type: ignore[arg-type]
     assert all(p.dtype == dtype for p in problem.model.parameters())
     values = torch.cat([w.flatten() for w in shared(problem).values()])
@@ -185,3 +187,23 @@ def test_the_recipe_of_l1_prunes_all_and_that_of_less_is_more_what_is_shared() -
 def test_too_few_for_every_layer() -> None:
     with pytest.raises(ValueError, match=r"density is 0.001; with at least 1 weights a layer it can be from"):
         fit(two_heads(), GroupLasso(density=0.001, norm="l1"), steps=2)
+
+
+@pytest.mark.parametrize(("density", "warns"), [(0.7, False), (0.9, True)])
+def test_groups_that_are_too_large_for_the_density_are_spared_or_named(density: float, warns: bool) -> None:
+    """The weakest group ties nearly half of the weights, and others can die in its place; of two groups none can."""
+    problem = two_heads(width=40)
+    axis: dict[str, int] = dict.fromkeys(SHARED, 1)
+    tied = torch.arange(40).sub(17).clamp(0, 1 if warns else 40)
+    index = dict(zip(axis, (torch.full((3,), -1), tied), strict=True))
+    groups = Groups(int(tied.max()) + 1, axis, index, {})
+    with torch.no_grad():
+        problem.model.get_parameter("trunk.4.weight")[:, tied == 0] *= 0.01  # the weakest
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fit(problem, GroupLasso(density=density, groups=groups), steps=40)
+    shown = [str(w.message) for w in said if "whole groups go" in str(w.message)]
+    first, second = (shared(problem)[name] for name in SHARED)
+    left = float(first.count_nonzero() + second.count_nonzero()) / (first.numel() + second.numel())
+    assert left <= density
+    assert (left < 0.9 * density) == bool(shown) == warns, (left, shown)

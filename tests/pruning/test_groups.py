@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from problems import two_heads
 from secateur.problem.problem import Problem, Task
-from secateur.pruning.groups import Groups, input_groups, share, survivors
+from secateur.pruning.groups import Groups, input_groups
+from secateur.pruning.selection import share, survivors
 
 
 def coupled() -> tuple[Groups, dict[str, Tensor]]:
@@ -144,3 +145,23 @@ def test_every_weight_keeps_an_input_and_a_row() -> None:
     forever = torch.tensor([torch.inf, 3.0, 2.0])
     with pytest.raises(ValueError, match=r"no less than 0\.3333"):
         survivors(groups, forever, measure, 0.2)
+
+
+def test_a_group_too_large_for_the_share_lives_where_others_can_die() -> None:
+    """The weakest of eight has 3 of 10 parts; by score alone 0.7 of the network would end at 0.5."""
+    sizes = torch.tensor([1.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], dtype=torch.float64) / 10
+    index = {"a.weight": torch.arange(8)}
+    groups = Groups(8, {"a.weight": 1}, index, {})
+    scores = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+
+    def measure(alive: Tensor) -> float:
+        return float(sizes[alive].sum())
+
+    assert survivors(groups, scores, measure, 0.8).tolist() == [False, False] + [True] * 6  # 0.6
+    assert survivors(groups, scores, measure, 0.8, floor=0.72).tolist() == [False, True, False] + [True] * 5
+    dead = scores.clone()
+    dead[1] = 0.0  # cut already: no other dies in its place
+    assert survivors(groups, dead, measure, 0.75, floor=0.72).tolist() == [True, False] + [True] * 6
+    large = torch.tensor([8.0, 0.5, 0.5, 0.2, 0.2, 0.2, 0.2, 0.2], dtype=torch.float64) / 10
+    scores[0], scores[3] = 0.9, 0.05
+    assert survivors(groups, scores, lambda alive: float(large[alive].sum()), 0.85, floor=0.84)[0]

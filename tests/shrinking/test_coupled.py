@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from problems import TwoHeads, two_heads
 from secateur import GroupLasso, Problem, Task, compact, fit
 from secateur.pruning import DensityError
-from secateur.pruning.groups import share
+from secateur.pruning.selection import share
 from secateur.shrinking import coupled_groups, problem_groups
 from secateur.zoo import mobilenetv2_aspp
 

@@ -19,17 +19,18 @@ from secateur.pruning import (
     input_groups,
     prox,
     revived,
+    say_large,
     schedules,
     settings_of,
     share,
     strongest,
     survivors,
-    wide,
 )
 from secateur.shrinking import default_groups, problem_groups
 
 _EVERY = 10  # steps between two cuts, the only ones that read a value back to the host
 _AHEAD = 0.2  # share of the ramp that is looked ahead
+_LEAST = 0.9  # of the density: a group whose death would leave less lives, where others can die
 _PRESSURE = 3.0  # λ in units of what would take a group to zero in that time if no gradient resisted
 _GROUPS = "groups"  # the key of the groups that are kept; single weights are kept under their names
 Metric = dict[str, Tensor]
@@ -41,7 +42,8 @@ class GroupLasso(Sparsifier):
     With ``strength`` λ is set by hand, as published: a group that is zero may come back. With ``density`` the kept share
     follows a cubic schedule to within one group: what the prox would kill next is penalised while its turn comes near, with
     a λ that brings it to zero by then, and cut for good when it does. What is not due is spared, which caps the penalty
-    and leaves the survivors unshrunk; after the ramp they train on alone.
+    and leaves the survivors unshrunk; after the ramp they train on alone. A group so large that less than nine tenths of
+    ``density`` would be left lives while others can die; where none can, a warning says what is left.
 
     The prox uses the published D = √v + eps, by which the published Adam divides too; torch's divides by √v/√(1 − β₂ᵏ) and its
     own eps, or ``adam_eps``, whatever λ or ``density`` is. A step that a gradient scaler skips is still followed by its prox.
@@ -157,7 +159,8 @@ class GroupLasso(Sparsifier):
             self._cut(1.0 if self._frozen else step / self._steps, found.metric, optimizer)
             self._look_ahead(step / self._steps, found)
         if not self._frozen and self._level:
-            self._prox(found, found.rate * self._level)
+            spared = self._spared if self.norm == "l1" else self._spared.get(_GROUPS)
+            prox.descend(self._weights, self._groups, self._roots, found, found.rate * self._level, spared)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -166,6 +169,15 @@ class GroupLasso(Sparsifier):
             found = self._optimizer and self._of_step(self._optimizer)
             self._cut(1.0, found and found.metric, None)
         self.undo()
+        if self.masks is not None and self.of != "channels":
+            left = share(
+                {name: float(m.double().mean()) for name, m in self.masks.masks.items()}, self._costs
+            )
+            if left < self._least():
+                say_large(self._plan, self._weights, left, cast(float, self.density))
+
+    def _least(self) -> float:
+        return _LEAST * cast(float, self.density)
 
     def undo(self) -> None:
         """Stops enforcing the masks."""
@@ -204,24 +216,6 @@ class GroupLasso(Sparsifier):
         own = self.metric == "adaptive", self.bias_correct_prox
         return prox.of_step(self._weights, optimizer, self.eps, *own)
 
-    def _prox(self, step: prox.Step, kappa: float) -> None:
-        points = {name: p.detach().to(wide(p)) for name, p in self._weights.items()}
-        if self.norm == "l1":
-            kappas = self._groups.spread(torch.full_like(self._roots, kappa), 0.0, points)
-            for name, spared in self._spared.items():
-                kappas[name] = kappas[name] * ~spared
-            metric = step.metric or dict.fromkeys(points, 1.0)
-            found = {n: prox.l1_prox(u, metric[n], kappas[n]) for n, u in points.items()}
-        else:
-            strength = kappa * self._roots
-            if self._spared:
-                strength = strength.masked_fill(self._spared[_GROUPS], 0.0)
-            if step.still:
-                strength = strength.masked_fill(prox.touched(self._groups, step.still), 0.0)
-            found = prox.group_prox(points, step.metric, strength, self._groups)
-        for name in self._weights.keys() - step.still:
-            self._weights[name].copy_(found[name])
-
     def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
         """Removes for good what the schedule has due by now."""
         if self.masks is not None and self._due(progress) < 1.0:
@@ -246,5 +240,5 @@ class GroupLasso(Sparsifier):
             return strongest({name: p.abs() + free[name] for name, p in points.items()}, density, at_least=1)
         scores = torch.where(self._roots > 0, self._groups.norms(points) / self._roots, torch.inf)
         host = scores.cpu()
-        alive = survivors(self._plan, host, self._share, density)
+        alive = survivors(self._plan, host, self._share, density, self._least())
         return {_GROUPS: alive.to(scores.device)}, float(host.masked_fill(alive, 0.0).max())

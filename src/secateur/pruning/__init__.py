@@ -19,9 +19,7 @@ from secateur.pruning.groups import (
     Groups,
     all_weights,
     input_groups,
-    share,
     shared_convolutions,
-    survivors,
     wide,
 )
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
@@ -44,7 +42,7 @@ from secateur.pruning.schedules import (
     staircase,
 )
 from secateur.pruning.scores import Scores, task_scores
-from secateur.pruning.selection import select
+from secateur.pruning.selection import say_large, select, share, survivors
 from secateur.pruning.sparsifier import Sparsifier, group_of, settings_of
 from secateur.pruning.threshold import Form, Shrinkage, soft_threshold
 from secateur.pruning.thresholded import Thresholded, bake
@@ -108,6 +106,7 @@ __all__ = [
     "open_values",
     "prox",
     "revived",
+    "say_large",
     "scale_offset",
     "schedules",
     "scores",

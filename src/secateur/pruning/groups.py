@@ -1,8 +1,8 @@
-"""Groups of weights that live and die together, and the choice of the groups that survive."""
+"""Groups of weights that live and die together, and how networks are parted into them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.problem import Problem, RemediedError, prunable
-from secateur.pruning.density import DensityError
 
 
 @dataclass(frozen=True)
@@ -190,58 +189,6 @@ def all_weights(problem: Problem) -> Groups:
         raise ValueError("The model has no weight that can be penalised; nothing can be pruned.")
     index = {name: torch.zeros(p.shape[0], dtype=torch.int64) for name, p in weights.items()}
     return Groups(1, dict.fromkeys(weights, 0), index, {})
-
-
-def share(kept: Mapping[str, float], costs: Mapping[str, float]) -> float:
-    """Share of the costs that is left when ``kept``, a fraction of each weight, is; weights without costs do not count."""
-    return sum(kept[name] * cost for name, cost in costs.items()) / sum(costs.values())
-
-
-def survivors(groups: Groups, scores: Tensor, measure: Callable[[Tensor], float], density: float) -> Tensor:
-    """The groups to keep so that ``measure`` is at most ``density`` and the revival of one more would exceed it.
-
-    Groups die in the order of their scores; the strongest of each weight (:meth:`Groups.strongest`) never dies.
-
-    Args:
-        groups: The partition.
-        scores: (count,), higher survives longer; infinite never dies.
-        measure: alive, (count,) bool, to the kept share; falls with every death.
-        density: The share asked.
-
-    Returns:
-        alive, (count,) bool.
-
-    Raises:
-        DensityError: If the share stays above ``density`` when all but the groups that must live are dead.
-    """
-    pinned = groups.strongest(scores) | scores.isinf()
-    order = scores.masked_fill(pinned, torch.inf).argsort(stable=True)
-    mortal = groups.count - int(pinned.sum())
-
-    def after(deaths: int) -> Tensor:
-        alive = torch.ones_like(pinned)
-        alive[order[:deaths]] = False
-        return alive
-
-    least = measure(after(mortal))
-    if least > density + 1e-9:
-        raise DensityError(
-            f"density is {density}, but the groups reach no less than {least:.4f}: every weight keeps an input and an output, "
-            f"and some channels belong to no group{_said(groups.pins)}. Ask for more than that, or give other groups."
-        )
-    low, high = 0, mortal
-    while low < high:
-        middle = (low + high) // 2
-        if measure(after(middle)) <= density + 1e-9:
-            high = middle
-        else:
-            low = middle + 1
-    return after(high)
-
-
-def _said(pins: Mapping[str, int], most: int = 4) -> str:
-    worst = sorted(pins.items(), key=lambda item: -item[1])[:most]
-    return f" ({', '.join(f'{count} stay: {why}' for why, count in worst)})" if worst else ""
 
 
 def wide(value: Tensor) -> torch.dtype:

@@ -1,7 +1,8 @@
-"""From scores to masks at an exact density: what score, how much where and what shape, put together."""
+"""From scores to what survives: masks at an exact density, whatever the distribution and the shape, and groups to within one."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from secateur.problem import Components, check_choice, check_count
 from secateur.pruning.density import DensityError
 from secateur.pruning.distribution import Distribution, Quotas, counts, erk, quotas
+from secateur.pruning.groups import Groups
 from secateur.pruning.masks import top_masks
 from secateur.pruning.pattern import Pattern, best_blocks, first_blocks
 
@@ -83,6 +85,81 @@ def select(
     return {name: found[name] for name in scores}
 
 
+def share(kept: Mapping[str, float], costs: Mapping[str, float]) -> float:
+    """Share of the costs that is left when ``kept``, a fraction of each weight, is; weights without costs do not count."""
+    return sum(kept[name] * cost for name, cost in costs.items()) / sum(costs.values())
+
+
+def survivors(
+    groups: Groups, scores: Tensor, measure: Callable[[Tensor], float], density: float, floor: float = 0.0
+) -> Tensor:
+    """The groups to keep so that ``measure`` is at most ``density``, and the revival of the last to die would exceed it.
+
+    Groups die in the order of their scores; the strongest of each weight (:meth:`Groups.strongest`) never dies. One that is so
+    large that its death would take ``measure`` below ``floor`` lives, and those after it die instead, where they suffice.
+
+    Args:
+        groups: The partition.
+        scores: (count,), higher survives longer; infinite never dies.
+        measure: alive, (count,) bool, to the kept share; falls with every death.
+        density: The share asked.
+        floor: The share that is to be left in the end, at most ``density``.
+
+    Returns:
+        alive, (count,) bool.
+
+    Raises:
+        DensityError: If the share stays above ``density`` when all but the groups that must live are dead.
+    """
+    pinned = groups.strongest(scores) | scores.isinf()
+    order = scores.masked_fill(pinned, torch.inf).argsort(stable=True)[: groups.count - int(pinned.sum())]
+
+    def after(deaths: Tensor) -> Tensor:
+        alive = torch.ones_like(pinned)
+        alive[deaths] = False
+        return alive
+
+    def least(order: Tensor) -> int:
+        """How many of them must die."""
+        low, high = 0, len(order)
+        while low < high:
+            middle = (low + high) // 2
+            if measure(after(order[:middle])) <= density + 1e-9:
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+    if (reached := measure(after(order))) > density + 1e-9:
+        raise DensityError(
+            f"density is {density}, but the groups reach no less than {reached:.4f}: every weight keeps an input and an output, "
+            f"and some channels belong to no group{_said(groups.pins)}. Ask for more than that, or give other groups."
+        )
+    deaths = least(order)
+    by_score = alive = after(order[:deaths])
+    while (
+        deaths and scores[order[deaths - 1]] > 0 and measure(alive) < floor
+    ):  # one of score 0 is dead already
+        order = torch.cat([order[: deaths - 1], order[deaths:]])
+        if measure(after(order)) > density + 1e-9:
+            return by_score  # too much of the network is in groups that large
+        deaths = least(order)
+        alive = after(order[:deaths])
+    return alive
+
+
+def say_large(groups: Groups, weights: Mapping[str, Tensor], left: float, density: float) -> None:
+    """Warns that ``left`` is less than was asked, since whole groups go, and names the largest."""
+    sizes = groups.sizes(weights)
+    names = [name for name, ids in groups.index.items() if (ids == int(sizes.argmax())).any()]
+    warnings.warn(
+        f"density is {density}, and {left:.3f} is left: whole groups go, and the largest has {float(sizes.max() / sizes.sum()):.0%} "
+        f"of what is grouped (in {', '.join(names[:3])}{' and others' if names[3:] else ''}). Ask for what the groups can come to, "
+        "or give smaller ones.",
+        stacklevel=5,
+    )
+
+
 def _budget(
     density: float,
     size: int,
@@ -151,3 +228,8 @@ def _best(ranked: Mapping[str, Tensor], keep: float, shape: Pattern) -> dict[str
         [shape.pooled(s) for s in ranked.values()], [shape.sizes(s) for s in ranked.values()], keep
     )
     return {name: shape.spread(mask, ranked[name].shape) for name, mask in zip(ranked, found, strict=True)}
+
+
+def _said(pins: Mapping[str, int], most: int = 4) -> str:
+    worst = sorted(pins.items(), key=lambda item: -item[1])[:most]
+    return f" ({', '.join(f'{count} stay: {why}' for why, count in worst)})" if worst else ""
