@@ -175,7 +175,7 @@ class _Embed(nn.Module):
                 "options={'image_size': ...}."
             )
         patches = self.project(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.token.expand(len(x), -1, -1), patches], 1)
+        tokens = torch.cat([self.token.expand(x.shape[0], -1, -1), patches], 1)
         return self.dropout(tokens + self.positions)
 
 
