@@ -143,7 +143,8 @@ def test_new_biases_are_trained_and_factored_moments_cut(kind: type[torch.optim.
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8, bias=False), nn.ReLU(), nn.Linear(8, 3))
     with torch.no_grad():
         model[0].weight[:3], model[0].bias[:3] = 0, 0.5
-    optimizer = kind([{"params": model[:2].parameters()}, {"params": model[2:].parameters(), "lr": 1e-3}])
+    named = [(f"my.{name}", p) for name, p in model.named_parameters()]
+    optimizer = kind([{"params": named[:2]}, {"params": named[2:], "lr": 1e-3}])
     model(torch.randn(5, 4)).square().sum().backward()
     optimizer.step()
     with torch.no_grad():
@@ -158,3 +159,7 @@ def test_new_biases_are_trained_and_factored_moments_cut(kind: type[torch.optim.
     small(torch.randn(5, 4)).square().sum().backward()
     optimizer.step()
     assert {id(p) for g in optimizer.param_groups for p in g["params"]} == {id(p) for p in small.parameters()}
+    assert [group["param_names"] for group in optimizer.param_groups] == [
+        ["my.0.weight", "my.0.bias"],
+        ["my.2.weight", "my.4.weight", "my.4.bias", "2.bias"],
+    ]

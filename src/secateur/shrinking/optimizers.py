@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -34,27 +35,33 @@ def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Com
     homes: dict[str, int] = {}  # path of a module to the group that steps it
     for number, group in enumerate(optimizer.param_groups):
         exchanged: list[Any] = []
-        for old in group["params"]:
+        called: list[str] = []  # as the optimizer was given them, if it was given names
+        for old, own in zip(group["params"], group.get("param_names") or repeat(""), strict=False):
             name = names.get(id(old))
             if name is None:
                 exchanged.append(old)
+                called.append(own)
                 continue
             homes.setdefault(_module(name), number)
             state = optimizer.state.pop(old, None)
             if name not in new:
                 continue
             exchanged.append(new[name])
+            called.append(own)
             taken.add(name)
             if state:
                 optimizer.state[new[name]] = {
                     key: _sliced(key, v, old, made.kept.get(name, {})) for key, v in state.items()
                 }
         group["params"] = exchanged
+        if "param_names" in group:
+            group["param_names"] = called
     old_names = {unwrapped(name) for name in named(model)}
     for name, parameter in new.items():
         home = homes.get(_module(name))
         if name not in taken and name not in old_names and home is not None:
             optimizer.param_groups[home]["params"].append(parameter)
+            optimizer.param_groups[home].get("param_names", []).append(name)
 
 
 def _module(name: str) -> str:
