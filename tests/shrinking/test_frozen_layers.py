@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations
 
 from problems import two_heads
 from secateur import GroupLasso, Problem, Task, compact, fit
@@ -194,3 +195,28 @@ def test_a_bias_that_compaction_gives_a_frozen_layer_is_frozen() -> None:
     small = compact(model.eval(), X)
     assert small.part.in_channels == 11
     assert not small.part.bias.requires_grad
+
+
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, parametrizations.spectral_norm])
+def test_a_layer_whose_weight_is_computed_keeps_what_it_reads_and_gives(norm: Any) -> None:
+    model = Net(norm(nn.Conv2d(12, 12, 1)))
+    groups = coupled_groups(model, X)
+    assert groups.axis.keys() == {"first.weight", "last.weight", "head.weight"}
+    assert groups.count == 12
+    assert groups.pins["a layer whose weight a norm or mask of torch computes reads or gives them"] == 24
+    assert hasattr(model.part, "parametrizations")
+
+
+class ByKeywords(Net):
+    """Takes no input by its place."""
+
+    def forward(self, *, image: Tensor) -> dict[str, Tensor]:  # pyright: ignore
+        return super().forward(image)
+
+
+def test_a_model_that_is_called_in_its_own_way() -> None:
+    model = ByKeywords(nn.Conv2d(12, 12, 1))
+    groups = coupled_groups(model, X, call=lambda model, x: model(image=x))
+    assert groups.count == coupled_groups(Net(nn.Conv2d(12, 12, 1)), X).count
+    with pytest.raises(ValueError, match=r"coupled_groups: the model fails on example.*call=lambda model, x"):
+        coupled_groups(model, X)

@@ -64,15 +64,41 @@ def test_only_what_training_runs_is_said_to_be_cut() -> None:
 
 
 def test_training_that_cannot_be_followed_is_said() -> None:
-    with pytest.warns(UserWarning, match="in training mode the smaller network fails"):
-        made = compaction(compact(Supervised("by chance"), X))
+    with pytest.warns(UserWarning, match=r"cannot be followed.*aux\.weight"):
+        small = compact(Supervised("by chance"), X)
+    made = compaction(small)
     assert made is not None
     assert (made.unseen, made.unreached) == ([], ["aux", "old"])
-    whole = Supervised("by chance")
-    with torch.no_grad():
-        whole.d.weight.fill_(0.1)  # nothing goes before the head of training, so it runs
-    with pytest.warns(UserWarning, match=r"cannot be followed.*aux\.weight"):
-        compact(whole, X)
+    assert "channels stay: training needs its channels as they are (conv2d in" in made.text()
+    assert small.d.out_channels == 4
+    small.train()(X)
+
+
+class Remembering(Supervised):
+    """Writes in training what it does not read: the means of the last batch, or a queue of many."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__(way)
+        del self.aux, self.old
+        self.register_buffer("kept", torch.zeros((6,) if way == "last" else (8, 6)))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        first = self.c(self.a(x).relu()).relu()
+        means = first.detach().mean((2, 3))
+        if self.training and self.way == "last":
+            self.kept.copy_(means.mean(0))
+        elif self.training:
+            self.kept = torch.cat([self.kept[2:], means])
+        return {"o": self.head(self.d(first).relu())}
+
+
+def test_what_training_writes_is_cut_like_what_it_writes_there() -> None:
+    small = compact(Remembering("last"), X)
+    assert small.kept.shape == (2,)
+    small.train()(X)
+    queue = compact(Remembering("queue"), X)  # of which the rows are not followed
+    assert (queue.c.out_channels, queue.d.out_channels) == (6, 4)
+    queue.train()(X)
 
 
 class Silent(nn.Module):
@@ -127,6 +153,46 @@ def test_the_task_that_is_missing_is_named_and_no_layer_that_nobody_uses() -> No
     with pytest.warns(UserWarning, match=r"these are not reached: u\.weight; they stay"):
         compact(Apart("pr"), {"p": V, "r": V})
     compact(Apart("prs"), dict.fromkeys("prs", V))
+
+
+class ByNumber(nn.Module):
+    """An input for each task, and heads that no name leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.f, self.g, self.heads = (
+            nn.Linear(8, 6),
+            nn.Linear(6, 6),
+            nn.ModuleList([nn.Linear(6, 2), nn.Linear(6, 3)]),
+        )
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {k: self.heads[len(k) - 7](self.g(self.f(v).relu()).relu()) for k, v in x.items()}
+
+
+class ByTable(Apart):
+    """Its tasks are called otherwise than the heads."""
+
+    def __init__(self) -> None:
+        super().__init__("prs")
+        self.table = {"fine": "p", "coarse": "r", "both": "s"}
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        found = super().forward({self.table[k]: v for k, v in x.items()})
+        return {k: found[self.table[k]] for k in x}
+
+
+def test_layers_that_no_longer_fit_are_refused_and_others_said() -> None:
+    model = ByNumber()
+    with pytest.warns(UserWarning, match=r"these are not reached: heads\.1\.weight; they stay"):
+        compact(model, {"surface": V})  # nothing goes that it could read
+    with torch.no_grad():
+        model.g.weight[:, :2] = 0
+    with pytest.raises(ValueError, match=r"heads\.1\.weight may not fit .* an input for every task"):
+        compact(model, {"surface": V})
+    compact(model, {"surface": V, "vehicles": V})
+    with pytest.raises(ValueError, match=r"an input for every task of the network, here \['both'\] too"):
+        compact(ByTable(), {"fine": V, "coarse": V})
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -38,6 +39,8 @@ class Residual(nn.Module):
                 layer.bias.fill_(0.1)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
+        if self.look == "kind" and not isinstance(self.q, nn.Conv2d):
+            raise TypeError("not a convolution")
         x = self.a(x).relu()
         if self.look == "dtype":
             x = x.to(self.q.weight.dtype)
@@ -152,3 +155,20 @@ def test_dead_outputs_are_named_by_their_path(layer: str, path: str) -> None:
         made = compaction(compact(model, X))
     assert made is not None
     assert made.dead == [path]
+
+
+@torch.no_grad()
+def test_a_kind_that_is_asked_for_is_seen_before_channels_are_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    module, tried = import_module("secateur.shrinking.exact"), [0]
+    once: Any = module._attempt
+
+    def counted(*args: Any, **more: Any) -> Any:
+        tried[0] += 1
+        return once(*args, **more)
+
+    monkeypatch.setattr(module, "_attempt", counted)
+    model = Residual("kind")
+    small = compact(model, X)
+    assert compaction(small).constants.keys() == {"r.0", "r.1"}  # pyright: ignore
+    assert tried == [2]
+    assert same(model(X), small(X))

@@ -21,9 +21,10 @@ from secateur.shrinking.channels import Training, trace, training_nodes
 from secateur.shrinking.compaction import listed, record
 from secateur.shrinking.copying import copied, narrowed, plain
 from secateur.shrinking.exact import exact
+from secateur.shrinking.in_training import Otherwise
 from secateur.shrinking.names import named
 from secateur.shrinking.optimizers import check_own, exchange
-from secateur.shrinking.reached import check_reached
+from secateur.shrinking.reached import check_fits, check_reached
 from secateur.shrinking.verify import Reference
 
 
@@ -53,12 +54,12 @@ def compact(
         call: How the model is called where ``model(example)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
-        ValueError: If the model cannot be traced, an input of a task is missing, or the copy does not compute the same; the
+        ValueError: If the model cannot be traced, an input of a task is missing (layers that nothing reaches take what went), or the copy does not compute the same; the
             message names the layer. If ``round_to`` or ``tolerance`` is out of range, or the optimizer steps nothing of the model.
 
     Warns:
-        UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact; if it
-            fails in training mode, or what training alone runs cannot be followed.
+        UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact; if in
+            training mode it fails or computes something else, or what training alone runs cannot be followed.
     """
     check_count("compact: round_to", round_to)
     check_factor("compact: tolerance", tolerance)
@@ -70,7 +71,7 @@ def compact(
     check_takes("compact", copied(whole), example)
     nodes = trace(whole, example)
     training = training_nodes(whole, example, nodes)
-    check_reached(whole, example, training.unreached)
+    given = check_reached(whole, example, training.unreached)
     reference = Reference(whole, example, tolerance)
     dtypes = {n: t.dtype for n, t in named(whole).items() if t.is_floating_point()}
     pinned: dict[str, str] = {}
@@ -81,9 +82,11 @@ def compact(
         narrowed(small, dtypes)
         reason = reference.difference(small, rounded=True)
         if reason is None:
-            _say_training(training, reference.in_training(small))
+            check_fits(whole, given, training.unreached, tried.channels, tried.keep)
+            _say_training(training, tried.otherwise)
             small = uncalled(small)
-            made.baked, made.unseen = baked, training.own
+            cut = {name.rpartition(".")[0] for name in made.kept}
+            made.baked, made.unseen = baked, [path for path in training.own if path in cut]
             made.unreached = sorted({name.rpartition(".")[0] or name for name in training.unreached})
             record(small, made)
             if optimizer is not None:
@@ -109,19 +112,28 @@ def _named_dead(dead: list[int], reference: Reference) -> list[str]:
     return found
 
 
-def _say_training(training: Training, error: str | None) -> None:
-    """Warns where the smaller network may not train, or cannot."""
-    if error is not None:
-        warnings.warn(
-            f"compact: in training mode the smaller network fails, and the whole one does not ({error}); train before, or let what "
-            "training alone runs take its sizes from what it is given.",
-            UserWarning,
-            stacklevel=3,
+def _say_training(training: Training, otherwise: Otherwise | None) -> None:
+    """Warns where the smaller network may not train, or cannot, or not as the whole one does."""
+    if otherwise is not None and otherwise.fails:
+        text = (
+            f"in training mode the smaller network fails, and the whole one does not ({otherwise.reason}); train before, or let what "
+            "training alone runs take its sizes from what it is given."
+        )
+    elif otherwise is not None:
+        text = (
+            f"in training mode the smaller network computes something else than the whole one ({otherwise.reason}), as what training "
+            "alone runs reads channels that are gone; train before, or let the forward pass read them in eval mode too."
         )
     elif training.failure and training.unreached:
-        warnings.warn(
-            f"compact: what training alone runs cannot be followed ({training.failure}), so {listed(training.unreached)} stay as they are, "
-            "and may not fit what they are given there; train before, or let the forward pass run them in eval mode too.",
-            UserWarning,
-            stacklevel=3,
+        text = (
+            f"what training alone runs cannot be followed ({training.failure}), so {listed(training.unreached)} stay as they are, "
+            "and may not fit what they are given there; train before, or let the forward pass run them in eval mode too."
         )
+    elif training.failure:
+        text = (
+            f"what training alone runs cannot be followed ({training.failure}), so whether the smaller network does "
+            "the same in training mode is not known for certain; train before, or compare there what both give."
+        )
+    else:
+        return
+    warnings.warn(f"compact: {text}", UserWarning, stacklevel=3)

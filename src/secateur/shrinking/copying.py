@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
+from torch.nn.modules.dropout import _DropoutNd  # pyright: ignore[reportPrivateUsage]
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.spectral_norm import (
     SpectralNorm,
@@ -17,6 +19,8 @@ from torch.nn.utils.spectral_norm import (
 from torch.nn.utils.weight_norm import WeightNorm
 
 from secateur.shrinking.names import named
+
+_LISTS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def copied(model: nn.Module) -> Any:
@@ -43,12 +47,14 @@ def evaluating(model: nn.Module, *, training: bool = False) -> Any:
 
     Args:
         model: Left as it is.
-        training: Whether modules with others in them, or with code of the user's, are in training mode.
+        training: Whether lists of modules and those with code of the user's are in training mode; norms and dropout never are,
+            whoever wrote them.
     """
     made = copied(model)
     made.eval()
     for module in made.modules() if training else ():
-        module.training = not type(module).__module__.startswith("torch.nn.")
+        own = type(module) in _LISTS or not type(module).__module__.startswith("torch.nn.")
+        module.training = own and not isinstance(module, (_NormBase, _DropoutNd))
     return made
 
 

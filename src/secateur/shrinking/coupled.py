@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from secateur.problem import Input, Problem, example, preserved_modes, preserved_rng
+from secateur.problem import Call, Input, Problem, called, check_takes, example, looking
 from secateur.pruning import Groups, input_groups, shared_convolutions
 from secateur.shrinking.channels import (
     OUTPUT,
@@ -22,53 +22,63 @@ from secateur.shrinking.channels import (
     trace,
     training_nodes,
 )
-from secateur.shrinking.copying import copied, evaluating
+from secateur.shrinking.copying import bake, copied, evaluating
 from secateur.shrinking.exact import exact
 from secateur.shrinking.names import named
 from secateur.shrinking.verify import Reference
 
+_FROZEN = "a frozen layer reads or gives them"
+_COMPUTED = "a layer whose weight a norm or mask of torch computes reads or gives them"
 _BATCH = 2  # samples of an input that the smaller networks are tried on
 Places = dict[tuple[str, int], Tensor]  # weight and axis to what holds of each index along it
 
 
 @torch.no_grad()
-def coupled_groups(model: nn.Module, example: Input) -> Groups:
+def coupled_groups(model: nn.Module, example: Input, *, call: Call | None = None) -> Groups:
     """One group for each channel that can be removed: what reads it, in all layers, across residuals and branches.
 
     A group holds the input-channel slices of every convolution and linear layer that reads the channel, and of grouped
     convolutions whole groups. Once it is zero no output depends on the channel, so the rows that produce it, and
     its BatchNorm, go too. What the user's code fixes, such as a size that is written out, is found out as
     :func:`secateur.compact` does: in a copy a random half of the groups dies and the copy is made smaller, then the other half.
-    Channels that stay, whatever keeps them, belong to no group; nor do those that a frozen layer reads or gives. A frozen
-    normalisation, or another parameter that is used element by element, goes with the channels that it is for.
+    Channels that stay, whatever keeps them, belong to no group; nor do those that a frozen layer reads or gives, or one whose
+    weight a norm or mask of torch computes. A frozen normalisation, or another parameter that is used element by element,
+    goes with the channels that it is for.
 
     Args:
         model: A plain module; it is left as it was.
         example: What it takes.
+        call: How the model is called where ``model(example)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
-        ValueError: If the model cannot be traced, or has no channel that can be removed; the message says what keeps them.
+        ValueError: If the model cannot be traced, does not take the example, or has no channel that can be removed; the
+            message says what keeps them.
     """
     if isinstance(model, Problem):
         raise TypeError(
             "coupled_groups: model is a Problem; give problem.model, or ask problem_groups(problem)."
         )
-    whole, draw = evaluating(model), torch.Generator().manual_seed(0)
+    inner, draw = evaluating(model), torch.Generator().manual_seed(0)
+    bake(inner)
+    whole = called(inner, call)
+    check_takes("coupled_groups", copied(whole), example)
     _enliven(whole, draw)
     nodes = trace(whole, example)
     hidden = training_nodes(whole, example, nodes).nodes
     trained = {name for name, p in whole.named_parameters() if p.requires_grad}
-    frozen = layer_weights([*nodes, *hidden]) - trained
+    computed = {name for name, _ in whole.named_parameters()} - {name for name, _ in model.named_parameters()}
+    still = {_COMPUTED: layer_weights([*nodes, *hidden]) & computed}
+    still[_FROZEN] = layer_weights([*nodes, *hidden]) - trained - computed
     pinned: dict[str, str] = {}
     staying: Places = {}
-    groups = _groups(find_channels(whole, nodes, pinned, hidden), frozen, staying)
+    groups = _groups(find_channels(whole, nodes, pinned, hidden), still, staying)
     dying = torch.rand(groups.count, generator=draw) < 0.5
     for _ in range(2):
         if not groups.count:
             break
         for key, places in _tried(whole, example, [nodes, hidden], groups, dying, pinned).items():
             staying[key] = staying[key] | places if key in staying else places
-        former, groups = groups, _groups(find_channels(whole, nodes, pinned, hidden), frozen, staying)
+        former, groups = groups, _groups(find_channels(whole, nodes, pinned, hidden), still, staying)
         dying = ~_renumbered(dying, former, groups)
     if not groups.count:
         raise ValueError(
@@ -109,7 +119,7 @@ def _of_no_task(problem: Problem, x: Input) -> str:
     """Outputs that are no tasks and keep their channels all the same, and the remedy; empty where there are none."""
     network = problem.network
     try:
-        with preserved_modes(network), preserved_rng(), torch.no_grad():
+        with looking(network), torch.no_grad():
             network.eval()
             found: Any = network(x)
     except Exception:  # the trace says what is wrong
@@ -134,26 +144,30 @@ def _enliven(model: nn.Module, draw: torch.Generator) -> None:
             value.data = torch.where(zero, noise.to(value), value.data)
 
 
-def _groups(channels: Channels, frozen: Set[str], staying: Mapping[tuple[str, int], Tensor]) -> Groups:
-    """The groups of these labels, without those that were seen to stay and those of ``frozen`` weights."""
+def _groups(
+    channels: Channels, still: Mapping[str, Set[str]], staying: Mapping[tuple[str, int], Tensor]
+) -> Groups:
+    """The groups of these labels, without those that were seen to stay and those of weights that are ``still``, by the reason."""
     stay = torch.zeros(channels.count + 1, dtype=torch.bool)  # the last place is for labels of -1
     for key, places in staying.items():
         stay[channels.axes[key][places]] = True
     pins = {reason: count for reason, count in channels.pins.items() if count}
     if read := int(stay[:-1].sum()):
         pins["something else than weights reads them"] = read
-    for (name, _), labels in channels.axes.items():
-        if name in frozen:
-            stay[labels] = True
-    if left := int(stay[:-1].sum()) - read:
-        pins["a frozen layer reads or gives them"] = left
+    for reason, names in still.items():
+        before = int(stay[:-1].sum())
+        for (name, _), labels in channels.axes.items():
+            if name in names:
+                stay[labels] = True
+        if more := int(stay[:-1].sum()) - before:
+            pins[reason] = more
     axis: dict[str, int] = {}
     index: dict[str, Tensor] = {}
     rows: dict[str, Tensor] = {}
     outputs: dict[str, int] = {}
     for _, layer in layers(channels.nodes):
         name = layer.weight.target
-        if name in axis or name in frozen:
+        if name in axis or any(name in names for names in still.values()):
             continue
         axis[name] = 0 if layer.groups > 1 else layer.input_axis
         index[name] = _of(channels, name, axis[name], layer.weight.shape)

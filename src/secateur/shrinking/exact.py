@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -32,6 +32,7 @@ from secateur.shrinking.channels import (
 from secateur.shrinking.compaction import Compaction, told
 from secateur.shrinking.copying import copied, narrowed, widened
 from secateur.shrinking.cutting import cut
+from secateur.shrinking.in_training import Cut, ForTraining, Otherwise
 from secateur.shrinking.names import named
 from secateur.shrinking.parting import Run, missed, parting, removed_above, removes, watched
 from secateur.shrinking.remaining import alive, complete, strengths
@@ -49,6 +50,7 @@ class Attempt:
         keep: Which of them are left, (labels,).
         needs: What the outputs depend on.
         dead: Numbers of the outputs that do not depend on the input.
+        otherwise: What the network does otherwise in training.
     """
 
     small: nn.Module
@@ -57,6 +59,12 @@ class Attempt:
     keep: Tensor
     needs: Needs
     dead: list[int]
+    otherwise: Otherwise | None = None
+
+    @property
+    def cut(self) -> Cut:
+        """What it was cut by."""
+        return Cut(self.small, self.channels, self.keep)
 
 
 def exact(
@@ -88,14 +96,27 @@ def exact(
     asked, known, alone = folds, True, False
     read: set[str] = set()
     said: list[str] = []
-    while True:
-        tried = _attempt(model, traced, round_to, pinned, folds=folds, known=known, read=read)
+    looked: set[str] = set()
+
+    def attempt(of: nn.Module, pins: Mapping[str, str], *, folds: bool, known: bool) -> Attempt:
+        made = _attempt(of, traced, round_to, {**pinned, **pins}, folds=folds, known=known, read=read)
         if not reference.wide:
-            narrowed(tried.small, dtypes)
+            narrowed(made.small, dtypes)
+        return made
+
+    training = ForTraining(
+        reference, model, traced, lambda of, pins: attempt(of, pins, folds=False, known=False).cut
+    )
+    while True:
+        tried = attempt(model, training.pins, folds=folds, known=known)
         reason = _wrong(reference, tried.small)
         if reason is None:
             other = None if alone else reference.elsewhere(tried.small)
             if other is None:
+                if training.needs_more(tried.cut):
+                    continue
+                pinned.update(training.pins)
+                tried = replace(tried, otherwise=training.otherwise)
                 tried.made.constant = staying(tried.channels, tried.keep, tried.needs)
                 tried.made.pinned |= dict.fromkeys(said, 0)
                 return tried
@@ -112,11 +133,13 @@ def exact(
             continue
         run = watched(reference, tried.small, example, values=False)
         replaced = tried.made.constants
-        if isinstance(run.error, AttributeError) and (more := missed(reference, model, replaced)):
+        unseen = {path: settings for path, settings in replaced.items() if path not in looked}
+        if run.error is not None and (more := missed(reference, model, unseen)):
             read |= more
             pinned.clear()
             failed.clear()
             continue
+        looked.update(replaced if run.error is not None else ())
         shapes = shapes or watched(reference, model, example, values=False)
         found, reason = parting(shapes, run, tried.channels, tried.keep, tried.needs, replaced)
         if not found and run.error is None:

@@ -101,7 +101,7 @@ def watched(reference: Reference, model: nn.Module, x: Input, *, values: bool) -
 
 
 def missed(reference: Reference, model: nn.Module, replaced: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Those of the ``replaced`` modules of which the user's code reads what a constant has not, such as their weight."""
+    """Those of the ``replaced`` modules of which the user's code asks what a constant has not, such as a weight, or is not."""
     found: set[str] = set()
     for path, settings in replaced.items():
         with reference.running(model, reference.inputs[0]) as (other, forward):
@@ -109,7 +109,7 @@ def missed(reference: Reference, model: nn.Module, replaced: Mapping[str, Mappin
             put_constant(other, path, weight[:, *[0] * (weight.dim() - 1)] if settings else None)
             try:
                 forward()
-            except AttributeError:
+            except Exception:  # whatever the user's code raises
                 found.add(path)
     return found
 

@@ -81,7 +81,7 @@ class Reference:
             others = [outputs.get(name) for outputs in found]
             if any(o is None or o.shape != v.shape for v, o in zip(values, others, strict=True)):
                 return f"the shape of {name} differs"
-            reason = self._compared(name, values, cast(list[Tensor], others), rounded)
+            reason = self.compared(name, values, cast(list[Tensor], others), rounded)
             if reason is not None:
                 return reason
         return None
@@ -110,21 +110,12 @@ class Reference:
         for name, value in expected.items():
             if (other := found.get(name)) is None or other.shape != value.shape:
                 return f"the shape of {name} differs"
-            if (reason := self._compared(name, [value], [other], rounded=False)) is not None:
+            if (reason := self.compared(name, [value], [other], rounded=False)) is not None:
                 return reason
         return None
 
-    def in_training(self, small: nn.Module) -> str | None:
-        """What another network raises where its code is told that it is training, and the original does not."""
-        for model in (self.model, small):
-            try:
-                with self.running(model, self.inputs[0], training=True) as (_, run):
-                    run()
-            except Exception as error:  # whatever the user's code raises
-                return f"{type(error).__name__}: {error}".splitlines()[0] if model is small else None
-        return None
-
-    def _compared(self, name: str, values: list[Tensor], others: list[Tensor], rounded: bool) -> str | None:
+    def compared(self, name: str, values: list[Tensor], others: list[Tensor], rounded: bool) -> str | None:
+        """What differs between the values of one output, on each input, and those of another network."""
         if not values[0].numel():
             return None
         scale = max(float(_finite(v).abs().max()) for v in values)

@@ -101,3 +101,26 @@ def test_torch_decomposes_what_has_no_rule(monkeypatch: pytest.MonkeyPatch) -> N
     assert not asked
     trace(nn.Sequential(nn.Conv2d(3, 4, 1), nn.InstanceNorm2d(4)).eval(), X)
     assert asked == [{}]
+
+
+class Copies(nn.Module):
+    """Layers with copies of copies of their weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.b.weight.detach().contiguous().to(torch.float64).float()
+        return self.c(nn.functional.conv2d(self.a(x).relu(), weight, self.b.bias.clone()).relu())
+
+
+def test_a_copy_of_a_copy_of_a_weight_is_followed() -> None:
+    nodes = trace(Copies(), X)
+    assert not [
+        node.name
+        for node in nodes
+        if node.op in ("_to_copy", "clone", "detach", "to") and len(node.shape) > 1
+    ]
+    small = compact(cut(Copies()), X)
+    assert (small.a.out_channels, small.b.in_channels, small.b.out_channels) == (5, 5, 5)

@@ -1,16 +1,17 @@
 """Channels: which channels of a network live and die together."""
 
-from secateur.shrinking.channels.channels import Channels, find_channels
+from secateur.shrinking.channels.channels import Channels, find_channels, removed_sizes
 from secateur.shrinking.channels.compressed import jointly
 from secateur.shrinking.channels.dead_layers import constant_layers, group_counts, put_constant, settings_of
 from secateur.shrinking.channels.grouped import thinned
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needed import needed
 from secateur.shrinking.channels.needs import Needs
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.rules import OUTPUT
 from secateur.shrinking.channels.stacked import layer_weights
 from secateur.shrinking.channels.staying import staying
-from secateur.shrinking.channels.trace import Node, trace
+from secateur.shrinking.channels.trace import trace
 from secateur.shrinking.channels.training import Training, training_nodes
 from secateur.shrinking.channels.values import (
     constant_outputs,
@@ -40,6 +41,7 @@ __all__ = [
     "needed",
     "nothing_known",
     "put_constant",
+    "removed_sizes",
     "settings_of",
     "staying",
     "thinned",

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Input
-from secateur.shrinking.channels.compressed import along, varying
+from secateur.shrinking.channels.compressed import along, compress, varying
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.layers import layers
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.rules import label
 from secateur.shrinking.channels.stacked import stacks
-from secateur.shrinking.channels.trace import Node, trace
+from secateur.shrinking.channels.trace import trace
 from secateur.shrinking.channels.values import fixed_values
 from secateur.shrinking.names import named
 
@@ -77,11 +78,14 @@ def find_channels(
     flow.thinned = thinned
     flow.stacks, passing = stacks([*nodes, *training])
     seen = {read.target for node in nodes for read in node.inputs}
-    for node in [*nodes, *training]:
-        if node.op != "parameter" and node.op != "buffer" and node not in passing:
+    for count, node in enumerate([*nodes, *training]):
+        flow.training = count >= len(nodes)
+        if node.op != "output" and any(read in flow.lost for read in node.inputs):
+            flow.lost.add(node)
+        elif node.op != "parameter" and node.op != "buffer" and node not in passing:
             flow.of[node] = label(flow, node)
     for node, layer in layers(training):
-        if layer.weight.target not in seen and isinstance(labels := flow.of[node], Tensor):
+        if layer.weight.target not in seen and isinstance(labels := flow.of.get(node), Tensor):
             flow.pin(labels, f"{layer.weight.target} is of a layer that training alone runs")
     for node in nodes:
         if pinned and node.name in pinned and node in flow.of:
@@ -90,6 +94,17 @@ def find_channels(
                 flow.pin(labels, pinned[node.name])
     flow.settle()
     return _collected(nodes, flow, state)
+
+
+def removed_sizes(channels: Channels, keep: Tensor) -> set[int]:
+    """How many channels there were, of whatever has fewer now; ``keep`` says which labels are left, (labels,)."""
+    found: set[int] = set()
+    for node in channels.nodes:
+        for labels in channels.labels.get(node.name, []) if node.call is not None else []:
+            small = compress(labels)
+            if bool(((small >= 0) & ~keep[small.clamp(min=0)]).any()):
+                found |= {small.shape[axis] for axis in varying(small)} or set(small.shape)
+    return found
 
 
 def _collected(nodes: list[Node], flow: Labelling, state: Mapping[str, Tensor]) -> Channels:
@@ -126,7 +141,8 @@ def _element_axes(flow: Labelling, name: str, elements: Tensor) -> dict[tuple[st
     found = flow.union.find(elements)
     axes = varying(found)
     if len(axes) > 1:
-        flow.pin(found, f"parameter {name!r}: its channels are along several axes")
+        if name not in flow.late:  # what training alone does is looked at where it runs
+            flow.pin(found, f"parameter {name!r}: its channels are along several axes")
         return {}
     if not axes:
         return {(name, a): found.flatten() for a in range(found.dim()) if found.numel() == 1}

@@ -14,7 +14,7 @@ from secateur.shrinking.channels.channels import Channels
 from secateur.shrinking.channels.compressed import jointly, rows
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values import Values
 from secateur.shrinking.constant import Constant, replace
 from secateur.shrinking.cutting import tell_norm

@@ -10,7 +10,7 @@ from torch import Tensor
 from secateur.shrinking.channels.compressed import rows
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needs import Needs
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 
 def thinned(nodes: Sequence[Node], needs: Needs) -> frozenset[str]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, full, jointly, shrunk, varies, varying
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 NEUTRAL = -1  # belongs to no channel: constants, scores between places
 PINNED = 0  # never removed
@@ -77,6 +77,9 @@ class Labelling:
         self.fixed, self.free = fixed, free
         self.stacks: Mapping[Node, Any] = {}  # products with parameters that were moved
         self.weights: set[Node] = set()  # what is made of parameters alone
+        self.training = False  # whether what is followed is what training alone does
+        self.lost: set[Node] = set()  # what of that cannot be followed
+        self.late: set[str] = set()  # parameters and buffers that it alone uses element by element
         self.thinned: Collection[str] = ()  # weights of convolutions whose groups all lose the same channels
         self.union = Union()
         self.union.fresh(1)  # PINNED
@@ -95,12 +98,16 @@ class Labelling:
                 count *= size
             if node in self.fixed and self.fixed[node].dtype in (torch.int32, torch.int64):
                 return full(NEUTRAL, node.shape, torch.int64)  # a table of places, such as position_ids
-            if count > _ATOMS or node.target in {name for name, _ in self.axes}:
+            layer = node.target in {name for name, _ in self.axes}
+            if self.training and layer:  # such as a sum of squares of all weights
+                return full(NEUTRAL, node.shape, torch.int64)
+            if count > _ATOMS or layer:
                 self.of[node] = full(PINNED, node.shape, torch.int64)
                 self.pin_weight(node, "is used in several ways")
             else:
                 self.of[node] = self.union.fresh(count).view(node.shape)
             self.elements[node.target] = self.of[node]
+            self.late.update([node.target] if self.training else [])
         return self.union.find(self.of[node])
 
     def axis(self, weight: Node, axis: int) -> Tensor:
@@ -144,7 +151,10 @@ class Labelling:
                 self.pin(labels, f"parameter {name!r} {reason}")
 
     def unknown(self, node: Node, reason: str) -> Any:
-        """Pins what goes into ``node`` and what comes out."""
+        """Pins what goes into ``node`` and what comes out; in training nothing, as that is looked at where it runs."""
+        if self.training:
+            self.lost.add(node)
+            return shaped(NEUTRAL, node.shape)
         anything = False
         for read in node.inputs:
             for labels in _tensors(self.read_all(read)):

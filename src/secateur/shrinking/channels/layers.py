@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from secateur.shrinking.channels import operations as ops
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 
 @dataclass(frozen=True)

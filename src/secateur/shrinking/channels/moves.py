@@ -9,7 +9,7 @@ from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, varies, varying
 from secateur.shrinking.channels.labelling import Labelling
-from secateur.shrinking.channels.trace import Node, moved_by
+from secateur.shrinking.channels.node import Node, moved_by
 
 _SHUFFLES = ("channel_shuffle", "native_channel_shuffle", "pixel_shuffle")
 _LOOKS_UP = ("index", "index_select")

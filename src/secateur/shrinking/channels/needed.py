@@ -21,9 +21,9 @@ from secateur.shrinking.channels.layers import (
 )
 from secateur.shrinking.channels.moves import anywhere, picked
 from secateur.shrinking.channels.needs import Needs, any_along, any_but, either
+from secateur.shrinking.channels.node import Node, moved_by
 from secateur.shrinking.channels.recurrent import recurrent_needs
 from secateur.shrinking.channels.stacked import grouped_needs
-from secateur.shrinking.channels.trace import Node, moved_by
 from secateur.shrinking.channels.values import Values, kernel_sums
 
 

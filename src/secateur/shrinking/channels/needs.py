@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, full, jointly, rows, shrunk
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values import Values
 
 

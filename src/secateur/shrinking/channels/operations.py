@@ -73,6 +73,7 @@ PRODUCTS = frozenset({
 })
 # Rows that are each multiplied with one of several weights: (rows, inputs), (weights, inputs, outputs).
 GROUPED = frozenset({"_grouped_mm", "grouped_mm", "grouped_mm_fallback"})
+WITH_WEIGHTS = CONVOLUTIONS | PRODUCTS | GROUPED | {"linear"}
 # Which argument of a product may be a weight.
 WEIGHT_OF_PRODUCT = {"linear": 1, "addmm": 2, "bmm": 1, "matmul": 1, "mm": 1}
 # They check, and give nothing.
@@ -81,6 +82,11 @@ CHECKS = frozenset({
 })
 BATCH_NORMS = frozenset({
     "_native_batch_norm_legit", "_native_batch_norm_legit_no_training", "batch_norm", "instance_norm", "native_batch_norm",
+})
+# The same with the statistics of the batch, giving those that it holds from then on.
+UPDATING_NORMS = frozenset({
+    "_batch_norm_no_update", "_batch_norm_with_update", "_batch_norm_with_update_functional", "_native_batch_norm_legit_functional",
+    "cudnn_batch_norm", "miopen_batch_norm",
 })
 # What has a rule here. The rest is decomposed by torch where it can (einsum, multiply, baddbmm), but for what it would unroll.
 KNOWN = (
@@ -101,6 +107,11 @@ def tagged(call: Any) -> bool:
     if schema is None or torch.Tag.pointwise not in call.tags or schema.is_mutable:
         return False
     return [str(given.type) for given in schema.returns] == ["Tensor"]
+
+
+def draws(call: Any) -> bool:
+    """Whether an operation draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(call, "tags", ())
 
 
 def name(target: Any) -> str:

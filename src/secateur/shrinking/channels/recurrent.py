@@ -12,7 +12,7 @@ from torch import Tensor
 from secateur.shrinking.channels.compressed import along, rows, spread
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.needs import Needs, any_but
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 
 @dataclass(frozen=True)

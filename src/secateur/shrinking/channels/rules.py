@@ -13,9 +13,9 @@ from secateur.shrinking.channels.compressed import along, compress, full, shrunk
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling, shaped
 from secateur.shrinking.channels.layers import adds_up, idle, ranked_axes, reduced_axes, spatial_axes
 from secateur.shrinking.channels.moves import move_rule
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.recurrent import recurrent_rule
 from secateur.shrinking.channels.stacked import stack_rule
-from secateur.shrinking.channels.trace import Node
 from secateur.shrinking.channels.weighted_rules import attention_rule, convolution_rule, product_rule
 
 Rule = Callable[[Labelling, Node], Any]
@@ -38,7 +38,8 @@ def label(flow: Labelling, node: Node) -> Any:
     for names, rule in _RULES:
         if node.op in names:
             return rule(flow, node)
-    if ops.tagged(node.call):
+    drawn = flow.training and ops.draws(node.call) and {read.shape for read in node.inputs} <= {node.shape}
+    if ops.tagged(node.call) or drawn:
         return _pointwise(flow, node)
     return flow.unknown(node, "an operation that channels are not followed through")
 
@@ -56,8 +57,15 @@ def _check(flow: Labelling, node: Node) -> Tensor:
 
 
 def _output(flow: Labelling, node: Node) -> Tensor:
-    for read in node.inputs:
-        flow.pin(flow.read(read), OUTPUT)
+    given = node.args[0]
+    written = list(zip(reversed(given), reversed(node.written), strict=False)) if flow.training else []
+    returned = [read for read in given[: len(given) - len(written)] if isinstance(read, Node)]
+    for read in dict.fromkeys(returned):
+        if read not in flow.lost:
+            flow.pin(flow.read(read), OUTPUT)
+    for read, buffer in written:  # such as running statistics: cut like what they are of
+        if buffer and isinstance(read, Node) and read.shape == buffer.shape and read not in flow.lost:
+            flow.union.join(flow.read(read), flow.read(buffer))
     return torch.zeros(0, dtype=torch.int64)
 
 
@@ -218,7 +226,7 @@ _RULES: list[tuple[frozenset[str], Rule]] = [
     (ops.POINTWISE | ops.TRIANGLES, _pointwise),
     (ops.CONVOLUTIONS, convolution_rule),
     (ops.PRODUCTS | {"linear"}, product_rule),
-    (ops.BATCH_NORMS, _batch_norm),
+    (ops.BATCH_NORMS | ops.UPDATING_NORMS, _batch_norm),
     (frozenset({"group_norm"}), _group_norm),
     (frozenset({"layer_norm", "native_layer_norm", "rms_norm"}), _layer_norm),
     (frozenset({"prelu"}), _prelu),

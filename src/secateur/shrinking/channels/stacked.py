@@ -13,7 +13,7 @@ from secateur.shrinking.channels.compressed import along, full, spread, varying
 from secateur.shrinking.channels.labelling import PINNED, Labelling
 from secateur.shrinking.channels.layers import idle, layers, product
 from secateur.shrinking.channels.needs import Needs, any_but
-from secateur.shrinking.channels.trace import Node, moved_by
+from secateur.shrinking.channels.node import Node, moved_by
 
 _PASSED = ops.MOVES - {"cat", "concat", "stack", "index", "index_select"} | ops.COPIES
 _ELEMENTS = 1 << 24  # of larger weights it is not asked where each element goes

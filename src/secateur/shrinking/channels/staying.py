@@ -11,7 +11,7 @@ from torch import Tensor
 from secateur.shrinking.channels.channels import Channels
 from secateur.shrinking.channels.compressed import compress, jointly, varying
 from secateur.shrinking.channels.needs import Needs
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 _ENDS = ("buffer", "constant", "parameter")
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
-from torch.utils import _pytree as pytree
 
 from secateur.problem import Input, exporting, functional, lies_in, preserved_rng, untraceable
 from secateur.pruning import check_plain
 from secateur.shrinking.channels import operations as ops
+from secateur.shrinking.channels.node import Node, replaced
 from secateur.shrinking.channels.sizes import shape, sized
 from secateur.shrinking.copying import evaluating
 from secateur.shrinking.names import first_names, first_paths
@@ -29,77 +28,13 @@ _ENDS = {
 }
 
 
-@dataclass(eq=False)
-class Node:
-    """One operation of the trace, or one of its ends.
-
-    Args:
-        name: Unique in the trace.
-        op: ATen name without overload, such as ``conv2d``; ``input``, ``parameter``, ``buffer``, ``constant`` or ``output`` for
-            the ends.
-        call: The operation; None for the ends.
-        args: Literals, and nodes where tensors go in.
-        kwargs: The same by name.
-        shape: Of the result; a tuple of shapes where there are several tensors.
-        owner: Path of the innermost module that does it.
-        source: The line of the user's code that does it.
-        target: Name in the model's state, for parameters and buffers.
-        flipped: Of a product: whether its weight goes in transposed.
-        value: Of a constant, such as ``torch.tensor(0.5)`` in the forward pass.
-        open: Whether the values of the input decide its size.
-        dtype: Of the result; None where there are several tensors, or none.
-    """
-
-    name: str
-    op: str
-    call: Callable[..., Any] | None = None
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
-    shape: Any = ()
-    owner: str = ""
-    source: str = ""
-    target: str = ""
-    flipped: bool = False
-    value: Tensor | None = None
-    open: bool = False
-    dtype: torch.dtype | None = None
-
-    @property
-    def inputs(self) -> list[Node]:
-        """The nodes that go in, in order, each once."""
-        return list(dict.fromkeys(self.reads))
-
-    @property
-    def reads(self) -> list[Node]:
-        """The nodes that go in, in order."""
-        return list(_nodes((self.args, self.kwargs)))
-
-    @property
-    def place(self) -> str:
-        """Where it is, for messages: operation, module and line."""
-        module = f" in {self.owner!r}" if self.owner else ""
-        return f"{self.op}{module}{f' ({self.source})' if self.source else ''}"
-
-    def run(self, value: Callable[[Node], Any], *, wide: bool = False) -> Any:
-        """Calls the operation with ``value(node)`` in the place of each node; with ``wide``, floating types are float64."""
-        assert self.call is not None
-        args, kwargs = replaced(self.args, value), replaced(self.kwargs, value)
-        if wide:
-            args, kwargs = pytree.tree_map_only(torch.dtype, _wide, (args, kwargs))
-        return self.call(*args, **kwargs)
-
-    def argument(self, index: int, name: str, default: Any = None) -> Any:
-        """The argument at ``index``, or called ``name``."""
-        return self.args[index] if len(self.args) > index else self.kwargs.get(name, default)
-
-
 def trace(model: nn.Module, example: Input, *, training: bool = False) -> list[Node]:
     """The operations of one forward pass in eval mode, each after what it reads; the model is left as it was.
 
     Args:
         model: A plain module (``fit`` has returned).
         example: What it takes, with a batch dimension.
-        training: Whether modules with others in them, or with code of the user's, are in training mode.
+        training: As :func:`evaluating` has it.
 
     Raises:
         ValueError: If the model cannot be traced; the message names the line that stands in the way.
@@ -159,19 +94,20 @@ def unflipped(nodes: list[Node]) -> list[Node]:
 
 def uncast(nodes: list[Node]) -> list[Node]:
     """The same, where a layer with a copy of a parameter, or with one of another type (autocast), takes the parameter."""
-    copied = {n: n.args[0] for n in nodes if n.op in ops.COPIES and [r.op for r in n.reads] == ["parameter"]}
+    copied: dict[Node, Node] = {}
     for node in nodes:
+        if node.op in ops.COPIES and len(node.reads) == 1:
+            source = copied.get(node.reads[0], node.reads[0])  # of a copy of a copy, too
+            if source.op == "parameter":
+                copied[node] = source
         if node.op in ops.CONVOLUTIONS or node.op in ops.WEIGHT_OF_PRODUCT:
             node.args, node.kwargs = replaced((node.args, node.kwargs), lambda one: copied.get(one, one))
-    read = {other for node in nodes for other in node.inputs}
+    read: set[Node] = set()
+    nodes = [node for node in nodes if node.op not in ops.CHECKS or copied.keys().isdisjoint(node.reads)]
+    for node in reversed(nodes):
+        if node not in copied or node in read:
+            read.update(node.inputs)
     return [node for node in nodes if node not in copied or node in read]
-
-
-def moved_by(node: Node, value: Callable[[Node], Any]) -> Any:
-    """As :meth:`Node.run`, for tensors of any strides."""
-    if node.op in ("view", "_unsafe_view"):
-        return value(node.args[0]).reshape(node.shape)
-    return node.run(value)
 
 
 def _read(
@@ -198,7 +134,9 @@ def _read(
                     continue
         elif node.op == "output":
             given, own = replaced(node.args[0], made.__getitem__), len(program.graph_signature.user_outputs)
+            written = [spec.target for spec in program.graph_signature.output_specs][:-own]
             new = Node("output", "output", args=(given[-own:] + given[:-own],))  # written buffers come last
+            new.written = tuple(ends.get(names.get(_own(target or ""), "")) for target in written)
         elif isinstance(known.get(node), (int, float)):
             made[node] = known[node]
             continue
@@ -208,6 +146,8 @@ def _read(
             new = Node(node.name, ops.name(node.target), node.target, args, kwargs, sizes, owner, source)
             new.open = node in known
         new.dtype = getattr(node.meta.get("val"), "dtype", None)
+        if new.dtype is not None and new.dtype.is_complex and new.op in ops.WITH_WEIGHTS:
+            new.op = f"complex {new.op}"  # followed by no rule
         made[node] = new
         yield new
 
@@ -218,31 +158,3 @@ def _origin(node: fx.Node) -> tuple[str, str]:
     frames = re.findall(r'File "([^"]+)", line (\d+)[^\n]*\n\s*([^\n]*)', node.meta.get("stack_trace") or "")
     own = [f for f in frames if not lies_in(f[0], "torch") and f[0] != __file__] or frames
     return owner, f"{own[-1][0]}:{own[-1][1]}: {own[-1][2].strip()}" if own else ""
-
-
-def _wide(kind: torch.dtype) -> torch.dtype:
-    return torch.float64 if kind.is_floating_point else kind
-
-
-def _nodes(value: Any) -> Iterator[Node]:
-    if isinstance(value, Node):
-        yield value
-    elif isinstance(value, dict):
-        for item in cast(dict[str, Any], value).values():
-            yield from _nodes(item)
-    elif isinstance(value, (tuple, list)):
-        for item in cast(list[Any], value):
-            yield from _nodes(item)
-
-
-def replaced(value: Any, replace: Callable[[Any], Any]) -> Any:
-    """Arguments with ``replace(node)`` in the place of each node in them."""
-    if isinstance(value, (Node, fx.Node)):
-        return replace(value)
-    if isinstance(value, dict):
-        return {key: replaced(item, replace) for key, item in cast(dict[str, Any], value).items()}
-    if isinstance(value, tuple):
-        return tuple(replaced(item, replace) for item in cast(tuple[Any, ...], value))
-    if isinstance(value, list):
-        return [replaced(item, replace) for item in cast(list[Any], value)]
-    return value

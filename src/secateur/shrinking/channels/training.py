@@ -11,7 +11,8 @@ from typing import Any
 from torch import nn
 
 from secateur.problem import Input
-from secateur.shrinking.channels.trace import Node, replaced, trace
+from secateur.shrinking.channels.node import Node, replaced
+from secateur.shrinking.channels.trace import trace
 from secateur.shrinking.names import first_names
 
 
@@ -35,6 +36,7 @@ class Training:
 def training_nodes(model: nn.Module, example: Input, nodes: list[Node]) -> Training:
     """What training does, if it runs layers that ``nodes`` lack, or code of the model's asks whether it is training."""
     ends = {(node.op, node.target or node.name): node for node in nodes if node.call is None}
+    ends.pop(("output", "output"), None)  # training gives what it gives
     known = first_names(model)
     weights = {known[name] for name, p in model.named_parameters() if p.dim() > 1}
     left = weights - _read(nodes)
@@ -50,6 +52,7 @@ def training_nodes(model: nn.Module, example: Input, nodes: list[Node]) -> Train
             replaced(node.args, lambda read: same.get(read, read)),
             replaced(node.kwargs, lambda read: same.get(read, read)),
         )
+        node.written = tuple(same.get(read, read) if read else None for read in node.written)
         node.name = f"training.{node.name}" if node not in same.values() else node.name
     read = left & _read(found)
     own = sorted({name.rpartition(".")[0] for name in read})

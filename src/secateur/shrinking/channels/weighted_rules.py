@@ -10,7 +10,7 @@ from torch import Tensor
 from secateur.shrinking.channels.compressed import along, full, shrunk, spread, varies, varying
 from secateur.shrinking.channels.labelling import NEUTRAL, PINNED, Labelling
 from secateur.shrinking.channels.layers import Layer, convolution, product
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 
 def convolution_rule(flow: Labelling, node: Node) -> Any:

@@ -12,7 +12,7 @@ from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.compressed import compress, shrunk, spread, varies
 from secateur.shrinking.channels.layers import idle
 from secateur.shrinking.channels.moves import anywhere
-from secateur.shrinking.channels.trace import Node, moved_by
+from secateur.shrinking.channels.node import Node, moved_by
 from secateur.shrinking.channels.values.fixed import widened
 from secateur.shrinking.channels.values.norms import batch_norm, group_norm, row_norm
 from secateur.shrinking.channels.values.pointwise import (

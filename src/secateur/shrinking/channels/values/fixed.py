@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.operations import CHECKS, CREATIONS
-from secateur.shrinking.channels.trace import Node
 
 
 def fixed_values(nodes: Sequence[Node], state: Mapping[str, Tensor]) -> tuple[dict[Node, Tensor], set[Node]]:

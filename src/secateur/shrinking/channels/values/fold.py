@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from secateur.shrinking.channels import operations as ops
 from secateur.shrinking.channels.layers import Layer, layers
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values.pointwise import Values
 from secateur.shrinking.channels.values.shared import shared_map
 from secateur.shrinking.channels.values.weighted import channel_values, kernel_sums

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, full, jointly, spread
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 
 _ROUNDING = 2.0**-20  # what computing in float32 may do to a constant, relative
 _CONDITION = 32  # how much larger the result's may be; a step makes more of it

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from secateur.shrinking.channels.compressed import rows
 from secateur.shrinking.channels.layers import reduced_axes
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values.pointwise import Values
 from secateur.shrinking.channels.values.spatial import beyond
 

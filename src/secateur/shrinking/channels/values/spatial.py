@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, full, varies
 from secateur.shrinking.channels.layers import adds_up, ranked_axes, reduced_axes, spatial_axes
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values.pointwise import Values, unknown
 
 _PASSES = {"amax", "amin", "mean"}  # what is the same everywhere comes out

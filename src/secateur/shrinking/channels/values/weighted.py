@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secateur.shrinking.channels.compressed import compress, full, rows, spread
 from secateur.shrinking.channels.layers import Layer, convolution, product
-from secateur.shrinking.channels.trace import Node
+from secateur.shrinking.channels.node import Node
 from secateur.shrinking.channels.values.pointwise import CANCELLED, Values, unknown
 
 
