@@ -147,3 +147,25 @@ def test_a_cast_to_the_type_that_the_model_had_is_named(tmp_path: Path) -> None:
         ValueError, match=r"runs in float32, .* weights in torch.bfloat16: a cast .*self.conv.weight.dtype"
     ):
         export(Cast().bfloat16(), X.bfloat16(), tmp_path / "net.pt2")
+
+
+class Reader(nn.Module):
+    """Reads a sequence of tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.topic = nn.Embedding(11, 4), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"topic": self.topic(self.table(x).mean(1))}
+
+
+def test_sequences_keep_their_length_and_the_file_says_so(tmp_path: Path) -> None:
+    model, x = Reader().eval(), torch.randint(11, (2, 5))
+    path = export(model, x, tmp_path / "reader.onnx")
+    about = describe(path)
+    assert about["dynamic"] == ["batch"]
+    assert about["fixed"] == {"length": "axis 1 of input is that of the example"}
+    more = torch.randint(11, (3, 5))
+    found = load_engine(path)(more)["topic"]
+    torch.testing.assert_close(torch.as_tensor(found), model(more)["topic"])

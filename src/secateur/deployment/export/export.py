@@ -21,11 +21,11 @@ from secateur.deployment.export.calibration import (
     calibration,
     check_quantize,
 )
-from secateur.deployment.export.facts import check_sizes, facts, plain
+from secateur.deployment.export.facts import check_sizes, facts, lengths, plain, restarts_said
 from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, check_elsewhere
 from secateur.deployment.export.quantizing import quantise, require_tool
-from secateur.deployment.export.refusals import first_line, refusals
+from secateur.deployment.export.refusals import beside, first_line, refusals
 from secateur.deployment.export.sizes import other_sizes
 from secateur.deployment.export.tracing import Axes, trace
 from secateur.deployment.sparse import Weights
@@ -109,6 +109,7 @@ def export(
 
     Warns:
         DeadTaskWarning: If a task predicts the same whatever the input; the file says it too, ``dead``.
+        UserWarning: If the model changes its buffers in a forward pass, which no file carries on; their names are in ``restarts``.
     """
     path = Path(path)
     kind = _format(path, format)
@@ -128,12 +129,16 @@ def export(
         dead = unmoved(made.module, varied(made.named()), made.by_name)
         if dead:
             warnings.warn(f"export: {dead_said(dead)}", DeadTaskWarning, stacklevel=2)
+        if made.changing:
+            warnings.warn(f"export: {restarts_said(made.changing)}", stacklevel=2)
         metadata = plain(about or {}) | {"weights": weights if kind == "onnx" else "dense"}
         metadata |= {"dead": dead} if dead else {}
         given = [made.example, *(made.listed(x) for x in inputs)]
-        fixed: dict[str, str] = {}
+        fixed = lengths(dict(zip(made.inputs, made.example, strict=True))) if dynamic else {}
         with folder_aside(path) as folder, temporaries_in(folder / "temporary"):
-            for number, axes in enumerate(_LEVELS if dynamic else _LEVELS[-1:]):
+            sizes = any(x.ndim > 2 for x in made.example)
+            levels = [axes for axes in _LEVELS if sizes or "size" not in axes]
+            for number, axes in enumerate(levels if dynamic else levels[-1:]):
                 aside = folder / str(number) / path.name
                 aside.parent.mkdir()
                 try:
@@ -142,7 +147,7 @@ def export(
                 except ValueError as why:
                     if not axes or isinstance(why, LossyError):
                         raise
-                    fixed[" and ".join(sorted(axes))] = _reason(why)
+                    fixed[" and ".join(sorted(axes))] = beside(_reason(why), aside)
                 else:
                     _move(aside, path)
                     break
@@ -197,18 +202,19 @@ def _attempt(
             said["inputs"][name]["largest"] = most
     text = json.dumps(metadata | said)
     stored = {"weights": metadata["weights"] if how is None else "dense"} if kind == "onnx" else {}
-    with refusals(kind):
+    with refusals(kind, aside):
         _WRITERS[kind].write(traced, aside, text, **stored)
     seal(aside)
     tolerance = ROUNDED if metadata["weights"] == "sparse_float16" else TOLERANCE
-    engine = load_engine(aside)
+    with refusals(kind, aside):
+        engine = load_engine(aside)
     for tensors in given:
         check(made, engine, tensors, tolerance)
     others = [] if kind == "executorch" else list(other_sizes(made, traced.shapes))
     if axes:  # first, as it says why
         check_elsewhere(traced, engine, tolerance, largest)
     for tensors in others:
-        check(made, engine, tensors, tolerance)
+        check(made, engine, tensors, tolerance, traced.outside(tensors))
     if how is not None:
         quantise(aside, made, how, [*given, *others], metadata | said)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from secateur.deployment.export.tracing import Traced
 
-_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights", "quantized", "dead")
+_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights", "quantized", "dead", "restarts")
 
 
 def facts(traced: Traced) -> dict[str, Any]:
@@ -26,7 +26,15 @@ def facts(traced: Traced) -> dict[str, Any]:
             for (name, task), shape, x in shapes
         },
         "dynamic": sorted(traced.symbols),
-    }
+    } | ({"restarts": list(made.changing)} if made.changing else {})
+
+
+def restarts_said(changing: Sequence[str]) -> str:
+    """What a file does not do, in one sentence."""
+    return (
+        f"the model changes {', '.join(changing)} in its forward pass; the file carries nothing on from one call to the next, and begins "
+        "each with what the model has now."
+    )
 
 
 def plain(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,3 +60,11 @@ def check_sizes(given: list[tuple[Tensor, ...]], metadata: dict[str, Any]) -> No
                 f"export: inputs[{index}] is {[list(x.shape) for x in tensors]}, but the file can be had only for the "
                 f"example's {[list(shape) for shape in expected]}: {why}"
             )
+
+
+def lengths(inputs: Mapping[str, Tensor]) -> dict[str, str]:
+    """That sequences of whole numbers, (N, T), are of the length of the example, as ``fixed`` says it."""
+    tokens = [
+        n for n, x in inputs.items() if x.ndim == 2 and not x.is_floating_point() and not x.is_complex()
+    ]
+    return {"length": f"axis 1 of {', '.join(tokens)} is that of the example"} if tokens else {}

@@ -1,4 +1,4 @@
-"""BatchNorm folded into the convolution before it, wherever that is exact."""
+"""What is made simpler before a file is written: BatchNorm folded into the convolution before it, wherever that is exact; axes not squeezed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _CONVOLUTIONS = {
     _aten.conv3d.padding,
 }
 _TRANSPOSED = {_aten.conv_transpose1d.default, _aten.conv_transpose2d.input, _aten.conv_transpose3d.input}
+_SQUEEZES = {_aten.squeeze.dim, _aten.squeeze.dims}
 
 
 def fold_batch_norm(module: fx.GraphModule) -> fx.GraphModule:
@@ -46,6 +47,32 @@ def fold_batch_norm(module: fx.GraphModule) -> fx.GraphModule:
         graph.erase_node(norm)
     graph.eliminate_dead_code()
     return fx.GraphModule(module, graph)  # copies only what the graph reads
+
+
+def unsqueezed(graph: fx.Graph) -> None:
+    """Axes that are not 1 are not squeezed, in place: torch leaves them alone, and ONNX refuses them.
+
+    Args:
+        graph: Functional ATen operations with what torch knows of their results.
+    """
+    for node in list(graph.nodes):
+        if node.target not in _SQUEEZES:
+            continue
+        given: Any = node.args[0]
+        value = given.meta.get("val")
+        if not isinstance(value, Tensor):
+            continue
+        dims = node.args[1] if isinstance(node.args[1], (list, tuple)) else [node.args[1]]
+        kept = [
+            dim
+            for dim in dims
+            if not value.ndim or (isinstance(value.shape[dim], int) and value.shape[dim] == 1)
+        ]
+        if not kept:
+            node.replace_all_uses_with(given)
+            graph.erase_node(node)
+        elif len(kept) < len(dims):
+            node.args = (given, kept)
 
 
 def _folds(norm: fx.Node) -> fx.Node | None:

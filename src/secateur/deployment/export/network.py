@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from secateur.deployment.export.kept_state import Kept
 from secateur.problem import Call, Input, RemediedError, called, described, preserved_rng, taking
 from secateur.pruning import check_done
 from secateur.shrinking import plain
@@ -24,12 +25,16 @@ class Network:
         inputs: Name of each input in the file to the task it is for, or its name in the mapping that serves all tasks;
             None when it is one tensor.
         example: A tensor per input.
+        state: Of the module, as the user's model has it; each forward pass begins with it.
+        changing: Buffers that a forward pass changes.
     """
 
     module: nn.Module
     tasks: tuple[str, ...]
     inputs: dict[str, str | None]
     example: tuple[Tensor, ...]
+    state: Kept
+    changing: tuple[str, ...]
 
     def listed(self, x: Input) -> tuple[Tensor, ...]:
         """``x`` as the tensors that ``module`` takes."""
@@ -43,12 +48,14 @@ class Network:
 
     def by_name(self, module: nn.Module, x: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Predictions by task of inputs by name."""
-        return dict(zip(self.tasks, module(*x.values()), strict=True))
+        with self.state.kept():
+            return dict(zip(self.tasks, module(*x.values()), strict=True))
 
     def predict(self, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Predictions by task; random state is left as it was."""
-        with torch.no_grad(), preserved_rng():
-            return dict(zip(self.tasks, self.module(*tensors), strict=True))
+        """Predictions by task; random state and buffers are left as they were."""
+        with torch.no_grad(), preserved_rng(), self.state.kept():
+            found = zip(self.tasks, self.module(*tensors), strict=True)
+            return {task: value.clone() if self.changing else value for task, value in found}
 
 
 def network(
@@ -77,7 +84,11 @@ def network(
         raise ValueError(
             f"export: example is {described(given)}; give a tensor, or {{name: tensor}}, which call may hand on as the model takes it."
         )
-    found = _predictions(copied, example, tasks, sorted(rounded))
+    state = Kept(made)
+    with state.kept():
+        found = _predictions(copied, example, tasks, sorted(rounded))
+        found = {task: value.clone() for task, value in found.items()}  # a buffer among them is put back
+        changing = tuple(state.changed())
     chosen = tuple(dict.fromkeys(found if tasks is None else tasks))
     unknown = [task for task in chosen if task not in found]
     if unknown or not chosen:
@@ -90,13 +101,15 @@ def network(
         inputs[_free("input", chosen)] = None
     else:
         _check_names("input", example)
-        own = _own(copied, example, found, chosen)
+        with state.kept():
+            own = _own(copied, example, found, chosen)
         for name in example if own is None else own:
             inputs[_free(name if own is None else f"input_{name}", (*chosen, *inputs))] = name
     given = (example,) if isinstance(example, Tensor) else (example[name] for name in inputs.values() if name)
     tensors = tuple(map(_plain, given))
     again = _again({task: found[task] for task in chosen}, tensors)
-    return Network(_Tuple(copied, chosen, tuple(inputs.values()), again), chosen, inputs, tensors)
+    module = _Tuple(copied, chosen, tuple(inputs.values()), again)
+    return Network(module, chosen, inputs, tensors, state, changing)
 
 
 def _own(

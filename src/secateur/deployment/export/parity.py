@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
 from secateur.deployment.engines import Engine
+from secateur.deployment.export.branches import check_branches
 from secateur.deployment.export.network import Network
 from secateur.deployment.export.refusals import refusals
-from secateur.deployment.export.sizes import Elsewhere, elsewhere
+from secateur.deployment.export.sizes import elsewhere
 from secateur.deployment.export.tracing import Traced, unchecked
 
 TOLERANCE, ROUNDED = 1e-4, 1e-2  # of a prediction's largest value; where weights were rounded to float16
@@ -31,17 +32,33 @@ def differences(network: Network, engine: Engine, tensors: Sequence[Tensor]) -> 
     }
 
 
-def check(network: Network, engine: Engine, tensors: Sequence[Tensor], tolerance: float = TOLERANCE) -> None:
+def check(
+    network: Network,
+    engine: Engine,
+    tensors: Sequence[Tensor],
+    tolerance: float = TOLERANCE,
+    outside: str = "",
+) -> None:
     """Compares one pass.
+
+    Args:
+        network: The model.
+        engine: The file's.
+        tensors: An input.
+        tolerance: Of a prediction's largest value.
+        outside: What the trace took for granted that does not hold for ``tensors``, to be blamed.
 
     Raises:
         ValueError: If a task is off by more than ``tolerance``; the message names it and the error.
     """
     for task, error in differences(network, engine, tensors).items():
         if not error <= tolerance:  # also where it is not a number
+            of = [list(tensor.shape) for tensor in tensors]
+            if outside:
+                raise ValueError(_another(task, of, outside))
             raise ValueError(
                 f"export: {engine.name} {engine.version} predicts {task!r} with a relative error of {error:.2g} "
-                f"(at most {tolerance:g}) on an input of {[list(t.shape) for t in tensors]}; no file was written. "
+                f"(at most {tolerance:g}) on an input of {of}; no file was written. "
                 "Try another format, or report the operation that differs."
             )
 
@@ -63,32 +80,42 @@ def check_elsewhere(
     Raises:
         ValueError: If a task is off at one of them; the message names the condition that decides it.
     """
-    for other in elsewhere(traced.network, traced.shapes, traced.granted, largest):
+
+    def agrees(tensors: Sequence[Tensor], predictions: Mapping[str, Tensor], condition: str) -> bool:
         try:
-            found = engine.call([tensor.detach().numpy() for tensor in other.tensors])
+            found = engine.call([tensor.detach().numpy() for tensor in tensors])
         except Exception:  # an engine that refuses a size is no wrong prediction
-            continue
+            return False
         for task, array in zip(traced.network.tasks, found, strict=True):
-            expected = other.predictions[task]
+            expected = predictions[task]
             if _difference(array, expected) <= tolerance:
                 continue
+            of = [list(tensor.shape) for tensor in tensors]
             if (
-                other.condition.endswith("!= 1")
-                and _difference(_in_torch(traced, other, task), expected) <= tolerance
+                any(1 in shape[2:] for shape in of)
+                and _difference(_in_torch(traced, tensors, task), expected) <= tolerance
             ):
-                continue  # torch asks of every axis whether it is 1; the trace is right, and an engine at a height of 1 no reason
-            of = [list(tensor.shape) for tensor in other.tensors]
-            why = f": the trace holds where {other.condition}" if other.condition else ""
-            raise ValueError(f"export: {task!r} is another on an input of {of}{why}")
+                continue  # the trace is right, and an engine at a height of 1 no reason
+            raise ValueError(_another(task, of, condition))
+        return True
+
+    check_branches(traced, agrees, largest)
+    for other in elsewhere(traced.network, traced.shapes, traced.granted, largest):
+        agrees(other.tensors, other.predictions, other.condition)
 
 
-def _in_torch(traced: Traced, other: Elsewhere, task: str) -> np.ndarray:
+def _another(task: str, of: list[list[int]], condition: str) -> str:
+    why = f": the trace holds where {condition}" if condition else ""
+    return f"export: {task!r} is another on an input of {of}{why}"
+
+
+def _in_torch(traced: Traced, tensors: Sequence[Tensor], task: str) -> np.ndarray:
     """What the trace predicts itself."""
     module = traced.program.module()
     assert isinstance(module, fx.GraphModule)
     unchecked(module).recompile()
     with torch.no_grad():
-        return module(*other.tensors)[traced.network.tasks.index(task)].numpy()
+        return module(*tensors)[traced.network.tasks.index(task)].numpy()
 
 
 def _difference(found: np.ndarray, expected: Tensor) -> float:

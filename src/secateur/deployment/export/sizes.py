@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +15,10 @@ from secateur.deployment.export.network import Network
 
 Granted = Callable[[Sequence[Tensor]], str | None]
 _STEPS = (32, 64, 128, 256)  # pixels: networks halve their input up to five times, some more often
-_TIMES = 2  # that each condition is tried where the model takes it
-_REFUSED = 6  # tries that the model does not take before a condition is believed to be its own
-_LARGEST = 2**22  # elements of an input that is tried
-_FARTHEST = 2**28  # elements of an input of which conditions are asked
+TIMES = 2  # that each condition is tried where the model takes it
+REFUSED = 6  # tries that the model does not take before a condition is believed to be its own
+LARGEST = 2**22  # elements of an input that is tried
+FARTHEST = 2**28  # elements of an input of which conditions are asked
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,14 @@ def other_sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> 
     Raises:
         ValueError: If the model itself takes no other size that was tried.
     """
-    now = _sizes(network, shapes)
+    now = own_sizes(network, shapes)
     batches = [name for name in now if name.startswith("batch")]
     if batches:
         yield resized(network, shapes, {name: now[name] + 1 for name in batches})
     sizes = [name for name in now if name not in batches]
     for step in _STEPS if sizes else ():
         tensors = resized(network, shapes, {n: now[n] + step * i for i, n in enumerate(sizes, start=1)})
-        if _taken(network, tensors) is not None:
+        if taking(network, tensors) is not None:
             yield tensors
             return
     if sizes:
@@ -107,44 +107,38 @@ def elsewhere(
     Raises:
         ValueError: If a condition fails for inputs alone that are too large to try.
     """
-    now = _sizes(network, shapes)
+    now = own_sizes(network, shapes)
     batches = {name: 1 for name in now if name.startswith("batch")}
     odd = {name: now[name] + 1 + 2 * i for i, name in enumerate(n for n in now if n not in batches)}
     plain = [sizes for sizes in (batches, odd) if sizes]
     taken, refused = Counter[str](), Counter[str]()
     numbers, known, seen = set[int](), set[str](), list[Mapping[str, int]]()
     while True:
-        for sizes in [*plain, *sorted(_pool(now, numbers), key=lambda one: _distance(now, one))]:
-            elements = _elements(network, shapes, sizes)
-            shape = [_shape(x, s, sizes) for x, s in zip(network.example, shapes.values(), strict=True)]
-            beyond = largest is not None and any(
-                size > limit
-                for own, limits in zip(shape, largest, strict=True)
-                for size, limit in zip(own, limits, strict=True)
-            )
-            if beyond or elements > _FARTHEST or sizes in seen:
+        for sizes in [*plain, *nearest(now, numbers)]:
+            if sizes in seen or not within(network, shapes, sizes, largest):
                 continue
+            shape = [_shape(x, s, sizes) for x, s in zip(network.example, shapes.values(), strict=True)]
             said = broken([torch.empty(s, device="meta") for s in shape])
             if said is not None:
                 known.add(said)
             condition = said or ("" if sizes in plain else None)
-            if condition is None or elements > max(_LARGEST, 4 * _elements(network, shapes, {})):
+            if condition is None or not small(network, shapes, sizes):
                 continue
-            if taken[condition] >= _TIMES or refused[condition] >= _REFUSED:
+            if taken[condition] >= TIMES or refused[condition] >= REFUSED:
                 continue
             seen.append(sizes)
             tensors = resized(network, shapes, sizes)
-            found = _taken(network, tensors)
+            found = taking(network, tensors)
             (refused if found is None else taken)[condition] += 1
             if found is not None:
-                yield Elsewhere(tensors, found, _named(condition, shapes))
-        more = {int(n) for said in known for n in re.findall(r"(?<![\w\[])\d+", said) if int(n) > 4}
+                yield Elsewhere(tensors, found, named(condition, shapes))
+        more = numbers_in(known)
         if more <= numbers:
             break
         numbers |= more
     for said in sorted(known - set(taken) - set(refused)):
         raise ValueError(
-            f"export: the network may go another way where {_named(said, shapes)} does not hold, which is for larger "
+            f"export: the network may go another way where {named(said, shapes)} does not hold, which is for larger "
             "inputs than are tried"
         )
 
@@ -160,6 +154,40 @@ def resized(
                 tensor = tensor.index_select(axis, torch.arange(sizes[name]) % tensor.shape[axis])
         made.append(tensor.contiguous())
     return tuple(made)
+
+
+def numbers_in(conditions: Iterable[str]) -> set[int]:
+    """Those that sizes are worth trying at."""
+    return {int(n) for said in conditions for n in re.findall(r"(?<![\w\[])\d+", said) if int(n) > 4}
+
+
+def nearest(now: Mapping[str, int], numbers: set[int]) -> list[dict[str, int]]:
+    """Other sizes of some axes, those near to the example's first."""
+    return sorted(
+        _pool(now, numbers), key=lambda sizes: max(abs(math.log(n / now[name])) for name, n in sizes.items())
+    )
+
+
+def within(
+    network: Network,
+    shapes: Mapping[str, Sequence[int | str]],
+    sizes: Mapping[str, int],
+    largest: Sequence[Sequence[int]] | None,
+) -> bool:
+    """Whether the file takes ``sizes``, and conditions are asked of them."""
+    for tensor, shape, limits in zip(
+        network.example, shapes.values(), largest or [None] * len(shapes), strict=True
+    ):
+        if limits is not None and any(
+            n > limit for n, limit in zip(_shape(tensor, shape, sizes), limits, strict=True)
+        ):
+            return False
+    return _elements(network, shapes, sizes) <= FARTHEST
+
+
+def small(network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> bool:
+    """Whether ``sizes`` can be tried."""
+    return _elements(network, shapes, sizes) <= max(LARGEST, 4 * _elements(network, shapes, {}))
 
 
 def _pool(now: Mapping[str, int], numbers: set[int]) -> Iterator[dict[str, int]]:
@@ -180,7 +208,8 @@ def _pool(now: Mapping[str, int], numbers: set[int]) -> Iterator[dict[str, int]]
         yield {name: now[name] << power for name in sizes}
 
 
-def _sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, int]:
+def own_sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, int]:
+    """Of the example, by the names of the axes that may vary."""
     found: dict[str, int] = {}
     for tensor, shape in zip(network.example, shapes.values(), strict=True):
         for axis, name in enumerate(shape):
@@ -201,11 +230,7 @@ def _elements(network: Network, shapes: Mapping[str, Sequence[int | str]], sizes
     return sum(math.prod(_shape(tensor, shape, sizes)) for tensor, shape in pairs)
 
 
-def _distance(now: Mapping[str, int], sizes: Mapping[str, int]) -> float:
-    return max(abs(math.log(size / now[name])) for name, size in sizes.items())
-
-
-def _taken(network: Network, tensors: tuple[Tensor, ...]) -> dict[str, Tensor] | None:
+def taking(network: Network, tensors: tuple[Tensor, ...]) -> dict[str, Tensor] | None:
     """The model's predictions; None if it does not take this size, whatever its code raises then."""
     try:
         return network.predict(tensors)
@@ -213,7 +238,8 @@ def _taken(network: Network, tensors: tuple[Tensor, ...]) -> dict[str, Tensor] |
         return None
 
 
-def _named(condition: str, shapes: Mapping[str, Sequence[int | str]]) -> str:
+def named(condition: str, shapes: Mapping[str, Sequence[int | str]]) -> str:
+    """A condition of :func:`granted`, in the names of the axes."""
     for place, shape in enumerate(shapes.values()):
         for axis, name in enumerate(shape):
             condition = condition.replace(f"size_{place}[{axis}]", str(name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,9 +12,11 @@ from torch import Tensor, fx
 from torch.export import Dim, ExportedProgram
 
 from secateur.deployment.engines import quiet
-from secateur.deployment.export.folding import fold_batch_norm
+from secateur.deployment.export.decided import Branch, branch, compared, deciding
+from secateur.deployment.export.folding import fold_batch_norm, unsqueezed
+from secateur.deployment.export.kept_state import Kept
 from secateur.deployment.export.network import Network
-from secateur.deployment.export.sizes import Granted, checking, granted
+from secateur.deployment.export.sizes import Granted, checking, granted, named
 from secateur.problem import exporting, functional, preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
@@ -31,7 +33,8 @@ class Traced:
         network: What was traced.
         shapes: Of each input by its name; a name such as ``height`` in the place of a size that may vary.
         symbols: The trace's symbol of each such name.
-        granted: What the model's Python code was seen to decide by sizes, which the program does not look at.
+        granted: What torch took for granted of sizes, which the program does not look at.
+        way: Through the model's Python code, and what that decided by sizes.
     """
 
     program: ExportedProgram
@@ -39,6 +42,11 @@ class Traced:
     shapes: dict[str, Shape]
     symbols: dict[str, str]
     granted: Granted
+    way: Branch
+
+    def outside(self, tensors: Sequence[Tensor]) -> str:
+        """What torch took for granted that does not hold for ``tensors``; empty where all does."""
+        return named(self.granted(tensors) or "", self.shapes)
 
 
 def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | None = None) -> Traced:
@@ -62,24 +70,29 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
         torch.cat([x, x]) if 0 in dims and len(x) == 1 else x
         for x, dims in zip(network.example, varying, strict=True)
     )
-    with _told():
-        program = torch.export.export(network.module, example, dynamic_shapes=[tuple(varying)])
-        module = program.module()
+    given, noted = written(network, example, varying)
+    with told():
+        module = given.module()
         assert isinstance(module, fx.GraphModule)
-    varying = _left(program, varying)
+    varying = _left(given, varying)
     if fixed := axes - {_kind(axis) for dims in varying for axis in dims}:
         raise ValueError(
-            f"export: the network works on one {' and one '.join(sorted(fixed))} only; where its code reads a size as a plain "
-            "number, as len(x) and int() do, x.shape[0] leaves it free"
+            f"export: the network works on one {' and one '.join(sorted(fixed))} only; "
+            + (
+                "its code compares a size with a number, as x.shape[2] == 16 does, and goes another way for others"
+                if compared(noted)
+                else "where its code reads a size as a plain number, as len(x) and int() do, x.shape[0] leaves it free"
+            )
         )
     conditions = granted(module)
-    with _told():
+    with told():
         if (graph := functional(unchecked(module).graph)) is None:
-            decomposed = program.run_decompositions({}).module()
+            decomposed = given.run_decompositions({}).module()
             assert isinstance(decomposed, fx.GraphModule)
-            module = unchecked(decomposed)
+            module = _pure(unchecked(decomposed))
         else:
             module.graph = graph
+        unsqueezed(module.graph)
         program = torch.export.export(fold_batch_norm(module), example, dynamic_shapes=varying)
         program = program if graph is not None else program.run_decompositions({})
     for node in program.graph.nodes:
@@ -90,11 +103,24 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
     }
     if axes - got:
         raise ValueError(f"export: the network works on one {' and one '.join(sorted(axes - got))} only")
-    return Traced(program, network, shapes, symbols, conditions)
+    return Traced(program, network, shapes, symbols, conditions, branch(given, noted, shapes))
+
+
+def written(
+    network: Network, example: Sequence[Tensor], varying: Sequence[Mapping[int, Any]]
+) -> tuple[ExportedProgram, list[tuple[Any, Any]]]:
+    """The network as torch writes it down, and what its code asked of sizes meanwhile."""
+    module = network.module
+    before = Kept(network.state.model)
+    try:
+        with told(), deciding(type(module).forward.__code__) as noted:
+            return torch.export.export(module, tuple(example), dynamic_shapes=[tuple(varying)]), noted
+    finally:
+        before.restore()  # tensors without values in caches
 
 
 @contextmanager
-def _told() -> Generator[None]:
+def told() -> Generator[None]:
     """Around torch.export: what it raises is said with the line of the user's code."""
     try:
         with torch.no_grad(), preserved_rng(), quiet(), exporting():
@@ -138,6 +164,14 @@ def unchecked(module: fx.GraphModule) -> fx.GraphModule:
     """Without the checks of the input's shape that ``module()`` puts in."""
     for node in checking(module):
         module.graph.erase_node(node)
+    return module
+
+
+def _pure(module: fx.GraphModule) -> fx.GraphModule:
+    """Without what is written back to buffers at the end."""
+    for node in list(module.graph.nodes):
+        if node.target is torch.ops.aten.copy_.default and node.args[0].op == "get_attr" and not node.users:
+            module.graph.erase_node(node)
     return module
 
 
