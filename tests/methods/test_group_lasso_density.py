@@ -6,16 +6,19 @@ import warnings
 
 import pytest
 import torch
+from torch import nn
 
 from lasso_groups import SHARED, kept, shared
 from problems import two_heads
 from secateur.measures.metrics import group_sparsity
 from secateur.methods import GroupLasso
+from secateur.problem import Task
 from secateur.problem.components import prunable
 from secateur.problem.problem import Problem
 from secateur.pruning.groups import Groups
 from secateur.pruning.schedules import cubic_density
 from secateur.runs.config import build, parse, resolved
+from secateur.shrinking import compact
 from secateur.training.fit import fit
 from secateur.training.optimizer import adam
 
@@ -207,3 +210,35 @@ def test_groups_that_are_too_large_for_the_density_are_spared_or_named(density: 
     left = float(first.count_nonzero() + second.count_nonzero()) / (first.numel() + second.numel())
     assert left <= density
     assert (left < 0.9 * density) == bool(shown) == warns, (left, shown)
+
+
+def test_a_complex_layer_and_what_it_reads_stay_whole() -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.before, self.after = nn.Linear(6, 12), nn.Linear(12, 12)
+            self.mixed = nn.Linear(12, 12, dtype=torch.complex64)
+            self.shade = nn.Linear(12, 1)
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            z = self.mixed(torch.fft.fft(self.before(x).relu())).abs()
+            return {"shade": self.shade(self.after(z).relu())}
+
+    torch.manual_seed(0)
+    data = [(torch.randn(4, 6), {"shade": torch.randn(4, 1)}) for _ in range(6)]
+    model = Spectral()
+    with pytest.warns(UserWarning, match="complex"):
+        fit(
+            Problem(model, {"shade": Task(nn.functional.l1_loss)}, data),
+            GroupLasso(density=0.7, groups="coupled"),
+            steps=40,
+        )
+    small = compact(model, data[0][0])
+    assert small.mixed.weight.shape == (12, 12)
+    assert small.after.weight.shape[0] < 12
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(small.eval()(x), model.eval()(x))
+    with torch.no_grad():
+        model.mixed.weight.real.zero_()  # not dead: the other half is there
+        model.mixed.bias.zero_()
+    torch.testing.assert_close(compact(model, x).eval()(x), model.eval()(x))

@@ -41,7 +41,8 @@ def test_dense_training_of_a_sparse_network_warns() -> None:
     problem = two_heads()
     fit(problem, SoftThreshold(0.1), steps=10)
     with pytest.warns(
-        UserWarning, match=r"90% of the weights are zero: they will not stay zero. Train with KeepZeros"
+        UserWarning,
+        match=r"90% of the weights are zero: those that get gradients will not stay zero, channels that are dead stay so\.",
     ):
         fit(problem, steps=2)
     assert sum(int(p.count_nonzero()) for p in prunable(problem.model).values()) > 1000, (

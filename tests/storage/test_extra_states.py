@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import threading
 import warnings
+import zlib
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
 from problems import two_heads
 from secateur import Problem, fit, load, save
-from secateur.storage import load_weights, save_snapshot
+from secateur.storage import load_weights, manifest, save_snapshot
 
 
 class Scaled(nn.Linear):
@@ -32,14 +37,32 @@ class Scaled(nn.Linear):
         self.state = state
 
 
-STATES = [{"scale": 7.0, "names": ["a", "b"], "none": None}, 3, torch.tensor([1.0, float("inf")])]
+PLAIN = [{"scale": 7.0, "names": ["a", "b"], "none": None}, 3, torch.tensor([1.0, float("inf")])]
+NESTED = [
+    (1, (2, [3.5])),
+    {1: 2, None: "a", (1, "b"): True},
+    {"a", "b", 3},
+    {"tensor": ["a tensor", {}], "t": torch.ones(2), "list": [torch.zeros(70), {1}]},
+    [b"\x00\xff", float("inf"), -float("inf"), OrderedDict(b=1, a=(2,))],
+    torch.ones(2, requires_grad=True) * 2,
+    {"later": torch.ones(2, requires_grad=True) * 2},
+]
+SHARED = torch.ones(3)
 
 
 def same(one: Any, other: Any) -> bool:
-    return torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
+    return one == other
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [*PLAIN, *NESTED])
 def test_plain_values_and_tensors_come_back(tmp_path: Path, state: Any) -> None:
     model: Any = nn.Sequential(Scaled(state))
     path = save(model, tmp_path / "net.safetensors")
@@ -49,9 +72,60 @@ def test_plain_values_and_tensors_come_back(tmp_path: Path, state: Any) -> None:
         read(new)
         assert same(new[0].state, state)
         assert torch.equal(new[0].weight, model[0].weight)
+    again = save(model, tmp_path / "again.safetensors")
+    assert again.read_bytes() == path.read_bytes()
+    plain = isinstance(state, torch.Tensor) or any(state is one for one in PLAIN)
+    assert manifest(path)["format"] == (2 if plain else 3), "earlier releases refuse what they cannot read"
 
 
-@pytest.mark.parametrize("state", [(1, 2), {1: 2}, {"a", "b"}, {"t": torch.ones(1)}])
+def test_nan_and_one_tensor_twice_come_back(tmp_path: Path) -> None:
+    path = save(Scaled({"nan": float("nan"), "twice": (SHARED, SHARED)}), tmp_path / "net.safetensors")
+    new = Scaled(None)
+    load(new, path)
+    assert new.state["nan"] != new.state["nan"]
+    assert all(torch.equal(SHARED, one) for one in new.state["twice"])
+
+
+def test_a_layer_in_two_places_keeps_its_state(tmp_path: Path) -> None:
+    layer = Scaled((1, 2))
+    path = save(nn.ModuleDict({"a": layer, "b": layer}), tmp_path / "net.safetensors")
+    other = Scaled(0)
+    load(nn.ModuleDict({"a": other, "b": other}), path)
+    assert other.state == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        {"0._extra_state": told}
+        for told in (
+            {"tuple": 3}, {"list": []}, {"dict": [[1]]}, {"set": [[1]]}, {}, {"tensor": "none"}, {"bytes": "x"}, {"a": 1, "b": 2},
+        )
+    ] + [3],
+)  # fmt: skip
+def test_a_nest_that_is_none_is_refused(tmp_path: Path, nested: Any) -> None:
+    path = save(nn.Sequential(Scaled((1, 2))), tmp_path / "net.safetensors")
+    with safe_open(path, framework="pt") as file:
+        held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        content = json.loads(file.metadata()["secateur"])
+    text = json.dumps(content | {"nested": nested})
+    save_file(held, path, metadata={"secateur": text, "secateur crc32": f"{zlib.crc32(text.encode()):08x}"})
+    new: Any = nn.Sequential(Scaled(4))
+    with pytest.raises(ValueError, match=r"net\.safetensors is damaged: .*extra state"):
+        load(new, path)
+    assert new[0].state == 4
+
+
+def itself() -> list[Any]:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
+UNWRITTEN = [Path("a"), threading.Lock(), {"lock": threading.Lock()}, itself(), 10**5000, {"s": torch.eye(2).to_sparse()}]  # fmt: skip
+
+
+@pytest.mark.parametrize("state", UNWRITTEN, ids=lambda state: type(state).__name__)
 def test_what_no_file_holds_is_said_when_it_is_written_and_when_it_is_read(
     tmp_path: Path, state: Any
 ) -> None:
@@ -105,9 +179,15 @@ def test_a_checkpoint_has_it_or_says_that_it_has_not(tmp_path: Path) -> None:
         UserWarning, match=r"fit: extra\._extra_state of the model is neither a tensor nor a plain"
     ):
         fit(training(Path("a")), steps=1, checkpoint=tmp_path / "other.pt", checkpoint_every=1)
+
+
+@pytest.mark.parametrize("state", UNWRITTEN[:4], ids=lambda state: type(state).__name__)
+def test_without_a_file_it_may_be_anything(state: Any, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        fit(training(Path("a")), steps=1)
+        fit(training(state), steps=1)
+    with pytest.warns(UserWarning, match=r"fit: extra\._extra_state of the model is neither"):
+        fit(training(state), steps=1, checkpoint=tmp_path / "run.pt")
 
 
 def test_a_checkpoint_that_is_refused_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,35 @@ def test_who_may_read_and_write_is_as_the_umask_says(tmp_path: Path, umask: int,
     assert [path.stat().st_mode & 0o777 for path in made] == [mode, mode]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o664])
+def test_a_file_that_is_replaced_keeps_who_may_read_and_write(tmp_path: Path, mode: int) -> None:
+    path, seen = write_text(tmp_path / "a.txt", "one"), []
+
+    def write(aside: Path) -> None:
+        seen.append(aside.stat().st_mode & 0o077)
+        aside.write_text("two")
+
+    path.chmod(mode)
+    write_aside(path, write)
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("two", mode)
+    assert seen == [mode & 0o077], "while it is written"
+    (tmp_path / "link").symlink_to(path)
+    (new := tmp_path / "new.txt").touch()
+    assert write_text(tmp_path / "link", "three").stat().st_mode == new.stat().st_mode, "a link is no file"
+
+
+def test_a_second_name_of_a_private_file_leaves_it_private(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.txt", "one")
+    path.chmod(0o600)
+
+    def link(aside: Path) -> None:
+        aside.unlink()
+        os.link(path, aside)
+
+    write_aside(tmp_path / "b.txt", link)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_full_disk_keeps_the_old_file(tmp_path: Path) -> None:
     path = write_text(tmp_path / "a.txt", "one")
 

@@ -136,3 +136,24 @@ def test_several_that_fit_and_differ_are_refused(tmp_path: Path) -> None:
         load_weights(model, path)
     torch.save({"model": held, "best": held, "half": {"x": torch.ones(1)}}, path)
     load_weights(model, path)
+
+
+class Renaming(nn.Module):
+    """Its state dict has other names than its modules, which nothing takes back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(3, 3)
+        self._register_state_dict_hook(self.renamed)
+
+    @staticmethod
+    def renamed(module: nn.Module, state: dict[str, Any], *_: Any) -> None:
+        for name in list(state):
+            state[name.replace("inner", "public")] = state.pop(name)
+
+
+def test_names_that_a_hook_gives_are_taken(tmp_path: Path) -> None:
+    first, second = Renaming(), Renaming()
+    torch.save(first.state_dict(), tmp_path / "weights.pth")
+    load_weights(second, tmp_path / "weights.pth")
+    assert torch.equal(first.inner.weight, second.inner.weight)

@@ -145,3 +145,18 @@ def test_infinity_is_read_where_the_model_has_it_too_and_nowhere_else(tmp_path: 
     torch.save(model.state_dict(), tmp_path / "own.pt")
     with pytest.raises(ValueError, match=r"NaN or infinity in \['weight'\]"):
         load_weights(model, tmp_path / "own.pt")
+
+
+def test_a_negative_view_under_two_names(tmp_path: Path) -> None:
+    def tied(value: complex) -> nn.Module:
+        view = torch.tensor([value, 3 - 1j]).conj().imag
+        assert view.is_neg()
+        return holding(one=view, other=view)
+
+    model = tied(1 + 2j)
+    torch.save(model.state_dict(), tmp_path / "own.pt")
+    new = tied(5j)
+    for read in (lambda path: load(new, save(model, path)), lambda _: load_weights(new, tmp_path / "own.pt")):
+        read(tmp_path / "net.safetensors")
+        assert alike(model, new)
+        new.one.zero_()  # pyright: ignore

@@ -12,9 +12,10 @@ import torch
 import torchjd.aggregation
 import yaml
 from safetensors.torch import load_file
+from torch import nn
 
 from problems import equal, two_heads, weights
-from secateur import fit
+from secateur import Problem, Task, fit
 from secateur.cli import main
 from secateur.runs.config import recipe_path
 from secateur.training.aggregators import aggregator
@@ -139,3 +140,24 @@ def test_the_command_line_says_what_is_missing(
 
 
 # --- what they remember
+
+
+class ThreeHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.heads = nn.Linear(4, 8), nn.ModuleDict({task: nn.Linear(8, 1) for task in "abc"})
+
+    def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {task: head(self.trunk(x)) for task, head in self.heads.items()}
+
+
+@pytest.mark.parametrize(
+    "asked", [{"name": "Constant", "weights": [1.0] * 3}, {"name": "TrimmedMean", "trim_number": 1}]
+)
+def test_an_aggregator_that_wants_every_task_names_those_that_a_batch_lacks(asked: Any) -> None:
+    given = ["abc", "abc", "ac"]
+    data = [(torch.randn(2, 4), {task: torch.randn(2, 1) for task in tasks}) for tasks in given]
+    problem = Problem(ThreeHeads(), {task: Task(nn.functional.mse_loss) for task in "abc"}, data)
+    said = rf"{asked['name']} does not take the gradients of \['a', 'c'\] alone .*none of \['b'\]"
+    with pytest.raises(ValueError, match=said):
+        fit(problem, steps=6, aggregator=aggregator(asked))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivateUsage]
 from torch.optim import Optimizer
 
 from secateur.problem import Problem
 from secateur.pruning import InRounds, check_share
+from secateur.shrinking import unwrapped
+from secateur.storage import network_state, put_back, writable
 
 
 class LotteryTicket(InRounds):
@@ -49,7 +50,7 @@ class LotteryTicket(InRounds):
         """Remembers the initial weights."""
         super().start(problem, steps)
         self._round = 0
-        self._origin = self._copied()
+        self._origin = network_state(problem.model)
 
     def resumes_at(self, steps: int) -> int:
         """The step whose weights are gone back to; at least one is left to train."""
@@ -59,7 +60,7 @@ class LotteryTicket(InRounds):
         """Remembers the weights to go back to."""
         if self._round == 0 and self.density < 1.0 and step == self.resumes_at(self.steps):
             before = {name: self._origin[name] for name in self._statistics() if name in self._origin}
-            self._origin = {**self._copied(), **before}
+            self._origin = {**network_state(self.problem.model), **before}
 
     @torch.no_grad()
     def after_round(self, number: int) -> None:
@@ -68,34 +69,23 @@ class LotteryTicket(InRounds):
         if self._round >= self.rounds:
             return
         masks = self._pruned(self._round)
-        for name, value in self._tensors().items():
-            old = self._origin.get(
-                name
-            )  # none of a buffer that came later; one of another size is of another input
-            if old is not None and old.shape == value.shape:
-                value.copy_(old)
+        put_back(self.problem.model, self._origin)
         self.masks.replace_(masks, None)
 
     def state_dict(self) -> dict[str, Any]:
         """The masks, the round and the weights to go back to."""
-        return {**super().state_dict(), "round": self._round, "origin": self._origin}
+        return {**super().state_dict(), "round": self._round, "origin": writable(self._origin)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes them up."""
         super().load_state_dict(state)
         self._round, self._origin = state["round"], dict(state["origin"])
 
-    def _tensors(self) -> dict[str, Tensor]:
-        return {**dict(self.problem.model.named_parameters()), **dict(self.problem.model.named_buffers())}
-
     def _statistics(self) -> list[str]:
         """Names of the running statistics of normalisations."""
         found = [(n, m) for n, m in self.problem.model.named_modules() if isinstance(m, _NormBase)]
         return [
-            f"{name}.{own}" if name else own
+            unwrapped(f"{name}.{own}" if name else own)
             for name, module in found
             for own, _ in module.named_buffers(recurse=False)
         ]
-
-    def _copied(self) -> dict[str, Tensor]:
-        return {name: value.detach().clone() for name, value in self._tensors().items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -13,20 +12,38 @@ import torch
 from torch import Tensor, nn
 
 from secateur.shrinking import unwrapped
-from secateur.storage.outline import short
-
-_SUFFIX = "_extra_state"  # of its name in a state dict
+from secateur.storage.outline import EXTRA, short, tensors_of
 
 
-def is_extra(name: str) -> bool:
-    """Whether the entry of a state dict is what ``get_extra_state`` gave."""
-    return name.rpartition(".")[2] == _SUFFIX
+def extra_keepers(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that have one, by its plain name in the state dict."""
+    named = model.named_modules(remove_duplicate=False)
+    keepers = {n: m for n, m in named if type(m).get_extra_state is not nn.Module.get_extra_state}
+    return {unwrapped(f"{name}.{EXTRA}" if name else EXTRA): module for name, module in keepers.items()}
 
 
 def extra_states(model: nn.Module) -> dict[str, Any]:
-    """A copy of each, by its plain name in the state dict."""
-    found = {unwrapped(name): value for name, value in model.state_dict().items() if is_extra(name)}
-    return {n: v.detach().clone() if isinstance(v, Tensor) else copy.deepcopy(v) for n, v in found.items()}
+    """A copy of each that can be copied, by its plain name in the state dict; it shares nothing with the network."""
+    found: dict[str, Any] = {}
+    for name, module in extra_keepers(model).items():
+        state = module.get_extra_state()
+        try:
+            found[name] = copied_state(state)
+        except Exception:  # what copying raises is of every kind
+            continue
+    return found
+
+
+def copied_state(state: Any) -> Any:
+    """A copy of one, its tensors without their history."""
+    apart = {id(tensor): _apart(tensor) for _, tensor in tensors_of(state)}
+    return copy.deepcopy(state, apart)
+
+
+def hand_back(module: nn.Module, state: Any) -> None:
+    """Gives a module what it gave before, as a copy; one that only gives is left alone."""
+    if type(module).set_extra_state is not nn.Module.set_extra_state:
+        module.set_extra_state(copied_state(state))
 
 
 def set_extra_states(model: nn.Module, states: Mapping[str, Any], source: str) -> None:
@@ -40,14 +57,14 @@ def set_extra_states(model: nn.Module, states: Mapping[str, Any], source: str) -
     Raises:
         ValueError: If a module does not take its own.
     """
-    modules = {unwrapped(name): module for name, module in model.named_modules()}
-    before = extra_states(model)
+    modules, before = extra_keepers(model), extra_states(model)
     for name, state in states.items():
         try:
-            modules[name.rpartition(".")[0]].set_extra_state(state)
+            modules[name].set_extra_state(state)
         except Exception as error:  # the user's code raises what it likes
             for changed in list(states)[: list(states).index(name) + 1]:
-                modules[changed.rpartition(".")[0]].set_extra_state(before[changed])
+                if changed in before:
+                    modules[changed].set_extra_state(before[changed])
             raise ValueError(
                 f"{source}: {name} is not taken by the module's set_extra_state ({type(error).__name__}: {short(error)}); use the "
                 "release of the model that wrote it."
@@ -56,7 +73,7 @@ def set_extra_states(model: nn.Module, states: Mapping[str, Any], source: str) -
 
 def check_extra(source: str, states: Mapping[str, Any], model: nn.Module) -> None:
     """Raises ValueError if there are some of modules that the model has not; warns if some of the model's are not there."""
-    own = extra_states(model).keys()
+    own = extra_keepers(model).keys()
     if more := sorted(states.keys() - own):
         raise ValueError(
             f"{source} belongs to another model: it has {', '.join(more[:3])}, and no module here takes it. Build the model it was saved from."
@@ -68,12 +85,17 @@ def check_extra(source: str, states: Mapping[str, Any], model: nn.Module) -> Non
         )
 
 
-def is_plain(state: Any) -> bool:
-    """Whether JSON gives it back as it is."""
+def comes_back(state: Any) -> bool:
+    """Whether a checkpoint gives it back, which runs no code."""
+    if isinstance(state, Tensor):
+        return True
     try:
-        return bool(json.loads(json.dumps(state)) == state)
-    except (TypeError, ValueError, RecursionError):
+        torch.save(state, file := io.BytesIO())
+        file.seek(0)
+        torch.load(file, weights_only=True)
+    except Exception:  # pickle raises of every kind
         return False
+    return True
 
 
 class ExtraStates:
@@ -85,10 +107,9 @@ class ExtraStates:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        states = extra_states(model)
-        self.lost = [name for name, state in states.items() if not _comes_back(state)]
+        self._names = {name for name, state in extra_states(model).items() if comes_back(state)}
+        self.lost = sorted(extra_keepers(model).keys() - self._names)
         """Names of those that a checkpoint cannot hold."""
-        self._names = states.keys() - set(self.lost)
 
     def __bool__(self) -> bool:
         return bool(self._names)
@@ -104,14 +125,8 @@ class ExtraStates:
         set_extra_states(self._model, state["of"], "its extra states")
 
 
-def _comes_back(state: Any) -> bool:
-    """Whether a checkpoint gives it back, which runs no code."""
-    if isinstance(state, Tensor):
-        return True
-    try:
-        torch.save(state, file := io.BytesIO())
-        file.seek(0)
-        torch.load(file, weights_only=True)
-    except Exception:  # pickle raises of every kind
-        return False
-    return True
+def _apart(tensor: Tensor) -> Tensor:
+    copied = tensor.detach().clone()
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(copied, tensor.requires_grad)
+    return copied.requires_grad_(tensor.requires_grad and tensor.is_leaf)

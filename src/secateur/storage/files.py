@@ -37,7 +37,8 @@ class UnwrittenError(OSError):
 def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
     """Lets ``write`` fill a temporary neighbour of ``path``, then renames it to ``path``.
 
-    A link at ``path`` is replaced and not followed, as a folder from somebody may lead anywhere; see :func:`behind`.
+    A link at ``path`` is replaced and not followed, as a folder from somebody may lead anywhere; see :func:`behind`. A file that is
+    replaced says who may read and write its successor.
 
     Raises:
         OSError: If the folder cannot be written, ``path`` is a folder or a device, or the disk is full; what ``path`` held before
@@ -50,11 +51,14 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers_of(path.name, path.parent)
         aside.touch()
-        mode = stat.S_IMODE(aside.stat().st_mode)  # what the umask and the folder leave of it
+        of = path if path.exists() and not path.is_symlink() else aside
+        mode = of.stat().st_mode & 0o777  # of what is replaced, or what the umask and the folder leave of it
+        aside.chmod(mode | stat.S_IRUSR | stat.S_IWUSR)  # a private file is so while it is written
         write(aside)
         with aside.open("rb+") as file:
             os.fsync(file.fileno())
-        aside.chmod(mode)  # some writers leave their files readable by the owner alone
+        if aside.stat().st_nlink == 1:  # another name of a file that is there leaves it as it is
+            aside.chmod(mode)  # some writers leave their files readable by the owner alone
         aside.replace(path)
     except (OSError, RuntimeError, SafetensorError) as error:
         # torch and safetensors raise their own errors on a full disk

@@ -12,8 +12,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from secateur.shrinking import unwrapped
-from secateur.storage.extra import check_extra, is_extra, set_extra_states
-from secateur.storage.outline import short
+from secateur.storage.extra import check_extra, set_extra_states
+from secateur.storage.outline import is_extra, short
 from secateur.storage.saving import is_ours, load
 from secateur.storage.values import check_shared, finite, is_repeated, restore, same
 
@@ -79,8 +79,10 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
     check_extra(f"{name}: {path}", given, model)
     set_extra_states(model, given, f"{name}: {path}")
     alone = {n: t for n, t in own.items() if not is_repeated(t)}
-    model.load_state_dict({n: held[n] for n in alone}, strict=False)
-    restore({n: t for n, t in own.items() if n not in alone}, held)
+    unread = model.load_state_dict(
+        {n: held[n] for n in alone}, strict=False
+    ).unexpected_keys  # renamed on the way out alone
+    restore({n: t for n, t in own.items() if n not in alone or n in unread}, held)
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:

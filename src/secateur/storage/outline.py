@@ -8,6 +8,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+EXTRA = "_extra_state"  # the name in a state dict of what ``get_extra_state`` gave
+
+
+def is_extra(name: str) -> bool:
+    """Whether the entry of a state dict is what ``get_extra_state`` gave."""
+    return name.rpartition(".")[2] == EXTRA
+
 
 def outline(value: Any, path: str = "") -> dict[str, str]:
     """Path to what is there, in words, for a nest of mappings, sequences, tensors and plain values."""
@@ -56,7 +63,7 @@ def mismatches(here: Any, found: Any, named: Mapping[str, Tensor], path: str = "
     """Where a loaded state cannot take the place of the present one, in words.
 
     What is empty or None at present may be filled in the file, as a mask is once it is decided; a tensor there that is named
-    after a parameter is shaped like it.
+    after a parameter is shaped like it. What ``get_extra_state`` gave may be of any form.
 
     Args:
         here: The state as it would be saved now.
@@ -66,7 +73,7 @@ def mismatches(here: Any, found: Any, named: Mapping[str, Tensor], path: str = "
     """
     if (here is None or isinstance(here, Mapping)) and (found is None or isinstance(found, Mapping)):
         mine, theirs = cast(dict[Any, Any], here or {}), cast(dict[Any, Any], found or {})
-        for key in mine.keys() & theirs.keys():
+        for key in {key for key in mine.keys() & theirs.keys() if not is_extra(str(key))}:
             yield from mismatches(mine[key], theirs[key], named, _join(path, key))
         if mine and found is not None:
             yield from (f"{_join(path, key)} is missing" for key in mine.keys() - theirs.keys())

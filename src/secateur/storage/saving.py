@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from secateur.problem import unlisted
 from secateur.pruning import check_plain
 from secateur.shrinking import Compaction, compaction, copied, rebuild, unwrapped
-from secateur.storage.extra import check_extra, extra_states, is_extra, is_plain, set_extra_states
+from secateur.storage import nested
+from secateur.storage.extra import check_extra, extra_keepers, extra_states, set_extra_states
 from secateur.storage.files import behind, write_aside
 from secateur.storage.outline import kind, short
 from secateur.storage.packing import check_entries, pack, unpack
 from secateur.storage.snapshot import check_shapes, named_tensors
 from secateur.storage.values import check_shared, finite, restore
 
-FORMAT = 2  # format 1 had no checksums; its files are read
+FORMAT = 3  # format 1 had no checksums, 2 no nests in extra states; their files are read
 _KEY, _SEAL = "secateur", "secateur crc32"
 
 
@@ -45,8 +46,8 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
         OSError: If the file cannot be written; what was there before is intact.
 
     Warns:
-        UserWarning: If plain dicts or lists in the model hold weights, or ``get_extra_state`` gives what is neither a tensor nor plain:
-            no file has them.
+        UserWarning: If plain dicts or lists in the model hold weights, or ``get_extra_state`` gives what only code could give
+            back: no file has them.
     """
     check_plain(model, "save")
     if held := unlisted(model):
@@ -55,28 +56,25 @@ def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = N
             "list are such: use nn.ModuleDict or nn.ModuleList.",
             stacklevel=2,
         )
-    extra = extra_states(model)
-    if lost := [
-        name for name, state in extra.items() if not isinstance(state, Tensor) and not is_plain(state)
-    ]:
+    extra = nested.written(extra_states(model), set(extra_keepers(model)))
+    if extra.lost:
         warnings.warn(
-            f"save: {', '.join(lost)} of the model is no plain value and no tensor, so it is not in {path}; let get_extra_state return "
-            "numbers, text, lists and dicts of them, or a tensor.",
+            f"save: {', '.join(extra.lost)} of the model is no plain value and no tensor, so it is not in {path}; let get_extra_state return "
+            "numbers, text, bytes, tensors, and lists, tuples, sets and dicts of them.",
             stacklevel=2,
         )
-    tensors = {name: state for name, state in extra.items() if isinstance(state, Tensor)}
-    entries, stored = pack(named_tensors(model) | tensors)
+    entries, stored = pack(named_tensors(model) | extra.tensors)
     bad = [n for n, p in model.named_parameters() if not bool(finite(p.detach()).all())]
     if bad:
         raise FloatingPointError(
             f"save: {', '.join(bad[:3])}{' and more' if len(bad) > 3 else ''} of the model are NaN or infinite; "
             f"{path} is left as it was. Go back to weights that are not."
         )
-    manifest: dict[str, Any] = {"format": FORMAT, "about": dict(about or {}), "tensors": entries}
+    number = FORMAT if extra.nested else FORMAT - 1  # which earlier releases read
+    manifest: dict[str, Any] = {"format": number, "about": dict(about or {}), "tensors": entries}
     if (removed := compaction(model)) is not None:
         manifest["compaction"] = removed.to_dict()
-    if plain := {name: state for name, state in extra.items() if name not in tensors and name not in lost}:
-        manifest["extra"] = plain
+    manifest |= {key: told for key, told in (("extra", extra.plain), ("nested", extra.nested)) if told}
     try:
         text = json.dumps(manifest)
     except (TypeError, ValueError) as error:
@@ -116,10 +114,9 @@ def load(model: nn.Module, path: Path | str) -> nn.Module:
         for layer, settings in made.constants.items() if made else ():
             if settings and values[f"{layer}.value"].shape != (settings["channels"],):
                 raise ValueError(f"the constant in the place of {layer} has another size than its record")
+        extra = nested.read(found, values)
     except (KeyError, ValueError) as error:
         raise _damaged(path, error) from error
-    extra = found.get("extra", {}) | {name: value for name, value in values.items() if is_extra(name)}
-    values = {name: value for name, value in values.items() if name not in extra}
     kinds = {name: kind(value) for name, value in values.items()}
     mine, target = compaction(model), model
     if made is not None and mine is None:
@@ -171,7 +168,7 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
     held = cast(dict[str, Any], found)
     if not isinstance(held.get("about"), dict):
         raise _damaged(path, "its manifest says nothing about the model")
-    if not isinstance(held.get("extra", {}), dict):
+    if not all(isinstance(held.get(key, {}), dict) for key in ("extra", "nested")):
         raise _damaged(path, "its manifest has no extra states, and says so")
     number, seal = held.get("format"), metadata.get(_SEAL)
     if type(number) is int and number > FORMAT:

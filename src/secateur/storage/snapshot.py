@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from secateur.shrinking import unwrapped
-from secateur.storage.extra import is_extra
 from secateur.storage.files import write_aside
-from secateur.storage.outline import kind, outline, short
+from secateur.storage.outline import is_extra, kind, outline, short
 from secateur.storage.values import check_shared
 
 _MARK = b"secateur crc32 "  # the comment of the archive: this and eight hexadecimal digits, over all bytes before it

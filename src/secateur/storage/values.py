@@ -77,7 +77,9 @@ def _view(tensor: Tensor, memory: torch.UntypedStorage) -> Tensor:
     """What ``tensor`` would be in another memory."""
     made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
     made.set_(memory, tensor.storage_offset(), tensor.size(), tensor.stride())
-    return made.conj() if tensor.is_conj() else made
+    made = made.conj() if tensor.is_conj() else made
+    negative = torch._neg_view  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+    return negative(made) if tensor.is_neg() else made
 
 
 def _repeated(tensor: Tensor) -> list[int]:

@@ -96,10 +96,19 @@ class Backward:
         trained = [p for p in pruning.problem.model.parameters() if p.requires_grad]
         trained += [p for group in pruning.method.param_groups() for p in group["params"]]
         trained = list({id(p): p for p in trained}.values())
-        losses = [
-            loss for loss in terms.weighed.values() if loss.requires_grad
-        ]  # of tasks that are not all frozen
-        found = aggregated(losses, trained, self.aggregator, self._mean)
+        losses = {
+            t: loss for t, loss in terms.weighed.items() if loss.requires_grad
+        }  # of tasks not all frozen
+        try:
+            found = aggregated(list(losses.values()), trained, self.aggregator, self._mean)
+        except Exception as error:
+            lacking = [task for task in pruning.problem.tasks if task not in losses]
+            if not lacking:
+                raise
+            raise ValueError(
+                f"aggregator {type(self.aggregator).__name__} does not take the gradients of {list(losses)} alone ({error}), and this "
+                f"batch has none of {lacking}. Give batches that have every task, or an aggregator that takes any number of them."
+            ) from error
         for parameter, gradient in zip(trained, found, strict=True):
             parameter.grad = gradient
         if isinstance(penalty, Tensor) and penalty.requires_grad:

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import torch
-from torch import Tensor
-
 from secateur.measures import delta_t, evaluate, higher_is_better
 from secateur.problem import Problem, RemediedError, check_count, is_number
 from secateur.pruning import DensityError, Sparsifier, check_density
+from secateur.storage import network_state, put_back
 
 Results = Mapping[str, Mapping[str, float]]
 
@@ -63,7 +61,7 @@ def within_floors(
     """Trains to the density that ``method`` asks for, and backs off to higher ones until no floor is broken.
 
     After a broken floor the density is searched between it and 1, by halving on a logarithmic scale; every attempt
-    trains from the same initial weights. The search ends early at a density that the method cannot have, such as one above half
+    trains from the same network, extra states and all. The search ends early at a density that the method cannot have, such as one above half
     under 2:4. The model ends as the sparsest attempt that is good, or dense.
 
     Args:
@@ -79,14 +77,12 @@ def within_floors(
         ValueError: If there is no such task, no validation data, no metric, or nothing to back off from.
     """
     check_floors(problem, method, floors, tries)
-    tensors = _tensors(problem)
-    initial = {name: value.detach().clone() for name, value in tensors.items()}
+    model = problem.model
+    initial = network_state(model)
     dense: T | None = None
 
     def run(made: Sparsifier, name: str) -> T:
-        with torch.no_grad():
-            for key, value in tensors.items():
-                value.copy_(initial[key])
+        put_back(model, initial)
         return train(
             made,
             None
@@ -94,11 +90,11 @@ def within_floors(
             else checkpoint.with_name(f"{checkpoint.stem}-{name}{checkpoint.suffix}"),
         )
 
-    best: tuple[T, dict[str, Tensor]] | None = None
+    best: tuple[T, dict[str, Any]] | None = None
     if reference is None:
         dense = run(Sparsifier(), "dense")
         reference = evaluate(problem, "val")
-        best = dense, _copied(tensors)
+        best = dense, network_state(model)
     attempts: list[Attempt] = []
     density: float = method.__dict__["density"]
     good: float = 1.0
@@ -119,7 +115,7 @@ def within_floors(
         attempt = Attempt(density, lost, tuple(t for t, most in floors.items() if not lost[t] <= most))
         attempts.append(attempt)
         if not attempt.stopped_by:
-            good, best = density, (history, _copied(tensors))
+            good, best = density, (history, network_state(model))
         if attempt.stopped_by:
             bad = density
         elif bad is None:  # what was asked for
@@ -128,10 +124,8 @@ def within_floors(
     if best is None:  # no attempt is good and the reference was given: dense it is
         dense = run(Sparsifier(), "dense")
         seconds += dense.seconds
-        best = dense, _copied(tensors)
-    with torch.no_grad():
-        for key, value in tensors.items():
-            value.copy_(best[1][key])
+        best = dense, network_state(model)
+    put_back(model, best[1])
     best[0].attempts, best[0].seconds = attempts, seconds  # what it took, not what the best of them took
     return best[0]
 
@@ -179,11 +173,3 @@ def check_allowed(problem: Problem, floors: Mapping[str, float]) -> None:
             "give Problem(..., val=...).",
             "give data that have val, or leave --floors out.",
         )
-
-
-def _tensors(problem: Problem) -> dict[str, Tensor]:
-    return {**dict(problem.model.named_parameters()), **dict(problem.model.named_buffers())}
-
-
-def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in tensors.items()}

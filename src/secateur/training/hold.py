@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from secateur.problem import Problem, apart, preserved_rng, prunable
 from secateur.pruning import Sparsifier, close_values, is_effective, open_values
+from secateur.storage import extra_keepers, extra_states, hand_back
 from secateur.weighting import Weighting
 
 _HELD = "_held_by_pruning"  # on a parameter, and on the method and the weighting; copies of a parameter do not bear it
@@ -30,6 +31,7 @@ class Hold:
         self._parts: list[object] = []
         self._hooks: list[Any] = []
         self._initial: list[tuple[Tensor, Tensor]] = []
+        self._extra: list[tuple[nn.Module, Any]] = []
 
     def check(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
         """Raises RuntimeError if another training holds one of them."""
@@ -50,6 +52,8 @@ class Hold:
             setattr(held, _HELD, _Held())
         changed = [*self._parameters.values(), *model.buffers()]
         self._initial = [(tensor, tensor.detach().clone()) for tensor in changed]
+        states, keepers = extra_states(model), extra_keepers(model)
+        self._extra = [(keepers[name], state) for name, state in states.items()]
 
     def check_same(self, model: nn.Module) -> None:
         """Raises RuntimeError if the model's weights are other objects than those that were taken, or more of them."""
@@ -71,18 +75,20 @@ class Hold:
 
     def begin(self) -> None:
         """Training has begun: there is no way back to what was before."""
-        self._initial = []
+        self._initial, self._extra = [], []
 
     @torch.no_grad()
     def release(self) -> None:
         """Leaves nothing behind, and the model as it was if training never began; twice does no harm."""
         for tensor, value in self._initial:
             tensor.copy_(value)
+        for module, state in self._extra:
+            hand_back(module, state)
         for hook in self._hooks:
             hook.remove()
         for held in (*self._parameters.values(), *self._parts):
             vars(held).pop(_HELD, None)
-        self._parameters, self._parts, self._hooks, self._initial = {}, [], [], []
+        self._parameters, self._parts, self._hooks, self._initial, self._extra = {}, [], [], [], []
 
 
 def check_parts(problem: object, method: object, weighting: object) -> None:

@@ -96,7 +96,7 @@ class Pruning:
             self._hold.take(self.problem.model, *held)
             self.method.start(self.problem, self.turns.steps)
             self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
-            self._extra = [*self.method.param_groups(), *self.weighting.param_groups()]
+            self._extra = self.finite.watch(held[1])
             self._hold.keep(computing_once(self.problem))
             self.labels, self.together = Labels(self.problem), Together(self.problem, self._extra)
             self._parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
@@ -234,7 +234,7 @@ class Pruning:
 
     def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
         step, optimizer = self.turns.update(stepped), cast(Optimizer, self._optimizer)
-        with self.finite.stepped(optimizer), self._followers.following():
+        with self.finite.stepped(optimizer, stepped), self._followers.following():
             self._hold.begin()
             self.method.after_step(step, optimizer)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from secateur.problem import is_number, prunable
 from secateur.pruning import is_effective
-from secateur.storage import named_tensors
+from secateur.storage import named_tensors, network_state, put_back
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course
 
@@ -22,6 +22,7 @@ class EMA(Callback):
     The first step is taken as it is; while an average is young its decay is lower, min(decay, (1 + k)/(10 + k)) after k steps, so
     that short trainings are averaged too. What is pruned is zero in the average at once; what the method does to the weights outside of the optimizer is done
     to the average. A later round begins a new one. It is kept in single precision at least, since what a step adds is less than half precision tells.
+    What ``get_extra_state`` gives is not averaged: it stays that of the last step.
 
     Args:
         decay: d, in [0, 1).
@@ -66,15 +67,12 @@ class EMA(Callback):
     @contextmanager
     def validating(self, course: Course) -> Generator[None]:
         """With the average in place of the weights."""
-        tensors = named_tensors(course.problem.model)
-        kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        kept = network_state(course.problem.model)
         self._put(course)
         try:
             yield
         finally:
-            with torch.no_grad():
-                for name, tensor in tensors.items():
-                    tensor.copy_(kept[name])
+            put_back(course.problem.model, kept)
 
     def finish(self, course: Course) -> None:
         """Leaves the average in the model."""

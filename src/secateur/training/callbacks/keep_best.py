@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secateur.storage import mismatches, named_tensors, restore
+from secateur.storage import lasting_state, mismatches, named_tensors, network_state, put_back
 from secateur.training.callbacks.callback import Callback
 from secateur.training.callbacks.course import Course, Results
 from secateur.training.callbacks.watched import Watched, check_name
@@ -54,8 +54,7 @@ class KeepBest(Callback):
         if denser or not self._watched.improves(value, None if sparser else self.value):
             return
         self.step, self.value, self._density = course.step, value, density
-        tensors = named_tensors(course.problem.model)
-        self._tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self._tensors = network_state(course.problem.model)
         self._method = _copied(course.pruning.method.state_dict())
 
     def finish(self, course: Course) -> None:
@@ -71,7 +70,7 @@ class KeepBest(Callback):
             return
         with torch.no_grad():
             course.pruning.method.load_state_dict(self._method)
-            restore(named_tensors(course.problem.model), self._tensors)
+        put_back(course.problem.model, self._tensors)
         course.history.kept = self.step
         self._tensors, self._method = {}, {}
 
@@ -81,7 +80,7 @@ class KeepBest(Callback):
             "step": self.step,
             "value": self.value,
             "density": self._density,
-            "tensors": self._tensors or None,
+            "tensors": lasting_state(self._course.problem.model, self._tensors) or None,
             "method": self._method or None,
             "watched": self._watched.state_dict(),
         }
@@ -89,8 +88,9 @@ class KeepBest(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes it up; ValueError if its tensors are not those of model and method."""
         if state["tensors"] is not None:
-            tensors = named_tensors(self._course.problem.model)
-            here = {"tensors": tensors, "method": self._course.pruning.method.state_dict()}
+            model = self._course.problem.model
+            tensors, mine = named_tensors(model), lasting_state(model, network_state(model))
+            here = {"tensors": mine, "method": self._course.pruning.method.state_dict()}
             there = {name: state[name] or {} for name in here}
             if wrong := list(mismatches(here, there, tensors, "best")):
                 raise ValueError(f"KeepBest: {'; '.join(wrong[:3])}")
@@ -102,7 +102,7 @@ class KeepBest(Callback):
         self.step: int | None = None
         self.value: float | None = None
         self._density: float | None = None
-        self._tensors: dict[str, Tensor] = {}
+        self._tensors: dict[str, Any] = {}
         self._method: dict[str, Any] = {}
 
 

@@ -15,19 +15,18 @@ from torch.utils.hooks import RemovableHandle
 
 from secateur.problem import Problem
 from secateur.pruning import before_step
-from secateur.storage import tensors_of
+from secateur.storage import finite, tensors_of
 from secateur.training.finite.first import First, numbers
 from secateur.training.finite.intact import Intact
-
-_DIVERGED = "Lower the learning rate, clip gradients, or look for"
-_ROOT = "targets that give a task an infinite gradient, such as the root of a zero"
+from secateur.training.finite.said import Part, Seen, Wrong, left
 
 
 class Finite:
     """Watches one training.
 
     Before each step the norm of the gradients of what the same tasks own is looked at, where they are; on a GPU nothing is read
-    back until :meth:`check`. The gradient of a task reaches what it owns alone and what it shares, no other task's part.
+    back until :meth:`check`. The gradient of a task reaches what it owns alone and what it shares, no other task's part. On a processor
+    losses and buffers are looked at too, and a step that they or the gradients spoil is taken back.
 
     Args:
         problem: Model, and who owns its parameters.
@@ -39,20 +38,32 @@ class Finite:
         for name, parameter in problem.model.named_parameters():
             if parameter.requires_grad:
                 owned.setdefault(problem.owners.get(name, frozenset()), []).append(parameter)
-        self._owned = owned
+        self._parts = [Part(owners, tensors) for owners, tensors in owned.items()]
         self._device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         self._first: Tensor | None = None
         self._largest: Tensor | None = None
         self._losses, self._inputs, self._intact = First(), First(), cast("Intact | None", None)
+        self._skipped = False  # by a gradient scaler, within the optimizer
         self._done: Callable[[], int] = int  # steps that have ended
         self.kept: Callable[[], str] = str  # what is safe, for messages: the last good checkpoint
         # Where a network keeps infinities, such as a mask of attention, they are no fault of training.
+        self._known = set(self._buffers())
         self._odd = {name for name, value in self._buffers().items() if not _is_finite(value)}
+
+    def watch(self, parts: Iterable[Any]) -> list[dict[str, Any]]:
+        """Looks at what method and weighting train, too; returns their parameter groups."""
+        groups = [(type(part).__name__, group) for part in parts for group in part.param_groups()]
+        own = set(map(id, self._model.parameters()))
+        for name, group in groups:
+            if beside := [p for p in group["params"] if id(p) not in own]:
+                self._parts.append(Part(frozenset(), beside, name))
+        return [group for _, group in groups]
 
     def bind(self, optimizer: Optimizer, done: Callable[[], int]) -> RemovableHandle:
         """Looks at the gradients of each step of ``optimizer`` before it; the handle of what does."""
         self._done = done
-        self._intact = Intact(self._model) if self._on_host() else None
+        beside = [tensor for _, tensor in self._beside()]
+        self._intact = Intact(self._model, beside) if self._on_host() else None
         return before_step(optimizer, lambda: self._look(optimizer))
 
     def renew(self) -> None:
@@ -71,15 +82,20 @@ class Finite:
 
     @torch.no_grad()
     def _look(self, optimizer: Optimizer) -> None:
-        if getattr(optimizer, "found_inf", None) is not None:
-            return  # a gradient scaler looks itself, and the step may be none
-        if self._owned:
-            norms = torch.stack([_norm(owned, self._device) for owned in self._owned.values()])
+        found, bad = getattr(optimizer, "found_inf", None), False
+        if (
+            self._parts and found is None
+        ):  # otherwise a gradient scaler looks itself, and the step may be none
+            norms = torch.stack([_norm(part.tensors, self._device) for part in self._parts])
             largest = norms.max()
             self._largest = largest if self._largest is None else self._largest.maximum(largest)
             now = torch.where(norms.isfinite(), torch.inf, self._done() + 1)
             self._first = now if self._first is None else self._first.minimum(now)
-            if self._intact is not None and not self._intact.held and not math.isfinite(largest):
+            bad = self._intact is not None and not math.isfinite(largest)
+        if self._intact is not None:
+            self._skipped = found is not None and bool(found)
+            bad = bad or bool(self._losses.steps()) or self._spoilt(self._intact.written())
+            if bad and not self._intact.held:
                 self._intact.hold()
 
     def check(self, remembered: Mapping[Any, Any] | None = None) -> None:
@@ -88,36 +104,48 @@ class Finite:
         Args:
             remembered: The optimizer's state, which is to be finite too.
         """
-        wrong = self._wrong()
-        wrong += [f"{n} of the optimizer" for n, v in tensors_of(remembered or {}) if not _is_finite(v)]
-        if wrong:
+        if wrong := self._wrong(remembered or {}):
             raise FloatingPointError(self._said(wrong))
         self._first = None  # a gradient that did no harm
 
     def check_row(self, optimizer: Optimizer, saves: bool) -> None:
         """As :meth:`check`, where there is cause or the network is to be saved; and raises if a loss was not finite, harm or none."""
-        if saves or (self._first is not None and bool(self._first.isfinite().any())):
+        cause = self._first is not None and bool(self._first.isfinite().any())
+        if saves or cause or self._spoilt(self._buffers()):
             self.check(optimizer.state_dict()["state"])
+        self._known |= self._buffers().keys()
         if self._losses.steps():
             raise FloatingPointError(self._said(self._wrong()))
 
     @contextmanager
-    def stepped(self, optimizer: Optimizer) -> Generator[None]:
+    def stepped(self, optimizer: Optimizer, stepped: bool = True) -> Generator[None]:
         """Around what a method does after a step: what raises there is the fault of what is not finite in weights or the optimizer's state.
 
+        Args:
+            optimizer: It has stepped.
+            stepped: It has not, where this is False: a gradient scaler left the step out.
+
         Raises:
-            FloatingPointError: If the step spoilt the network; where it was seen before, the network is put back first.
+            FloatingPointError: If the step spoilt the network or a loss was not finite; where it was seen before, all is put back first.
         """
         if self._intact is not None:
-            if self._intact.held and self._wrong():
-                self._intact.put_back()
-                raise FloatingPointError(self._said(self._wrong()))
-            self._intact.go_on()
+            self._check_step(self._intact, stepped)
         try:
             yield
         except Exception:
             self.check(optimizer.state_dict()["state"])
             raise
+
+    def _check_step(self, intact: Intact, stepped: bool) -> None:
+        skipped, self._skipped = self._skipped or not stepped, False
+        looks = intact.held or (not stepped and self._spoilt(intact.written()))
+        wrong = self._wrong() if looks else Wrong()
+        if wrong or (looks and not skipped and self._losses.steps()):
+            intact.put_back()
+            raise FloatingPointError(self._said(wrong, back=True))
+        if skipped:
+            self._losses = First()  # which a scaler that is too large makes infinite
+        intact.go_on()
 
     def end(self) -> None:
         """As :meth:`check`; warns if every gradient was zero in all steps."""
@@ -129,54 +157,49 @@ class Finite:
             )
 
     def _on_host(self) -> bool:
-        """Whether all of the network is where a value is read for nothing."""
-        tensors = [*self._model.parameters(), *self._model.buffers()]
+        """Whether all that is trained is where a value is read for nothing."""
+        beside = [tensor for _, tensor in self._beside()]
+        tensors = [*self._model.parameters(), *self._model.buffers(), *beside]
         return all(tensor.device.type == "cpu" for tensor in tensors)
 
-    def _wrong(self) -> list[str]:
-        """What of the network is not finite."""
-        wrong = [n for n, p in self._model.named_parameters() if not _is_finite(p)]
-        return wrong + [n for n, b in self._buffers().items() if n not in self._odd and not _is_finite(b)]
+    def _wrong(self, remembered: Mapping[Any, Any] | None = None) -> Wrong:
+        """What of the network, of what is trained beside it, and of the optimizer's state is not finite."""
+        weights = [*self._model.named_parameters(), *self._beside()]
+        found = [n for n, b in self._buffers().items() if n not in self._odd and not _is_finite(b)]
+        # A mask that the first forward pass makes, for instance.
+        made = {n for n in found if not self._knows(n) and not bool(self._buffers()[n].isnan().any())}
+        self._odd |= made
+        self._known |= self._buffers().keys()
+        return Wrong(
+            [n for n, p in weights if not _is_finite(p)],
+            [n for n in found if n not in made],
+            [f"{n} of the optimizer" for n, v in tensors_of(remembered or {}) if not _is_finite(v)],
+        )
 
-    def _said(self, wrong: list[str]) -> str:
+    def _knows(self, name: str) -> bool:
+        return name in self._known or (self._intact is not None and name in self._intact)
+
+    def _spoilt(self, buffers: Mapping[str, Tensor]) -> bool:
+        """Whether one of ``buffers`` is not finite that should be: all in one, and read back once."""
+        found = [b for n, b in buffers.items() if n not in self._odd and _has_norm(b)]
+        return bool(found) and not math.isfinite(nn.utils.get_total_norm(found, math.inf))
+
+    def _said(self, wrong: Wrong, *, back: bool = False) -> str:
         """What happened first, what is left of the network, and what to do."""
-        firsts = self._first.tolist() if self._first is not None else []
-        first, losses = min(firsts, default=math.inf), self._losses.steps()
-        began = min(losses.values(), default=math.inf)
-        named = f"{', '.join(wrong[:3])}{' and more' if len(wrong) > 3 else ''}"
-        if losses and began <= first:
-            tasks = " and ".join(repr(task) for task, at in losses.items() if at == began)  # others follow
-            what = f"The loss of task {tasks} became NaN or infinite at step {int(began)}; training stopped."
-            remedy = "Lower the learning rate, or look for invalid targets of that task"
-        elif math.isfinite(first):
-            tasks = _blamed([owners for owners, at in zip(self._owned, firsts, strict=True) if at == first])
-            whose = f" of task {' and '.join(map(repr, tasks))}" if tasks else ""
-            what = f"Weights became NaN or infinite: {named}; first was the gradient{whose}, at step {int(first)}."
-            if not wrong:
-                what = f"The gradient{whose} became NaN or infinite at step {int(first)}; training stopped."
-            remedy = f"{_DIVERGED} {_ROOT}"
-        else:
-            what, remedy = f"Weights became NaN or infinite: {named}.", f"{_DIVERGED} {_ROOT}"
-        step = min(began, first)
-        if (since := self._inputs.steps().get("x", math.inf)) <= step and math.isfinite(since):
-            what += f" The input of step {int(since)} holds NaN or infinity."
-            remedy = "Look at the data, and at what is made of them before the model"
-        elif not self._inputs:
-            remedy += ", or inputs that are NaN or infinite"
-        lost = "" if wrong else "The model is as it was before that step."
-        if any("of the optimizer" not in name for name in wrong):
-            lost = "The weights that the model had are lost; load or build them anew."
+        firsts = self._first.tolist() if self._first is not None else [math.inf] * len(self._parts)
+        inputs = self._inputs.steps().get("x", math.inf) if self._inputs else None
+        seen = Seen(self._losses.steps(), list(zip(self._parts, firsts, strict=True)), inputs)
+        done, still = self._done(), self._wrong() if back else wrong
+        what, remedy = seen.said(wrong, still, f"at step {done + 1}" if back else f"by step {done}")
+        lost = "The model is as it was before that step." if back and not still else left(still, done)
         return " ".join(part for part in (what, lost, self.kept(), f"{remedy}.") if part)
+
+    def _beside(self) -> list[tuple[str, Tensor]]:
+        """What is trained beside the network, with whose it is."""
+        return [(f"a parameter of {part.of}", p) for part in self._parts if part.of for p in part.tensors]
 
     def _buffers(self) -> dict[str, Tensor]:
         return dict(self._model.named_buffers())
-
-
-def _blamed(owners: Iterable[frozenset[str]]) -> list[str]:
-    """Tasks that can have spoilt parts with these owners: those of parts with one owner, else all that reach."""
-    parts = list(owners)
-    alone = {task for part in parts if len(part) == 1 for task in part}
-    return sorted(alone or frozenset[str]().union(*parts))
 
 
 def _norm(parameters: list[Tensor], device: torch.device) -> Tensor:
@@ -186,6 +209,11 @@ def _norm(parameters: list[Tensor], device: torch.device) -> Tensor:
     return nn.utils.get_total_norm(dense).to(device, torch.float32)  # five times faster than the largest
 
 
+def _has_norm(value: Tensor) -> bool:
+    """Whether torch knows the norm of such a tensor; others are left to whoever looks at each."""
+    number = value.is_floating_point() or value.is_complex()
+    return number and value.dtype.itemsize > 1 and value.layout == torch.strided and value.numel() > 0
+
+
 def _is_finite(value: Tensor) -> bool:
-    numbers = value.is_floating_point() or value.is_complex()
-    return not numbers or bool(torch.isfinite(value).all())
+    return bool(finite(value).all())

@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+
+from secateur.storage import copied_state, hand_back, restore
 
 _SMALL = 65_536  # elements; a copy of them takes microseconds
 
 
 class Intact:
-    """Weights of before a step whose gradients are bad, and buffers as the last good step left them.
+    """Weights of before a step whose losses, gradients or buffers are bad, and the rest as the last good step left it.
 
     Weights are copied at such a step alone. Forward passes write buffers before anybody sees what they make of them, so these are
     copied after each step: small ones always, because torch does not count what its normalisations write; large ones if it
-    has counted a write.
+    has counted a write. So is what ``get_extra_state`` gives, where a module has it.
 
     Args:
         model: Its tensors lie in the host's memory.
+        beside: What is trained beside it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, beside: Iterable[Tensor] = ()) -> None:
+        self._model, self._beside = model, list(beside)
         self._weights: list[tuple[Tensor, Tensor]] = []
-        self._copies: dict[tuple[nn.Module, str], _Copy] = {}
-        for module in model.modules():
-            for name, buffer in module.named_buffers(recurse=False):
-                self._copies[module, name] = _Copy(buffer)
+        self._copies: dict[str, _Copy | None] = {}
+        self._extra: list[tuple[nn.Module, Any]] = []
+        self.go_on()
+
+    def __contains__(self, name: str) -> bool:
+        """Whether there was such a buffer after the last good step."""
+        return self._copies.get(name) is not None
 
     @torch.no_grad()
     def hold(self) -> None:
         """Copies the weights: the step that follows may spoil them."""
-        self._weights = [(p, p.detach().clone()) for p in self._model.parameters()]
+        self._weights = [(p, p.detach().clone()) for p in [*self._model.parameters(), *self._beside]]
 
     @property
     def held(self) -> bool:
         """Whether the weights of before this step are there."""
         return bool(self._weights)
 
+    def written(self) -> dict[str, Tensor]:
+        """Buffers that may have been written since the last good step."""
+        found = ((name, buffer, self._copies.get(name)) for name, _, _, buffer in self._buffers())
+        return {n: b for n, b, copy in found if b is not None and (copy is None or copy.is_old(b))}
+
     @torch.no_grad()
     def go_on(self) -> None:
         """The network as it is now is good."""
-        self._weights = []
-        for (module, name), copy in self._copies.items():
-            if isinstance(buffer := getattr(module, name, None), Tensor):
+        self._weights, before, self._copies = [], self._copies, {}
+        for name, _, _, buffer in self._buffers():
+            copy = before.get(name)
+            if buffer is not None and copy is not None:
                 copy.renew(buffer)
+            self._copies[name] = copy if copy and buffer is not None else _Copy.of(buffer)
+        self._extra = [pair for module in self._model.modules() for pair in _extra(module)]
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Leaves weights and buffers as they were before the step."""
+        """Leaves all as it was before the step."""
         for weight, copy in self._weights:
             weight.copy_(copy)
-        for (module, name), copy in self._copies.items():
-            if isinstance(buffer := getattr(module, name, None), Tensor):
-                setattr(module, name, copy.back(buffer))
+        for name, module, own, buffer in list(self._buffers()):
+            if name not in self._copies:
+                delattr(module, own)
+            elif (copy := self._copies[name]) is None:
+                setattr(module, own, None)
+            else:
+                setattr(module, own, copy.back(buffer))
+        for module, state in self._extra:
+            hand_back(module, state)
         self._weights = []
+
+    def _buffers(self) -> Iterator[tuple[str, nn.Module, str, Tensor | None]]:
+        """Name, module, the name there, and the buffer, if it is set."""
+        for prefix, module in self._model.named_modules():
+            for own, buffer in module._buffers.items():  # pyright: ignore[reportPrivateUsage]
+                yield f"{prefix}.{own}" if prefix else own, module, own, buffer
 
 
 class _Copy:
@@ -62,9 +91,18 @@ class _Copy:
     def __init__(self, buffer: Tensor) -> None:
         self._of, self._writes, self._value = buffer, _writes(buffer), buffer.detach().clone()
 
+    @classmethod
+    def of(cls, buffer: Tensor | None) -> _Copy | None:
+        """None of what is not set."""
+        return None if buffer is None else cls(buffer)
+
+    def is_old(self, buffer: Tensor) -> bool:
+        """Whether it may have been written since."""
+        return buffer.numel() <= _SMALL or buffer is not self._of or _writes(buffer) != self._writes
+
     def renew(self, buffer: Tensor) -> None:
         """Takes its value, if it may have been written since."""
-        if buffer.numel() > _SMALL and buffer is self._of and _writes(buffer) == self._writes:
+        if not self.is_old(buffer):
             return
         self._of, self._writes = buffer, _writes(buffer)
         if _alike(self._value, buffer):
@@ -72,9 +110,23 @@ class _Copy:
         else:
             self._value = buffer.detach().clone()
 
-    def back(self, buffer: Tensor) -> Tensor:
+    def back(self, buffer: Tensor | None) -> Tensor:
         """The buffer with its value of before, another one where its form has changed."""
-        return buffer.copy_(self._value) if _alike(self._value, buffer) else self._value
+        if buffer is None or not _alike(self._value, buffer):
+            return self._value.clone()
+        restore({"": buffer}, {"": self._value})
+        return buffer
+
+
+def _extra(module: nn.Module) -> Iterator[tuple[nn.Module, Any]]:
+    """What it keeps by ``get_extra_state``, if it does and that can be copied."""
+    if type(module).get_extra_state is nn.Module.get_extra_state:
+        return
+    state = module.get_extra_state()
+    try:
+        yield module, copied_state(state)
+    except Exception:  # what copying raises is of every kind
+        return
 
 
 def _writes(buffer: Tensor) -> int:

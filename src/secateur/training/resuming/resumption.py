@@ -33,13 +33,15 @@ class Resumable(Protocol):
 
 
 def extra_part(model: nn.Module, path: Path | None) -> dict[str, Resumable]:
-    """What modules of ``model`` keep by ``get_extra_state``, as a part of :class:`Resumption`; none where there is nothing.
+    """What modules of ``model`` keep by ``get_extra_state``, as a part of :class:`Resumption`; none where there is nothing, or no file.
 
     Warns:
-        UserWarning: If there is a checkpoint, and some of it is nothing that it can hold.
+        UserWarning: If some of it is nothing that the file can hold.
     """
+    if path is None:
+        return {}
     extra = ExtraStates(model)
-    if path is not None and extra.lost:
+    if extra.lost:
         warnings.warn(
             f"fit: {', '.join(extra.lost)} of the model is neither a tensor nor a plain value, so a checkpoint cannot hold it: a stopped run "
             "goes on with what the model has when it is built. Let get_extra_state return tensors, numbers, text, lists and dicts.",

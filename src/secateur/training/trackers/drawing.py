@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from secateur.problem import Problem, preserved_modes, preserved_rng, to_device
+from secateur.problem import Problem, looking, to_device
 from secateur.training.trackers.backend import Picture
 
 _LOOKED = 8  # batches that are looked through for tasks with inputs of their own
@@ -29,7 +29,7 @@ def drawn(problem: Problem, count: int) -> Iterator[tuple[str, Picture]]:
     model = problem.model
     device = next(model.parameters()).device
     found: list[tuple[str, Picture]] = []
-    with preserved_modes(model), preserved_rng():
+    with looking(model):
         model.eval()
         for x, targets in islice(problem.batches("val", once=True), _LOOKED):
             predictions = problem.predict(to_device(x, device), targets) if targets else {}
