@@ -82,6 +82,8 @@ def test_parts_without_a_split_are_training_and_what_might_be_several_things_is_
         (("cropped/0.parquet", "full/0.parquet"), "train"),
         (("train/0.parquet", "dev/0.parquet", "val/0.parquet"), "validation"),
         (("snapshots/a/data/train-0.parquet", "snapshots/b/data/train-0.parquet"), "train"),
+        (("v1/train-0.parquet", "v2/train-0.parquet"), "train"),
+        (("train1/0.parquet", "train2/0.parquet", "test/0.parquet"), "train"),
     ],
 )
 def test_several_data_sets_are_not_mixed(tmp_path: Path, names: tuple[str, ...], split: str) -> None:
@@ -91,6 +93,21 @@ def test_several_data_sets_are_not_mixed(tmp_path: Path, names: tuple[str, ...],
         files_by_split(laid(tmp_path / "rows", *names))
     with pytest.raises(ValueError, match=f"would both be {split}"):
         shards_by_split(laid(tmp_path / "tars", *(name.replace("parquet", "tar") for name in names)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("000/0.parquet", "001/1.parquet", "010/2.parquet"),
+        ("part1/train-0.parquet", "part2/train-1.parquet"),
+        ("train1/0.parquet", "train2/1.parquet"),
+        ("train/part-0/0.parquet", "train/part-1/0.parquet"),
+    ],
+)
+def test_numbered_folders_are_parts_of_one_data_set(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert told(laid(tmp_path / "rows", *names)) == {"train": [*names]}
+    tars = laid(tmp_path / "tars", *(name.replace("parquet", "tar") for name in names))
+    assert {s: len(files) for s, files in shards_by_split(tars).items()} == {"train": len(names)}
 
 
 def test_the_folders_in_that_of_a_split_are_its_own(tmp_path: Path) -> None:
@@ -111,6 +128,42 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
     (tmp_path / "disk" / "held" / "back").symlink_to(root / "test")
     (tmp_path / "disk" / "held" / "over").symlink_to(root)
     assert told(root) == {"train": ["train/0.parquet"], "test": ["test/0.parquet", "test/deep/1.parquet"]}
+
+
+def test_a_file_that_links_lead_to_is_taken_once(tmp_path: Path) -> None:
+    root = laid(tmp_path / "set", "train/0.parquet", "test/0.parquet", "parts/2.parquet")
+    laid(tmp_path / "disk", "1.parquet")
+    (root / "latest").symlink_to("train")
+    (root / "train" / "copy").symlink_to("../parts")
+    for name in ("a", "b"):
+        (root / "train" / name).symlink_to(tmp_path / "disk")
+    train = ["train/0.parquet", "train/a/1.parquet", "train/copy/2.parquet"]
+    assert told(root) == {"train": train, "test": ["test/0.parquet"]}
+    (root / "dev").symlink_to("test")
+    assert told(root)["validation"] == ["dev/0.parquet"]
+
+
+def test_what_is_learnt_from_and_tested_on_is_said(tmp_path: Path) -> None:
+    root = laid(tmp_path, "pool/0.parquet")
+    for name in ("train", "test"):
+        (root / name).symlink_to("pool")
+    with pytest.warns(
+        UserWarning, match=r"train/0.parquet and .*test/0.parquet are one file, so what is lea.* test too"
+    ):
+        assert told(root) == {"train": ["train/0.parquet"], "test": ["test/0.parquet"]}
+
+
+def test_a_link_to_nothing_that_is_no_data_ends_nothing(tmp_path: Path) -> None:
+    root = laid(tmp_path, "train-0.parquet")
+    (root / "train.log").symlink_to(tmp_path / "gone")
+    assert told(root) == {"train": ["train-0.parquet"]}
+    (root / "test.parquet").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match=r"test.parquet is a link to"):
+        told(root)
+    (root / "test.parquet").unlink()
+    (root / "test-v1.0").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match=r"test-v1.0 is a link to"):
+        told(root)
 
 
 def test_a_split_that_is_a_link_to_nothing_is_named(tmp_path: Path) -> None:

@@ -44,13 +44,20 @@ def test_a_model_that_cannot_be_a_key_is_taken(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    "words", [["2012,on,null"], ["[2012, on, null]"], ["2012", "on", "null"], ["2012,'on'", "null"]]
+    "words", [["2012,on,'null'"], ["[2012, on, 'null']"], ["2012", "on", "'null'"], ["2012,'on'", '"null"']]
 )
 def test_words_are_text_where_text_is_wanted(words: list[str]) -> None:
     assert parse(["dense", "--tasks", *words], exits=False).data.tasks == ["2012", "on", "null"]
     assert parse(["dense", "--betas", "0.5,0.9"], exits=False).betas == (0.5, 0.9)
     given = parse(["dense", "--callbacks", "[EMA, {name: KeepBest, metric: seg.miou}]"], exits=False)
     assert given.callbacks == ["EMA", {"name": "KeepBest", "metric": "seg.miou"}]
+
+
+@pytest.mark.parametrize("words", [["null"], ["~"], ["[null]"], ["seg,~"], ["seg", "null"]])
+def test_null_among_texts_is_none(words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"--data.tasks is 'None'; give a list such as a,b, in quotes"):
+        parse(["dense", "--tasks", *words], exits=False)
+    assert parse(["dense", "--floors", "null"], exits=False).floors is None
 
 
 def test_what_yaml_reads_as_something_else_is_asked_for_in_quotes(tmp_path: Path) -> None:

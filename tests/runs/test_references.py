@@ -14,8 +14,8 @@ from secateur.cli import main
 from secateur.runs.config import Config, parse, resolved
 from secateur.runs.folder import RunFolder
 from secateur.runs.problems import make_problem
-from secateur.runs.references import neighbour, reference_place
-from secateur.runs.result import figures
+from secateur.runs.references import found, neighbour, reference_place
+from secateur.runs.result import _is_dense, figures  # pyright: ignore[reportPrivateUsage]
 from tiny_runs import TINY, train
 
 # What a run is told to be, other than the method; the network and the data are found wanting without a word.
@@ -48,8 +48,11 @@ def config(recipe: str, *options: str) -> Config:
 
 def dense_run(folder: Path, *options: str) -> None:
     RunFolder(folder).claim(config("dense", *options))
-    report: dict[str, Any] = {"dense": True, "tasks": {"depth": {"abs": 0.5}}}
-    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (folder / "report.json").write_text(json.dumps({**figured(0.5), "dense": True}), encoding="utf-8")
+
+
+def figured(depth: float) -> dict[str, Any]:
+    return {"tasks": {"depth": {"abs": depth}}, "higher_is_better": {"depth": {"abs": False}}}
 
 
 @pytest.mark.parametrize("setting", OTHERS)
@@ -118,18 +121,27 @@ def test_a_page_says_it_of_the_runs_that_it_is_given(tmp_path: Path) -> None:
     assert "in more than the method" not in page_of(alike, tmp_path).text
 
 
-def test_a_weight_that_is_zero_by_chance_leaves_a_dense_network_dense() -> None:
+def test_dense_is_what_dense_trained_with_no_more_zeros_than_chance_gives() -> None:
+    """Channels of a pruned network that are dead get no gradient, so dense training leaves them."""
     asked = config("dense")
     problem, data = make_problem(asked)
     weight = next(p for p in problem.model.parameters() if p.dim() == 4)
+    assert not figures(config("magnitude"), problem, data, 0.0, "")["dense"], "it was not trained densely"
     with torch.no_grad():
         weight.view(-1)[0] = 0
         found = figures(asked, problem, data, 0.0, "")
         assert found["density"]["overall"] < 1
         assert found["dense"]
-        weight.zero_()
-    assert not figures(config("magnitude"), problem, data, 0.0, "")["dense"]
+        weight[0] = 0
+    found = figures(asked, problem, data, 0.0, "")
+    assert 0.9 < found["density"]["overall"] < 1
+    assert not found["dense"]
     assert not figures({**asked, "prune": {}}, problem, data, 0.0, "")["dense"]
+
+
+@pytest.mark.parametrize(("nonzero", "dense"), [(10**8 - 100, True), (10**8 - 101, False), (0, False)])
+def test_chance_gives_a_share_of_a_wide_network(nonzero: int, dense: bool) -> None:
+    assert _is_dense(config("dense"), {"prunable": 10**8, "nonzero": nonzero}) is dense
 
 
 def test_a_run_that_is_a_link_has_the_references_of_both_sides(tmp_path: Path) -> None:
@@ -142,6 +154,37 @@ def test_a_run_that_is_a_link_has_the_references_of_both_sides(tmp_path: Path) -
         found, _ = neighbour(RunFolder(run), config("magnitude"))
         assert found is not None
         assert found["folder"] == str(tmp_path / place / "dense")
+
+
+def test_a_reference_is_named_from_what_the_run_is_a_link_to(tmp_path: Path) -> None:
+    """So that it is found by the link and without it."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "disk" / "deep" / "target").mkdir(parents=True)
+    run = tmp_path / "here" / "run"
+    run.symlink_to(tmp_path / "disk" / "deep" / "target")
+    dense_run(tmp_path / "here" / "dense")
+    report = {**figured(0.4), "dense": False}
+    told = found(report, None, RunFolder(run), config("magnitude"))
+    assert told["against"] == "../../../here/dense"
+    for path in (run, run.resolve()):
+        assert reference_place(path, {"delta_t": told}) == tmp_path / "here" / "dense"
+    seen = {"delta_t": {"against": "../dense"}}  # as it was written of such a run
+    assert reference_place(run, seen) == tmp_path / "here" / "dense"
+
+
+def test_a_reference_that_was_named_from_the_working_folder_is_found_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    dense_run(Path("runs/dense"))
+    old = {**figured(0.4), "dense": False, "delta_t": {"against": "runs/dense", "tasks": {"depth": 20.0}}}
+    assert reference_place(Path("runs/run"), old) == Path("runs/dense")
+    held = json.loads(Path("runs/dense/report.json").read_text())
+    Path("runs/dense/report.json").write_text(json.dumps({**held, "tasks": {"depth": {"abs": 0.6}}}))
+    other = reference_place(Path("runs/run"), old)
+    assert other == Path("runs/run/runs/dense"), "another run that is called so gave other differences"
+    dense_run(Path("runs/run/runs/dense"))
+    assert reference_place(Path("runs/run"), old) == other
 
 
 def test_a_finished_run_is_shown_wherever_it_and_its_reference_are(

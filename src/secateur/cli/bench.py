@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from secateur.cli.console import output
+from secateur.cli.console import named, output
 from secateur.runs import ENGINES, TRUST, Parser, trusted
 
 
@@ -18,9 +18,10 @@ def bench(argv: list[str]) -> None:
     made.check_least(arguments, {"threads": 1, "repeats": 1})
     from secateur.deployment.bench import table
     from secateur.runs import bench_runs, check_processor
-    from secateur.storage import behind, write_text
+    from secateur.storage import write_text
 
     check_processor(arguments.device, "bench")
+    kept = named(arguments.json) if arguments.json else None
     found = bench_runs(
         [Path(run) for run in arguments.runs],
         arguments.engines,
@@ -34,8 +35,8 @@ def bench(argv: list[str]) -> None:
     console.print(table(found))
     for sentence in found.advice:
         console.print(sentence, soft_wrap=True)
-    if arguments.json:
-        write_text(behind(Path(arguments.json)), json.dumps(found.to_dict(), indent=1))
+    if kept:
+        write_text(kept, json.dumps(found.to_dict(), indent=1))
         console.print(f"figures {arguments.json}", soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Where the command line prints: to a terminal at its width, elsewhere with room for whole tables."""
+"""Where the command line prints, to a terminal at its width, elsewhere with room for whole tables; and which files it may write."""
 
 from __future__ import annotations
 
@@ -39,3 +39,23 @@ def say_script(script: str, out: Path) -> None:
         f"submit  {submission(script, out)}\nNothing was trained. When the jobs have ended, the same command writes the table.",
         soft_wrap=True,
     )
+
+
+def named(path: str) -> Path:
+    """The file that a command line says to write, or where a link there leads.
+
+    Raises:
+        ValueError: If a run keeps what it is in that file, which would be lost.
+    """
+    from secateur.runs import RunFolder
+    from secateur.storage import behind
+
+    file = behind(Path(path))
+    run = RunFolder(file.parent)
+    own = (run.config, run.metrics, run.checkpoint, run.weights, run.compact, run.compaction, run.report)
+    own = (*own, run.exports, run.overlap, run.samples, run.path / "budget.json")
+    if run.config.is_file() and file in own:
+        raise ValueError(
+            f"{path} is a file of the run in {file.parent}, which would be lost; choose another name."
+        )
+    return file

@@ -5,14 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Column, Table
 from torch.utils.data import Dataset
 
-from secateur.cli.console import output
+from secateur.cli.console import named, output
 from secateur.data import FRAMES, Sample, TooFewError
 from secateur.data.doctor import Split, examine, picture
 from secateur.runs import Parser, find, nearest, parse_size, spelt_out
@@ -39,7 +38,7 @@ def doctor(argv: list[str]) -> None:
     frames = FRAMES[chosen]
     options: dict[str, Any] = {**arguments.data.as_dict(), "size": parse_size(arguments.size)}
     taken = inspect.signature(frames).parameters
-    console = output()
+    console, out = output(), named(arguments.out)
     given = {k: v for k, v in options.items() if k in taken and v is not None}
     defaults = {k: found.default for k, found in taken.items()}
     found = examine(_samples(frames, given, defaults, console))
@@ -50,7 +49,7 @@ def doctor(argv: list[str]) -> None:
         if len(split.problems) > _MOST:
             console.print(f"... and {len(split.problems) - _MOST} more", style="red")
     if any(split.samples for split in found.values()):
-        console.print(f"samples {picture(found, Path(arguments.out))}", soft_wrap=True)
+        console.print(f"samples {picture(found, out)}", soft_wrap=True)
     wrong = sum(len(split.problems) for split in found.values())
     if wrong:
         raise ValueError(f"{wrong} problem{'s' if wrong > 1 else ''} in {chosen}, named above.")

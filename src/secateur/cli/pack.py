@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from secateur.cli.console import output
+from secateur.cli.console import named, output
 from secateur.runs import STORED, Parser
 
 
@@ -13,7 +13,8 @@ def pack(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.deployment.sparse import pack as pack_file
 
-    made = pack_file(arguments.file, arguments.out, weights=arguments.weights)
+    out = named(arguments.out) if arguments.out else None
+    made = pack_file(arguments.file, out, weights=arguments.weights)
     elements = sum(weight.elements for weight in made.weights)
     nonzeros = sum(weight.nonzeros for weight in made.weights)
     exact = "exactly" if arguments.weights == "sparse" else "rounded to float16"

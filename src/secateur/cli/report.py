@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from secateur.cli.console import output
+from secateur.cli.console import named, output
 from secateur.runs import Parser
 
 
@@ -13,12 +13,11 @@ def report(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.runs.report import read_run, results_table
     from secateur.runs.report import report as report_runs
-    from secateur.storage import behind
 
     folders = [Path(run) for run in arguments.runs]
+    out = named(arguments.out) if arguments.out else folders[-1] / "report.html"
     output().print(results_table([read_run(folder) for folder in folders]))
-    named = Path(arguments.out) if arguments.out else None
-    page = report_runs(folders, behind(named) if named else folders[-1] / "report.html")
+    page = report_runs(folders, out)
     output().print(f"report {page}", soft_wrap=True)
 
 

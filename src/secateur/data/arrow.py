@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from secateur.data.fields import Array
-from secateur.data.reading import check_leads, holds_something, is_apart, read_text, rgb, walk
+from secateur.data.reading import check_leads, holds_something, is_apart, once, read_text, rgb, walk
 from secateur.data.splitting import by_split, split_of
 
 _CODE = {"site-packages", "dist-packages", "node_modules"}
@@ -116,7 +116,7 @@ def files_by_split(root: Path) -> dict[str, list[Path]]:
         FileNotFoundError: If there are none, or a link that is called as a split leads nowhere.
         ValueError: As :func:`~secateur.data.splitting.by_split`.
     """
-    there = sorted(beneath(root, _is_rows))
+    there = beneath(root, _is_rows)
     saved = [path for path in there if path.name == "state.json"]
     if not there:
         raise FileNotFoundError(
@@ -141,8 +141,8 @@ def _is_rows(name: str) -> bool:
 def beneath(root: Path, wanted: Callable[[str], bool]) -> list[Path]:
     """Files whose name is wanted, without looking through all of a home folder that was given by mistake.
 
-    Links to folders are followed. What is hidden, environments and what lies deeper than any such copy are left out; of too many
-    folders nothing is taken.
+    Links to folders are followed; of the paths to one file that tell one split one is taken. What is hidden, environments and
+    what lies deeper than any such copy are left out; of too many folders nothing is taken.
 
     Raises:
         FileNotFoundError: If a link that is called as a split leads nowhere.
@@ -154,11 +154,11 @@ def beneath(root: Path, wanted: Callable[[str], bool]) -> list[Path]:
         files = [name for name in files if not is_apart(name)]
         for name in files:
             if split_of(Path(name)):
-                check_leads(here / name)
+                check_leads(here / name, wanted(name))
         found += [here / name for name in files if wanted(name)]
         deep = len(here.relative_to(root).parts) >= _DEEPEST
         inside[:] = [] if deep else [name for name in inside if not _is_apart(here / name)]
-    return found
+    return once(found, root, split_of)
 
 
 def _is_apart(folder: Path) -> bool:

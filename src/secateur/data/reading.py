@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import threading
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,8 @@ from secateur.data.fields import Array
 
 _EIGHT_BITS = {"1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr", "HSV", "LAB"}
 _APART = {"__MACOSX", "__pycache__", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+# Of a file's name; what a folder's may end in, such as v1.0 or St. Bernard, is none.
+_ENDING = re.compile(r"\.[A-Za-z]\w{0,4}")
 # Nothing else is tried: of an EPS, whatever its name, Pillow would make a program for Ghostscript.
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "TGA")
 # NumPy parses a file's header as Python code, and two threads that do so at once make CPython before 3.13 raise
@@ -39,7 +43,7 @@ def folders_in(folder: Path) -> list[Path]:
     """The folders in a folder, and what links there lead to, but for what :func:`is_apart`.
 
     Raises:
-        FileNotFoundError: If it is missing, or a link in it leads nowhere.
+        FileNotFoundError: If it is missing, or a link in it that may be to a folder leads nowhere.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing or no folder; copy it again.")
@@ -57,6 +61,23 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
         yield here, inside, sorted(files)
 
 
+def once(paths: Iterable[Path], root: Path, kind: Callable[[Path], object] = lambda _: None) -> list[Path]:
+    """Each of the files under ``root`` once for each ``kind`` of its paths; if links lead to it as well, by the path without one.
+
+    A path of no kind, None, goes where another is of one.
+    """
+    above = root.resolve()
+    found: dict[Path, dict[object, Path]] = {}
+    for path in paths:
+        real, inside = path.resolve(), path.relative_to(root)
+        named = found.setdefault(real, {})
+        if (own := kind(inside)) not in named or real == above / inside:
+            named[own] = path
+    return sorted(
+        p for named in found.values() for own, p in named.items() if own is not None or len(named) == 1
+    )
+
+
 def _is_circle(path: Path, root: Path) -> bool:
     if not path.is_symlink():
         return False
@@ -64,9 +85,9 @@ def _is_circle(path: Path, root: Path) -> bool:
     return any(folder.resolve().is_relative_to(path.resolve()) for folder in above)
 
 
-def check_leads(path: Path) -> None:
-    """Raises FileNotFoundError if a path is a link that leads nowhere."""
-    if path.is_symlink() and not path.exists():
+def check_leads(path: Path, wanted: bool = False) -> None:
+    """Raises FileNotFoundError if a path is a link that leads nowhere, and is ``wanted`` or may be to a folder: ``train``, not ``train.log``."""
+    if path.is_symlink() and not path.exists() and (wanted or not _ENDING.fullmatch(path.suffix)):
         raise FileNotFoundError(
             f"{path} is a link to {path.readlink()}, where there is nothing; copy what it led to, or take the link away."
         )
@@ -142,11 +163,18 @@ def rgb(source: Path | io.BytesIO, place: str, upright: bool = False) -> Array:
 
     Raises:
         ValueError: If it is corrupt, or its pixels have more than 8 bits, which converting would cut off.
+
+    Warns:
+        UserWarning: If there are several in it, such as pages or frames.
     """
     try:
         with Image.open(source, formats=_FORMATS) as image:
             mode = image.mode
+            # but for MPO, a photo to which a phone adds its own
+            several = image.format != "MPO" and getattr(image, "is_animated", False)
             image = ImageOps.exif_transpose(image) if upright else image
+            if "transparency" in image.info and mode == "P":  # else Pillow warns, without a name
+                image = image.convert("RGBA")
             pixels = np.asarray(image.convert("RGB")) if mode in _EIGHT_BITS else None
     except Exception as error:  # as above
         raise ValueError(
@@ -154,6 +182,8 @@ def rgb(source: Path | io.BytesIO, place: str, upright: bool = False) -> Array:
         ) from error
     if pixels is None:
         raise ValueError(f"{place} has pixels of more than 8 bits (mode {mode}); save it as 8-bit RGB.")
+    if several:
+        warnings.warn(f"{place} holds several pictures, of which the first is taken.", stacklevel=2)
     return pixels
 
 

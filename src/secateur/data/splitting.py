@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -90,10 +91,12 @@ def by_split(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
     """Files under ``root`` by their split: ``train``, ``validation`` or ``test``; all are ``train`` where none is of a split.
 
     Raises:
-        ValueError: If some are of none, as they might be of any, or those of one split lie in folders of several data sets.
+        ValueError: If some are of none, as they might be of any, or those of one split lie in folders of several data sets: of
+            names that differ in more than numbers, or with files that are called the same.
 
     Warns:
-        UserWarning: If all are taken for training, and their names differ in more than numbers.
+        UserWarning: If all are taken for training, and their names differ in more than numbers, or a file of training is of
+            another split too, by a link.
     """
     of = {path: split_of(path.relative_to(root)) for path in files}
     unknown = [path for path, split in of.items() if split is None]
@@ -103,17 +106,19 @@ def by_split(files: Sequence[Path], root: Path) -> dict[str, list[Path]]:
             "move it away."
         )
     found: dict[str, list[Path]] = {}
-    places: dict[tuple[str, Path], Path] = {}
+    places: dict[str, dict[Path, list[Path]]] = {}
     for path, split in of.items():
         found.setdefault(split or "train", []).append(path)
-        places.setdefault((split or "train", _place(path.relative_to(root), split)), path)
-    for split in found:
-        first = [path for (own, _), path in places.items() if own == split]
-        if len(first) > 1:
+        place = _place(path.relative_to(root), split)
+        places.setdefault(split or "train", {}).setdefault(place, []).append(path)
+    for split, held in places.items():
+        if len(held) > 1 and not _are_parts(held):
+            first = [paths[0] for paths in held.values()]
             raise ValueError(
                 f"{first[0]} and {first[1]} would both be {split}, but lie in folders of their own, as several data sets do; give the folder "
                 f"of one, or put all of {split} into one folder {split}."
             )
+    _check_apart(found)
     if len({re.sub(r"\d+", "0", path.name) for path in unknown}) > 1:
         warnings.warn(
             f"No name of a file or folder tells a split ({', '.join(WORDS)}), so all {len(unknown)} files are training: "
@@ -136,6 +141,23 @@ def split_of(path: Path) -> str | None:
     return (
         _told(path.name) or next(filter(None, alone), None) or next(filter(None, map(_told, folders)), None)
     )
+
+
+def _are_parts(places: Mapping[Path, Sequence[Path]]) -> bool:
+    """Whether folders are numbered parts of one data set: their names differ in digits alone, and no two files are called the same."""
+    names = Counter(name for paths in places.values() for name in {path.name for path in paths})
+    alike = {re.sub(r"\d+", "0", place.as_posix()) for place in places}
+    return len(alike) == 1 and max(names.values()) == 1
+
+
+def _check_apart(found: Mapping[str, Sequence[Path]]) -> None:
+    learnt = {path.resolve(): path for path in found.get("train", ())}
+    for split, paths in found.items():
+        if split != "train" and (both := [path for path in paths if path.resolve() in learnt]):
+            warnings.warn(
+                f"{learnt[both[0].resolve()]} and {both[0]} are one file, so what is learnt from is {split} too.",
+                stacklevel=3,
+            )
 
 
 def _told(name: str) -> str | None:

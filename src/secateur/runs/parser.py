@@ -130,10 +130,9 @@ def spelt(argv: Sequence[str], options: Collection[str]) -> list[str]:
 def bracketed(argv: Sequence[str], lists: Collection[str], texts: Collection[str] = ()) -> list[str]:
     """The values of options that take a list as one word in brackets: ``--tasks seg,depth`` is ``--tasks [seg,depth]``.
 
-    Of those in ``texts`` every word is text, in quotes where YAML would read a number or a truth, such as 2012 and on.
+    Of those in ``texts`` every word is text, also what YAML reads as a number or a truth, such as 2012 and on; null and ~ are none.
     """
-    made: list[str] = []
-    rest = list(argv)
+    made, rest = list[str](), list(argv)
     while rest:
         argument = rest.pop(0)
         name, equals, value = argument.partition("=")
@@ -141,7 +140,7 @@ def bracketed(argv: Sequence[str], lists: Collection[str], texts: Collection[str
             made.append(argument)
             continue
         values = [value if equals else rest.pop(0)]
-        whole = re.match(r"\s*[\[({]|null$", values[0])
+        whole = re.match(r"\s*[\[({]|(null|~)$", values[0])
         while not whole and not equals and rest and not rest[0].startswith("--"):
             values.append(rest.pop(0))
         value = values[0] if whole else f"[{','.join(values)}]"
@@ -151,11 +150,12 @@ def bracketed(argv: Sequence[str], lists: Collection[str], texts: Collection[str
 
 def _quoted(value: str) -> str:
     try:
-        found = yaml.load(value, yaml.BaseLoader)
+        found = yaml.compose(value, yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):  # which the parser says
         return value
-    texts = isinstance(found, list) and all(isinstance(one, str) for one in cast("list[Any]", found))
-    return json.dumps(found, ensure_ascii=False) if texts else value
+    nodes: list[Any] = found.value if isinstance(found, yaml.SequenceNode) else []
+    texts = [None if n.tag.endswith(":null") else n.value for n in nodes if isinstance(n, yaml.ScalarNode)]
+    return json.dumps(texts, ensure_ascii=False) if len(texts) == len(nodes) > 0 else value
 
 
 def nearest(word: str, known: Iterable[str], start: str = "") -> str:

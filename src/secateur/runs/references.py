@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from math import isclose
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,26 @@ def reference_place(path: Path, report: Mapping[str, Any]) -> Path | None:
     against = report["delta_t"]["against"]
     if against in (None, "itself"):
         return None
-    return _near(Path(os.path.normpath(path.absolute() / against)))  # a link to the run leads to its side
+    seen = [Path(os.path.normpath(own / against)) for own in (Path(os.path.realpath(path)), path.absolute())]
+    if there := [place for place in seen if RunFolder(place).config.is_file()]:
+        return _near(there[0])
+    # Before 28 November 2026 it was written as seen from the working folder.
+    return Path(against) if _gave(Path(against), report) else _near(seen[0])
+
+
+def _gave(place: Path, report: Mapping[str, Any]) -> bool:
+    """Whether the run at ``place`` is the reference that the differences in ``report`` are to."""
+    try:
+        held = RunFolder(place).read_report()
+        again = held and compared({**report}, {**held, "folder": ""})["tasks"]
+        told = report["delta_t"]["tasks"]
+        return (
+            again is not None
+            and again.keys() == told.keys()
+            and all(isclose(again[t], told[t]) for t in told)
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # another run, or none
+        return False
 
 
 def _beside(path: Path) -> Iterator[Path]:
@@ -136,9 +156,11 @@ def _near(path: Path) -> Path:
 
 
 def _from(run: Path, reference: Path) -> str:
-    """A folder as seen from a run folder; as it is where no path leads there, such as from one drive to another."""
+    """A folder as seen from a run folder, or what that is a link to; as it is where no path leads, such as from drive to drive."""
     try:
-        return Path(os.path.relpath(reference.absolute(), run.absolute())).as_posix()
+        # The reference's own name stays, whatever it is a link to.
+        above = Path(os.path.realpath(reference.absolute().parent))
+        return Path(os.path.relpath(above / reference.name, os.path.realpath(run))).as_posix()
     except ValueError:
         return str(reference.absolute())
 

@@ -25,7 +25,7 @@ from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.processes import Devices, started
 from secateur.runs.result import Report, Split, figures, finite, keep, of_split, showing, titled
-from secateur.storage import load, row_lines, write_text
+from secateur.storage import load, network_state, put_back, row_lines, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
 
@@ -192,10 +192,10 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
     """Metrics on the validation split of the dense run that floors and ΔT refer to; None where there is none yet, or none is asked."""
     if reference is None or not judges(config):
         return None
-    initial = {name: value.clone() for name, value in problem.model.state_dict().items()}
+    initial = network_state(problem.model)
     load(problem.model, RunFolder(Path(reference["folder"])).weights)
     found = evaluate(problem, "val")
-    problem.model.load_state_dict(initial)
+    put_back(problem.model, initial)
     return found
 
 

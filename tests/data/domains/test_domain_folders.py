@@ -31,6 +31,8 @@ def test_what_a_mac_or_an_archive_leaves_is_passed_over(tmp_path: Path) -> None:
 )
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, place: str, said: str) -> None:
     root = folders(tmp_path)
+    (root / "photo" / "notes.txt").symlink_to(tmp_path / "gone")
+    assert len(domain_images(root=str(root))) == 2
     (root / place).symlink_to(tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match=said):
         domain_images(root=str(root))
@@ -66,3 +68,39 @@ def test_splits_are_told_in_any_case_and_a_class_may_be_called_train(tmp_path: P
     for domain in ("photo", "sketch"):
         (root / domain / "dog").rename(root / domain / "train")
     assert domain_images(root=str(root))["photo"].classes == ("cat", "elephant", "train")
+
+
+@pytest.mark.parametrize("splits", [("train", "test"), ("Training", "val", "TEST"), ("train2017", "val2017")])
+def test_splits_that_hold_images_themselves_are_no_classes(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    for name in splits:
+        (tmp_path / "photo" / name).mkdir(parents=True)
+        for i in range(3):
+            picture(i).save(tmp_path / "photo" / name / f"{i}.png")
+    with pytest.raises(
+        ValueError, match=r"photo/\w+ holds images itself, and .* \S+/photo/{class}/\*\.jpg or"
+    ):
+        domain_images(root=str(tmp_path))
+
+
+@pytest.mark.parametrize("other", ["Train", "training", "train2"])
+def test_of_two_folders_of_one_split_none_wins(tmp_path: Path, other: str) -> None:
+    root = folders(tmp_path, ("train", "test", other))
+    with pytest.raises(ValueError, match=r"photo/\w+ and \S+photo/\w+ would both be train; put them"):
+        domain_images(root=str(root))
+
+
+def test_a_domain_that_is_given_for_the_domains_is_told(tmp_path: Path) -> None:
+    root = folders(tmp_path, ("train", "test"))
+    with pytest.raises(
+        ValueError, match=r"holds splits \(test, train\), so it is a domain itself; give the folder above"
+    ):
+        domain_images(root=str(root / "photo"))
+
+
+def test_what_is_not_read_beside_the_splits_is_said(tmp_path: Path) -> None:
+    root = folders(tmp_path, ("training", "test", "val"))
+    with pytest.warns(
+        UserWarning, match=r"photo: of the folders beside train and test nothing is read: val\."
+    ):
+        found = domain_images(root=str(root), tasks=["photo"])["photo"]
+    assert len(found) == 60

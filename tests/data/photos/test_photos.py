@@ -60,6 +60,8 @@ def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> No
     (tmp_path / "disk" / "up").symlink_to(root)
     (root / "b" / "here").symlink_to(root / "b")
     assert set(read(root)) == {"b/x", "linked/y"}
+    (root / "b" / "read.me").symlink_to(tmp_path / "gone.txt")
+    assert set(read(root)) == {"b/x", "linked/y"}
     (root / "b" / "gone.png").symlink_to(tmp_path / "gone.png")
     with pytest.raises(FileNotFoundError, match=r"gone\.png is a link to .*, where there is nothing"):
         find_photos([root])

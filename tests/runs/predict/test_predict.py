@@ -108,6 +108,7 @@ def test_a_run_needs_its_data_no_longer(run: Path, photo: Path, tmp_path: Path, 
         ("broken", "bad.jpg"),
         ("empty", "holds no picture"),
         ("full", "not an empty folder"),
+        ("same", "photos exists and is not an empty folder"),
         ("none", "Nothing at"),
     ],
 )
@@ -116,7 +117,9 @@ def test_bad_input_is_named_before_anything_is_written(
 ) -> None:
     out, inputs = tmp_path / "seen", tmp_path / "photos"
     inputs.mkdir()
-    if case in ("broken", "full"):
+    if case == "same":
+        out = inputs
+    if case in ("broken", "full", "same"):
         photo.rename(inputs / "a.png")
     if case == "broken":
         (inputs / "bad.jpg").write_bytes(b"no picture")
@@ -126,7 +129,7 @@ def test_bad_input_is_named_before_anything_is_written(
     given = tmp_path / "gone.png" if case == "none" else inputs
     assert main(["predict", str(run / "model.onnx"), str(given), "--out", str(out)]) == 1
     assert said in capsys.readouterr().err
-    assert [p.name for p in out.rglob("*")] == (["kept"] if case == "full" else [])
+    assert [p.name for p in out.rglob("*")] == {"full": ["kept"], "same": ["a.png"]}.get(case, [])
 
 
 class Net(torch.nn.Module):

@@ -165,6 +165,12 @@ def test_a_run_that_is_there_twice_is_no_second_seed(folders: list[Path], tmp_pa
         ValueError, match=r"pruned and .*copy hold the same run, of seed 0, and would count as two"
     ):
         report([dense, pruned, copy], tmp_path / "page.html")
+    with (copy / "config.yaml").open("a") as file:
+        file.write("device: cuda\n")
+    with pytest.raises(
+        ValueError, match=r"seed 0 on devices auto and cuda, and .* two; give one, or make a report of each\."
+    ):
+        report([dense, pruned, copy], tmp_path / "page.html")
 
 
 def test_the_best_of_a_page_has_the_seeds_that_others_have(folders: list[Path], tmp_path: Path) -> None:

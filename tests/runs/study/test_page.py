@@ -209,3 +209,13 @@ def test_an_arm_is_dense_by_what_was_done(tmp_path: Path) -> None:
     path = tmp_path / made[0].name / "report.json"
     path.write_text(path.read_text().replace('"dense": true', '"dense": false'))
     assert [arm.dense for arm in collect(made, tmp_path).arms] == [True, False]
+
+
+def test_a_reference_that_began_with_zeros_is_said(tmp_path: Path) -> None:
+    made = [
+        write_cell(tmp_path, name, 0, 0.5, 1.0, density) for name, density in (("dense", None), ("good", 0.1))
+    ]
+    assert "no dense network" not in note(collect(made, tmp_path))
+    path = tmp_path / made[0].name / "report.json"
+    path.write_text(path.read_text().replace('{"overall": 1.0', '{"overall": 0.097'))
+    assert "dense is no dense network: it keeps 9.7% of its weights." in note(collect(made, tmp_path))

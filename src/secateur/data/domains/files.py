@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from secateur.data.augment import Sample, resize
 from secateur.data.domains.archives import PACKED, read_archives
 from secateur.data.domains.lists import listed_splits
 from secateur.data.reading import folders_in, holds_something, is_apart, rgb
+from secateur.data.splitting import WORDS
 
 _ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"}
 Splits = Mapping[str, list[int]]
@@ -59,6 +61,7 @@ def domain_names(root: Path) -> list[str]:
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If it holds the splits of a domain.
     """
     if not root.is_dir():
         raise FileNotFoundError(
@@ -67,7 +70,13 @@ def domain_names(root: Path) -> list[str]:
     endings = PACKED.values()
     there = {p.name for ending in endings for p in root.glob(f"*{ending}") if not is_apart(p.name)}
     packed = {name.removesuffix(ending) for name in there for ending in endings if name.endswith(ending)}
-    folders = {p.name for p in folders_in(root)}
+    inside = folders_in(root)
+    if not packed and len(inside) > 1 and all(map(_split, inside)):
+        raise ValueError(
+            f"root={str(root)!r} holds splits ({', '.join(p.name for p in inside)}), so it is a domain itself; give the folder above, "
+            "which holds a folder for each domain."
+        )
+    folders = {p.name for p in inside}
     if not packed and not folders:
         raise FileNotFoundError(
             f"root={str(root)!r} holds no domains: there must be a folder for each, or {{domain}}_train.npz archives."
@@ -80,7 +89,7 @@ def read_domain(root: Path, domain: str, size: tuple[int, int], test_share: floa
 
     Raises:
         FileNotFoundError: If it has no images, or lacks listed ones or an archive.
-        ValueError: If a list or an archive is damaged, or a label has no class.
+        ValueError: If a list or an archive is damaged, a label has no class, or a split no folder for each class, or two folders.
     """
     if any((root / f"{domain}{ending}").exists() for ending in PACKED.values()):
         found = read_archives(root, domain)
@@ -89,16 +98,7 @@ def read_domain(root: Path, domain: str, size: tuple[int, int], test_share: floa
 
 
 def _folder(root: Path, domain: Path, size: tuple[int, int], test_share: float) -> Images:
-    inside = {p.name.lower(): p for p in folders_in(domain)}
-    parts = {split: inside[split] for split in ("train", "test") if split in inside}
-    parts = {
-        split: folder for split, folder in parts.items() if folders_in(folder)
-    }  # a class may be called so
-    if len(parts) == 1:
-        present = next(iter(parts))
-        raise FileNotFoundError(
-            f"{domain} has a folder {present}, but not the other of train and test; add it."
-        )
+    parts = _parts(domain)
     above = parts or {"": domain}
     classes = sorted({p.name for folder in above.values() for p in folders_in(folder)})
     files: list[Path] = []
@@ -122,6 +122,40 @@ def _folder(root: Path, domain: Path, size: tuple[int, int], test_share: float) 
     split_of = listed_splits(root, domain.name, files) or split_of
     splits = {s: [i for i, own in enumerate(split_of) if own == s] for s in ("train", "test")}
     return Images([str(p) for p in files], labels, files.__getitem__, classes, splits, size)
+
+
+def _parts(domain: Path) -> dict[str, Path]:
+    """The folders of train and test; none where the domain holds its classes itself, of which one may be called so."""
+    folders = folders_in(domain)
+    named = [path for path in folders if _split(path)]
+    flat = [path for path in named if _images(path) and not folders_in(path)]
+    if flat and len(named) == len(folders):
+        raise ValueError(
+            f"{flat[0]} holds images itself, and would be a class; a domain has a folder for each class: "
+            f"{domain}/{{class}}/*.jpg or {domain}/{{train,test}}/{{class}}/*.jpg."
+        )
+    parts: dict[str, Path] = {}
+    for path in named:
+        if (split := _split(path)) == "validation" or not folders_in(path):
+            continue
+        if (other := parts.setdefault(split, path)) is not path:
+            raise ValueError(f"{other} and {path} would both be {split}; put them into one folder.")
+    if len(parts) == 1:
+        present = next(iter(parts.values())).name
+        raise FileNotFoundError(
+            f"{domain} has a folder {present}, but not the other of train and test with a folder for each class; add it."
+        )
+    if parts and (left := [path.name for path in folders if path not in parts.values()]):
+        warnings.warn(
+            f"{domain}: of the folders beside train and test nothing is read: {', '.join(left[:3])}.",
+            stacklevel=2,
+        )
+    return parts
+
+
+def _split(folder: Path) -> str:
+    """train, validation or test, where the folder is called so, in any case and with any number; empty where it is not."""
+    return WORDS.get(folder.name.lower().strip("0123456789-_. "), "")
 
 
 def _images(folder: Path) -> list[Path]:

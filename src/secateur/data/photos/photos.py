@@ -14,7 +14,7 @@ from torch import Tensor
 
 from secateur.data.augment import resize
 from secateur.data.fields import Array, image_field
-from secateur.data.reading import check_leads, holds_something, is_apart, load_npy, load_npz, rgb, walk
+from secateur.data.reading import check_leads, holds_something, is_apart, load_npy, load_npz, once, rgb, walk
 
 _IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm")
 SUFFIXES = (*_IMAGES, ".npy", ".npz")
@@ -59,7 +59,7 @@ def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[li
         The files, and how many others in the folders were left out, being of other suffixes.
 
     Raises:
-        FileNotFoundError: If there is nothing at a path, or where a link in a folder leads.
+        FileNotFoundError: If there is nothing at a path, or where a link in a folder leads that may be to pictures.
         ValueError: If a folder holds no picture, or something is none; the files are named.
     """
     left = {path.resolve() for path in leave}
@@ -90,15 +90,13 @@ def normalised(picture: Tensor, size: tuple[int, int], mean: Sequence[float], st
 
 def _beneath(root: Path) -> list[Path]:
     """The files in a folder and those in it, each once; where links lead to it as well, by the path without one."""
-    found: dict[Path, Path] = {}
+    found: list[Path] = []
     for here, inside, files in walk(root):
         inside[:] = [name for name in inside if not is_apart(name)]
         for path in (here / name for name in files if not is_apart(name)):
-            check_leads(path)
-            real = path.resolve()
-            if path.is_file() and (real not in found or real == root.resolve() / path.relative_to(root)):
-                found[real] = path
-    return sorted(found.values())
+            check_leads(path, path.suffix.lower() in SUFFIXES)
+            found += [path] if path.is_file() else []
+    return once(found, root)
 
 
 def _named(files: Sequence[tuple[Path, Path]]) -> list[Photos]:

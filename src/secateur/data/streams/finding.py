@@ -21,7 +21,7 @@ def shards_by_split(root: Path) -> dict[str, list[Path]]:
         FileNotFoundError: If there are none, or a link that is called as a split leads nowhere.
         ValueError: If there are both kinds, a tar is compressed, or as :func:`~secateur.data.splitting.by_split`.
     """
-    tars = sorted(beneath(root, is_tar))
+    tars = beneath(root, is_tar)
     if not tars:
         return files_by_split(root)
     if has_files(root):

@@ -102,7 +102,7 @@ def _summary(report: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     how = (
         "not pruned"
         if report["dense"]
-        else f"pruned by {report['method']}: {kept:.1%} of its prunable weights are left"
+        else f"pruned, {kept:.1%} of its prunable weights are left, and trained by {report['method']}"
     )
     return (
         f"One network `{config['model']['name']}` for the tasks {', '.join(report['tasks'])}, {how}. Trained with "

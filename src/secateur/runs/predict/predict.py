@@ -67,6 +67,8 @@ def predict(network: Network, inputs: Sequence[Path], out: Path, *, raw: bool = 
         OSError: If ``out`` cannot be written.
     """
     there = _there(out)
+    if there and out.resolve() in [path.resolve() for path in inputs]:  # what is there are the inputs
+        raise _other(out)
     undrawn = tuple(task for task in network.tasks if task not in network.facts.draw)
     if undrawn and not raw:
         raise ValueError(

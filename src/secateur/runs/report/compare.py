@@ -95,8 +95,11 @@ def compare(records: Sequence[RunRecord]) -> Comparison:
         held: dict[int, RunRecord] = {}
         for record in members:
             if (other := held.setdefault(record.seed, record)) is not record:
+                places = [r.config.get("device") or "auto" for r in (other, record)]
+                where = "" if places[0] == places[1] else f" on devices {places[0]} and {places[1]}"
                 raise ValueError(
-                    f"{other.folder} and {record.folder} hold the same run, of seed {record.seed}, and would count as two; give one."
+                    f"{other.folder} and {record.folder} hold the same run, of seed {record.seed}{where}, and would count as two; give "
+                    "one, or make a report of each."
                 )
     named = zip(labels(list(by_key.values())), by_key.values(), strict=True)
     groups = tuple(Group(label, tuple(members)) for label, members in named)

@@ -7,10 +7,11 @@ from typing import Literal
 
 from secateur.measures import LEVEL
 from secateur.runs.study.results import Arm, Results
-from secateur.runs.study.tables.columns import DELTA, TO_SINGLE
+from secateur.runs.study.tables.columns import DELTA, DENSITY, TO_SINGLE
 from secateur.runs.study.tables.labels import label
 
 Marks = Literal["style", "italics", "characters"]
+_WHOLE = 0.999  # of the weights: fewer are zero by chance
 
 
 def note(results: Results, marks: Marks = "style") -> str:
@@ -36,7 +37,7 @@ def note(results: Results, marks: Marks = "style") -> str:
 
 
 def caveats(results: Results) -> list[str]:
-    """Runs and seeds that are missing, networks that are dead in a task, and why there is no ΔT where there is none."""
+    """Runs and seeds that are missing, references with zeros, networks that are dead in a task, and why there is no ΔT where there is none."""
     missing = results.unfinished
     several = f" and {len(missing) - 3} more" if missing[3:] else ""
     said = [f"Not finished, and in no figure: {', '.join(missing[:3])}{several}."] if missing else []
@@ -48,6 +49,9 @@ def caveats(results: Results) -> list[str]:
         listed = (f"{label(arm, results)} ({_numbers(arm.values[column])})" for arm in short)
         if short:
             said.append(f"ΔT {column.name} over fewer seeds, as a dense run is missing: {'; '.join(listed)}.")
+    for arm in results.arms:
+        if arm.dense and (kept := min(arm.values.get(DENSITY, {}).values(), default=1.0)) < _WHOLE:
+            said.append(f"{label(arm, results)} is no dense network: it keeps {kept:.1%} of its weights.")
     dead: dict[str, list[str]] = {}
     without: dict[str, list[str]] = {}
     for arm in results.arms:
