@@ -208,6 +208,7 @@ def main() -> None:
     raw = joined([read(source) for source in options.source])
     if options.only:
         raw["arms"] = [arm for arm in raw["arms"] if arm["dense"] or arm["recipe"] in options.only]
+    raw["arms"].sort(key=lambda arm: (not arm["dense"], -(arm["density"] or 1.0)))  # the densest first
     lines = [
         f"| recipe | {' | '.join(COLUMNS.values())} | seeds |",
         f"| --- |{' ---: |' * (len(COLUMNS) + 1)}",

@@ -34,12 +34,13 @@ def macs(model: nn.Module) -> int:
 )
 def test_the_rest_is_met_exactly_and_nearly(kind: str, count, steps: int) -> None:
     problem = two_heads()
+    problem.model.train(steps == 0)
     before, dense, state = weights(problem), count(problem.model), torch.get_rng_state()
     small = prune(problem, Budget(**{kind: 0.5}), steps=steps, **QUICK)
     assert 0.45 * dense < count(small) <= 0.5 * dense
     assert equal(before, weights(problem))
     assert torch.equal(state, torch.get_rng_state())
-    assert problem.model.training
+    assert {m.training for found in (problem.model, small) for m in found.modules()} == {steps == 0}
     assert isinstance(small, TwoHeads)
     made = record_of(small)
     assert made is not None
@@ -228,3 +229,10 @@ def test_measured_is_what_is_there() -> None:
     assert found["params"] == sum(p.numel() for p in problem.model.parameters())
     assert found["macs"] == macs(problem.model)
     assert 0.01 < found["mb"] < 0.2
+
+
+def test_a_budget_that_is_kept_already_is_said() -> None:
+    problem = two_heads()
+    with pytest.warns(UserWarning, match=r"the network keeps .* as it is .*nothing is taken out"):
+        small = prune(problem, Budget(params=10**9), steps=0, **QUICK)
+    assert sum(p.numel() for p in small.parameters()) == sum(p.numel() for p in problem.model.parameters())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from loops.hosted import METHODS, Make
 from loops.lightning import QUIET, Module, Scheduled, checkpoints, density, loader, trainer
@@ -123,4 +124,18 @@ def test_a_trainer_serves_twice(tmp_path: Path) -> None:
     run.fit_loop.max_epochs = 4
     run.fit(module, loader())
     assert run.global_step == 24
+    assert density(module) == pytest.approx(0.2, abs=0.0005)
+
+
+class _Streamed(IterableDataset[Any]):
+    """Batches without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(loader())
+
+
+def test_a_loader_without_a_length_takes_max_steps(tmp_path: Path) -> None:
+    module = Module()
+    stream = DataLoader(_Streamed(), batch_size=None)
+    trainer(tmp_path, Prune(GradualMagnitude(0.2), tasks()), max_epochs=-1, max_steps=9).fit(module, stream)
     assert density(module) == pytest.approx(0.2, abs=0.0005)

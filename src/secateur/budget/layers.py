@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.measures import count_macs
-from secateur.problem import Call, Input, called, preserved_modes, preserved_rng
+from secateur.problem import Call, Input, called, looking
 from secateur.pruning import Groups
 
 
@@ -57,7 +57,7 @@ def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> lis
     hooked = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
     handles = [module.register_forward_pre_hook(look, with_kwargs=True) for module in hooked]
     try:
-        with preserved_modes(model), preserved_rng():
+        with looking(model):
             called(model.eval(), call)(example)
     finally:
         for handle in handles:

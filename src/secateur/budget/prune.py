@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TypedDict, Unpack
@@ -58,7 +59,7 @@ class Options(TypedDict, total=False):
 
 
 def prune(problem: Problem, budget: Budget, **options: Unpack[Options]) -> nn.Module:
-    """A smaller copy of the trained ``problem.model`` that keeps ``budget``, as measured; the model itself stays as it was.
+    """A smaller copy of the trained ``problem.model`` that keeps ``budget``, as measured, in its modes; the model itself stays as it was.
 
     What computes weights, such as a weight norm, a spectral norm or a mask of ``torch.nn.utils.prune``, is taken off the copy.
 
@@ -113,9 +114,19 @@ def networks(
     check(problem, budgets, options)
     model, baked = plain(problem.model)
     run = Rounds(replace(problem, model=model) if baked else problem, budgets[0], **options, file=file)
+    for budget in budgets:
+        if all(run.dense[kind] <= limit for kind, limit in budget.absolute(run.dense).items()):
+            costs = ", ".join(f"{cost:.4g} {kind}" for kind, cost in run.dense.items())
+            warnings.warn(
+                f"prune: the network keeps {budget} as it is ({costs}), so nothing is taken out; what comes back is trained on alone.",
+                stacklevel=3,
+            )
     run.check(budgets)
     for budget in budgets:
         small = run.to(budget)
         if (made := compaction(small)) is not None:
             made.baked = sorted({*made.baked, *baked})
+        modes = {name: module.training for name, module in problem.model.named_modules()}
+        for name, module in small.named_modules():
+            module.training = modes.get(name, small.training)
         yield small

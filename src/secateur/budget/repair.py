@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from secateur.problem import Input, Problem, check_count, preserved_modes, preserved_rng, to_device
+from secateur.problem import Input, Problem, check_count, looking, to_device
 from secateur.shrinking import compaction
 from secateur.training import recalibrate
 
@@ -46,7 +46,7 @@ def repair(dense: Problem, small: nn.Module, batches: int = 8) -> list[str]:
     fits = dict(_fits(dense.model, small, kept))
     device = next(dense.model.parameters()).device
     draw = torch.Generator().manual_seed(0)
-    with preserved_modes(dense.model), preserved_rng(), ExitStack() as hooks:
+    with looking(dense.model), ExitStack() as hooks:
         for name, fit in fits.items():
             module = dense.model.get_submodule(name)
             handle = module.register_forward_hook(

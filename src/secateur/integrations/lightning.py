@@ -91,7 +91,10 @@ class Prune(Callback):
             raise nothing_saved(trainer.ckpt_path, "into the module and fit without ckpt_path")
         self._hosted.begin(
             pl_module,
-            Looked(trainer.train_dataloader or (), partial(batch_of, trainer, self._unpack)),
+            Looked(
+                () if trainer.train_dataloader is None else trainer.train_dataloader,
+                partial(batch_of, trainer, self._unpack),
+            ),
             trainer.optimizers[0],
             [config.scheduler for config in trainer.lr_scheduler_configs],
             steps=steps - (0 if saved else self._seen),

@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 
 from secateur.measures.by_weight import ByWeight
-from secateur.problem import Call, Input, Problem, called, example, preserved_modes, preserved_rng, to_device
+from secateur.problem import Call, Input, Problem, called, example, looking, to_device
 from secateur.pruning import Density, density, weight
 
 
@@ -147,7 +147,7 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
                 handles.append(module.register_forward_pre_hook(by_weight.enter))
                 handles.append(module.register_forward_hook(by_weight.leave))
                 handles.append(module.register_forward_hook(hook, with_kwargs=True))
-        with preserved_modes(model), preserved_rng(), by_weight:
+        with looking(model), by_weight:
             model.eval()(to_device(x, device))
     finally:
         for handle in handles:

@@ -20,7 +20,7 @@ from secateur.problem import (
     Task,
     check_count,
     described,
-    preserved_modes,
+    looking,
     preserved_rng,
     to_device,
 )
@@ -77,7 +77,7 @@ def evaluate(
     collections = {task: _collection(spec).to(counting) for task, spec in problem.tasks.items()}
     updates, watched = dict.fromkeys(problem.tasks, 0), watch or Unmoved()
     nans = {task: torch.tensor(0, device=device) for task in problem.tasks}  # batches with any
-    with preserved_modes(model), preserved_rng(), torch.no_grad():
+    with looking(model), torch.no_grad():
         model.eval()
         for x, targets in islice(problem.batches(split, once=True), limit):
             x = to_device(x, device)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Call, Input, preserved_modes, preserved_rng
+from secateur.problem import Call, Input, looking
 
 _SAME = 2.0**-22  # of a prediction: two roundings of a float32
 
@@ -72,7 +72,7 @@ def unmoved(model: nn.Module, inputs: Iterable[Input], call: Call | None = None)
         call: ``(model, x) -> {task: prediction}`` where ``model(x)`` is not.
     """
     watched = Unmoved()
-    with preserved_modes(model), preserved_rng(), torch.no_grad():
+    with looking(model), torch.no_grad():
         model.eval()
         for x in inputs:
             try:

@@ -49,7 +49,15 @@ from secateur.problem.samplers import (
     restore_loader,
     undrawn,
 )
-from secateur.problem.state import preserved_modes, preserved_rng, rng_state, seed_all, set_rng_state
+from secateur.problem.state import (
+    looking,
+    preserved_buffers,
+    preserved_modes,
+    preserved_rng,
+    rng_state,
+    seed_all,
+    set_rng_state,
+)
 from secateur.problem.taking import check_takes, taking
 
 __all__ = [
@@ -96,8 +104,10 @@ __all__ = [
     "length",
     "lies_in",
     "loader_state",
+    "looking",
     "of_python",
     "one",
+    "preserved_buffers",
     "preserved_modes",
     "preserved_rng",
     "prunable",

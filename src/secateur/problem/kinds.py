@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from secateur.problem.problem import Input
-from secateur.problem.state import preserved_modes, preserved_rng
+from secateur.problem.state import looking
 
 Kind = Literal["attention", "feed_forward", "convolution"]
 _WHOLE = {"scaled_dot_product_attention"}
@@ -33,7 +33,7 @@ def kinds(model: nn.Module, x: Input, weights: Mapping[str, Tensor]) -> dict[str
         weights: Of its layers, by name.
     """
     watch = _Watch({id(weight): name for name, weight in weights.items()})
-    with preserved_modes(model), preserved_rng(), torch.no_grad(), watch:
+    with looking(model), torch.no_grad(), watch:
         model.eval()
         model(x)
     return {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur.problem.given import check_rereadable
 from secateur.problem.problem import Input, Problem, apart, to_device
 from secateur.problem.samplers import undrawn
-from secateur.problem.state import preserved_modes, preserved_rng
+from secateur.problem.state import looking
 
 
 def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
@@ -22,7 +22,7 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {name: set() for name in names.values()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     untouched = undrawn(problem.loader())
-    with preserved_modes(model), preserved_rng(), untouched, torch.enable_grad(), _trainable(model):
+    with looking(model), untouched, torch.enable_grad(), _trainable(model):
         model.eval()
         check_rereadable(problem)
         for x, targets in problem.batches():

@@ -1,4 +1,4 @@
-"""Random state and the modes of modules: captured, restored and left untouched."""
+"""Random state, and the modes and buffers of modules: captured, restored and left untouched."""
 
 from __future__ import annotations
 
@@ -79,3 +79,29 @@ def preserved_modes(model: nn.Module) -> Generator[None]:
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+@contextmanager
+def preserved_buffers(model: nn.Module) -> Generator[None]:
+    """Whatever forward passes inside write into buffers, they have outside the values of before.
+
+    One that a pass made, or made anew in another size, such as a grid for images of that size, stays as it is, as in any forward pass.
+    """
+    before = {name: buffer.clone() for name, buffer in model.named_buffers(remove_duplicate=False)}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, buffer in model.named_buffers(remove_duplicate=False):
+                value = before.get(name, buffer)
+                if value.shape == buffer.shape and not torch.equal(
+                    value, buffer
+                ):  # what is expanded cannot be written
+                    buffer.copy_(value)
+
+
+@contextmanager
+def looking(model: nn.Module) -> Generator[None]:
+    """Passes inside are looks alone: modes, random state and the values of buffers are outside what they were before."""
+    with preserved_modes(model), preserved_rng(), preserved_buffers(model):
+        yield

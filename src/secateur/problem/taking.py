@@ -13,7 +13,7 @@ from secateur.problem.culprit import place_of
 from secateur.problem.forms import described, is_unnamed
 from secateur.problem.problem import to_device
 from secateur.problem.remedied import RemediedError
-from secateur.problem.state import preserved_modes, preserved_rng
+from secateur.problem.state import looking
 
 _SHOWN = 300  # characters of an error of torch's
 
@@ -72,6 +72,6 @@ def check_takes(verb: str, model: nn.Module, x: Any, name: str = "example", like
         ValueError: If the model does not take ``x``; it says what to give.
     """
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
-    with taking(verb, x, name, like), preserved_modes(model), preserved_rng(), torch.no_grad():
+    with taking(verb, x, name, like), looking(model), torch.no_grad():
         model.eval()  # the user's own may return nothing
         model(to_device(x, device))

@@ -16,6 +16,7 @@ from secateur.problem import (
     Problem,
     check_count,
     length,
+    preserved_buffers,
     preserved_modes,
     preserved_rng,
     task_losses,
@@ -99,22 +100,12 @@ def _batches(problem: Problem, first: int) -> Iterator[Batch]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Generator[None]:
-    """Training's modes without dropout: within a model in train mode, frozen BatchNorm stays frozen; buffers get their values back.
-
-    One that the pass made, or made anew in another size, such as a grid for images of that size, stays as it is, as in any forward pass.
-    """
-    before = {name: buffer.clone() for name, buffer in model.named_buffers(remove_duplicate=False)}
-    try:
-        with preserved_modes(model):
-            frozen = {module for module in model.modules() if model.training and not module.training}
-            for module in model.modules():
-                module.training = module not in frozen and not isinstance(module, _DropoutNd)
-            yield
-    finally:
-        with torch.no_grad():
-            for name, buffer in model.named_buffers(remove_duplicate=False):
-                if name in before and before[name].shape == buffer.shape:
-                    buffer.copy_(before[name])
+    """Training's modes without dropout: within a model in train mode, frozen BatchNorm stays frozen; buffers get their values back."""
+    with preserved_modes(model), preserved_buffers(model):
+        frozen = {module for module in model.modules() if model.training and not module.training}
+        for module in model.modules():
+            module.training = module not in frozen and not isinstance(module, _DropoutNd)
+        yield
 
 
 def add(

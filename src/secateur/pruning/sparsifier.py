@@ -62,7 +62,7 @@ class Sparsifier:
     def start(self, problem: Problem, steps: int) -> None:
         """Prepares the problem's model for ``steps`` optimizer steps; bad settings raise here.
 
-        Dense training warns where most of the weights are zero already, since it loses these zeros.
+        Dense training warns where most of the weights are zero already, since it loses those of these zeros that get gradients.
         """
         if type(self) is Sparsifier:
             weights = prunable(problem.model).values()
@@ -70,8 +70,8 @@ class Sparsifier:
             share = zeros / max(1, sum(w.numel() for w in weights))
             if share > 0.5:
                 warnings.warn(
-                    f"Dense training of a network in which {share:.0%} of the weights are zero: they will not stay zero. "
-                    "Train with KeepZeros as the method to keep them.",
+                    f"Dense training of a network in which {share:.0%} of the weights are zero: those that get gradients "
+                    "will not stay zero, channels that are dead stay so. Train with KeepZeros as the method to keep all of them.",
                     stacklevel=4,
                 )
 
