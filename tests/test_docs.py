@@ -173,7 +173,7 @@ def test_the_examples_of_trainers_run(tmp_path: Path) -> None:
 
 
 def test_the_data_set_of_ones_own_loads() -> None:
-    *_, code = blocks(ROOT / "docs" / "data.md", "python")
+    *_, code, others = blocks(ROOT / "docs" / "data.md", "python")
     sample = {"image": torch.rand(3, 4, 6), "seg": torch.zeros(4, 6).long(), "depth": torch.ones(1, 4, 6)}
     shown: dict = dict.fromkeys(("train", "val", "test"), [sample] * 3)
     exec(compile(code, "data.md", "exec"), shown)
@@ -182,6 +182,8 @@ def test_the_data_set_of_ones_own_loads() -> None:
     image, targets = next(iter(data.train))
     assert image.shape == (2, 3, 4, 6)
     assert {task: tuple(x.shape) for task, x in targets.items()} == {"seg": (2, 4, 6), "depth": (2, 1, 4, 6)}
+    exec(compile(others, "data.md", "exec"), shown)
+    assert shown["parcels"]().channels == {"kind": 3, "weight": 1}
 
 
 def test_the_command_of_transformers_parses() -> None:

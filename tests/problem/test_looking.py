@@ -71,3 +71,18 @@ def test_a_buffer_of_another_size_serves_on() -> None:
         model.trunk.eval()
     assert model.mean.tolist() == [1.0, 1.0, 1.0]
     assert model.trunk.training
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda m: m.to("meta"),
+        lambda m: m.register_buffer("graph", torch.eye(3).to_sparse()),
+        lambda m: m.half(),
+    ],
+)
+def test_buffers_of_other_kinds_are_taken(make: Callable[[nn.Module], object]) -> None:
+    model = Remembering()
+    make(model)
+    with looking(model):
+        model.mean = model.mean.double()  # another kind now

@@ -94,7 +94,9 @@ def preserved_buffers(model: nn.Module) -> Generator[None]:
         with torch.no_grad():
             for name, buffer in model.named_buffers(remove_duplicate=False):
                 value = before.get(name, buffer)
-                if value.shape == buffer.shape and not torch.equal(
+                if _form(value) != _form(buffer) or buffer.is_meta:
+                    continue
+                if buffer.layout != torch.strided or not torch.equal(
                     value, buffer
                 ):  # what is expanded cannot be written
                     buffer.copy_(value)
@@ -105,3 +107,7 @@ def looking(model: nn.Module) -> Generator[None]:
     """Passes inside are looks alone: modes, random state and the values of buffers are outside what they were before."""
     with preserved_modes(model), preserved_rng(), preserved_buffers(model):
         yield
+
+
+def _form(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype, torch.layout, torch.device]:
+    return tensor.shape, tensor.dtype, tensor.layout, tensor.device
