@@ -185,7 +185,7 @@ class GroupLasso(Sparsifier):
             self.masks.unbind()
 
     def missed(self) -> str:
-        """Whether every pruned weight is zero; the share left is that of whole groups, as near as they come."""
+        """Whether every pruned weight is zero; the share left is that of whole groups."""
         return revived(self.masks, self._weights) if self.masks is not None else ""
 
     def settled(self) -> bool:

@@ -120,7 +120,7 @@ def reference_place(path: Path, report: Mapping[str, Any]) -> Path | None:
     seen = [Path(os.path.normpath(own / against)) for own in (Path(os.path.realpath(path)), path.absolute())]
     if there := [place for place in seen if RunFolder(place).config.is_file()]:
         return _near(there[0])
-    # Before 28 November 2026 it was written as seen from the working folder.
+    # Older reports have it as seen from the working folder.
     return Path(against) if _gave(Path(against), report) else _near(seen[0])
 
 

@@ -54,8 +54,8 @@ def compact(
         call: How the model is called where ``model(example)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
-        ValueError: If the model cannot be traced, an input of a task is missing (layers that nothing reaches take what went), or the copy does not compute the same; the
-            message names the layer. If ``round_to`` or ``tolerance`` is out of range, or the optimizer steps nothing of the model.
+        ValueError: If the model cannot be traced, an input of a task is missing (layers that nothing reaches take what went), or the copy
+            does not compute the same; the message names the layer. If ``round_to`` or ``tolerance`` is out of range, or the optimizer steps nothing of the model.
 
     Warns:
         UserWarning: If an output depends on no input, or the code goes another way at another size, where the copy is not exact; if in
