@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
+from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -114,3 +116,34 @@ def test_the_graph_that_could_not_be_traced_is_not_printed(capsys: pytest.Captur
     with pytest.raises(ValueError, match="if x"):
         compact(Choosing().eval(), torch.ones(5, 4))
     assert set(capsys.readouterr().err.split()) == {"said"}
+
+
+@dataclass
+class Found:
+    """What :class:`Answering` gives."""
+
+    depth: Tensor
+    seg: Tensor
+
+
+class Answering(nn.Module):
+    """Its tasks are attributes of what it gives."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.depth, self.seg = nn.Linear(4, 4), nn.Linear(4, 1), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Found:
+        h = self.a(x)
+        return Found(self.depth(h), self.seg(h))
+
+
+def test_outputs_of_a_class_of_ones_own_are_told_to_torch_once() -> None:
+    model = Answering().eval()
+    with torch.no_grad():
+        model.a.weight[2] = 0
+        model.a.bias[2] = 0
+    with pytest.raises(ValueError, match=r"gives a Found.*register_dataclass\(Found\)"):
+        compact(model, torch.ones(5, 4))
+    torch.export.register_dataclass(Found)
+    assert cast(nn.Linear, compact(model, torch.ones(5, 4)).a).out_features == 3

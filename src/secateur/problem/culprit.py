@@ -37,6 +37,11 @@ def untraceable(error: BaseException) -> str:
     """
     where = place_of(error)
     reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    if found := re.match(r"Found <class '(?:.*\.)?(\w+)'> in output, which is not a known type", reason):
+        return (
+            f"The model cannot be traced: it gives a {found[1]}, of which torch does not know where its tensors are. Let it return a "
+            f"dict or a tuple of tensors, or tell once: torch.export.register_dataclass({found[1]})."
+        )
     return (
         f"The model cannot be traced{where} ({type(error).__name__}: {reason}). Its forward pass must do the same "
         "operations whatever the values: replace a branch or loop on tensor values by torch.where, `.item()` and "
