@@ -152,6 +152,24 @@ def test_a_layer_that_is_left_says_what_would_pay(quantised):
         assert not session(min(density + 0.1, 1), pattern).ours
 
 
+def test_a_layer_that_is_left_says_no_more_than_its_figures():
+    """Slower is what takes longer, what it costs its neighbours included."""
+    words = set()
+    for density in np.linspace(0.05, 0.5, 19):
+        weights = sparse((16, 16, 3, 3), density, np.random.default_rng(0), 1)
+        data = conv((1, 16, 31, 41), weights, pads=[1] * 4)
+        (one,) = secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers
+        if one.ours or "dense weights" in one.note:
+            continue
+        said = re.match(
+            r"expected to be (slower|hardly faster) here \((\S+) ms against (\S+) ms dense\)", one.note
+        )
+        assert said, one.note
+        words.add(said[1])
+        assert (float(said[2]) < float(said[3])) == (said[1] == "hardly faster"), one.note
+    assert words
+
+
 def test_a_layer_too_small_to_gain_says_so():
     data, _ = layer((1, 4, 3, 3), (4, 4, 1, 1), 0.2)
     (one,) = secateur_runtime.report(secateur_runtime.session(data, threads=1, strict=True)).layers

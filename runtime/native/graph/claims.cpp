@@ -113,10 +113,11 @@ bool pays(const Reader& reader, const Candidate& c, const Array<Candidate*>& all
 
 // Why a layer is left, and from which share of kept weights on it would not be.
 void explain(const Reader& reader, const Session& session, const Candidate& c, const Array<Candidate*>& all, char* text, size_t size) {
+  double border = neighbours(reader, c, all), taken = c.cost.ours + border;
   int n = c.census.density() > 0.5 ? snprintf(text, size, "dense weights: nothing to gain")
-                                   : snprintf(text, size, "expected to be slower here (%.3f ms against %.3f ms)", c.cost.ours, c.cost.dense);
+                                   : snprintf(text, size, "expected to be %s here (%.3f ms against %.3f ms dense)",
+                                              taken < c.cost.dense ? "hardly faster" : "slower", taken, c.cost.dense);
   if (pooling(reader, c) > 0) n = snprintf(text, size, "a MaxPool of bytes behind it would be slower (%.3f ms)", pooling(reader, c));
-  double border = neighbours(reader, c, all);
   int one = worth(session, c.match.layer, border, 1), four = worth(session, c.match.layer, border, 4);
   if (n < 0 || size_t(n) >= size) return;
   if (four < 1) {
