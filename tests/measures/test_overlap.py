@@ -114,3 +114,11 @@ def test_unusable() -> None:
     problem.__dict__["owners"] = {name: frozenset({"colour"}) for name in problem.owners}
     with pytest.raises(ValueError, match="nothing to agree on"):
         overlap(problem, 0.1)
+
+
+def test_a_task_that_predicts_nothing_any_more_is_told_from_one_that_has_not_begun() -> None:
+    problem = two_heads()
+    with torch.no_grad():
+        problem.model.colour.weight.zero_()
+    with pytest.raises(ValueError, match=r"overlap: no weight is worth anything to task.*still predict"):
+        overlap(problem, 0.5)

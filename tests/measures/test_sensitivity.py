@@ -9,9 +9,11 @@ import torch
 from torchmetrics import MeanAbsoluteError
 
 from problems import two_heads
-from secateur.measures import sensitivity
+from secateur.measures import DeadTaskWarning, sensitivity
 from secateur.measures.metrics import MeanOf
 from secateur.problem.problem import Problem, Task
+from secateur.runs.report import points
+from secateur.runs.studies.sensitive import worst
 
 
 def problem() -> Problem:
@@ -67,3 +69,19 @@ def test_a_metric_that_is_zero_as_it_is_counts_for_nothing() -> None:
 def test_a_wrong_density_is_refused() -> None:
     with pytest.raises(ValueError, match="density"):
         sensitivity(problem(), densities=(0.5, 1.5))
+
+
+def test_parts_that_kill_a_task_are_measured_without_a_word() -> None:
+    made = problem()
+    with torch.no_grad():
+        made.model.shade[2].weight.zero_()
+    with pytest.warns(DeadTaskWarning) as said:
+        sensitivity(made, densities=(0.5, 0.1))
+    assert len(said) == 1, "as the network is"
+
+
+def test_parts_that_do_not_tell_themselves_apart_are_not_ranked() -> None:
+    levels = {"stem": {0.1: {"a": -3.0, "b": 0.0}}, "head": {0.1: {"a": -1.0, "b": 0.0}}}
+    (most, same) = worst(levels, ["a", "b"])
+    assert most == f"Each task depends most on: a on stem ({points(-3.0)})."
+    assert same == "No part tells itself from the others for: b."

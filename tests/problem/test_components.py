@@ -161,3 +161,20 @@ def test_a_task_called_backbone_is_refused() -> None:
 
     with pytest.raises(ValueError, match="rename the task"):
         components(Problem(One(), renamed.tasks, renamed.train))
+
+
+def test_what_two_tasks_share_and_a_task_of_that_name_are_not_one_component() -> None:
+    class Sharing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.pair = nn.Linear(4, 6), nn.Linear(6, 6)
+            self.heads = nn.ModuleList(nn.Linear(6, 1) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            first = torch.relu(self.trunk(x))
+            second = torch.relu(self.pair(first))
+            return {"a": self.heads[0](second), "b": self.heads[1](second), "a+b": self.heads[2](first)}
+
+    data = [(torch.ones(2, 4), {name: torch.ones(2, 1) for name in ("a", "b", "a+b")})]
+    with pytest.raises(ValueError, match=r"\['a', 'b'\] and of \['a\+b'\].*'a\+b'.*rename a task"):
+        components(Problem(Sharing(), {name: Task(F.mse_loss) for name in ("a", "b", "a+b")}, data))

@@ -15,6 +15,8 @@ from secateur.pruning import Scores, check_density, check_worth, task_scores, to
 
 Pair = tuple[str, str]
 
+_REMEDY = "Does the task still predict anything (secateur.evaluate names dead ones)? If so, give more batches, or ones with its labels."
+
 
 @dataclass(frozen=True)
 class Agreement:
@@ -98,7 +100,7 @@ def overlap(
     if not shared:
         raise ValueError("No weight serves more than one task, so there is nothing to agree on.")
     found = task_scores(problem, weights, score, batches)
-    check_worth("overlap", found)
+    check_worth("overlap", found, _REMEDY)
     kept = {t: _kept(own, density) for t, own in found.items()}
     layers = {name: _agreement({t: own[name] for t, own in kept.items() if name in own}) for name in shared}
     together = {t: torch.cat([own[n].flatten() for n in shared if n in own]) for t, own in kept.items()}

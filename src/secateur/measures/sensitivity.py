@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from secateur.measures.delta import delta_t
 from secateur.measures.evaluate import Split, evaluate, higher_is_better
+from secateur.measures.unmoved import DeadTaskWarning
 from secateur.problem import By, Problem, components
 from secateur.pruning import check_density, top_masks
 
@@ -54,7 +56,11 @@ def sensitivity(
         for density in densities:
             try:
                 _keep_largest(own, before, density)
-                pruned = evaluate(problem, split, limit=limit)
+                with warnings.catch_warnings():
+                    warnings.simplefilter(
+                        "ignore", DeadTaskWarning
+                    )  # that a part kills a task is what is measured
+                    pruned = evaluate(problem, split, limit=limit)
             finally:
                 with torch.no_grad():
                     for p, weight in own.items():

@@ -66,11 +66,20 @@ def components(problem: Problem, by: By = "owner") -> Components:
     if isinstance(by, Mapping):
         return _by_pattern(names, by)
     groups: dict[str, list[str]] = {}
+    sharing: dict[str, frozenset[str]] = {}
     of = kinds(problem.network, example(problem), prunable(problem.model)) if by == "kind" else {}
     for name in names:
         match by:
             case "owner":
                 key = _owner_name(problem, name)
+                if (
+                    key != "backbone"
+                    and sharing.setdefault(key, problem.owners[name]) != problem.owners[name]
+                ):
+                    raise ValueError(
+                        f"Weights of tasks {sorted(sharing[key])} and of {sorted(problem.owners[name])} would both be called {key!r}: "
+                        "what some tasks share bears their names joined by '+'; rename a task."
+                    )
             case "sharing":
                 key = "backbone" if len(problem.owners[name]) != 1 else "heads"
             case "layer":

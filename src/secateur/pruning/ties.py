@@ -58,19 +58,20 @@ def check_ties(asker: str, found: Mapping[str, Tensor], masks: Mapping[str, Tens
     warnings.warn(f"{asker}: {text}. {_REMEDY}", stacklevel=3)
 
 
-def check_worth(asker: str, scores: Mapping[str, Mapping[str, Tensor]]) -> None:
+def check_worth(asker: str, scores: Mapping[str, Mapping[str, Tensor]], remedy: str = _REMEDY) -> None:
     """Raises ValueError naming the tasks whose own ranking has no score above zero, and their layers.
 
     Args:
         asker: Of the method, for what is said.
         scores: Task to the scores of the weights that it owns.
+        remedy: What to do, where that is another thing than for a network that is about to be trained.
     """
     dead = [t for t, own in scores.items() if own and not any(bool((s > 0).any()) for s in own.values())]
     if dead:
         layers = _listed(list(scores[dead[0]]), dict.fromkeys(scores[dead[0]], dead))
         raise ValueError(
             f"{asker}: no weight is worth anything to task {', '.join(map(repr, dead))}: all scores are zero, in {layers}, and the "
-            f"order of its weights would be that of their places. {_REMEDY}"
+            f"order of its weights would be that of their places. {remedy}"
         )
 
 

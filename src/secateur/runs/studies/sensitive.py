@@ -59,18 +59,20 @@ def sensitivity_of(
         f"ΔT on the validation split against the network as it is, as each {by} alone keeps its largest weights; the rest is left alone, "
         "nothing is trained after and BatchNorm's statistics stay. Sparsity is of the weights that are not zero already."
     )
-    worst = _worst(found, tasks)
     figures = {"by": by, "split": "val", "limit": limit, "delta_t": found}
-    return Look((by, "pruned", *tasks), tuple(rows), (note, *worst), figures, {"sensitivity": drawn})
+    return Look((by, "pruned", *tasks), tuple(rows), (note, *worst(found, tasks)), figures, {"sensitivity": drawn})
 
 
-def _worst(found: Mapping[str, Mapping[float, Mapping[str, float]]], tasks: Sequence[str]) -> list[str]:
-    """Which part each task depends on most, at the lowest density."""
-    said: list[str] = []
+def worst(found: Mapping[str, Mapping[float, Mapping[str, float]]], tasks: Sequence[str]) -> list[str]:
+    """Which part each task depends on most, at the lowest density; which tasks lose the same by all, such as dead ones."""
+    said, level = list[str](), list[str]()
     for task in tasks:
         known = {part: levels[min(levels)][task] for part, levels in found.items()}
         known = {part: value for part, value in known.items() if value == value}
-        if known:
+        if len(known) > 1 and min(known.values()) == max(known.values()):
+            level.append(task)
+        elif known:
             part = min(known, key=lambda name: known[name])
             said.append(f"{task} on {part} ({points(known[part])})")
-    return [f"Each task depends most on: {'; '.join(said)}."] if said else []
+    notes = [f"Each task depends most on: {'; '.join(said)}."] if said else []
+    return notes + ([f"No part tells itself from the others for: {', '.join(level)}."] if level else [])
