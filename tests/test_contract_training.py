@@ -22,13 +22,14 @@ from contract import (
     overall,
     trained,
 )
+from loops.judged import judged
 from problems import equal, shuffled_loader, two_heads, weights
 from secateur.methods import DiSparseDynamic, RigL, SoftThreshold
 from secateur.problem.components import prunable
 from secateur.problem.problem import Problem
 from secateur.pruning import Density
 from secateur.pruning.sparsifier import Sparsifier
-from secateur.training import Callback, Course, fit
+from secateur.training import Callback, Course, KeepBest, fit
 from secateur.weighting import AdaptiveWeighting
 
 OPTIMIZERS = {
@@ -179,6 +180,24 @@ def test_what_is_settled_stays(make: Make) -> None:
     if not isinstance(method, (RigL, DiSparseDynamic)):  # whose grown weights may be zero
         assert found.overall == pytest.approx(overall(problem), abs=1e-9)
     assert step < method.total(STEPS) or getattr(method, "freeze", None) == 1.0
+
+
+@every_class
+def test_the_best_state_is_the_best_that_is_settled(make: Make) -> None:
+    """Validations that fall on the steps at which weights are exchanged included: what is kept has the density asked."""
+    found = list[float]()
+
+    class Watch(Callback):
+        def validated(self, course: Course, metrics: Any) -> None:
+            if course.settled:
+                found.append(metrics["shade"]["error"])
+
+    problem, method, keep = judged(), make(0.2), KeepBest("shade.error")
+    fit(problem, method, steps=STEPS, validate_every=2, callbacks=[keep, Watch()], progress=False)
+    assert keep.value == min(found)
+    last = trained(make)
+    assert overall(problem) == pytest.approx(overall(last.problem), abs=0.003)
+    assert kept(problem, method) == pytest.approx(kept(last.problem, last.method), abs=0.003)
 
 
 @pytest.mark.parametrize("own_generator", [False, True])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +18,7 @@ from secateur.budget import latency, measured
 from secateur.budget.latency import Latency
 from secateur.budget.layers import layers_of
 from secateur.budget.measured import Costing
+from secateur.budget.phases import Phases
 from secateur.deployment.bench import LayerTime, Single, layer_ms, single
 
 X = torch.zeros(1, 3, 8, 8)
@@ -37,8 +38,8 @@ def taken(monkeypatch: pytest.MonkeyPatch, *disturbed: float | None) -> list[flo
     return left
 
 
-def cost() -> float:
-    return Costing(two_heads(), X, Budget(ms=1.0)).dense()["ms"]
+def cost(say: Callable[[str], None] = lambda _: None) -> float:
+    return Costing(two_heads(), X, Budget(ms=1.0), say=say).dense()["ms"]
 
 
 @pytest.mark.parametrize("disturbed", [(0.0,), (None,), (0.3, 0.01), (0.5, 0.4, 0.0)], ids=str)
@@ -73,9 +74,29 @@ def test_a_time_that_varies_is_taken_in_more_processes(
 
 def test_the_least_disturbed_stands_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     left = taken(monkeypatch, 0.5, 0.2, 0.4, 0.3, 0.6)
+    said: list[str] = []
     with pytest.warns(UserWarning, match="took the core 20%"):
-        assert cost() == pytest.approx(30.0)
+        assert cost(said.append) == pytest.approx(30.0)
     assert not left
+    assert said == [
+        f"timing again, {time} of at most 5 times: other programs took the core {share} of the time"
+        for time, share in ((2, "50%"), (3, "20%"), (4, "40%"), (5, "30%"))
+    ]
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_that_it_is_timed_again_is_said_unless_silence_is_asked(
+    progress: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = taken(monkeypatch, 0.3, 0.0)
+    phases = Phases(Budget(ms=1.0), 4, progress)
+    phases.measuring("the dense network")
+    cost(phases)
+    assert not left
+    assert capsys.readouterr().err.splitlines() == progress * [
+        "prune: timing in onnxruntime: the dense network",
+        "prune: timing again, 2 of at most 5 times: other programs took the core 30% of the time",
+    ]
 
 
 def test_a_disturbed_table_serves_and_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,7 +99,8 @@ def test_time_is_met_as_measured_although_predicted_wrongly(
 
 def test_what_no_network_of_this_shape_can_meet_is_said() -> None:
     with pytest.raises(
-        BudgetError, match=r"smallest network of this shape has .* macs, and 10 macs are asked"
+        BudgetError,
+        match=r"smallest network that prune makes of this shape has .* macs, and 10 macs are asked",
     ):
         prune(two_heads(), Budget(macs="10"), steps=0, **QUICK)
 

@@ -61,7 +61,8 @@ def least(problem: Problem, kind: str, monkeypatch: pytest.MonkeyPatch) -> tuple
         with pytest.raises(BudgetError) as caught:
             prune(problem, Budget(**{kind: 2}), steps=8, **QUICK)
     found = re.search(
-        rf"the smallest network of this shape has ([\d,]+) {kind}, and 2 {kind} are asked", str(caught.value)
+        rf"the smallest network that prune makes of this shape has ([\d,]+) {kind}, and 2 {kind} are asked",
+        str(caught.value),
     )
     assert found is not None, str(caught.value)
     return int(found[1].replace(",", "")), str(caught.value)

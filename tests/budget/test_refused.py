@@ -88,6 +88,14 @@ def test_options_are_checked_first(monkeypatch: pytest.MonkeyPatch, options: Any
         prune(two_heads(), Budget(macs=0.5), **{**QUICK, **options})
 
 
+def test_a_network_without_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Costing, "measure", never)
+    problem = two_heads()
+    problem.model.to("meta")
+    with pytest.raises(ValueError, match=r"prune: parameters on the meta device have no values .*to_empty"):
+        prune(problem, Budget(macs=0.5), **QUICK)
+
+
 def test_budgets_are_budgets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Costing, "measure", never)
     for given in (0.5, "0.5 macs"):

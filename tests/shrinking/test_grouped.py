@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
 
 from dead_channels import same
-from secateur import compact, load, save
+from secateur import GroupLasso, Problem, Task, compact, fit, load, save
+from secateur.pruning import Groups
+from secateur.shrinking import coupled_groups, fewest
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 
@@ -80,3 +86,120 @@ def test_different_places_in_each_group_stay_exact() -> None:
         model[6].weight.view(4, 6, 4, 2, 2)[group, group : group + 2] = 0
     small = compact(model, X)
     assert same(model(X), small(X))
+
+
+class Grouped(nn.Module):
+    """A convolution, one in groups, and what reads it."""
+
+    def __init__(self, groups: int = 2, width: int = 16, *, transposed: bool = False) -> None:
+        super().__init__()
+        self.a = nn.Conv2d(3, width, 1)
+        kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+        self.g = kind(width, width, 3, padding=1, groups=groups)
+        self.h = nn.Conv2d(width, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.h(self.g(self.read(x).relu()).relu())
+
+    def read(self, x: Tensor) -> Tensor:
+        return self.a(x)
+
+
+class Joined(Grouped):
+    """Each group is all of one convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(3, 8, 1)
+
+    def read(self, x: Tensor) -> Tensor:
+        return torch.cat([self.a(x), self.b(x)], 1)
+
+
+class Shuffled(Grouped):
+    """Every group reads every other, and the number of groups is written out (ShuffleNet)."""
+
+    def __init__(self) -> None:
+        super().__init__(4, 32)
+        self.k = nn.Conv2d(32, 32, 1, groups=4)
+
+    def read(self, x: Tensor) -> Tensor:
+        z = self.k(self.a(x).relu())
+        b, c, h, w = z.shape
+        return z.view(b, 4, c // 4, h, w).transpose(1, 2).reshape(b, c, h, w)
+
+
+class Widths(Grouped):
+    """What lies in a group is written out, so whole groups alone can go."""
+
+    def read(self, x: Tensor) -> Tensor:
+        z = self.a(x)
+        return z.reshape(z.shape[0], -1, 8, *z.shape[2:]).flatten(1, 2)
+
+
+MADE: dict[str, tuple[Callable[[], nn.Module], int]] = {  # and the weights of the smallest
+    "few wide groups": (Grouped, 2 * (3 + 9 + 2)),
+    "many narrow groups": (lambda: Grouped(8), 2 * (3 + 2 * 9 + 2)),
+    "transposed": (lambda: Grouped(transposed=True), 2 * (3 + 9 + 2)),
+    "two convolutions joined": (Joined, 2 * (3 + 9 + 2)),
+    "a chain with norms": (build, 4 * (3 + 9 + 4 + 2)),
+    "shuffled": (Shuffled, 4 * 3 + 16 + 4 * 4 * 9 + 4 * 2),
+    "sizes written out": (Widths, 8 * (3 + 8 * 9 + 2)),
+}
+
+
+def grouped_weights(model: nn.Module, groups: Groups) -> int:
+    return sum(p.numel() for name, p in model.named_parameters() if name in groups.axis)
+
+
+@pytest.mark.parametrize("name", list(MADE))
+@torch.no_grad()
+def test_what_coupled_groups_promise_is_what_compact_leaves(name: str) -> None:
+    made, smallest = MADE[name]
+    torch.manual_seed(0)
+    model = made().eval()
+    groups = coupled_groups(model, X)
+    weights = dict(model.named_parameters())
+    draw = torch.Generator().manual_seed(1)
+    found: list[int] = []
+    for share in (0.75, 0.5, 0.25, 0.0):
+        scores = torch.rand(groups.count, generator=draw)
+        alive = (scores < share) | groups.strongest(scores)
+        dying = copy.deepcopy(model)
+        for weight, mask in groups.masks(alive, weights).items():
+            dying.get_parameter(weight).mul_(mask)
+        small = compact(dying, X)
+        assert same(dying(X), small(X))
+        kept = groups.kept_fraction(alive)
+        found.append(grouped_weights(small, groups))
+        assert found[-1] == round(sum(weights[n].numel() * part for n, part in kept.items()))
+    assert found[0] < grouped_weights(model, groups)
+    best = min(found[-1], grouped_weights(smallest_of(model, groups), groups))
+    assert best <= smallest
+
+
+def smallest_of(model: nn.Module, groups: Groups) -> nn.Module:
+    """What is left of the fewest groups."""
+    dying = copy.deepcopy(model)
+    alive = fewest(groups, torch.ones(groups.count, dtype=torch.bool), torch.ones(groups.count))
+    for weight, mask in groups.masks(alive, dict(model.named_parameters())).items():
+        dying.get_parameter(weight).mul_(mask)
+    return compact(dying, X)
+
+
+@pytest.mark.parametrize("name", ["few wide groups", "two convolutions joined", "transposed"])
+def test_a_density_that_is_asked_is_there_once_compacted(name: str) -> None:
+    torch.manual_seed(0)
+    net = nn.ModuleDict({"net": MADE[name][0]()})
+    problem = Problem(
+        net, {"y": Task(mse_loss)}, [(X, {"y": X[:, :2]})], call=lambda m, x: {"y": m["net"](x)}
+    )
+    method = GroupLasso(density=0.3, groups="coupled")
+    fit(problem, method, steps=4, progress=False)
+    groups, weights = method._plan, dict(net.named_parameters())
+    alive = groups.norms({name: weights[name].detach() for name in groups.axis}) > 0
+    kept = groups.kept_fraction(alive)
+    small = compact(net, X, call=problem.call)
+    left = grouped_weights(small, groups)
+    assert left == round(sum(weights[name].numel() * part for name, part in kept.items()))
+    assert 0.1 < left / grouped_weights(net, groups) <= 0.3

@@ -17,7 +17,6 @@ from secateur.problem import Problem, Task
 from secateur.shrinking import coupled_groups, problem_groups
 
 X = torch.randn(2, 3, 8, 8)
-V = torch.randn(2, 8)
 
 
 def conv(inputs: int, outputs: int) -> nn.Conv2d:
@@ -56,7 +55,8 @@ def test_a_head_that_training_gives_another_stage_fits_both() -> None:
 
 
 def test_only_what_training_runs_is_said_to_be_cut() -> None:
-    made = compaction(compact(Supervised("own"), X))
+    with pytest.warns(UserWarning, match=r"training alone runs read \(aux 4\)"):
+        made = compaction(compact(Supervised("own"), X))
     assert made is not None
     assert (made.unseen, made.unreached) == (["aux"], ["old"])
     assert "Not reached with this example, left as they are: old." in made.text()
@@ -134,65 +134,51 @@ def test_what_cannot_be_copied_is_said() -> None:
             verb(model, X)
 
 
-class Apart(nn.Module):
-    """An input for each task; a layer that is used by its weights, and one that is not used."""
+class Aided(nn.Module):
+    """Its auxiliary head reads what the others read, in training alone."""
 
-    def __init__(self, heads: str) -> None:
+    def __init__(self, zeros: int = 0) -> None:
         super().__init__()
-        self.f, self.q = nn.Linear(8, 8), nn.Linear(8, 8)
-        self.h = nn.ModuleDict({task: nn.Linear(8, 2) for task in heads})
-        self.u = nn.Linear(8, 3) if heads == "pr" else None
+        self.a, self.o, self.aux = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 2, 1), nn.Conv2d(8, 2, 1)
+        with torch.no_grad():
+            self.o.weight[:, :4], self.aux.weight[:, :zeros] = 0, 0
 
-    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {k: self.h[k](F.linear(self.f(v), self.q.weight, self.q.bias).relu()) for k, v in x.items()}
-
-
-def test_the_task_that_is_missing_is_named_and_no_layer_that_nobody_uses() -> None:
-    with pytest.raises(ValueError, match=r"these are not reached: h\.s\.weight; give .* here \['s'\] too"):
-        compact(Apart("prs"), {"p": V, "r": V})
-    with pytest.warns(UserWarning, match=r"these are not reached: u\.weight; they stay"):
-        compact(Apart("pr"), {"p": V, "r": V})
-    compact(Apart("prs"), dict.fromkeys("prs", V))
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        z = self.a(x).relu()
+        return {"o": self.o(z), "aux": self.aux(z)} if self.training else {"o": self.o(z)}
 
 
-class ByNumber(nn.Module):
-    """An input for each task, and heads that no name leads to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.f, self.g, self.heads = (
-            nn.Linear(8, 6),
-            nn.Linear(6, 6),
-            nn.ModuleList([nn.Linear(6, 2), nn.Linear(6, 3)]),
+@pytest.mark.parametrize("zeros", [0, 1, 4])
+def test_channels_that_are_gone_and_training_alone_reads_are_said(zeros: int) -> None:
+    model = Aided(zeros)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        small = compact(model, X)
+    assert small.a.out_channels == small.aux.in_channels == 4
+    assert "cut to fit what they are given: aux." in compaction(small).text()
+    said = [str(one.message) for one in caught]
+    made = compaction(small)
+    if zeros == 4:
+        assert not said
+        assert not made.unread
+    else:
+        assert len(said) == 1
+        assert (
+            f"something else than the whole one: channels are gone that layers which training alone runs read (aux {4 - zeros})"
+            in said[0]
         )
-
-    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {k: self.heads[len(k) - 7](self.g(self.f(v).relu()).relu()) for k, v in x.items()}
-
-
-class ByTable(Apart):
-    """Its tasks are called otherwise than the heads."""
-
-    def __init__(self) -> None:
-        super().__init__("prs")
-        self.table = {"fine": "p", "coarse": "r", "both": "s"}
-
-    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        found = super().forward({self.table[k]: v for k, v in x.items()})
-        return {k: found[self.table[k]] for k in x}
+        assert made.unread == {"aux": 4 - zeros} == type(made).from_dict(made.to_dict()).unread
+        assert f"In training they read channels that are gone: aux {4 - zeros}." in made.text()
 
 
-def test_layers_that_no_longer_fit_are_refused_and_others_said() -> None:
-    model = ByNumber()
-    with pytest.warns(UserWarning, match=r"these are not reached: heads\.1\.weight; they stay"):
-        compact(model, {"surface": V})  # nothing goes that it could read
-    with torch.no_grad():
-        model.g.weight[:, :2] = 0
-    with pytest.raises(ValueError, match=r"heads\.1\.weight may not fit .* an input for every task"):
-        compact(model, {"surface": V})
-    compact(model, {"surface": V, "vehicles": V})
-    with pytest.raises(ValueError, match=r"an input for every task of the network, here \['both'\] too"):
-        compact(ByTable(), {"fine": V, "coarse": V})
+@pytest.mark.parametrize("verb", [compact, coupled_groups])
+def test_a_model_without_values_is_said_to_have_none(verb: Any) -> None:
+    with torch.device("meta"):
+        model = Silent()
+    with pytest.raises(
+        ValueError, match=r"on the meta device have no values \(.*weight.*\); materialise .*to_empty"
+    ):
+        verb(model, X)
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from itertools import islice
 
@@ -13,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from loops import STEPS, adamw, endless, loop, overall, own_loop
 from problems import batches, equal, tasks, two_heads, weights
 from secateur import (
+    EMA,
     AdaptiveWeighting,
     Dense,
     GradualMagnitude,
@@ -168,6 +170,33 @@ def test_an_average_gets_the_zeros_and_nothing_else_than_the_average(
         spread = (own[name][kept] - weight[kept]).norm() / own[name][kept].norm()
         assert spread < 0.3, f"{name}: the average is of the weights that the model has, shrunk like them"
     assert [type(m) for m in ema.module.modules()] == [type(m) for m in two_heads().model.modules()]
+
+
+@pytest.mark.parametrize("child", ["module", "_orig_mod", "net"])
+def test_an_average_of_a_model_whose_only_child_is_called_as_those_of_wrappers_are(child: str) -> None:
+    class Wrap(nn.Module):
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            setattr(self, child, net)
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return getattr(self, child)(x)
+
+    made = two_heads()
+    problem = Problem(Wrap(made.model), made.tasks, made.train)
+    fit(problem, SoftThreshold(0.2), steps=4, callbacks=[EMA(0.9)], progress=False)
+    with Pruning(problem, GradualMagnitude(0.2), steps=STEPS) as pruning:
+        averages = [AveragedModel(problem.model), copy.deepcopy(problem.model)]
+        averages += [dict(copy.deepcopy(problem.model).named_parameters())] if child != "_orig_mod" else []
+        for average in averages:
+            pruning.follow(average)
+        optimizer = pruning.attach(adamw(pruning.groups()))
+        for x, targets in loop(pruning, optimizer):
+            pruning.loss(problem.model(x), targets).backward()
+    own = prunable(problem.model)
+    for average in averages[:2]:
+        for (name, weight), other in zip(own.items(), prunable(average).values(), strict=True):
+            assert ((other != 0) <= (weight != 0)).all(), name
 
 
 def test_what_follows_must_be_a_copy() -> None:

@@ -16,6 +16,7 @@ from secateur.deployment.bench import require_engine
 from secateur.deployment.export import Quantize, int8_suffix, require
 from secateur.problem import Problem, check_count, check_takes, example, one
 from secateur.pruning import check_done
+from secateur.shrinking import check_values
 from secateur.training import check_allowed, shares_lost
 
 _COUNTS = {"steps": 0, "rounds": 1, "batches": 1, "repair": 0}  # and the least of each
@@ -34,6 +35,7 @@ def check(problem: Problem, budgets: Sequence[Budget], options: Mapping[str, Any
             f"prune: problem is {type(problem).__name__}; give a Problem(model, tasks, train, val), whose model is trained."
         )
     _check_whole(problem.model)
+    check_values("prune", problem.model)
     _check_weights(problem.model)
     check_done(problem.model, "prune")
     given: Any = budgets

@@ -12,7 +12,7 @@ from secateur.budget.layers import families
 from secateur.budget.limits import Kind
 from secateur.problem import Call, Input
 from secateur.pruning import Groups
-from secateur.shrinking import compact, copied
+from secateur.shrinking import compact, copied, fewest
 
 _SWEEP = 0.01  # share of what is over, taken with the same savings before they are counted anew
 _LEAST = 1e-12
@@ -119,31 +119,13 @@ def made_small(
 def smallest(groups: Groups, alive: Tensor, worth: Tensor, step: int = 1) -> Tensor:
     """What is left when all goes that :func:`choose` may take, (count,) bool: a channel of each layer, or a step of them.
 
-    Groups that serve most layers for the channels that they take come first, as where several are normalised as one block
-    (greedy weighted set cover; Chvatal 1979), of equal ones those of most worth.
-
     Args:
         groups: The partition.
         alive: (count,) bool, what is left before.
         worth: (count,).
         step: Channels that go together, as the engine likes them.
     """
-    lists = [
-        ids[alive[ids]] for ids in (*groups.index.values(), *groups.rows.values()) if bool((ids >= 0).all())
-    ]
-    kept = torch.zeros_like(alive)
-    if not lists:
-        return kept
-    places = torch.bincount(torch.cat(lists), minlength=groups.count).clamp(min=1)
-    each = [ids.unique() for ids in lists]
-    group, layer = torch.cat(each), torch.repeat_interleave(torch.tensor([len(ids) for ids in each]))
-    while len(group):
-        rate = torch.bincount(group, minlength=groups.count) / places
-        best = torch.nonzero(rate == rate.max()).flatten()
-        one = best[worth[best].argmax()]
-        kept[one] = True
-        left = ~torch.isin(layer, layer[group == one])
-        group, layer = group[left], layer[left]
+    kept = fewest(groups, alive, worth)
     return _whole(kept, _units(groups, alive, worth, step)) & alive
 
 

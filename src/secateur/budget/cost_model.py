@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import get_args
 
 import torch
@@ -56,13 +56,17 @@ class CostModel:
         places = Counter(layer.weight for layer in self.layers)  # of tied weights more than one
         sizes = [_elements(model, one.weight) / places[one.weight] for one in self.layers]
         bilinear = {
-            "macs": _products(self.layers, [layer.macs for layer in self.layers]),
-            "params": _products(self.layers, sizes),
+            "macs": _products(self.layers, [layer.macs for layer in self.layers], self.widths.thinned),
+            "params": _products(self.layers, sizes, self.widths.thinned),
         }
         self._terms: dict[Kind, Tensor] = {}
         for kind in budget.kinds:
             if kind == "ms":
-                self._terms[kind] = bilinear["macs"] if latency is None else latency.coefficients(self.layers)
+                self._terms[kind] = (
+                    bilinear["macs"]
+                    if latency is None
+                    else latency.coefficients(self.layers, self.widths.thinned)
+                )
             else:
                 self._terms[kind] = bilinear["macs" if kind == "macs" else "params"]
         self._megabytes = bilinear["params"] * weight_bytes / 2**20
@@ -177,11 +181,11 @@ def _elements(model: nn.Module, weight: str) -> int:
     return getattr(model.get_submodule(path), name).numel()
 
 
-def _products(layers: list[Layer], costs: list[float]) -> Tensor:
-    """A cost that is proportional to inputs times outputs; of a grouped one to its outputs."""
+def _products(layers: list[Layer], costs: list[float], thinned: Collection[str]) -> Tensor:
+    """A cost that is proportional to inputs times outputs; where whole groups go, to outputs."""
     rows = [
         [0.0, 0.0, cost / layer.outputs, 0.0]
-        if layer.groups > 1
+        if layer.groups > 1 and layer.weight not in thinned
         else [0.0, 0.0, 0.0, cost / (layer.inputs * layer.outputs)]
         for layer, cost in zip(layers, costs, strict=True)
     ]

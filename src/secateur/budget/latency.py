@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,9 +86,15 @@ class Latency:
         self._clean = True  # nothing took the core from what is being measured
         self._unclean: set[str] = set()  # what was disturbed serves this time and is not kept
 
-    def coefficients(self, layers: Sequence[Layer]) -> Tensor:
-        """a, b, c, d of each layer, all its calls together, (layers, 4); what is not in the table yet is measured."""
-        found = [sum(np.array(self._fitted(layer, call)) for call in layer.calls) for layer in layers]
+    def coefficients(self, layers: Sequence[Layer], thinned: Collection[str] = ()) -> Tensor:
+        """a, b, c, d of each layer, all its calls together, (layers, 4); what is not in the table yet is measured.
+
+        Of convolutions in groups whole groups go, but of those whose weights are ``thinned`` the same channels of every group.
+        """
+        found = [
+            sum(np.array(self._fitted(layer, call, layer.weight in thinned)) for call in layer.calls)
+            for layer in layers
+        ]
         self._keep()
         return torch.tensor(np.array(found), dtype=torch.float64).reshape(len(layers), 4)
 
@@ -119,10 +125,10 @@ class Latency:
             self._keep()
         return Streaming((0.0, *map(float, _MEGABYTES[1:])), (0.0, *self._known["streaming"]))
 
-    def _fitted(self, layer: Layer, call: tuple[int, ...]) -> list[float]:
-        grouped = layer.groups > 1
+    def _fitted(self, layer: Layer, call: tuple[int, ...], thinned: bool) -> list[float]:
+        grouped = layer.groups > 1 and not thinned
         single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
-        key = json.dumps(asdict(single))
+        key = f"{json.dumps(asdict(single))}{' thinned' if thinned else ''}"
         if key not in self._known:
             step = self.step() if single.kernel else 1
             self._clean = True
@@ -183,10 +189,13 @@ def _sizes(single: Single, step: int) -> list[Single]:
         parts = [max(1, round(whole * part)) for part in _PARTS]
         return sorted({min(whole, padded(part, step)) if part > least else part for part in parts})
 
+    many = single.groups
+    if many > 1:  # every group the same
+        step = 1
     return [
-        replace(single, inputs=ins, outputs=outs)
-        for ins in counts(single.inputs, step)
-        for outs in counts(single.outputs, 0)
+        replace(single, inputs=many * ins, outputs=many * outs)
+        for ins in counts(single.inputs // many, step)
+        for outs in counts(single.outputs // many, 0)
     ]
 
 

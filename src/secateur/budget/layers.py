@@ -130,10 +130,10 @@ class Widths:
         self.layers, self.groups = list(layers), groups
         self._inputs = [groups.index.get(layer.weight) for layer in layers]
         self._outputs = [groups.rows.get(layer.weight) for layer in layers]
+        self.thinned = {layer.weight for layer in layers if layer.groups > 1} & groups.rows.keys()
+        """Weights of convolutions of which not whole groups go, but the same channels of every group."""
         for place, layer in enumerate(self.layers):
-            if (
-                layer.groups > 1 and self._inputs[place] is not None
-            ):  # grouped: its index is along the outputs
+            if layer.groups > 1 and layer.weight not in self.thinned:  # its index is along the outputs
                 self._outputs[place] = self._inputs[place]
 
     def __call__(self, alive: Tensor) -> tuple[Tensor, Tensor]:

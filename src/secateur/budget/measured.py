@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import gettempdir
@@ -64,6 +64,7 @@ class Costing:
         budget: What is limited, and in which engine.
         quantize: Time and megabytes are those of the file in int8.
         file: How the file is written; without metadata and of the example's size if None.
+        say: Is told why something is measured again.
     """
 
     def __init__(
@@ -73,15 +74,17 @@ class Costing:
         budget: Budget,
         quantize: Quantize | None = None,
         file: File | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.problem, self.example, self.budget = problem, example, budget
         self.quantize: Quantize | None = quantize
-        self.file = file or File()
+        self.file, self._say = file or File(), say
         self._more = _DIGITS * (1 + len(problem.tasks)) if quantize else 0.0
 
     def dense(self) -> dict[Kind, float]:
         """Of the dense network in float; raises as :meth:`measure`."""
-        return Costing(self.problem, self.example, self.budget, file=self.file).measure(self.problem.model)
+        plain = Costing(self.problem, self.example, self.budget, file=self.file, say=self._say)
+        return plain.measure(self.problem.model)
 
     def measure(self, model: nn.Module, keep: Sequence[str] = ()) -> dict[Kind, float]:
         """Every cost that the budget limits, of a network that is not finished.
@@ -157,7 +160,7 @@ class Costing:
         """Of a forward pass."""
         taken: list[Measure] = []
         times = 1
-        for _ in range(_TRIES):
+        for tried in range(1, _TRIES + 1):
             made = bench(
                 {"network": model},
                 self.example,
@@ -170,10 +173,13 @@ class Costing:
                 keep_float=keep,
             )
             taken.append(made.measures[self.budget.engine]["network"])
+            why = f"other programs took the core {taken[-1].disturbed or 0.0:.0%} of the time"
             if (taken[-1].disturbed or 0.0) <= _CLEAN:
                 if times > 1 or taken[-1].p90 - taken[-1].p10 <= _STEADY * taken[-1].p50:
                     break
-                times = _MORE
+                times, why = _MORE, f"it varies, so in {_MORE} times as many processes"
+            if tried < _TRIES:
+                self._say(f"timing again, {tried + 1} of at most {_TRIES} times: {why}")
         return _least_disturbed(taken).p50
 
 

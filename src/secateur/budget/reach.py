@@ -53,7 +53,7 @@ def check_reach(
     for asked in limits:
         for kind in over(asked, found):
             raise BudgetError(
-                f"prune: the budget cannot be met: the smallest network of this shape has {_amount(found[kind], kind)}, and "
+                f"prune: the budget cannot be met: the smallest network that prune makes of this shape has {_amount(found[kind], kind)}, and "
                 f"{_amount(asked[kind], kind)} are asked. {what_stays(costs, groups, left, kind)}"
             )
     costs.begin(left, {kind: cost for kind, cost in found.items() if kind in _MEASURED})
@@ -74,7 +74,7 @@ def what_stays(costs: CostModel, groups: Groups, alive: Tensor, kind: Kind) -> s
     ]
     said = f"Every layer keeps a channel; of what is left {'; '.join(told)}."
     if "together" in said:
-        said += " Channels live and die together where a normalisation, a reshape or a convolution in groups takes them as one block."
+        said += " Channels live and die together where a normalisation or a reshape takes them as one block; of a convolution in groups whole groups, or the same channels of every group."
     pins = sorted(groups.pins.items(), key=lambda item: -item[1])[:_NAMED]
     if pins:
         said += f" Some stay: {'; '.join(f'{reason} ({count} channels)' for reason, count in pins)}."

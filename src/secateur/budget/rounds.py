@@ -74,13 +74,13 @@ class Rounds:
         self.training: dict[str, Any] = {"optimizer": optimizer, "progress": progress}
         self.seed, self.weighting = seed, weighting
         self.example = one(example(problem)) if on is None else on
-        self.costing = Costing(problem, self.example, budget, quantize, file)
+        self.phase = Phases(budget, rounds, progress)
+        self.costing = Costing(problem, self.example, budget, quantize, file, self.phase)
         self.groups = problem_groups(self.problem)
         weights = dict(self.problem.model.named_parameters())
         self.whole = self.groups.norms({name: weights[name].detach() for name in self.groups.axis}) > 0
         self.alive, self.foreseen = self.whole, True
         self._small = partial(made_small, self.problem.model, self.example, problem.call, self.groups)
-        self.phase = Phases(budget, rounds, progress)
         self.phase.measuring("the dense network")
         self.dense = self.costing.dense()
         self.judge = Judge(problem, floors, quantize, one(example(problem)), budget.engine)
@@ -88,7 +88,7 @@ class Rounds:
         table = "ms" in budget.kinds and has_table(budget.engine)
         latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
         if table:
-            self.phase.measuring("its layers, where the table of this machine lacks them")
+            self.phase.layers()
         known = self.problem.model, self.example, self.groups, budget
         self.costs = CostModel(*known, whole, latency, problem.call, 1 if quantize else 4)
         self.weight = dict.fromkeys(problem.tasks, 1.0)

@@ -117,6 +117,10 @@ class DiSparseDynamic(Masked):
             self._settle(None)
         super().finish()
 
+    def settled(self) -> bool:
+        """Whether the last drop is over, and the masks stay."""
+        return self._final
+
     def state_dict(self) -> dict[str, Any]:
         """The masks, and whether they are final."""
         return {**super().state_dict(), "final": self._final}

@@ -109,6 +109,10 @@ class RigL(Masked):
         self.masks.replace_({n: kept[n] | grown[n] for n in kept}, optimizer)
         self._gradients = {}
 
+    def settled(self) -> bool:
+        """Whether what was grown last has been trained for a step, so that the density is not in the masks alone."""
+        return not (self.density < 1.0 and self._due(self._done)) and super().settled()
+
     def undo(self) -> None:
         """Stops enforcing the masks, and looking at gradients."""
         self._unhook()

@@ -59,6 +59,7 @@ from secateur.problem.state import (
     set_rng_state,
 )
 from secateur.problem.taking import check_takes, taking
+from secateur.problem.tensors import is_repeated, same, tensor_parts, write, write_back
 
 __all__ = [
     "Batch",
@@ -101,6 +102,7 @@ __all__ = [
     "holders",
     "is_count",
     "is_number",
+    "is_repeated",
     "length",
     "lies_in",
     "loader_state",
@@ -113,6 +115,7 @@ __all__ = [
     "prunable",
     "restore_loader",
     "rng_state",
+    "same",
     "same_buffers",
     "same_generator",
     "sample_shape",
@@ -122,6 +125,7 @@ __all__ = [
     "several",
     "taking",
     "task_losses",
+    "tensor_parts",
     "to_device",
     "uncalled",
     "undivided",
@@ -131,4 +135,6 @@ __all__ = [
     "unpacked",
     "untraceable",
     "world_size",
+    "write",
+    "write_back",
 ]

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from secateur.problem.tensors import tensor_parts, write_back
+
 
 def rng_state() -> dict[str, Any]:
     """State of every global generator (Python, NumPy, torch, each CUDA device), loadable with ``weights_only``."""
@@ -91,15 +93,10 @@ def preserved_buffers(model: nn.Module) -> Generator[None]:
     try:
         yield
     finally:
-        with torch.no_grad():
-            for name, buffer in model.named_buffers(remove_duplicate=False):
-                value = before.get(name, buffer)
-                if _form(value) != _form(buffer) or buffer.is_meta:
-                    continue
-                if buffer.layout != torch.strided or not torch.equal(
-                    value, buffer
-                ):  # what is expanded cannot be written
-                    buffer.copy_(value)
+        for name, buffer in model.named_buffers(remove_duplicate=False):
+            value = before.get(name, buffer)
+            if _form(value) == _form(buffer):
+                write_back(buffer, value)
 
 
 @contextmanager
@@ -109,5 +106,6 @@ def looking(model: nn.Module) -> Generator[None]:
         yield
 
 
-def _form(tensor: torch.Tensor) -> tuple[torch.Size, torch.dtype, torch.layout, torch.device]:
-    return tensor.shape, tensor.dtype, tensor.layout, tensor.device
+def _form(tensor: torch.Tensor) -> tuple[object, ...]:
+    shape = tensor_parts(tensor)[0].shape if tensor.is_nested else tensor.shape
+    return shape, tensor.dtype, tensor.layout, tensor.device

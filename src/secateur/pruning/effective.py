@@ -6,10 +6,14 @@ optimizers of any loop see what they would see without pruning; a copy or a pick
 
 from __future__ import annotations
 
+import warnings
+import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 Effect = Callable[[Tensor], Tensor]
@@ -24,10 +28,10 @@ def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
         model: Its parameters, ``state_dict`` and their order stay as they are.
         effects: Parameter name to its effect.
     """
-    of: dict[nn.Module, dict[str, Effect]] = {}
+    of, writes = dict[nn.Module, dict[str, Effect]](), _Writes()
     for name, effect in effects.items():
         prefix, _, attribute = name.rpartition(".")
-        of.setdefault(model.get_submodule(prefix), {})[attribute] = effect
+        of.setdefault(model.get_submodule(prefix), {})[attribute] = writes.watched(name, effect)
     for module, own in of.items():
         before = vars(type(module)).get(_MARK, {})
         plain = _plain_class(module) if before else type(module)
@@ -69,6 +73,46 @@ def check_done(model: nn.Module, asker: str) -> None:
         raise ValueError(
             f"{asker}: {pruned or 'the model'} is being pruned, and its zeros are not in its weights yet; let the method finish "
             "first (fit returns, or the block of Pruning is left)."
+        )
+
+
+class _Writes:
+    """Weights that were handed out, and written to in place where that is meant for the parameter; said once, at the next use of any.
+
+    Reading is what they are for, so what tells is the tensor's own count of writes, looked at when it is let go of.
+    """
+
+    def __init__(self) -> None:
+        self._written, self._said = "", False
+
+    def watched(self, name: str, effect: Effect) -> Effect:
+        """``effect``, whose result is watched where no gradient is taken: elsewhere torch lets nobody write to a parameter."""
+
+        def found(parameter: Tensor) -> Tensor:
+            value = effect(parameter)
+            if torch.compiler.is_compiling():
+                return value
+            if self._written and not self._said:
+                self._say()
+            mine = not (value is parameter or value._is_view() or value.is_inference())
+            if mine and not self._said and not torch.is_grad_enabled():
+                note = partial(self._look, name, value.detach(), value._version)
+                weakref.finalize(value, note).atexit = False
+            return value
+
+        return found
+
+    def _look(self, name: str, alias: Tensor, version: int) -> None:
+        if alias._version != version:
+            self._written = self._written or name
+
+    def _say(self) -> None:
+        self._said = True
+        layer, _, attribute = self._written.rpartition(".")
+        warnings.warn(
+            f"{self._written} was written to in place, which is lost: under thresholds it is what {layer or 'the model'} computes with, made "
+            f"anew at each use. Write to get_parameter({attribute!r}) of the layer, or through model.named_parameters().",
+            stacklevel=4,
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 from torch import nn
 from torch.optim import Optimizer
@@ -18,13 +19,13 @@ from secateur.problem import (
 )
 from secateur.pruning import check_done
 from secateur.shrinking.channels import Training, trace, training_nodes
-from secateur.shrinking.compaction import listed, record
+from secateur.shrinking.compaction import record
 from secateur.shrinking.copying import copied, narrowed, plain
 from secateur.shrinking.exact import exact
 from secateur.shrinking.in_training import Otherwise
-from secateur.shrinking.names import named
+from secateur.shrinking.names import check_values, counted, listed, named
 from secateur.shrinking.optimizers import check_own, exchange
-from secateur.shrinking.reached import check_fits, check_reached
+from secateur.shrinking.reached import check_fits, check_reached, say_unreached
 from secateur.shrinking.verify import Reference
 
 
@@ -65,13 +66,14 @@ def compact(
     check_factor("compact: tolerance", tolerance)
     if optimizer is not None:
         check_own(optimizer, model)
+    check_values("compact", model)
     check_done(model, "compact")
     whole, baked = plain(model)
     whole = called(whole, call)
     check_takes("compact", copied(whole), example)
     nodes = trace(whole, example)
     training = training_nodes(whole, example, nodes)
-    given = check_reached(whole, example, training.unreached)
+    unreached = check_reached("compact", whole, example, training.unreached)
     reference = Reference(whole, example, tolerance)
     dtypes = {n: t.dtype for n, t in named(whole).items() if t.is_floating_point()}
     pinned: dict[str, str] = {}
@@ -82,8 +84,9 @@ def compact(
         narrowed(small, dtypes)
         reason = reference.difference(small, rounded=True)
         if reason is None:
-            check_fits(whole, given, training.unreached, tried.channels, tried.keep)
-            _say_training(training, tried.otherwise)
+            misfits = check_fits("compact", whole, unreached, tried.channels, tried.keep)
+            say_unreached(unreached, misfits)
+            _say_training(training, tried.otherwise, made.unread)
             small = uncalled(small)
             cut = {name.rpartition(".")[0] for name in made.kept}
             made.baked, made.unseen = baked, [path for path in training.own if path in cut]
@@ -112,7 +115,7 @@ def _named_dead(dead: list[int], reference: Reference) -> list[str]:
     return found
 
 
-def _say_training(training: Training, otherwise: Otherwise | None) -> None:
+def _say_training(training: Training, otherwise: Otherwise | None, unread: Mapping[str, int]) -> None:
     """Warns where the smaller network may not train, or cannot, or not as the whole one does."""
     if otherwise is not None and otherwise.fails:
         text = (
@@ -123,6 +126,12 @@ def _say_training(training: Training, otherwise: Otherwise | None) -> None:
         text = (
             f"in training mode the smaller network computes something else than the whole one ({otherwise.reason}), as what training "
             "alone runs reads channels that are gone; train before, or let the forward pass read them in eval mode too."
+        )
+    elif unread:
+        text = (
+            f"in training mode the smaller network gives something else than the whole one: channels are gone that layers which training "
+            f"alone runs read ({counted(unread)}); train before, or let the forward pass run these in eval mode too, "
+            "so that the channels stay."
         )
     elif training.failure and training.unreached:
         text = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from secateur.shrinking.channels.rules import OUTPUT
 from secateur.shrinking.constant import Constant, replace
 from secateur.shrinking.copying import bake
 from secateur.shrinking.cutting import add_bias, cut, tell_groups, tell_norm
-from secateur.shrinking.names import named
+from secateur.shrinking.names import counted, listed, named
 from secateur.shrinking.record import check_record, check_sizes
 
 _ATTRIBUTE = "_secateur_compaction"
@@ -34,6 +34,7 @@ class Compaction:
         constant: What keeps channels that give nothing but a constant -> how many; they are among those that are left.
         channels: Channels before and after.
         unseen: Paths of modules that training alone runs, cut to fit what they are given.
+        unread: Path of such a module -> how many channels are gone that it reads by weights that are not zero.
         unreached: Paths of modules with weights that no trace reaches, left as they were.
         groups: Path of a normalisation without weights, or of a convolution that lost channels of every group, to its groups and
             (output) channels.
@@ -52,6 +53,7 @@ class Compaction:
     baked: list[str] = field(default_factory=list[str])
     dead: list[str] = field(default_factory=list[str])
     unseen: list[str] = field(default_factory=list[str])
+    unread: dict[str, int] = field(default_factory=dict[str, int])
     groups: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
     unreached: list[str] = field(default_factory=list[str])
     shapes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
@@ -65,6 +67,7 @@ class Compaction:
             "constant": self.constant,
             "dead": self.dead,
             "unseen": self.unseen,
+            "unread": self.unread,
             "groups": {path: list(sizes) for path, sizes in self.groups.items()},
             "unreached": self.unreached,
             "shapes": self.shapes,
@@ -89,7 +92,7 @@ class Compaction:
             )
             made.constant = dict(found.get("constant", {}))
             made.baked, made.dead, made.unseen = (list(found.get(n, [])) for n in ("baked", "dead", "unseen"))
-            made.unreached = list(found.get("unreached", []))
+            made.unread, made.unreached = dict(found.get("unread", {})), list(found.get("unreached", []))
             made.shapes = {name: list(shape) for name, shape in found.get("shapes", {}).items()}
             made.told = {path: dict(numbers) for path, numbers in found.get("told", {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -122,6 +125,8 @@ class Compaction:
             lines.append(
                 f"Layers that training alone runs, cut to fit what they are given: {listed(self.unseen)}."
             )
+        if self.unread:
+            lines.append(f"In training they read channels that are gone: {counted(self.unread)}.")
         if self.unreached:
             lines.append(f"Not reached with this example, left as they are: {listed(self.unreached)}.")
         reasons = [(f"{n or 'Some'} channels stay: {reason}.", n) for reason, n in self.pinned.items()]
@@ -134,12 +139,6 @@ class Compaction:
         if len(reasons) > _REASONS:
             lines.append(f"{len(reasons) - _REASONS} more reasons, of fewer channels, are in the record.")
         return "\n".join(lines)
-
-
-def listed(names: Collection[str], most: int = 6) -> str:
-    """Names for a line that can be read; all of them are in the record."""
-    first = ", ".join(sorted(names)[:most])
-    return first if len(names) <= most else f"{first} and {len(names) - most} more"
 
 
 def compaction(model: nn.Module) -> Compaction | None:

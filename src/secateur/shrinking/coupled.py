@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -14,17 +14,17 @@ from secateur.problem import Call, Input, Problem, called, check_takes, example,
 from secateur.pruning import Groups, input_groups, shared_convolutions
 from secateur.shrinking.channels import (
     OUTPUT,
-    Channels,
     Node,
     find_channels,
     layer_weights,
-    layers,
     trace,
     training_nodes,
 )
 from secateur.shrinking.copying import bake, copied, evaluating
 from secateur.shrinking.exact import exact
-from secateur.shrinking.names import named
+from secateur.shrinking.names import check_values
+from secateur.shrinking.partition import least, partition, thinnings
+from secateur.shrinking.reached import check_fits, check_reached
 from secateur.shrinking.verify import Reference
 
 _FROZEN = "a frozen layer reads or gives them"
@@ -37,10 +37,11 @@ Places = dict[tuple[str, int], Tensor]  # weight and axis to what holds of each 
 def coupled_groups(model: nn.Module, example: Input, *, call: Call | None = None) -> Groups:
     """One group for each channel that can be removed: what reads it, in all layers, across residuals and branches.
 
-    A group holds the input-channel slices of every convolution and linear layer that reads the channel, and of grouped
-    convolutions whole groups. Once it is zero no output depends on the channel, so the rows that produce it, and
-    its BatchNorm, go too. What the user's code fixes, such as a size that is written out, is found out as
-    :func:`secateur.compact` does: in a copy a random half of the groups dies and the copy is made smaller, then the other half.
+    A group holds the input-channel slices of every convolution and linear layer that reads the channel, and of those in
+    groups whole groups, or the same channels of every group, where the network gets smaller so. Once it is zero no output
+    depends on the channel, so the rows that produce it, and its BatchNorm, go too. What the user's code fixes, such as a
+    size that is written out, is found out as :func:`secateur.compact` does: in a copy a random half of the groups dies and
+    the copy is made smaller, then the other half.
     Channels that stay, whatever keeps them, belong to no group; nor do those that a frozen layer reads or gives, or one whose
     weight a norm or mask of torch computes. A frozen normalisation, or another parameter that is used element by element,
     goes with the channels that it is for.
@@ -51,35 +52,38 @@ def coupled_groups(model: nn.Module, example: Input, *, call: Call | None = None
         call: How the model is called where ``model(example)`` does not do, as in a :class:`secateur.Problem`.
 
     Raises:
-        ValueError: If the model cannot be traced, does not take the example, or has no channel that can be removed; the
-            message says what keeps them.
+        ValueError: If the model cannot be traced, does not take the example, lacks the input of a task there (as
+            :func:`secateur.compact` has it), or has no channel that can be removed; the message says what keeps them.
     """
     if isinstance(model, Problem):
         raise TypeError(
             "coupled_groups: model is a Problem; give problem.model, or ask problem_groups(problem)."
         )
+    check_values("coupled_groups", model)
     inner, draw = evaluating(model), torch.Generator().manual_seed(0)
     bake(inner)
     whole = called(inner, call)
     check_takes("coupled_groups", copied(whole), example)
     _enliven(whole, draw)
     nodes = trace(whole, example)
-    hidden = training_nodes(whole, example, nodes).nodes
+    training = training_nodes(whole, example, nodes)
+    unreached, hidden = check_reached("coupled_groups", whole, example, training.unreached), training.nodes
     trained = {name for name, p in whole.named_parameters() if p.requires_grad}
     computed = {name for name, _ in whole.named_parameters()} - {name for name, _ in model.named_parameters()}
     still = {_COMPUTED: layer_weights([*nodes, *hidden]) & computed}
     still[_FROZEN] = layer_weights([*nodes, *hidden]) - trained - computed
-    pinned: dict[str, str] = {}
-    staying: Places = {}
-    groups = _groups(find_channels(whole, nodes, pinned, hidden), still, staying)
-    dying = torch.rand(groups.count, generator=draw) < 0.5
-    for _ in range(2):
-        if not groups.count:
-            break
-        for key, places in _tried(whole, example, [nodes, hidden], groups, dying, pinned).items():
-            staying[key] = staying[key] | places if key in staying else places
-        former, groups = groups, _groups(find_channels(whole, nodes, pinned, hidden), still, staying)
-        dying = ~_renumbered(dying, former, groups)
+    made = [_Making(whole, example, [nodes, hidden], still, frozenset())]
+    made += [
+        _Making(whole, example, [nodes, hidden], still, thinned) for thinned in thinnings(made[0].channels)
+    ]
+    best: _Making | None = None
+    for one in sorted(made, key=_Making.least):
+        if best is None or one.least() < best.least():  # no smaller once it is tried
+            one.tried(draw)
+            best = one if best is None or one.least() < best.least() else best
+    assert best is not None
+    groups = best.groups
+    check_fits("coupled_groups", whole, unreached, best.channels, best.lasting())
     if not groups.count:
         raise ValueError(
             f"The model has no channel that can be removed: {'; '.join(groups.pins) or 'all are inputs or outputs'}."
@@ -144,77 +148,80 @@ def _enliven(model: nn.Module, draw: torch.Generator) -> None:
             value.data = torch.where(zero, noise.to(value), value.data)
 
 
-def _groups(
-    channels: Channels, still: Mapping[str, Set[str]], staying: Mapping[tuple[str, int], Tensor]
-) -> Groups:
-    """The groups of these labels, without those that were seen to stay and those of weights that are ``still``, by the reason."""
-    stay = torch.zeros(channels.count + 1, dtype=torch.bool)  # the last place is for labels of -1
-    for key, places in staying.items():
-        stay[channels.axes[key][places]] = True
-    pins = {reason: count for reason, count in channels.pins.items() if count}
-    if read := int(stay[:-1].sum()):
-        pins["something else than weights reads them"] = read
-    for reason, names in still.items():
-        before = int(stay[:-1].sum())
-        for (name, _), labels in channels.axes.items():
-            if name in names:
-                stay[labels] = True
-        if more := int(stay[:-1].sum()) - before:
-            pins[reason] = more
-    axis: dict[str, int] = {}
-    index: dict[str, Tensor] = {}
-    rows: dict[str, Tensor] = {}
-    outputs: dict[str, int] = {}
-    for _, layer in layers(channels.nodes):
-        name = layer.weight.target
-        if name in axis or any(name in names for names in still.values()):
-            continue
-        axis[name] = 0 if layer.groups > 1 else layer.input_axis
-        index[name] = _of(channels, name, axis[name], layer.weight.shape)
-        if layer.groups == 1:
-            rows[name] = _of(channels, name, layer.output_axis, layer.weight.shape)
-            if layer.output_axis:
-                outputs[name] = layer.output_axis
-    used = torch.unique(torch.cat([torch.tensor([-1]), *index.values()]))
-    used = used[(used >= 0) & ~stay[used]]
-    number = torch.full((channels.count + 1,), -1)
-    number[used] = torch.arange(used.numel())
-    index, rows = ({name: number[ids] for name, ids in part.items()} for part in (index, rows))
-    return Groups(used.numel(), axis, index, rows, outputs, pins)
+class _Making:
+    """Groups in the making, of convolutions in groups of which those ``thinned`` lose the same channels of every group.
 
-
-def _of(channels: Channels, name: str, axis: int, shape: tuple[int, ...]) -> Tensor:
-    return channels.axes.get((name, axis), torch.full((shape[axis],), -1))
-
-
-def _tried(
-    model: nn.Module,
-    example: Input,
-    traced: list[list[Node]],
-    groups: Groups,
-    dying: Tensor,
-    pinned: dict[str, str],
-) -> Places:
-    """What stays although its group is dead: a smaller network is made without the groups that are dying.
-
-    Lines that need their channels are added to ``pinned``.
+    Args:
+        model: Of live weights.
+        example: What it takes.
+        traced: Its trace, and that of what training alone runs.
+        still: Why weights stay as they are -> which.
+        thinned: As :func:`find_channels` has it.
     """
-    alive = ~dying
-    alive |= groups.strongest(alive.float())
-    other = copied(model)
-    weights = {name: p for name, p in other.named_parameters() if name in groups.axis}
-    host = {name: torch.empty(p.shape, device="meta") for name, p in weights.items()}
-    for name, mask in groups.masks(alive, host).items():
-        weights[name].data.mul_(mask.to(weights[name]))
-    tried = exact(other, traced, Reference(other, example, 1e-5), 1, pinned, folds=True)
-    staying: Places = {}
-    for name, axis in groups.axis.items():
-        ids = groups.index[name]
-        labels = _of(tried.channels, name, axis, tuple(named(model)[name].shape))
-        kept = (labels >= 0) & tried.keep[labels.clamp(min=0)] & (ids >= 0) & ~alive[ids.clamp(min=0)]
-        if bool(kept.any()):
-            staying[name, axis] = kept
-    return staying
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Input,
+        traced: list[list[Node]],
+        still: Mapping[str, Set[str]],
+        thinned: Collection[str],
+    ) -> None:
+        self.model, self.example, self.traced = model, example, traced
+        self.still, self.thinned = still, thinned
+        self.pinned: dict[str, str] = {}
+        self.staying: Places = {}
+        self.groups = self._read()
+
+    def least(self) -> float:
+        """How many weights are left at least."""
+        return least(self.groups, {name: p.numel() for name, p in self.model.named_parameters()})
+
+    def lasting(self) -> Tensor:
+        """The labels that belong to no group, (labels,) bool."""
+        keep = torch.ones(max(1, self.channels.count), dtype=torch.bool)
+        for name, ids in self.groups.index.items():
+            if bool((ids >= 0).any()):
+                keep[self.channels.axes[name, self.groups.axis[name]][ids >= 0]] = False
+        return keep
+
+    def tried(self, draw: torch.Generator) -> None:
+        """Finds out what the user's code fixes: a smaller network without half of the groups is made, and one without the others."""
+        dying = torch.rand(self.groups.count, generator=draw) < 0.5
+        for _ in range(2):
+            if not self.groups.count:
+                return
+            for key, places in self._kept(dying).items():
+                self.staying[key] = self.staying[key] | places if key in self.staying else places
+            former, self.groups = self.groups, self._read()
+            dying = ~_renumbered(dying, former, self.groups)
+
+    def _read(self) -> Groups:
+        self.channels = find_channels(
+            self.model, self.traced[0], self.pinned, self.traced[1], thinned=self.thinned
+        )
+        return partition(self.channels, self.still, self.staying, self.thinned)
+
+    def _kept(self, dying: Tensor) -> Places:
+        """What stays although its group is dead; lines that need their channels are added to what is pinned."""
+        groups, alive = self.groups, ~dying
+        alive |= groups.strongest(alive.float())
+        other = copied(self.model)
+        weights = {name: p for name, p in other.named_parameters() if name in groups.axis}
+        host = {name: torch.empty(p.shape, device="meta") for name, p in weights.items()}
+        for name, mask in groups.masks(alive, host).items():
+            weights[name].data.mul_(mask.to(weights[name]))
+        tried = exact(other, self.traced, Reference(other, self.example, 1e-5), 1, self.pinned, folds=True)
+        staying: Places = {}
+        for name, axis in groups.axis.items():
+            ids = groups.index[name]
+            labels = tried.channels.axes.get((name, axis))
+            kept = (ids >= 0) & ~alive[ids.clamp(min=0)]
+            if labels is not None:  # else whole groups went of what was to be thinned
+                kept &= (labels >= 0) & tried.keep[labels.clamp(min=0)]
+            if bool(kept.any()):
+                staying[name, axis] = kept
+        return staying
 
 
 def _renumbered(values: Tensor, old: Groups, new: Groups) -> Tensor:

@@ -117,6 +117,7 @@ def exact(
                     continue
                 pinned.update(training.pins)
                 tried = replace(tried, otherwise=training.otherwise)
+                tried.made.unread = training.unread
                 tried.made.constant = staying(tried.channels, tried.keep, tried.needs)
                 tried.made.pinned |= dict.fromkeys(said, 0)
                 return tried
@@ -236,10 +237,9 @@ def _attempt(
     groups = group_counts(small, channels, keep)
     groups |= cut(small, {name: axes for name, axes in kept.items() if name in names}, thin)
     indices = {n: {a: i.tolist() for a, i in axes.items()} for n, axes in kept.items() if n in names}
-    settings = {path: settings_of(small.get_submodule(path)) for path in constants}
     made = Compaction(
         {n: axes for n, axes in indices.items() if axes},
-        settings,
+        {path: settings_of(small.get_submodule(path)) for path in constants},
         [path for path in biases if path not in constants],
         dict(channels.pins),
         channels=(channels.count, int(keep.sum())),

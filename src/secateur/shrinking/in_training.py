@@ -112,6 +112,8 @@ class ForTraining:
     Attributes:
         pins: Name of a node whose channels training needs as they are, to the reason.
         otherwise: What it does otherwise all the same.
+        unread: Path of a module that training alone runs -> how many channels are gone that it reads by weights that are not zero,
+            where training gives something else.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class ForTraining:
         self.reference, self.model, self.traced, self.again = reference, model, traced, again
         self.pins: dict[str, str] = {}
         self.otherwise: Otherwise | None = None
+        self.unread: dict[str, int] = {}
         self._whole: InTraining | None = None
 
     def needs_more(self, cut: Cut) -> bool:
@@ -131,6 +134,7 @@ class ForTraining:
         first = self._whole is None
         self._whole = self._whole or InTraining(self.reference, self.model)
         found = self._whole.otherwise(cut.small)
+        self.unread = {} if found is None else _gone(self.model, self.traced, cut)
         if found is not None and first:
             self.pins, self.otherwise = self._looked_for(self._whole, cut)
         if found is not None and found.fails and not (first and self.pins):
@@ -168,6 +172,22 @@ def _unread(model: nn.Module, traced: Sequence[Sequence[Node]], cut: Cut) -> nn.
                 weight = state[layer.weight.target].data
                 weight.index_fill_(axis, gone.nonzero().flatten().to(weight.device), 0)
     return other
+
+
+def _gone(model: nn.Module, traced: Sequence[Sequence[Node]], cut: Cut) -> dict[str, int]:
+    """Path of each layer that training alone runs to how many channels went that it reads by weights that are not zero."""
+    known, state = {layer.weight.target for _, layer in layers(traced[0])}, named(model)
+    found: dict[str, int] = {}
+    for _, layer in layers([node for nodes in traced[1:] for node in nodes]):
+        name, axis = layer.weight.target, layer.input_axis
+        labels = cut.channels.axes.get((name, axis))
+        if name in known or labels is None or layer.groups > 1:
+            continue
+        gone = (labels >= 0) & ~cut.keep[labels.clamp(min=0)]
+        read = state[name].detach().movedim(axis, 0).flatten(1).any(1).cpu()
+        if count := int((gone & read).sum()):
+            found[name.rpartition(".")[0]] = count
+    return found
 
 
 def _removing(cut: Cut) -> list[Node]:

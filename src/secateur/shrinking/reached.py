@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -11,68 +12,100 @@ from torch import Tensor, nn
 
 from secateur.problem import Input, preserved_rng
 from secateur.shrinking.channels import Channels, removed_sizes
-from secateur.shrinking.compaction import listed
 from secateur.shrinking.copying import evaluating
+from secateur.shrinking.names import listed
 
 _MOST = 100  # names that are tried of one attribute
 
 
-def check_reached(model: nn.Module, example: Input, unreached: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Unreached:
+    """Weights that no input in the example reaches, where each task has an input of its own.
+
+    Args:
+        names: Of the weights; none where nothing is to be said.
+        tasks: What the example has inputs for.
+        named: Whether the network names these tasks; then one that reached such a weight would have been found by its name.
+    """
+
+    names: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    named: bool = False
+
+    def text(self, verb: str) -> str:
+        """What is not reached, in words."""
+        return (
+            f"{verb}: with inputs for {list(self.tasks)} alone, these are not reached: {listed(self.names)}; "
+        )
+
+
+def check_reached(verb: str, model: nn.Module, example: Input, unreached: Sequence[str]) -> Unreached:
     """A task that is left out would keep layers that no longer fit the shared ones.
 
     Args:
+        verb: Who asks.
         model: As ``model(x)`` is called.
         example: Its input.
         unreached: The weights that no input in it reaches.
 
     Returns:
-        What is not reached, in words, where it may be a task's that is not found; else nothing.
+        What is not reached, where it may be a task's that is not found.
 
     Raises:
         ValueError: If a task that is not in ``example`` reaches some of them.
     """
     if isinstance(example, Tensor) or not unreached:
-        return ""
+        return Unreached()
     other = evaluating(model)
     with torch.no_grad(), preserved_rng():
         outputs: Any = other(example)
     if not isinstance(outputs, Mapping) or set(outputs) != set(example):
-        return ""
-    given = f"compact: with inputs for {sorted(example, key=str)} alone, these are not reached: {listed(unreached)}; "
-    names = _names(other, unreached, example)
+        return Unreached()
+    every = _names(other, [name for name, _ in other.named_parameters()])
+    found = Unreached(unreached, sorted(example, key=str), set(example) <= set(every))
+    names = [name for name in _names(other, unreached) if name not in example]
     if missing := [task for task in names if _reaches(other, example, task, unreached)]:
-        raise ValueError(f"{given}give an input for every task of the network, here {missing} too.")
-    return given
+        raise ValueError(
+            f"{found.text(verb)}give an input for every task of the network, here {missing} too."
+        )
+    return found
 
 
 def check_fits(
-    model: nn.Module, given: str, unreached: Sequence[str], channels: Channels, keep: Tensor
-) -> None:
+    verb: str, model: nn.Module, unreached: Unreached, channels: Channels, keep: Tensor
+) -> list[str]:
     """Layers that no trace reaches must fit what goes into them, if anything does.
 
     Args:
+        verb: Who asks.
         model: The original.
-        given: As :func:`check_reached` says it.
-        unreached: The weights that no input reaches.
+        unreached: As of :func:`check_reached`.
         channels: The labels of the original.
         keep: Which of them are left, (labels,).
 
-    Raises:
-        ValueError: If one takes as many channels as there were somewhere before some of them went.
+    Returns:
+        Those that take as many channels as there were somewhere before some of them went.
 
-    Warns:
-        UserWarning: If none does.
+    Raises:
+        ValueError: If there are such, and they may be a task's.
     """
-    if not given:
-        return
-    cut = removed_sizes(channels, keep)
-    if misfits := [name for name in unreached if _takes(model, name) in cut]:
+    cut = removed_sizes(channels, keep) if unreached.names else set()
+    misfits = [name for name in unreached.names if _takes(model, name) in cut]
+    if misfits and not unreached.named:
         raise ValueError(
-            f"{given}{listed(misfits)} may not fit the layers before, of which channels go. Give an input for every task of "
+            f"{unreached.text(verb)}{listed(misfits)} may not fit the layers before, of which channels go. Give an input for every task of "
             "the network, or take out of it what no task uses."
         )
+    return misfits
+
+
+def say_unreached(unreached: Unreached, misfits: Sequence[str]) -> None:
+    """Warns that such layers stay as they are, and which may not fit the layers before."""
+    if not unreached.names:
+        return
+    fits = f"; {listed(misfits)} may not fit the layers before, of which channels went" if misfits else ""
     warnings.warn(
-        f"{given}they stay as they are; if a task of the network uses them, give an input for it too.",
+        f"{unreached.text('compact')}they stay as they are{fits}; if a task of the network uses them, give an input for it too.",
         UserWarning,
         stacklevel=3,
     )
@@ -85,9 +118,9 @@ def _takes(model: nn.Module, name: str) -> int:
     return size if isinstance(size, int) else dict(model.named_parameters())[name].shape[1]
 
 
-def _names(model: nn.Module, unreached: Sequence[str], example: Mapping[str, Any]) -> Iterator[str]:
+def _names(model: nn.Module, weights: Sequence[str]) -> dict[str, None]:
     """What a task may be called: as the model's attributes say, or as layers like ``heads.depth`` or ``depth_head``."""
-    parts = [part for name in unreached for part in name.split(".")[:-1]]
+    parts = [part for name in weights for part in name.split(".")[:-1]]
     found: list[Any] = [
         one for part in parts for one in (part, part.partition("_")[0], part.partition("_")[2])
     ]
@@ -96,8 +129,7 @@ def _names(model: nn.Module, unreached: Sequence[str], example: Mapping[str, Any
             held = isinstance(value, (Mapping, list, tuple, set)) and not name.startswith("_")
             if held and len(cast(list[Any], value)) <= _MOST:  # no vocabulary
                 found += cast(list[Any], value)
-    names = dict.fromkeys(one for one in found if isinstance(one, str) and one)
-    yield from (one for one in names if one not in example)
+    return dict.fromkeys(one for one in found if isinstance(one, str) and one)
 
 
 def _reaches(model: nn.Module, example: Mapping[str, Tensor], task: str, unreached: Sequence[str]) -> bool:

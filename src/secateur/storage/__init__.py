@@ -19,7 +19,7 @@ from secateur.storage.rows import RowReader, row_lines
 from secateur.storage.saving import load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, save_snapshot
 from secateur.storage.state import lasting_state, network_state, put_back, writable
-from secateur.storage.values import finite, restore
+from secateur.storage.values import finite, is_finite, restore
 
 __all__ = [
     "ExtraStates",
@@ -32,6 +32,7 @@ __all__ = [
     "finite",
     "folder_aside",
     "hand_back",
+    "is_finite",
     "is_leftover",
     "is_locked",
     "kind",

@@ -23,13 +23,12 @@ def extra_keepers(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def extra_states(model: nn.Module) -> dict[str, Any]:
-    """A copy of each that can be copied, by its plain name in the state dict; it shares nothing with the network."""
+    """A copy of each that its module gives and that can be copied, by its plain name in the state dict; it shares nothing with the network."""
     found: dict[str, Any] = {}
     for name, module in extra_keepers(model).items():
-        state = module.get_extra_state()
         try:
-            found[name] = copied_state(state)
-        except Exception:  # what copying raises is of every kind
+            found[name] = copied_state(module.get_extra_state())
+        except Exception:  # what copying and a user's code raise is of every kind
             continue
     return found
 
@@ -115,8 +114,14 @@ class ExtraStates:
         return bool(self._names)
 
     def state_dict(self) -> dict[str, Any]:
-        """Name to what the module gave."""
-        return {"of": {n: state for n, state in extra_states(self._model).items() if n in self._names}}
+        """Name to what the module gave; RuntimeError if one gave it before and does not now."""
+        found = {n: state for n, state in extra_states(self._model).items() if n in self._names}
+        if lacking := sorted(self._names - found.keys()):
+            raise RuntimeError(
+                f"{lacking[0]} of the model cannot be had any more: get_extra_state raises, or gives what cannot be copied, and gave it before "
+                "training. No checkpoint is written without it; let it give its state at any time."
+            )
+        return {"of": found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes it up; ValueError if it is of other modules, or one does not take its own."""

@@ -11,11 +11,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from secateur.problem import is_repeated, same, tensor_parts
 from secateur.shrinking import unwrapped
 from secateur.storage.extra import check_extra, set_extra_states
 from secateur.storage.outline import is_extra, short
 from secateur.storage.saving import is_ours, load
-from secateur.storage.values import check_shared, finite, is_repeated, restore, same
+from secateur.storage.values import check_shared, finite, restore
 
 _KEYS = ("state_dict", "model", "model_state_dict")  # under which checkpoints hold weights
 _COUNTER = "num_batches_tracked"  # of BatchNorm, which files from before torch 1.0 lack
@@ -107,8 +108,9 @@ def _pickled(path: Path, name: str) -> Any:
 
 def _is_sound(held: Tensor, own: Tensor | None) -> bool:
     """Whether all is finite; of a buffer, which may be a mask of minus infinity, or what the model has there itself."""
+    held, own = tensor_parts(held)[0], None if own is None else tensor_parts(own)[0]
     wild = ~finite(held)
-    if own is None or not bool(wild.any()):
+    if own is None or own.shape != held.shape or not bool(wild.any()):
         return not bool(wild.any())
     one, other = (t.detach().cpu().to(torch.complex128)[wild.cpu()] for t in (held, own))
     return bool(((one == other) | (one.isnan() & other.isnan())).all())

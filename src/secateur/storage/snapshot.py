@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -117,7 +118,8 @@ def _read(path: Path) -> dict[str, Any]:
         _check_whole(file)
         file.seek(0)
         try:
-            state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which torch says are new
+                state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
             state["rows"] = json.loads(state["rows"])
             written, there = json.loads(state.pop("outline")), outline({**state, "rows": ""})
             held = state["model"]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
+from secateur.problem import is_repeated, same, tensor_parts, write
+
 
 def finite(tensor: Tensor) -> Tensor:
     """Which elements are neither NaN nor infinite, bool of the same shape; of formats of one byte too."""
@@ -20,16 +22,15 @@ def finite(tensor: Tensor) -> Tensor:
         return torch.ones(tensor.shape, dtype=torch.bool)
 
 
-def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors of one dtype hold the same bytes."""
-    return one.shape == other.shape and torch.equal(_bytes(one), _bytes(other))
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all of its numbers are, of a sparse one those that it holds."""
+    return bool(finite(tensor_parts(tensor)[0]).all())
 
 
-@torch.no_grad()
 def restore(tensors: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
     """Copies saved values into the model's tensors."""
     for name, tensor in tensors.items():
-        _once(tensor, tensor).copy_(_once(saved[name], tensor))
+        write(tensor, saved[name])
 
 
 @torch.no_grad()
@@ -68,11 +69,6 @@ def _groups(tensors: Mapping[str, Tensor]) -> Iterable[list[str]]:
     return [names for names in found.values() if len(names) > 1 or is_repeated(tensors[names[0]])]
 
 
-def is_repeated(tensor: Tensor) -> bool:
-    """Whether it lies in one place several times, as ``expand`` makes it: torch writes no such tensor."""
-    return bool(_repeated(tensor))
-
-
 def _view(tensor: Tensor, memory: torch.UntypedStorage) -> Tensor:
     """What ``tensor`` would be in another memory."""
     made = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
@@ -80,21 +76,3 @@ def _view(tensor: Tensor, memory: torch.UntypedStorage) -> Tensor:
     made = made.conj() if tensor.is_conj() else made
     negative = torch._neg_view  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
     return negative(made) if tensor.is_neg() else made
-
-
-def _repeated(tensor: Tensor) -> list[int]:
-    """Axes along which every element is the same one in memory."""
-    if tensor.layout != torch.strided or tensor.is_nested:
-        return []
-    return [axis for axis, step in enumerate(tensor.stride()) if step == 0 and tensor.shape[axis] > 1]
-
-
-def _once(tensor: Tensor, like: Tensor) -> Tensor:
-    """``tensor`` without what ``like`` repeats."""
-    for axis in _repeated(like):
-        tensor = tensor.narrow(axis, 0, 1)
-    return tensor
-
-
-def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.detach().resolve_conj().resolve_neg().contiguous().reshape(-1).view(torch.uint8)

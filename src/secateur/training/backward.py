@@ -96,18 +96,21 @@ class Backward:
         trained = [p for p in pruning.problem.model.parameters() if p.requires_grad]
         trained += [p for group in pruning.method.param_groups() for p in group["params"]]
         trained = list({id(p): p for p in trained}.values())
+        tasks = pruning.problem.tasks
         losses = {
             t: loss for t, loss in terms.weighed.items() if loss.requires_grad
         }  # of tasks not all frozen
+        losses = {t: loss for t, loss in losses.items() if tasks[t].weight > 0} or losses
         try:
             found = aggregated(list(losses.values()), trained, self.aggregator, self._mean)
         except Exception as error:
-            lacking = [task for task in pruning.problem.tasks if task not in losses]
+            lacking = [task for task in tasks if task not in losses]
             if not lacking:
                 raise
             raise ValueError(
                 f"aggregator {type(self.aggregator).__name__} does not take the gradients of {list(losses)} alone ({error}), and this "
-                f"batch has none of {lacking}. Give batches that have every task, or an aggregator that takes any number of them."
+                f"batch has none of {lacking}, or they train nothing. Give batches that have every task, or an aggregator that takes any "
+                "number of them."
             ) from error
         for parameter, gradient in zip(trained, found, strict=True):
             parameter.grad = gradient

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from secateur.problem import prunable
 from secateur.pruning import is_effective
@@ -27,23 +28,26 @@ class Followers:
             raise ValueError(
                 f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself, or its tensors by name."
             )
-        own, other = _parameters(self._model), _parameters(copy)
-        wrong = [n for n, p in own.items() if getattr(other.get(n), "shape", None) != p.shape]
-        if wrong or (own.keys() != other.keys() and isinstance(copy, nn.Module)):
-            names = wrong or sorted(other.keys() - own.keys())
+        own = _named(self._model.named_parameters())
+        pairs = [(names, other) for names in _readings(self._model) for other in _offers(copy)]
+        found = [_differing(own, *pair, exact=isinstance(copy, nn.Module)) for pair in pairs]
+        fits = next((pair for pair, wrong in zip(pairs, found, strict=True) if not wrong), None)
+        if fits is None:
             raise ValueError(
-                f"follow: {type(copy).__name__} is no copy of the model; they differ in {', '.join(names[:3])}. "
+                f"follow: {type(copy).__name__} is no copy of the model; they differ in {', '.join(min(found, key=len)[:3])}. "
                 "Give copy.deepcopy(model), or an average made of it."
             )
-        if any(other[n] is p for n, p in own.items()):
+        names, other = fits
+        if any(other[names[n]] is p for n, p in own.items()):
             raise ValueError("follow: that is the model itself; it gets its zeros anyway.")
-        self._copies.append({n: other[n] for n in _names(self._model)})
+        self._copies.append({n: other[names[n]] for n in _named(prunable(self._model).items())})
         return copy
 
     @contextmanager
     def following(self) -> Generator[None]:
         """Around what a method does: where it turns thresholded weights into plain ones, copies move by as much."""
-        weights = _named(self._model) if self._copies and is_effective(self._model) else {}
+        pruned = self._copies and is_effective(self._model)
+        weights = _named(prunable(self._model).items()) if pruned else {}
         before = {name: weight.detach().clone() for name, weight in weights.items()}
         yield
         if weights and not is_effective(self._model):
@@ -56,30 +60,41 @@ class Followers:
     def finish(self) -> None:
         """Gives the copies the model's zeros."""
         for copy in self._copies:
-            for name, weight in _parameters(self._model).items():
+            for name, weight in _named(self._model.named_parameters()).items():
                 if name in copy:
                     copy[name].mul_((weight != 0).to(copy[name]))
 
 
-def _parameters(model: nn.Module | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    if isinstance(model, Mapping):
-        return model
-    return {unwrapped(name): parameter for name, parameter in _inside(model).named_parameters()}
+def _named(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:
+    return {unwrapped(name): parameter for name, parameter in parameters}
 
 
-def _named(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {unwrapped(name): parameter for name, parameter in prunable(_inside(model)).items()}
+def _readings(model: nn.Module) -> Iterator[dict[str, str]]:
+    """The model's own names, and where it is distributed those without the wrapper: its name to that which a copy may have for it."""
+    names = [*_named(model.named_parameters())]
+    yield {name: name for name in names}
+    if isinstance(model, (nn.DataParallel, DistributedDataParallel)):
+        yield {name: name.removeprefix("module.") for name in names}
 
 
-def _names(model: nn.Module) -> list[str]:
-    return list(_named(model))
-
-
-def _inside(model: nn.Module) -> nn.Module:
-    """The module inside wrappers that hold nothing else: averages, compiled and distributed modules."""
-    while True:
-        children = dict(model.named_children())
+def _offers(copy: nn.Module | Mapping[str, Tensor]) -> Iterator[Mapping[str, Tensor]]:
+    """The tensors of a copy by their names; then those without what wraps it: averages, compiled and distributed modules."""
+    if isinstance(copy, Mapping):
+        yield copy
+        return
+    inner: nn.Module | None = copy
+    while inner is not None:
+        copy = inner
+        yield _named(copy.named_parameters())
+        children = dict(copy.named_children())
         inner = children.get("module", children.get("_orig_mod"))
-        if inner is None or len(children) > 1 or next(model.parameters(recurse=False), None) is not None:
-            return model
-        model = inner
+        if len(children) > 1 or next(copy.parameters(recurse=False), None) is not None:
+            return
+
+
+def _differing(
+    own: Mapping[str, Tensor], names: Mapping[str, str], other: Mapping[str, Tensor], exact: bool
+) -> list[str]:
+    """The parameters that are not in ``other`` under ``names``; if it is to be ``exact``, also what there is more of."""
+    wrong = [n for n, p in own.items() if getattr(other.get(names[n]), "shape", None) != p.shape]
+    return wrong or (sorted(other.keys() - set(names.values())) if exact else [])

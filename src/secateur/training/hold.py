@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, apart, preserved_rng, prunable
+from secateur.problem import Problem, apart, preserved_rng, prunable, write_back
 from secateur.pruning import Sparsifier, close_values, is_effective, open_values
-from secateur.storage import extra_keepers, extra_states, hand_back
+from secateur.storage import extra_keepers, extra_states, hand_back, short
 from secateur.weighting import Weighting
 
 _HELD = "_held_by_pruning"  # on a parameter, and on the method and the weighting; copies of a parameter do not bear it
@@ -31,7 +31,7 @@ class Hold:
         self._parts: list[object] = []
         self._hooks: list[Any] = []
         self._initial: list[tuple[Tensor, Tensor]] = []
-        self._extra: list[tuple[nn.Module, Any]] = []
+        self._extra: dict[str, tuple[nn.Module, Any]] = {}
 
     def check(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
         """Raises RuntimeError if another training holds one of them."""
@@ -53,7 +53,7 @@ class Hold:
         changed = [*self._parameters.values(), *model.buffers()]
         self._initial = [(tensor, tensor.detach().clone()) for tensor in changed]
         states, keepers = extra_states(model), extra_keepers(model)
-        self._extra = [(keepers[name], state) for name, state in states.items()]
+        self._extra = {name: (keepers[name], state) for name, state in states.items()}
 
     def check_same(self, model: nn.Module) -> None:
         """Raises RuntimeError if the model's weights are other objects than those that were taken, or more of them."""
@@ -75,20 +75,31 @@ class Hold:
 
     def begin(self) -> None:
         """Training has begun: there is no way back to what was before."""
-        self._initial, self._extra = [], []
+        self._initial, self._extra = [], {}
 
-    @torch.no_grad()
     def release(self) -> None:
         """Leaves nothing behind, and the model as it was if training never began; twice does no harm."""
+        try:
+            self._put_back()
+        finally:
+            for hook in self._hooks:
+                hook.remove()
+            for held in (*self._parameters.values(), *self._parts):
+                vars(held).pop(_HELD, None)
+            self._parameters, self._parts, self._hooks, self._initial, self._extra = {}, [], [], [], {}
+
+    def _put_back(self) -> None:
         for tensor, value in self._initial:
-            tensor.copy_(value)
-        for module, state in self._extra:
-            hand_back(module, state)
-        for hook in self._hooks:
-            hook.remove()
-        for held in (*self._parameters.values(), *self._parts):
-            vars(held).pop(_HELD, None)
-        self._parameters, self._parts, self._hooks, self._initial, self._extra = {}, [], [], [], []
+            write_back(tensor, value)
+        for name, (module, state) in self._extra.items():
+            try:
+                hand_back(module, state)
+            except Exception as error:  # the user's code raises what it likes, and what broke training off is the one to be seen
+                warnings.warn(
+                    f"{name} is not taken back by the module's set_extra_state ({type(error).__name__}: {short(error)}), so it stays as the "
+                    "looks at the model left it; build the model anew.",
+                    stacklevel=4,
+                )
 
 
 def check_parts(problem: object, method: object, weighting: object) -> None:

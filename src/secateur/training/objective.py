@@ -15,7 +15,7 @@ from secateur.pruning import Sparsifier
 from secateur.training.distillation import Distillation
 from secateur.training.finite.finite import Finite
 from secateur.training.labels import Labels
-from secateur.weighting import Weighting
+from secateur.weighting import Weighting, weighed
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Terms:
 
     Args:
         losses: Task to its own loss, before weighing and teaching.
-        weights: Task to the weight that the weighting gave it.
+        weights: Task to the weight that the weighting gave it; 1 of a task that trains nothing, which it is not asked about.
         weighed: Task to what enters the sum: ``Task.weight`` times weight times (loss + mismatch to the teacher).
         penalty: What method and weighting add.
         nothing: Zero, with a history where the predictions have one, so that a batch without labels has a backward pass too.
@@ -96,7 +96,9 @@ class Objective:
             self._check_learns(losses, asked)
             if self.labels is not None:
                 self.labels.count(*counted)
-        weights = self.weighting(known) if learning and known else dict.fromkeys(losses, 1.0)
+        asked_about = {t: loss for t, loss in known.items() if t in self._weighed} if learning else {}
+        given = self.weighting(asked_about) if asked_about else {}
+        weights = {t: given[t] if t in asked_about else 1.0 for t in known}
         found, taught = {task: asked[task] for task in losses}, dict[str, Tensor]()
         if self.distillation and learning and (found or whole is not None):
             taught = self.distillation(x, found, self.problem.call, known if whole is not None else None)
@@ -108,7 +110,7 @@ class Objective:
         nothing = 0.0 if teaches else self._nothing(predictions)
         if not learning:
             return Terms(losses, weights, weighed, 0.0, nothing, not known)
-        penalty = (self.weighting.penalty() if known else 0.0) + self.method.penalty()
+        penalty = (self.weighting.penalty() if asked_about else 0.0) + self.method.penalty()
         weighed, tied = self.together.completed(weighed, predictions, known)
         if whole is not None and (elsewhere := known.keys() - losses.keys()):
             for t in elsewhere:  # its value matters to what weighs it
@@ -140,6 +142,13 @@ class Objective:
                     f"The loss of task {task!r} depends on no parameter that is trained, so that it would learn nothing; does the model "
                     "compute its prediction under torch.no_grad, or detach it? Leave the task out, or freeze its parameters, where that is meant."
                 )
+
+    def __post_init__(self) -> None:
+        _ = self._weighed  # now, as the weighting found them in ``start``: what is frozen may change
+
+    @cached_property
+    def _weighed(self) -> frozenset[str]:
+        return frozenset(weighed(self.problem))
 
     @cached_property
     def _frozen(self) -> set[str]:

@@ -5,7 +5,7 @@ from secateur.weighting.dynamic_weight_average import DynamicWeightAverage
 from secateur.weighting.equal import Equal, Fixed
 from secateur.weighting.min_max import MinMax
 from secateur.weighting.uncertainty import UncertaintyWeighting
-from secateur.weighting.weighting import Weighting
+from secateur.weighting.weighting import Weighting, weighed
 
 __all__ = [
     "AdaptiveWeighting",
@@ -16,4 +16,5 @@ __all__ = [
     "UncertaintyWeighting",
     "Weighting",
     "adaptive_weights",
+    "weighed",
 ]

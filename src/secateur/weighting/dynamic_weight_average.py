@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from secateur.problem import Problem
-from secateur.weighting.weighting import Weighting
+from secateur.weighting.weighting import Weighting, weighed
 
 
 class DynamicWeightAverage(Weighting):
     """w_t = T·softmax(r_t / temperature), with r_t the ratio of the task's mean losses of the last two windows (Eq. 7).
 
-    Windows stand for the paper's epochs. Until every task has losses in two windows all weigh 1.
+    Windows stand for the paper's epochs. Until every task has losses in two windows all weigh 1. Of losses that are negative in both,
+    such as −cos, r_t is the mean before over the last, so that it is below 1 where the loss falls, as it is of others; where the sign
+    changed, no ratio has a meaning, and r_t is 1.
 
     Args:
         window: Steps in a window; a fortieth of the steps if None.
@@ -32,7 +34,7 @@ class DynamicWeightAverage(Weighting):
 
     def start(self, problem: Problem, steps: int) -> None:
         """Begins with weights of 1."""
-        self._rows = {task: row for row, task in enumerate(problem.tasks)}
+        self._rows = {task: row for row, task in enumerate(weighed(problem))}
         self._length = self.window or max(1, steps // 40)
         device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         zeros = torch.zeros(len(self._rows), dtype=torch.float64, device=device)
@@ -77,6 +79,8 @@ class DynamicWeightAverage(Weighting):
         state["count"].zero_()
 
     def _weights(self) -> Tensor:
-        ratio = self._state["last"] / self._state["before"]
+        last, before = self._state["last"], self._state["before"]
+        ratio = torch.where((last < 0) & (before < 0), before / last, last / before)
+        ratio = torch.where((last < 0) != (before < 0), 1.0, ratio)
         weights = len(self._rows) * torch.softmax(ratio / self.temperature, 0)
         return torch.where(weights.isfinite().all(), weights, 1.0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from secateur.problem import Problem
-from secateur.weighting.weighting import Weighting
+from secateur.weighting.weighting import Weighting, weighed
 
 
 def onto_simplex(point: Tensor) -> Tensor:
@@ -43,7 +43,8 @@ class MinMax(Weighting):
     The network is trained on ``min_w max_v Σ v_t·f_t·L_t − γ/2·‖v − 1/T‖²``, with f_t one over the mean of the task's first
     losses, in place of factors by hand: the worst task is that whose loss has fallen least. From then on v takes one
     projected ascent step every so many steps, on each task's mean loss since the last one. Of a task without a loss since then the
-    one before counts, or, if there was none, the mean of the others.
+    one before counts, or, if there was none, the mean of the others. Where first losses are negative, such as −cos, f_t is one over the
+    mean of their sizes, and L_t counts from where it is 1 at first, as it is of others: a constant changes no gradient.
 
     Args:
         gamma: γ: the larger, the more alike the shares; 0 leaves everything to the worst task (published: 5).
@@ -51,7 +52,8 @@ class MinMax(Weighting):
         every: Steps between two moves; a 200th of the steps if None (published: an epoch of 200).
         warmup: Share of the steps whose losses set f_t, while shares are equal. A running mean to the end would not do: losses
             that have settled are all as large as theirs, and no task is the worst.
-        factors: Task to f_t by hand; 1 for tasks left out (published: 1.5 for depth and 3 for normals). None measures them.
+        factors: Task to f_t by hand; 1 for tasks left out (published: 1.5 for depth and 3 for normals), and losses as
+            they are, negative ones too. None measures them.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class MinMax(Weighting):
         """Checks the task names, and begins with equal shares."""
         if unknown := sorted(set(self.factors or {}) - set(problem.tasks)):
             raise ValueError(f"MinMax: factors name {unknown}, but the tasks are {sorted(problem.tasks)}.")
-        self._rows = {task: row for row, task in enumerate(problem.tasks)}
+        self._rows = {task: row for row, task in enumerate(weighed(problem))}
         self._length = self.every or max(1, steps // 200)
         self._first = max(1, round(self.warmup * steps))  # losses of each task that set its scale
         device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
@@ -89,6 +91,7 @@ class MinMax(Weighting):
         self._state = {
             "shares": torch.full_like(zeros, 1.0 / len(self._rows)),  # v
             "size": zeros.clone(),  # sum of the first |L_t|
+            "first": zeros.clone(),  # and of the first L_t
             "count": zeros.clone(),
             "sum": zeros.clone(),  # of the losses since the last move
             "since": zeros.clone(),  # and how many
@@ -128,6 +131,7 @@ class MinMax(Weighting):
         value = torch.where(there, loss, 0.0)
         first = there & (state["count"][row] < self._first)
         state["size"][row] += value.abs() * first
+        state["first"][row] += value * first
         state["count"][row] += first
         state["sum"][row] += value
         state["since"][row] += there
@@ -140,6 +144,8 @@ class MinMax(Weighting):
         state = self._state
         if self._steps > self._first:
             found = state["sum"] / state["since"] / self._scale()
+            if self._given is None:
+                found = found + (1.0 - state["first"] / state["size"])  # 0 of losses that are positive
             state["last"].copy_(torch.where(found.isfinite(), found, state["last"]))
             known = state["last"].isfinite()
             mean = torch.where(known, state["last"], 0.0).sum() / known.sum().clamp(min=1)

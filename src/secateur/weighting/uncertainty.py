@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Problem
-from secateur.weighting.weighting import Weighting
+from secateur.weighting.weighting import Weighting, weighed
 
 Form = Literal["published", "kendall"]
 
@@ -18,7 +18,8 @@ class UncertaintyWeighting(Weighting):
     """L = Σ_t e^(−s_t)·L_t + s_t, with s_t = log σ_t² trained beside the network by the same optimizer.
 
     The s_t are a group of their own without weight decay. At the optimum e^(−s_t) = 1/L_t: every task's weighted loss is
-    1, so the weighting also evens out the scales of the losses. A batch that lacks a task leaves its s_t without gradient.
+    1, so the weighting also evens out the scales of the losses. A batch that lacks a task leaves its s_t without gradient. For s_t the
+    size of a loss counts: below zero, as −cos, e^(−s_t)·L_t + s_t would have no optimum, and the weight grow without end.
 
     Args:
         init: s_t at the start: 0 weighs every loss 1 (published code: 1; LibMTL: -0.5).
@@ -34,11 +35,13 @@ class UncertaintyWeighting(Weighting):
 
     def start(self, problem: Problem, steps: int) -> None:
         """Makes the s_t, on the model's device."""
-        self._tasks = {task: row for row, task in enumerate(problem.tasks)}
+        self._tasks = {task: row for row, task in enumerate(weighed(problem))}
         self._factor = 0.5 if self.form == "kendall" else 1.0
         device = next((p.device for p in problem.model.parameters()), torch.device("cpu"))
         self._s = nn.Parameter(torch.full((len(self._tasks),), float(self.init), device=device))  # (tasks,)
         self._present: list[int] = []
+        self._below = self._s.detach()[:0]  # (tasks of the batch,)
+        self._fixed = [problem.tasks[task].weight for task in self._tasks]
 
     def param_groups(self) -> list[dict[str, Any]]:
         """s, never decayed."""
@@ -47,12 +50,15 @@ class UncertaintyWeighting(Weighting):
     def __call__(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
         """e^(−s_t) of the tasks of this batch; gradients flow through it to s_t."""
         self._present = [self._tasks[task] for task in losses]
+        sizes = [self._fixed[self._tasks[t]] * (-loss.detach()).clamp(min=0) for t, loss in losses.items()]
+        self._below = torch.stack(sizes).to(self._s) if sizes else self._s.detach()[:0]
         weights = self._factor * (-self._s).exp()
         return {task: weights[self._tasks[task]] for task in losses}
 
     def penalty(self) -> Tensor | float:
-        """Σ s_t over the tasks of the batch last weighed."""
-        return self._factor * self._s[self._present].sum()
+        """Σ s_t over the tasks of the batch last weighed, and what makes |L_t| of a negative L_t in what s_t learns from."""
+        s = self._s[self._present]
+        return self._factor * (s.sum() + 2.0 * ((-s).exp() * self._below).sum())
 
     def state_dict(self) -> dict[str, Any]:
         """s."""

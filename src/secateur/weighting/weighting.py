@@ -7,14 +7,15 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from secateur.problem import Problem, check_arguments
+from secateur.problem import Problem, check_arguments, frozen_tasks
 
 
 class Weighting:
     """Turns the tasks' losses into their weights; this base class gives every task the weight 1.
 
     The training loop multiplies each loss by its weight and by ``Task.weight`` and adds them up. What weightings call a step is a
-    batch: where several make a step of the optimizer (``accumulate``), there are as many times more.
+    batch: where several make a step of the optimizer (``accumulate``), there are as many times more. A task that trains nothing
+    (see :func:`weighed`) is never asked about; it has the weight 1 in the record.
     """
 
     def __new__(cls, *given: Any, **settings: Any) -> Self:
@@ -32,7 +33,7 @@ class Weighting:
         return []
 
     def __call__(self, losses: Mapping[str, Tensor]) -> dict[str, Tensor | float]:
-        """``{task: scalar loss} -> {task: weight}`` for the tasks of this batch."""
+        """``{task: scalar loss} -> {task: weight}`` for the tasks of this batch that train something."""
         return dict.fromkeys(losses, 1.0)
 
     def penalty(self) -> Tensor | float:
@@ -45,3 +46,10 @@ class Weighting:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, after ``start``."""
+
+
+def weighed(problem: Problem) -> list[str]:
+    """The tasks that a weighting is about: of a ``Task.weight`` above 0, and with a parameter that is trained; all where none is such."""
+    whole = all(p.requires_grad for p in problem.model.parameters())
+    frozen = set[str]() if whole else frozen_tasks(problem)
+    return [t for t, task in problem.tasks.items() if task.weight > 0 and t not in frozen] or [*problem.tasks]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from problems import TwoHeads
+from secateur.deployment.bench import bench
 from secateur.deployment.engines import EngineMissingError, load_engine
 from secateur.deployment.export import export, require
 
@@ -95,3 +96,14 @@ def test_executorch_with_an_old_torch_is_refused_before_anything_is_converted(
         ImportError, match=r"torch 2\.13 and later, and this is 2\.11\.0\+cpu: pip install --upgrade torch"
     ):
         require("executorch")
+
+
+def test_what_has_no_values_is_called_so(tmp_path: Path) -> None:
+    model, x = TwoHeads(), torch.randn(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="export: an input lies on the meta device"):
+        export(model, x.to("meta"), tmp_path / "net.pt2")
+    model = model.to("meta")
+    with pytest.raises(ValueError, match="export: parameters on the meta device have no values"):
+        export(model, x, tmp_path / "net.pt2")
+    with pytest.raises(ValueError, match="bench: parameters on the meta device have no values"):
+        bench({"net": model}, x, engines=["torch"])

@@ -77,3 +77,20 @@ def test_a_constant_output_is_said_in_our_words_alone(
             call=lambda m, x: {**m(x), "same": (fixed * 2).sum(1)},
         )
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_module_that_keeps_an_activation_is_no_matter(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    class Keeps(TwoHeads):
+        last: torch.Tensor | None = None
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            found = super().forward(x)
+            self.last = found["colour"]
+            return found
+
+    model = Keeps()
+    export(model, X, tmp_path / "net.pt2")
+    assert model.last is None
+    assert not [str(one.message) for one in recwarn if "assigned" in str(one.message)]

@@ -20,6 +20,7 @@ from secateur import (
     KeepBest,
     LotteryTicket,
     Problem,
+    RigL,
     Snapshots,
     SoftThreshold,
     Sparsifier,
@@ -94,6 +95,26 @@ def test_where_no_density_is_asked_a_denser_state_is_no_best(scores: list[float]
     keep = KeepBest("colour")
     fit(judged(), Shrinking(), steps=6, validate_every=2, callbacks=[keep], progress=False)
     assert keep.step == 6
+
+
+@pytest.mark.filterwarnings("ignore:Dense training of a network")
+def test_dense_training_keeps_the_best_also_where_zeros_fill_up(scores: list[float]) -> None:
+    problem = judged()
+    with torch.no_grad():
+        problem.model.trunk[4].weight[1:] = 0.0
+    scores += [0.5, 0.9, 0.8]
+    keep = KeepBest("colour")
+    fit(problem, steps=6, validate_every=2, callbacks=[keep], progress=False)
+    assert (keep.step, keep.value) == (4, 0.9)
+
+
+def test_a_state_in_which_grown_weights_were_not_trained_yet_is_not_kept(scores: list[float]) -> None:
+    scores += [0.9, 0.5, 0.8, 0.6]
+    problem, keep = judged(), KeepBest("colour")
+    method = RigL(density=0.2, every=2, until=0.5)
+    fit(problem, method, steps=16, validate_every=4, callbacks=[keep], progress=False)
+    assert (keep.step, keep.value) == (12, 0.8)  # with step 4 weights were exchanged, with 8 they stay
+    assert left(problem) == pytest.approx(0.2, abs=0.001)
 
 
 def test_the_average_is_what_the_formula_says() -> None:

@@ -24,6 +24,7 @@ from secateur.deployment.engines import PROFILED, Precision, check_settings
 from secateur.deployment.export import Quantize, describe, export
 from secateur.measures import DeadTaskWarning
 from secateur.problem import Call, Input, called, check_count, check_takes, is_count
+from secateur.shrinking import check_values
 from secateur.storage import folder_aside
 
 _BLOCK = 50.0  # milliseconds that a network is timed for in a round, at least one pass
@@ -87,6 +88,7 @@ def bench(
     for engine in engines:
         require_engine(engine, quantize)
     for model in candidates.values():
+        check_values("bench", model)
         check_takes("bench", called(model, call), example)
     counted = {name: facts(called(model, call), example) for name, model in candidates.items()}
     with folder_aside(Path(tempfile.gettempdir()) / "secateur-bench") as folder:

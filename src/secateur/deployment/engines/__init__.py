@@ -13,6 +13,7 @@ from secateur.deployment.engines.engine import (
     quiet,
 )
 from secateur.deployment.engines.kept_logging import kept_logging, silent
+from secateur.deployment.engines.program import PLAIN_NAME
 from secateur.deployment.engines.seal import check_seal, is_sealed, seal, unseal
 from secateur.deployment.engines.signal_stack import kept_signal_stack
 from secateur.deployment.engines.unobserved import unobserved
@@ -20,6 +21,7 @@ from secateur.deployment.engines.unobserved import unobserved
 __all__ = [
     "KEY",
     "OTHER",
+    "PLAIN_NAME",
     "PROFILED",
     "Engine",
     "EngineMissingError",

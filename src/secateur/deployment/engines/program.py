@@ -23,7 +23,7 @@ _PARTS = re.compile(
     r"sample_inputs/model\.pt)|models/model\.json|extra/secateur\.json|archive_format|archive_version|byteorder|"
     r"\.data/(version|serialization_id)|\.format_version|\.storage_alignment"
 )
-_NAME = re.compile(r"[\w.]{0,500}")
+PLAIN_NAME = re.compile(r"[\w.]{0,500}")  # of a tensor or an input; stands in generated code as it is
 _TEXT = 1000  # characters of an operator's argument, an expression or a tree
 _OPERATOR = re.compile(
     r"torch\.ops\.(aten|torchvision)\.[a-z_]\w*\.\w+|torch\.sym_[a-z]+|math\.(ceil|floor|trunc|sqrt)|"
@@ -160,7 +160,7 @@ def _check_text(value: str, key: str) -> None:
 
 
 def _check_name(value: str) -> None:
-    if not _NAME.fullmatch(value):
+    if not PLAIN_NAME.fullmatch(value):
         raise ValueError(f"a name in it is {value!r:.80}")
 
 

@@ -51,8 +51,11 @@ def wrapped(
         named, made = ([(x.name, x.shape) for x in ends] for ends in (given, found))
         about = described(path, named, made, outputs)
     names, wanted = list(about["inputs"]), output_names(about)
+    (runtime,) = need("onnx", "onnxruntime")
+    quietly = runtime.RunOptions()
+    quietly.log_severity_level = 4  # what it cannot do it also raises
 
     def call(arrays: list[Array]) -> list[Array]:
-        return session.run(wanted, dict(zip(names, arrays, strict=True)))
+        return session.run(wanted, dict(zip(names, arrays, strict=True)), quietly)
 
     return Engine(name, version, about, call, layers)

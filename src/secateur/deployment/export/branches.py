@@ -11,17 +11,8 @@ from torch import Tensor
 from torch.export import Dim
 
 from secateur.deployment.export.decided import Branch, branch, said, same
-from secateur.deployment.export.sizes import (
-    REFUSED,
-    nearest,
-    numbers_in,
-    own_sizes,
-    resized,
-    small,
-    taking,
-    within,
-)
 from secateur.deployment.export.tracing import Traced, written
+from secateur.deployment.export.trials.sizes import REFUSED, nearest, numbers_in, within
 
 Judge = Callable[[Sequence[Tensor], Mapping[str, Tensor], str], bool]
 _WAYS = 12  # that are traced before a model is believed to have too many
@@ -62,13 +53,10 @@ class _Search:
     far: set[Any] = field(default_factory=set[Any])  # that fail for inputs too large to try
 
     def run(self) -> None:
-        network, shapes = self.traced.network, self.traced.shapes
-        self.now = own_sizes(network, shapes)
+        self.trials, self.now = self.traced.trials, self.traced.trials.now
         self.known, numbers = [self.traced.way], set[int]()
         while True:
-            self.pool = [
-                one for one in nearest(self.now, numbers) if within(network, shapes, one, self.largest)
-            ]
+            self.pool = [one for one in nearest(self.now, numbers) if within(self.trials, one, self.largest)]
             for sizes in self.pool:
                 self._look(sizes)
             more = numbers_in(said(one) for way in self.known for one in way.held)
@@ -84,16 +72,14 @@ class _Search:
         broken = [way.broken(self.now | sizes) for way in self.known]
         if not all(broken):
             return
-        network, shapes = self.traced.network, self.traced.shapes
         key = tuple(one for conditions in broken for one in conditions)
-        if not small(network, shapes, sizes):
-            self.far.update(broken[0])
-            return
         if self.refused[key] >= REFUSED:
             return
-        tensors = resized(network, shapes, sizes)
-        predictions = taking(network, tensors)
-        if predictions is None:
+        if not self.trials.fits(sizes):
+            self.far.update(broken[0])
+            return
+        found = self.trials.run(sizes)
+        if found is None:
             self.refused[key] += 1
             self.met.update(broken[0])
             return
@@ -101,7 +87,7 @@ class _Search:
             raise ValueError(
                 f"export: the model's code decides by sizes in many ways, such as {_words(broken[0])}"
             )
-        takes = self.judge(tensors, predictions, _words(broken[0]))
+        takes = self.judge(*found, _words(broken[0]))
         way = self._traced(sizes)
         self.known.append(way)
         self.met.update(broken[0])
@@ -122,8 +108,8 @@ class _Search:
             for shape in shapes.values()
         ]
         try:
-            return branch(*written(network, resized(network, shapes, twice), varying), shapes)
-        except ValueError:  # it can be run there, and not traced
+            return branch(*written(network, self.trials.resized(twice), varying), shapes)
+        except Exception:  # it can be run there, and not traced
             point = (self.now | sizes).items()
             held = [sympy.Eq(sympy.Symbol(name, integer=True, positive=True), size) for name, size in point]
             return Branch(None, tuple(held), {})
@@ -132,16 +118,13 @@ class _Search:
         """Raises ValueError if ``way``, which is not what was traced, fixes a size."""
         import sympy
 
-        network, shapes = self.traced.network, self.traced.shapes
         single = all(isinstance(one, sympy.Ne) for one in broken)
         if single or not takes:
-            mine = [
-                one for one in self.pool if not way.broken(self.now | one) and small(network, shapes, one)
-            ]
-            for sizes in (mine[len(mine) // 2], mine[-1]) if mine else ():
-                tensors = resized(network, shapes, sizes)
-                predictions = taking(network, tensors)
-                takes |= predictions is not None and self.judge(tensors, predictions, _words(broken))
+            mine = [one for one in self.pool if not way.broken(self.now | one)]
+            far = next((i for i in reversed(range(len(mine))) if self.trials.fits(mine[i])), -1)
+            for sizes in (mine[far // 2], mine[far]) if far >= 0 else ():
+                found = self.trials.run(sizes) if self.trials.fits(sizes) else None
+                takes |= found is not None and self.judge(*found, _words(broken))
         if takes and not single:
             raise ValueError(
                 f"export: the model's code goes another way where {_words(broken)} does not hold, which the file does not follow"

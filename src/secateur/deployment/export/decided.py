@@ -42,11 +42,11 @@ class Branch:
     symbols: Mapping[Any, Any]
 
     def broken(self, sizes: Mapping[str, int]) -> list[Any]:
-        """Of what held that which does not at ``sizes``, all of them."""
+        """Of what held that which does not at ``sizes``, or cannot be told there, all of them."""
         import sympy
 
-        values = {_axis(name): sympy.Integer(size) for name, size in sizes.items()}
-        return [one for one in self.held if one.xreplace(values) == sympy.false]
+        values = _values(sizes)
+        return [one for one in self.held if _at(one, values) in (None, sympy.false)]
 
 
 @contextmanager
@@ -162,10 +162,10 @@ def same(one: Branch, other: Branch, at: Sequence[Mapping[str, int]]) -> bool:
     first, second = (list(_flat(_steps(way.program, way.symbols))) for way in (one, other))  # pyright: ignore[reportArgumentType]
     if len(first) != len(second):
         return False
-    values = [{_axis(name): sympy.Integer(size) for name, size in sizes.items()} for sizes in at]
+    values = [_values(sizes) for sizes in at]
     for mine, its in zip(first, second, strict=True):
         if isinstance(mine, sympy.Basic) and isinstance(its, sympy.Basic):
-            if mine != its and any(mine.xreplace(sizes) != its.xreplace(sizes) for sizes in values):
+            if mine != its and any(_at(mine, sizes) != _at(its, sizes) for sizes in values):
                 return False
         elif type(mine) is not type(its) or mine != its:
             return False
@@ -225,6 +225,20 @@ def _expression(size: Any) -> Any:
     import sympy
 
     return size.node.expr if isinstance(size, _SYMBOLIC) else sympy.sympify(size)
+
+
+def _values(sizes: Mapping[str, int]) -> dict[Any, Any]:
+    import sympy
+
+    return {_axis(name): sympy.Integer(size) for name, size in sizes.items()}
+
+
+def _at(expression: Any, values: Mapping[Any, Any]) -> Any:
+    """None where it cannot be computed, as what divides by a size that is 0 there."""
+    try:
+        return expression.xreplace(values)
+    except Exception:  # sympy and torch raise several
+        return None
 
 
 def _axis(name: str) -> Any:

@@ -26,8 +26,8 @@ from secateur.deployment.export.network import Network, network
 from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, check_elsewhere
 from secateur.deployment.export.quantizing import quantise, require_tool
 from secateur.deployment.export.refusals import beside, first_line, refusals
-from secateur.deployment.export.sizes import other_sizes
 from secateur.deployment.export.tracing import Axes, trace
+from secateur.deployment.export.trials.sizes import other_sizes
 from secateur.deployment.sparse import Weights
 from secateur.measures import DeadTaskWarning, dead_said, unmoved, varied
 from secateur.problem import Call, Input, Problem, preserved_rng
@@ -210,7 +210,7 @@ def _attempt(
         engine = load_engine(aside)
     for tensors in given:
         check(made, engine, tensors, tolerance)
-    others = [] if kind == "executorch" else list(other_sizes(made, traced.shapes))
+    others = [] if kind == "executorch" else list(other_sizes(traced.trials))
     if axes:  # first, as it says why
         check_elsewhere(traced, engine, tolerance, largest)
     for tensors in others:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from secateur.deployment.export.kept_state import Kept
 from secateur.problem import Call, Input, RemediedError, called, described, preserved_rng, taking
 from secateur.pruning import check_done
-from secateur.shrinking import plain
+from secateur.shrinking import check_values, plain
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,10 @@ def network(
     """Copies ``model`` and checks that it does the tasks.
 
     Raises:
-        ValueError: If the model is being pruned, cannot be copied, does not return ``{task: tensor}``, or
+        ValueError: If the model is being pruned, has no values, cannot be copied, does not return ``{task: tensor}``, or
             does not do one of ``tasks``.
     """
+    check_values("export", model)
     check_done(model, "export")
     try:
         made = plain(model)[0]
@@ -202,6 +203,10 @@ def _predictions(
 
 
 def _plain(x: Tensor) -> Tensor:
+    if x.is_meta:
+        raise ValueError(
+            "export: an input lies on the meta device and has no values; give one on the CPU, such as a batch of the data."
+        )
     x = x.detach().cpu()
     return (x.float() if x.is_floating_point() else x).contiguous()
 

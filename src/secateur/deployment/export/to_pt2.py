@@ -9,7 +9,8 @@ from typing import cast
 import torch
 from torch import fx
 
-from secateur.deployment.engines import KEY, quiet
+from secateur.deployment.engines import KEY, PLAIN_NAME, quiet
+from secateur.deployment.export.names import rename
 from secateur.deployment.export.tracing import Traced
 
 
@@ -24,6 +25,7 @@ def write(traced: Traced, path: Path, about: str) -> None:
             node.meta.pop(
                 "from_node", None
             )  # where this process kept its graphs: the same network is the same bytes
+    rename(traced.program, lambda name: bool(PLAIN_NAME.fullmatch(name)))  # the reader takes no others
     held = io.BytesIO()  # on a full disk what torch writes itself ends the process
     with quiet():
         torch.export.save(traced.program, held, extra_files={f"{KEY}.json": about})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -15,8 +17,10 @@ from secateur.deployment.engines import quiet
 from secateur.deployment.export.decided import Branch, branch, compared, deciding
 from secateur.deployment.export.folding import fold_batch_norm, unsqueezed
 from secateur.deployment.export.kept_state import Kept
+from secateur.deployment.export.names import rename, writable
 from secateur.deployment.export.network import Network
-from secateur.deployment.export.sizes import Granted, checking, granted, named
+from secateur.deployment.export.trials.sizes import Granted, checking, granted, named
+from secateur.deployment.export.trials.trials import Trials
 from secateur.problem import exporting, functional, preserved_rng, untraceable
 
 Axes = frozenset[Literal["batch", "size"]]
@@ -48,6 +52,11 @@ class Traced:
         """What torch took for granted that does not hold for ``tensors``; empty where all does."""
         return named(self.granted(tensors) or "", self.shapes)
 
+    @cached_property
+    def trials(self) -> Trials:
+        """The passes that the search for other sizes may make."""
+        return Trials(self.network, self.shapes)
+
 
 def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | None = None) -> Traced:
     """Traces ``network`` with ``axes`` left to vary, folds BatchNorm and drops what the outputs do not need.
@@ -71,6 +80,7 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
         for x, dims in zip(network.example, varying, strict=True)
     )
     given, noted = written(network, example, varying)
+    rename(given, writable)
     with told():
         module = given.module()
         assert isinstance(module, fx.GraphModule)
@@ -124,6 +134,8 @@ def told() -> Generator[None]:
     """Around torch.export: what it raises is said with the line of the user's code."""
     try:
         with torch.no_grad(), preserved_rng(), quiet(), exporting():
+            # of activations that modules keep: they are put back
+            warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
             yield
     except Exception as error:  # torch.export raises many kinds of errors, most of them private
         raise ValueError(f"export: {untraceable(error)}") from error

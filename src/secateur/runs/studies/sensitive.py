@@ -60,7 +60,9 @@ def sensitivity_of(
         "nothing is trained after and BatchNorm's statistics stay. Sparsity is of the weights that are not zero already."
     )
     figures = {"by": by, "split": "val", "limit": limit, "delta_t": found}
-    return Look((by, "pruned", *tasks), tuple(rows), (note, *worst(found, tasks)), figures, {"sensitivity": drawn})
+    return Look(
+        (by, "pruned", *tasks), tuple(rows), (note, *worst(found, tasks)), figures, {"sensitivity": drawn}
+    )
 
 
 def worst(found: Mapping[str, Mapping[float, Mapping[str, float]]], tasks: Sequence[str]) -> list[str]:

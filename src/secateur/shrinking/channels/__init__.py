@@ -3,7 +3,7 @@
 from secateur.shrinking.channels.channels import Channels, find_channels, removed_sizes
 from secateur.shrinking.channels.compressed import jointly
 from secateur.shrinking.channels.dead_layers import constant_layers, group_counts, put_constant, settings_of
-from secateur.shrinking.channels.grouped import thinned
+from secateur.shrinking.channels.grouped import in_groups, thinned
 from secateur.shrinking.channels.layers import layers
 from secateur.shrinking.channels.needed import needed
 from secateur.shrinking.channels.needs import Needs
@@ -35,6 +35,7 @@ __all__ = [
     "fixed_values",
     "fold_constants",
     "group_counts",
+    "in_groups",
     "jointly",
     "layer_weights",
     "layers",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -13,15 +14,26 @@ from secateur.shrinking.channels.needs import Needs
 from secateur.shrinking.channels.node import Node
 
 
+def in_groups(nodes: Sequence[Node]) -> dict[str, tuple[int, int, int, int]]:
+    """Weight of each convolution whose groups have several channels -> its groups, input and output channels, and places of the kernel."""
+    found: dict[str, tuple[int, int, int, int]] = {}
+    for node, layer in layers(nodes):
+        inside, outside = layer.x.shape[layer.channel], node.shape[layer.channel]
+        if layer.groups > 1 and not inside == outside == layer.groups:
+            places = math.prod(layer.weight.shape[2:])
+            found[layer.weight.target] = layer.groups, inside, outside, places
+    return found
+
+
 def thinned(nodes: Sequence[Node], needs: Needs) -> frozenset[str]:
     """Weights of the convolutions that are left smaller when every group loses the same channels than when whole groups go.
 
     Channels that are needed may lie so in either way; torch wants groups of one size, so it is one or the other.
     """
     found: dict[str, bool] = {}
+    several = in_groups(nodes)
     for node, layer in layers(nodes):
-        inside, outside = layer.x.shape[layer.channel], node.shape[layer.channel]
-        if layer.groups == 1 or inside == outside == layer.groups:
+        if layer.weight.target not in several:
             continue
         ends = [_needed(end, layer.channel, needs).view(layer.groups, -1) for end in (layer.x, node)]
         whole = torch.cat(ends, 1).any(1).double().mean()

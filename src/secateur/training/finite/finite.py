@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from secateur.problem import Problem
+from secateur.problem import Problem, tensor_parts
 from secateur.pruning import before_step
-from secateur.storage import finite, tensors_of
+from secateur.storage import is_finite, tensors_of
+from secateur.training.finite.entered import Entered
 from secateur.training.finite.first import First, numbers
 from secateur.training.finite.intact import Intact
-from secateur.training.finite.said import Part, Seen, Wrong, left
+from secateur.training.finite.looks import has_nan, has_norm, is_high, norm, statistics
+from secateur.training.finite.said import Part, Seen, Wrong, back_again, left
 
 
 class Finite:
@@ -26,7 +28,8 @@ class Finite:
 
     Before each step the norm of the gradients of what the same tasks own is looked at, where they are; on a GPU nothing is read
     back until :meth:`check`. The gradient of a task reaches what it owns alone and what it shares, no other task's part. On a processor
-    losses and buffers are looked at too, and a step that they or the gradients spoil is taken back.
+    losses and buffers are looked at too, and a step that they or the gradients spoil is taken back. A buffer is at fault where NaN came
+    into it, or infinity into statistics of a normalisation: masks and running minima are infinite rightly.
 
     Args:
         problem: Model, and who owns its parameters.
@@ -43,12 +46,12 @@ class Finite:
         self._first: Tensor | None = None
         self._largest: Tensor | None = None
         self._losses, self._inputs, self._intact = First(), First(), cast("Intact | None", None)
+        self._entered = Entered(self._dropped)
         self._skipped = False  # by a gradient scaler, within the optimizer
         self._done: Callable[[], int] = int  # steps that have ended
         self.kept: Callable[[], str] = str  # what is safe, for messages: the last good checkpoint
-        # Where a network keeps infinities, such as a mask of attention, they are no fault of training.
-        self._known = set(self._buffers())
-        self._odd = {name for name, value in self._buffers().items() if not _is_finite(value)}
+        odd = {name: value for name, value in self._buffers().items() if not is_finite(value)}
+        self._odd, self._nan = set(odd), {name for name, value in odd.items() if has_nan(value)}
 
     def watch(self, parts: Iterable[Any]) -> list[dict[str, Any]]:
         """Looks at what method and weighting train, too; returns their parameter groups."""
@@ -73,20 +76,36 @@ class Finite:
 
     @torch.no_grad()
     def saw(self, losses: Mapping[str, Tensor], x: Any = None) -> None:
-        """Looks at the losses of a batch, and at its input where it is known."""
-        step = self._done() + 1
-        for task, loss in losses.items():
-            self._losses.look(task, loss.detach(), step)
+        """Looks at the input of a batch, where it is known, and at its losses once they have a backward pass."""
+        self._entered.watch(losses)
         for part in numbers(x):
-            self._inputs.look("x", part.sum(dtype=torch.promote_types(part.dtype, torch.float32)), step)
+            total = part.sum(dtype=torch.promote_types(part.dtype, torch.float32))
+            self._inputs.look("x", total, self._done() + 1)
+
+    def _judge(self) -> None:
+        """Looks at the batches of the step under way."""
+        for batch in self._entered:
+            for task, loss in batch.losses.items():
+                self._losses.look(task, loss, self._done() + 1)
+        self._entered.clear()
+
+    @torch.no_grad()
+    def _dropped(self) -> bool:
+        """Whether no gradients are there, as after ``zero_grad``; on a GPU only if that took them away."""
+        found = [p.grad for part in self._parts for p in part.tensors if p.grad is not None]
+        if not found or self._intact is None:
+            return not found
+        wild = any(not is_finite(loss) for batch in self._entered for loss in batch.losses.values())
+        return wild and not any(bool(tensor_parts(gradient)[0].any()) for gradient in found)
 
     @torch.no_grad()
     def _look(self, optimizer: Optimizer) -> None:
+        self._judge()
         found, bad = getattr(optimizer, "found_inf", None), False
         if (
             self._parts and found is None
         ):  # otherwise a gradient scaler looks itself, and the step may be none
-            norms = torch.stack([_norm(part.tensors, self._device) for part in self._parts])
+            norms = torch.stack([norm(part.tensors, self._device) for part in self._parts])
             largest = norms.max()
             self._largest = largest if self._largest is None else self._largest.maximum(largest)
             now = torch.where(norms.isfinite(), torch.inf, self._done() + 1)
@@ -94,7 +113,7 @@ class Finite:
             bad = self._intact is not None and not math.isfinite(largest)
         if self._intact is not None:
             self._skipped = found is not None and bool(found)
-            bad = bad or bool(self._losses.steps()) or self._spoilt(self._intact.written())
+            bad = bad or bool(self._losses.steps() or self._faults(self._intact.suspects()))
             if bad and not self._intact.held:
                 self._intact.hold()
 
@@ -111,9 +130,8 @@ class Finite:
     def check_row(self, optimizer: Optimizer, saves: bool) -> None:
         """As :meth:`check`, where there is cause or the network is to be saved; and raises if a loss was not finite, harm or none."""
         cause = self._first is not None and bool(self._first.isfinite().any())
-        if saves or cause or self._spoilt(self._buffers()):
+        if saves or cause or self._has_faults():
             self.check(optimizer.state_dict()["state"])
-        self._known |= self._buffers().keys()
         if self._losses.steps():
             raise FloatingPointError(self._said(self._wrong()))
 
@@ -130,6 +148,8 @@ class Finite:
         """
         if self._intact is not None:
             self._check_step(self._intact, stepped)
+        elif not stepped:
+            self._entered.clear()
         try:
             yield
         except Exception:
@@ -137,19 +157,27 @@ class Finite:
             raise
 
     def _check_step(self, intact: Intact, stepped: bool) -> None:
+        self._judge()
         skipped, self._skipped = self._skipped or not stepped, False
-        looks = intact.held or (not stepped and self._spoilt(intact.written()))
+        looks = intact.held or (not stepped and bool(self._faults(intact.suspects())))
         wrong = self._wrong() if looks else Wrong()
         if wrong or (looks and not skipped and self._losses.steps()):
             intact.put_back()
             raise FloatingPointError(self._said(wrong, back=True))
         if skipped:
             self._losses = First()  # which a scaler that is too large makes infinite
+        self._inputs.forget()  # they did no harm
         intact.go_on()
 
     def end(self) -> None:
-        """As :meth:`check`; warns if every gradient was zero in all steps."""
+        """As :meth:`check`; warns if every gradient was zero in all steps, and of buffers that training left at plus infinity."""
         self.check()
+        if grown := [n for n, b in self._buffers().items() if n not in self._odd and is_high(b)]:
+            warnings.warn(
+                f"{', '.join(grown[:3])} of the model became infinite in training, and losses and gradients did not. If these are no minima "
+                "that wait for values, look for numbers in the data that are far too large.",
+                stacklevel=4,
+            )
         if self._largest is not None and not self._largest:
             warnings.warn(
                 "Every gradient was zero in all steps, so nothing was learned. Where is zero_grad() called? It comes after optimizer.step().",
@@ -165,24 +193,23 @@ class Finite:
     def _wrong(self, remembered: Mapping[Any, Any] | None = None) -> Wrong:
         """What of the network, of what is trained beside it, and of the optimizer's state is not finite."""
         weights = [*self._model.named_parameters(), *self._beside()]
-        found = [n for n, b in self._buffers().items() if n not in self._odd and not _is_finite(b)]
-        # A mask that the first forward pass makes, for instance.
-        made = {n for n in found if not self._knows(n) and not bool(self._buffers()[n].isnan().any())}
-        self._odd |= made
-        self._known |= self._buffers().keys()
         return Wrong(
-            [n for n, p in weights if not _is_finite(p)],
-            [n for n in found if n not in made],
-            [f"{n} of the optimizer" for n, v in tensors_of(remembered or {}) if not _is_finite(v)],
+            [n for n, p in weights if not is_finite(p)],
+            self._faults(self._buffers()),
+            [f"{n} of the optimizer" for n, v in tensors_of(remembered or {}) if not is_finite(v)],
         )
 
-    def _knows(self, name: str) -> bool:
-        return name in self._known or (self._intact is not None and name in self._intact)
+    def _faults(self, buffers: Mapping[str, Tensor]) -> list[str]:
+        """Which of ``buffers`` hold what they never should: NaN, if they held none before training, or infinite statistics."""
+        bad = {n: b for n, b in buffers.items() if n not in self._nan and not is_finite(b)}
+        kept = statistics(self._model) - self._odd if bad else set[str]()
+        return [n for n, b in bad.items() if n in kept or has_nan(b)]
 
-    def _spoilt(self, buffers: Mapping[str, Tensor]) -> bool:
-        """Whether one of ``buffers`` is not finite that should be: all in one, and read back once."""
-        found = [b for n, b in buffers.items() if n not in self._odd and _has_norm(b)]
-        return bool(found) and not math.isfinite(nn.utils.get_total_norm(found, math.inf))
+    def _has_faults(self) -> bool:
+        """Whether any buffer does: in one look at all, where that is enough."""
+        found = [tensor_parts(b)[0] for n, b in self._buffers().items() if n not in self._odd]
+        whole = nn.utils.get_total_norm([part for part in found if has_norm(part)], math.inf)
+        return not math.isfinite(whole) and bool(self._faults(self._buffers()))
 
     def _said(self, wrong: Wrong, *, back: bool = False) -> str:
         """What happened first, what is left of the network, and what to do."""
@@ -191,7 +218,7 @@ class Finite:
         seen = Seen(self._losses.steps(), list(zip(self._parts, firsts, strict=True)), inputs)
         done, still = self._done(), self._wrong() if back else wrong
         what, remedy = seen.said(wrong, still, f"at step {done + 1}" if back else f"by step {done}")
-        lost = "The model is as it was before that step." if back and not still else left(still, done)
+        lost = back_again(self._intact.lost) if back and not still and self._intact else left(still, done)
         return " ".join(part for part in (what, lost, self.kept(), f"{remedy}.") if part)
 
     def _beside(self) -> list[tuple[str, Tensor]]:
@@ -200,20 +227,3 @@ class Finite:
 
     def _buffers(self) -> dict[str, Tensor]:
         return dict(self._model.named_buffers())
-
-
-def _norm(parameters: list[Tensor], device: torch.device) -> Tensor:
-    """Of their gradients; finite only if all of them are."""
-    found = [p.grad for p in parameters if p.grad is not None]
-    dense = [g.coalesce().values() if g.is_sparse else g for g in found]
-    return nn.utils.get_total_norm(dense).to(device, torch.float32)  # five times faster than the largest
-
-
-def _has_norm(value: Tensor) -> bool:
-    """Whether torch knows the norm of such a tensor; others are left to whoever looks at each."""
-    number = value.is_floating_point() or value.is_complex()
-    return number and value.dtype.itemsize > 1 and value.layout == torch.strided and value.numel() > 0
-
-
-def _is_finite(value: Tensor) -> bool:
-    return bool(finite(value).all())

@@ -28,6 +28,10 @@ class First:
         found = {name: float(step) for name, step in self._steps.items()}
         return {name: step for name, step in found.items() if math.isfinite(step)}
 
+    def forget(self) -> None:
+        """None of them was bad so far."""
+        self._steps = {name: torch.full_like(step, torch.inf) for name, step in self._steps.items()}
+
     def __bool__(self) -> bool:
         return bool(self._steps)
 

@@ -93,6 +93,14 @@ class Seen:
         return what, remedy
 
 
+def back_again(lost: Sequence[str]) -> str:
+    """What there is of the network, where a step was taken back, but of ``lost``."""
+    if not lost:
+        return "The model is as it was before that step."
+    names = f"{', '.join(lost[:3])}{' and more' if len(lost) > 3 else ''}"
+    return f"The model is as it was before that step, but for {names}: copied at each step are small buffers and quick extra states."
+
+
 def left(wrong: Wrong, done: int) -> str:
     """What there is of the network after so many steps, where nothing was put back."""
     if wrong.weights:

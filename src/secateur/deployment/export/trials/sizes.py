@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
-from secateur.deployment.export.network import Network
+from secateur.deployment.export.trials.trials import Trials
 
 Granted = Callable[[Sequence[Tensor]], str | None]
 _STEPS = (32, 64, 128, 256)  # pixels: networks halve their input up to five times, some more often
 TIMES = 2  # that each condition is tried where the model takes it
 REFUSED = 6  # tries that the model does not take before a condition is believed to be its own
-LARGEST = 2**22  # elements of an input that is tried
 FARTHEST = 2**28  # elements of an input of which conditions are asked
 
 
@@ -37,7 +36,7 @@ class Elsewhere:
 
 
 def granted(module: fx.GraphModule) -> Granted:
-    """The checks of sizes that torch puts into ``program.module()``, as a function of inputs: the first that does not hold, None if all do."""
+    """The checks of sizes that torch puts into ``program.module()``, as a function of inputs: the first that does not hold, or cannot be asked, None if all do."""
     given = [node for node in module.graph.nodes if node.op == "placeholder"]
     checks = [
         (module.get_submodule(str(node.target)), [given.index(argument) for argument in node.args])
@@ -54,6 +53,8 @@ def granted(module: fx.GraphModule) -> Granted:
                 for place, node in enumerate(given):  # as `_named` reads it
                     said = re.sub(rf"\b{re.escape(node.name)}\.size\(\)", f"size_{place}", said)
                 return said
+            except Exception as error:  # such as a division by a size that is 0 there
+                return f"all that is asked of sizes can be computed ({error})"
         return None
 
     return broken
@@ -64,50 +65,44 @@ def checking(module: fx.GraphModule) -> list[fx.Node]:
     return [node for node in module.graph.nodes if node.op == "call_module" and not node.users]
 
 
-def other_sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> Iterator[tuple[Tensor, ...]]:
+def other_sizes(trials: Trials) -> Iterator[tuple[Tensor, ...]]:
     """The example at another size along each axis that may vary: repeated, as far as it takes to fill it.
 
     Args:
-        network: The model.
-        shapes: Of each input; a name in the place of a size that may vary.
+        trials: The passes that may be made.
 
     Raises:
         ValueError: If the model itself takes no other size that was tried.
     """
-    now = own_sizes(network, shapes)
-    batches = [name for name in now if name.startswith("batch")]
-    if batches:
-        yield resized(network, shapes, {name: now[name] + 1 for name in batches})
-    sizes = [name for name in now if name not in batches]
-    for step in _STEPS if sizes else ():
-        tensors = resized(network, shapes, {n: now[n] + step * i for i, n in enumerate(sizes, start=1)})
-        if taking(network, tensors) is not None:
-            yield tensors
-            return
-    if sizes:
-        raise ValueError("export: the model takes no other size that was tried")
+    now = trials.now
+    batches = {name: size for name, size in now.items() if name.startswith("batch")}
+    sides = [name for name in now if name not in batches]
+    longer = [{name: size + more for name, size in batches.items()} for more in (1, 2, *batches.values())]
+    larger = [{name: now[name] + step * i for i, name in enumerate(sides, start=1)} for step in _STEPS]
+    for what, tried in (("batch", longer if batches else []), ("size", larger if sides else [])):
+        found = next((run for sizes in tried if trials.fits(sizes) and (run := trials.run(sizes))), None)
+        if found is not None:
+            yield found[0]
+        elif tried:
+            raise ValueError(f"export: the model takes no other {what} that was tried")
 
 
 def elsewhere(
-    network: Network,
-    shapes: Mapping[str, Sequence[int | str]],
-    broken: Granted,
-    largest: Sequence[Sequence[int]] | None = None,
+    trials: Trials, broken: Granted, largest: Sequence[Sequence[int]] | None = None
 ) -> Iterator[Elsewhere]:
     """Sizes at which a condition of the trace does not hold, some for each condition; and a batch of 1, and odd sizes.
 
     What the model refuses too is no matter. Which sizes are tried comes of the example and of the numbers in the conditions.
 
     Args:
-        network: The model.
-        shapes: As of :func:`other_sizes`.
+        trials: The passes that may be made.
         broken: What the trace took for granted.
         largest: Size of each input that the file takes at most.
 
     Raises:
         ValueError: If a condition fails for inputs alone that are too large to try.
     """
-    now = own_sizes(network, shapes)
+    now, shapes = trials.now, trials.shapes
     batches = {name: 1 for name in now if name.startswith("batch")}
     odd = {name: now[name] + 1 + 2 * i for i, name in enumerate(n for n in now if n not in batches)}
     plain = [sizes for sizes in (batches, odd) if sizes]
@@ -115,23 +110,21 @@ def elsewhere(
     numbers, known, seen = set[int](), set[str](), list[Mapping[str, int]]()
     while True:
         for sizes in [*plain, *nearest(now, numbers)]:
-            if sizes in seen or not within(network, shapes, sizes, largest):
+            if sizes in seen or not within(trials, sizes, largest):
                 continue
-            shape = [_shape(x, s, sizes) for x, s in zip(network.example, shapes.values(), strict=True)]
-            said = broken([torch.empty(s, device="meta") for s in shape])
+            said = broken([torch.empty(shape, device="meta") for shape in trials.shape(sizes)])
             if said is not None:
                 known.add(said)
             condition = said or ("" if sizes in plain else None)
-            if condition is None or not small(network, shapes, sizes):
+            if condition is None or taken[condition] >= TIMES or refused[condition] >= REFUSED:
                 continue
-            if taken[condition] >= TIMES or refused[condition] >= REFUSED:
+            if not trials.fits(sizes):
                 continue
             seen.append(sizes)
-            tensors = resized(network, shapes, sizes)
-            found = taking(network, tensors)
+            found = trials.run(sizes)
             (refused if found is None else taken)[condition] += 1
             if found is not None:
-                yield Elsewhere(tensors, found, named(condition, shapes))
+                yield Elsewhere(*found, named(condition, shapes))
         more = numbers_in(known)
         if more <= numbers:
             break
@@ -141,19 +134,6 @@ def elsewhere(
             f"export: the network may go another way where {named(said, shapes)} does not hold, which is for larger "
             "inputs than are tried"
         )
-
-
-def resized(
-    network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]
-) -> tuple[Tensor, ...]:
-    """The example, repeated or cut to ``sizes``."""
-    made: list[Tensor] = []
-    for tensor, shape in zip(network.example, shapes.values(), strict=True):
-        for axis, name in enumerate(shape):
-            if isinstance(name, str) and name in sizes:
-                tensor = tensor.index_select(axis, torch.arange(sizes[name]) % tensor.shape[axis])
-        made.append(tensor.contiguous())
-    return tuple(made)
 
 
 def numbers_in(conditions: Iterable[str]) -> set[int]:
@@ -168,26 +148,12 @@ def nearest(now: Mapping[str, int], numbers: set[int]) -> list[dict[str, int]]:
     )
 
 
-def within(
-    network: Network,
-    shapes: Mapping[str, Sequence[int | str]],
-    sizes: Mapping[str, int],
-    largest: Sequence[Sequence[int]] | None,
-) -> bool:
+def within(trials: Trials, sizes: Mapping[str, int], largest: Sequence[Sequence[int]] | None) -> bool:
     """Whether the file takes ``sizes``, and conditions are asked of them."""
-    for tensor, shape, limits in zip(
-        network.example, shapes.values(), largest or [None] * len(shapes), strict=True
-    ):
-        if limits is not None and any(
-            n > limit for n, limit in zip(_shape(tensor, shape, sizes), limits, strict=True)
-        ):
+    for shape, limits in zip(trials.shape(sizes), largest or (), strict=largest is not None):
+        if any(size > limit for size, limit in zip(shape, limits, strict=True)):
             return False
-    return _elements(network, shapes, sizes) <= FARTHEST
-
-
-def small(network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> bool:
-    """Whether ``sizes`` can be tried."""
-    return _elements(network, shapes, sizes) <= max(LARGEST, 4 * _elements(network, shapes, {}))
+    return trials.elements(sizes) <= FARTHEST
 
 
 def _pool(now: Mapping[str, int], numbers: set[int]) -> Iterator[dict[str, int]]:
@@ -206,36 +172,6 @@ def _pool(now: Mapping[str, int], numbers: set[int]) -> Iterator[dict[str, int]]
         yield dict.fromkeys(sizes, number + 1)
     for power in range(1, 13) if len(sizes) > 1 else ():
         yield {name: now[name] << power for name in sizes}
-
-
-def own_sizes(network: Network, shapes: Mapping[str, Sequence[int | str]]) -> dict[str, int]:
-    """Of the example, by the names of the axes that may vary."""
-    found: dict[str, int] = {}
-    for tensor, shape in zip(network.example, shapes.values(), strict=True):
-        for axis, name in enumerate(shape):
-            if isinstance(name, str):
-                found.setdefault(name, tensor.shape[axis])
-    return found
-
-
-def _shape(tensor: Tensor, shape: Sequence[int | str], sizes: Mapping[str, int]) -> list[int]:
-    return [
-        sizes.get(name, own) if isinstance(name, str) else own
-        for own, name in zip(tensor.shape, shape, strict=True)
-    ]
-
-
-def _elements(network: Network, shapes: Mapping[str, Sequence[int | str]], sizes: Mapping[str, int]) -> int:
-    pairs = zip(network.example, shapes.values(), strict=True)
-    return sum(math.prod(_shape(tensor, shape, sizes)) for tensor, shape in pairs)
-
-
-def taking(network: Network, tensors: tuple[Tensor, ...]) -> dict[str, Tensor] | None:
-    """The model's predictions; None if it does not take this size, whatever its code raises then."""
-    try:
-        return network.predict(tensors)
-    except Exception:  # such as two maps to be added that no longer fit, or an assertion
-        return None
 
 
 def named(condition: str, shapes: Mapping[str, Sequence[int | str]]) -> str:
