@@ -188,6 +188,21 @@ def test_sparse_buffers_go_back(layout: str) -> None:
     assert intact.lost == []
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_buffers_of_scripted_modules_go_back() -> None:
+    norm = nn.BatchNorm2d(3)
+    model: Any = nn.Sequential(nn.Conv2d(3, 3, 1), torch.jit.script(norm))
+    model(torch.randn(2, 3, 4, 4))
+    intact = Intact(model)
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model(torch.full((2, 3, 4, 4), torch.nan))
+    assert {name.rpartition(".")[2] for name in intact.suspects()} == {"running_mean", "running_var"}
+    intact.put_back()
+    assert before
+    assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())
+    assert intact.lost == []
+
+
 class Expanded(TwoHeads):
     def __init__(self) -> None:
         super().__init__(8)

@@ -78,7 +78,7 @@ class Buffers:
         known = {(id(place.home), place.own) for place in self._places}
         for module in self._model.modules():
             held = module._buffers  # pyright: ignore[reportPrivateUsage]
-            for own in [own for own in held if (id(held), own) not in known]:
+            for own in [own for own in _keys([held]) if (id(held), own) not in known]:
                 delattr(module, own)
         values = {i: value for piece in self._pieces for i, value in piece.kept()}
         copies = {copy.place: copy for copy in self._copies}
@@ -100,7 +100,9 @@ class Buffers:
         homes = [(prefix, m._buffers) for prefix, m in named]  # pyright: ignore[reportPrivateUsage]
         self._homes = [home for _, home in homes]
         self._modules, self._names = _values(self._branches), _keys(self._homes)
-        self._places = [_Place(f"{at}.{own}" if at else own, home, own) for at, home in homes for own in home]
+        self._places = [
+            _Place(f"{at}.{own}" if at else own, home, own) for at, home in homes for own in _keys([home])
+        ]
         self._of: list[Tensor | None] = _values(self._homes)
         self._looked: list[Tensor | None] | None = None
         together: dict[torch.dtype, list[int]] = {}
@@ -220,4 +222,5 @@ def _values(found: Iterable[Mapping[str, Any]]) -> list[Any]:
 
 
 def _keys(found: Iterable[Mapping[str, Any]]) -> list[str]:
-    return list(chain.from_iterable(found))
+    # what scripted modules have in place of a dict cannot be iterated
+    return list(chain.from_iterable(mapping.keys() for mapping in found))
