@@ -2,7 +2,7 @@
 
     python benchmarks/quality/pattern_cost.py --root data/nyuv2_160x120 --out runs/pattern_cost
 
-In the setting of Table 1 (docs/results.md). Trains what is missing (about two minutes a run on one core, 21 runs), then writes
+In the setting of Table 1 (docs/measured/table1.md). Trains what is missing (about two minutes a run on one core, 21 runs), then writes
 the raw figures to docs/results/pattern_cost.json and the table to docs/results/pattern_cost.md. Finished runs are not
 trained again. ``--steps 4`` tries it, in a folder of its own, and writes nothing to docs.
 """

@@ -1,4 +1,4 @@
-"""Rows of tables of docs/results.md from what `secateur compare` wrote: a few columns, also over an option.
+"""Rows of tables of docs/measured/ from what `secateur compare` wrote: a few columns, also over an option.
 
     python benchmarks/quality/table1_rows.py runs/mended/results.json docs/results/table1_mended.json
     python benchmarks/quality/table1_rows.py docs/results/steps6000.json runs/six/results.json runs/seven docs/results/steps6000.json --first adapmtl

@@ -16,7 +16,7 @@ from secateur.runs.studies import LOOKS, find_study, words_of
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *(page for room in (".", "howto", "tutorials") for page in sorted((DOCS / room).glob("*.md")))]  # fmt: skip
+PAGES = [ROOT / "README.md", *(page for room in (".", "howto", "measured", "tutorials") for page in sorted((DOCS / room).glob("*.md")))]  # fmt: skip
 # A part of one's own, a search's best, what stands for the rest, and an option that is given beside those of a table.
 NOT_READ = re.compile(r"my_lab|best\.yaml|\.\.\.|--help|ENGINE|dense6000_plain")
 
