@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from problems import two_heads, weights
 from secateur import overlap
+from secateur.problem import prunable
 from secateur.problem.problem import Problem, Task
 
 
@@ -122,3 +123,18 @@ def test_a_task_that_predicts_nothing_any_more_is_told_from_one_that_has_not_beg
         problem.model.colour.weight.zero_()
     with pytest.raises(ValueError, match=r"overlap: no weight is worth anything to task.*still predict"):
         overlap(problem, 0.5)
+
+
+def test_weights_that_are_worth_nothing_are_kept_by_nobody() -> None:
+    """They would be kept in the order of their places, by every task alike, and count as agreement."""
+    problem = two_heads()
+    torch.manual_seed(0)
+    shared = {name: p for name, p in prunable(problem.model).items() if len(problem.owners[name]) > 1}
+    with torch.no_grad():
+        for weight in shared.values():
+            weight *= torch.rand_like(weight) > 0.9
+    with pytest.warns(UserWarning, match=r"overlap: fewer weights are worth anything than density 0\.5 asks"):
+        found = overlap(problem, 0.5)
+    for name, layer in found.layers.items():
+        kept = sum(count for tasks, count in layer.needed_by.items() if tasks)
+        assert 0 < kept <= int(shared[name].count_nonzero())

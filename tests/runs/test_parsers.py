@@ -70,3 +70,38 @@ def test_what_yaml_reads_as_something_else_is_asked_for_in_quotes(tmp_path: Path
         recipe.write_text(text)
         with pytest.raises(ValueError, match=re.escape(said)):
             parse([str(recipe)], exits=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "said"),
+    [
+        ("steps: 4\n", ["{}"], r"lacks method\.name, .*secateur train less_is_more --config"),
+        ("steps: 4\n", ["--config", "{}"], r"lacks method\.name, .*secateur train less_is_more --config"),
+        ("method: {density: 0.3}\n", ["{}"], r"lacks method\.name, "),
+        ("steps: 4\n", ["dense", "--config", "{}"], "is for the recipe less_is_more, and .* names dense"),
+    ],
+)
+def test_a_file_that_names_a_recipe_without_having_it_is_no_dense_run(
+    text: str, words: list[str], said: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"recipe: less_is_more\n{text}")
+    with pytest.raises(ValueError, match=said):
+        parse([word.format(mine) for word in words], exits=False)
+    if "steps" in text:
+        read = parse(["less_is_more", "--config", str(mine)])
+        assert (read.steps, read.method.name) == (4, "GroupLasso")
+
+
+def test_what_was_printed_is_a_recipe_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    mine = tmp_path / "mine.yaml"
+    with pytest.raises(SystemExit):
+        parse(["less_is_more", "--steps", "4", "--print_config"])
+    mine.write_text(capsys.readouterr().out)
+    assert "recipe: less_is_more" in mine.read_text()
+    for words in ([str(mine)], ["--config", str(mine)]):
+        read = parse(words)
+        assert (read.steps, read.method.name, read.method.density) == (4, "GroupLasso", 0.3)
+    mine.write_text(mine.read_text().replace("recipe: less_is_more", "recipe: less_is_mor"))
+    with pytest.raises(ValueError, match=r"recipe is 'less_is_mor': .*Did you mean less_is_more\?"):
+        parse([str(mine)], exits=False)

@@ -110,6 +110,29 @@ def test_the_command_line_says_it_and_the_report_holds_it(
     assert main(["report", str(tmp_path / "dense"), str(tmp_path / "given")]) == 0
 
 
+def test_a_finished_run_takes_the_reference_that_it_is_given_or_that_has_come_since(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+
+    def told() -> Any:
+        return json.loads((run / "report.json").read_text())["delta_t"]
+
+    assert train("magnitude", run, steps=2) == 0
+    assert "train one beside it" in " ".join(capsys.readouterr().out.split())
+    assert train("dense", tmp_path / "far" / "dense", "--lr", "0.01", steps=2) == 0
+    assert train("magnitude", run, "--against", str(tmp_path / "far" / "dense"), steps=2) == 0
+    assert told()["against"] == "../far/dense"
+    assert "lr is 0.01 there" in told()["differs"]
+    (run / "report.json").write_text(
+        json.dumps({**json.loads((run / "report.json").read_text()), "delta_t": {**told(), "against": None}})
+    )
+    assert train("dense", tmp_path / "dense", steps=2) == 0
+    assert train("magnitude", run, steps=2) == 0
+    assert told()["against"] == "../dense"
+    assert told()["differs"] == ""
+
+
 def test_a_page_says_it_of_the_runs_that_it_is_given(tmp_path: Path) -> None:
     dense = make_run(tmp_path / "dense", dense=True)
     with (dense / "config.yaml").open("a") as file:

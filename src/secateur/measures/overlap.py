@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -82,7 +83,7 @@ def overlap(
     """Which of the shared weights each task would keep, had it to choose alone, and how far the tasks agree.
 
     Each task scores the weights that it owns by its own loss and keeps the best ``density`` of them, as in DiSparse
-    (Sun et al. 2022). The forward pass is shared; each task costs a backward pass.
+    (Sun et al. 2022); of a pruned network fewer, with a warning, where no more score above zero. The forward pass is shared; each task costs a backward pass.
 
     Args:
         problem: Its model is left as it was.
@@ -102,6 +103,7 @@ def overlap(
     found = task_scores(problem, weights, score, batches)
     check_worth("overlap", found, _REMEDY)
     kept = {t: _kept(own, density) for t, own in found.items()}
+    _check_enough(kept, density)
     layers = {name: _agreement({t: own[name] for t, own in kept.items() if name in own}) for name in shared}
     together = {t: torch.cat([own[n].flatten() for n in shared if n in own]) for t, own in kept.items()}
     owned_by_all = all(len(flat) == len(next(iter(together.values()))) for flat in together.values())
@@ -110,8 +112,27 @@ def overlap(
 
 
 def _kept(own: Scores, density: float) -> dict[str, Tensor]:
-    keep = max(1, round(density * sum(score.numel() for score in own.values())))
-    return dict(zip(own, top_masks(list(own.values()), keep), strict=True))
+    """The best ``density`` of a task's weights that are worth anything; the order of the others is that of their places."""
+    masks = top_masks(list(own.values()), _asked(own, density))
+    return {name: mask & (own[name] > 0) for name, mask in zip(own, masks, strict=True)}
+
+
+def _asked(own: Mapping[str, Tensor], density: float) -> int:
+    return max(1, round(density * sum(score.numel() for score in own.values())))
+
+
+def _check_enough(kept: Mapping[str, Mapping[str, Tensor]], density: float) -> None:
+    """Warns of tasks to which fewer weights are worth anything than they were to keep."""
+    short = {
+        t: (sum(int(mask.sum()) for mask in own.values()), _asked(own, density)) for t, own in kept.items()
+    }
+    said = [f"{found} of {asked} for {t!r}" for t, (found, asked) in short.items() if found < asked]
+    if said:
+        warnings.warn(
+            f"overlap: fewer weights are worth anything than density {density:g} asks ({', '.join(said)}): the others score zero, as "
+            "pruned weights do, and count as kept by nobody. Give the density that the network has, or less.",
+            stacklevel=3,
+        )
 
 
 def _agreement(kept: Mapping[str, Tensor]) -> Agreement:

@@ -23,7 +23,7 @@ from secateur.runs.arguments import (
     without,
 )
 from secateur.runs.names import CHOSEN, ROOMS, Kind, Trust, check_made, find
-from secateur.runs.options import LEAST, listing, recipe_path, training
+from secateur.runs.options import LEAST, check_recipe, listing, recipe_path, training
 from secateur.runs.options import recipes as recipes
 from secateur.runs.parser import Parser
 from secateur.runs.parts import add_parts, add_places, check_whole, linked_options
@@ -140,6 +140,7 @@ def train_parser(argv: Sequence[str], exits: bool = True) -> Parser:
     files = {path: read_recipe(path) for path in [*paths, *map(Path, given(argv, "--config"))]}
     for path, content in files.items():
         check_size(path, content)
+        check_recipe(path, content, recipe)
     targets: dict[Kind, tuple[str, Callable[..., Any]]] = {}
     for kind in CHOSEN:
         name, place = _named(kind, argv, files)

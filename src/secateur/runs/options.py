@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from secateur.runs.parser import nearest
+from secateur.runs.written import options_of, read_recipe
 
 BETAS = (0.9, 0.999)
 LEAST = {
@@ -45,6 +47,47 @@ def recipe_path(name: str) -> Path:
             f"No recipe {name!r}: neither a file nor one of {', '.join(recipes())}.{nearest(name, recipes())}"
         )
     return path
+
+
+def check_recipe(path: Path, content: Mapping[str, Any], typed: str | None) -> None:
+    """Holds the recipe that a file of options names against what is in the file; it does not bring that recipe's settings.
+
+    Args:
+        path: The file.
+        content: What it holds. What ``--print_config`` printed has every setting of the recipe that it names.
+        typed: The recipe on the command line.
+
+    Raises:
+        ValueError: If it names a recipe that is not there or not the typed one, or lacks settings of it.
+    """
+    named = content.get("recipe")
+    if named is None or named == typed:
+        return
+    alone = f"name it on the command line (secateur train {named} --config {path}), or take the line out."
+    try:
+        if not isinstance(named, str):
+            raise ValueError("give the name of a recipe")
+        held = recipe_path(named)
+    except ValueError as error:
+        raise ValueError(f"{path}: recipe is {named!r}: {error} Or take the line out.") from error
+    if typed is not None and recipe_path(typed).resolve() != path.resolve():
+        raise ValueError(f"{path} is for the recipe {named}, and the command line names {typed}; {alone}")
+    if held.resolve() == path.resolve():
+        return
+    if lacking := list(_lacking(read_recipe(held), content, path)):
+        raise ValueError(f"{path} names the recipe {named} and lacks {', '.join(lacking)} of it; {alone}")
+
+
+def _lacking(recipe: Mapping[str, Any], content: Mapping[str, Any], path: Path) -> Iterator[str]:
+    """Settings of ``recipe`` that ``content`` does not have; of a part of another name none is missed."""
+    for key, value in recipe.items():
+        if not isinstance(value, Mapping) or "name" not in value:
+            if key not in content:
+                yield key
+            continue
+        own = options_of(content, key, path)
+        if own.get("name", value["name"]) == value["name"]:
+            yield from (f"{key}.{name}" for name in value if name not in own)
 
 
 def listing() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -148,6 +149,19 @@ def of_split(
 ) -> Report:
     """A finished run's report, on the test split where that is asked."""
     return judge(path, against=against, trust=trust, device=device) if split == "test" else done
+
+
+def renewed(report: Report, reference: Report | None, folder: RunFolder, config: Config) -> Report:
+    """A finished run's report with the reference that it is given now, or that has come to lie beside it; written where that is new."""
+    if reference is None and (report["dense"] or report["delta_t"]["against"] is not None):
+        return report
+    made = finite({**report, "delta_t": references.found(report, reference, folder, config)})
+    if made["delta_t"] != report["delta_t"]:
+        try:
+            write_text(folder.report, json.dumps(made, indent=1))
+        except OSError as error:  # in a folder that may be read alone
+            warnings.warn(f"The reference is not written into the report: {error}", stacklevel=2)
+    return made
 
 
 def showing(split: Split, problem: Problem, data: Data) -> tuple[Problem, Data]:

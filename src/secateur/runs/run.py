@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from secateur.runs.hardware import torch_device
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.processes import Devices, started
-from secateur.runs.result import Report, Split, figures, finite, keep, of_split, showing, titled
+from secateur.runs.result import Report, Split, figures, finite, keep, of_split, renewed, showing, titled
 from secateur.storage import load, network_state, put_back, row_lines, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
@@ -90,17 +90,22 @@ def train(
             folder.claim(config)
         return {"reference": reference, "done": done()}
 
-    def shown_again(report: Report) -> Report:
-        return of_split(split, report, path, against, trust, devices.device)
+    def shown_again(found: Mapping[str, Any]) -> Report:
+        report = of_split(split, found["done"], path, against, trust, devices.device)
+        return (
+            report
+            if report.get("split", "test") != split
+            else renewed(report, found["reference"], folder, config)
+        )
 
     if not devices.several and (found := begun())["done"] is not None:
-        return shown_again(found["done"])
+        return shown_again(found)
     fabric = devices.fabric(config["precision"])
     with started(fabric, devices.several, words) as processes, ExitStack() as stack:
         found = from_first(begun, fabric.device)
         if found["done"] is not None:
             processes.part()
-            return shown_again(found["done"]) if processes.first else {}
+            return shown_again(found) if processes.first else {}
         check_same({"its configuration": digest(config)}, fabric.device, "Start all with the same command.")
         problem, data = make_problem(config, workers, trust)
         shown, seen = showing(split, problem, data)
@@ -123,7 +128,7 @@ def train(
             stack.enter_context(folder.held())
         if (finished := from_first(done, fabric.device)) is not None:
             processes.part()  # by a process that began with this one
-            return shown_again(finished) if processes.first else {}
+            return shown_again({**found, "done": finished}) if processes.first else {}
         if processes.first:
             stack.enter_context(folder.abandoned(made))
 

@@ -38,7 +38,7 @@ def test_pictures_and_arrays_of_every_form_are_the_same(tmp_path: Path) -> None:
     assert set(found) == names
     for x in found.values():
         assert torch.allclose(x, torch.from_numpy(PIXELS).permute(2, 0, 1) / 255, atol=1e-6)
-    assert find_photos([tmp_path])[1] == 1
+    assert find_photos([tmp_path])[1] == find_photos([tmp_path, tmp_path, tmp_path])[1] == 1
 
 
 def test_a_phone_held_upright_gives_an_upright_picture(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[li
     """
     left = {path.resolve() for path in leave}
     files: list[tuple[Path, Path]] = []  # with the place that it is named after
-    others = 0
+    others = set[Path]()
     for path in paths:
         if not path.is_dir():
             if not path.is_file():
@@ -77,9 +77,9 @@ def find_photos(paths: Sequence[Path], leave: Collection[Path] = ()) -> tuple[li
             raise ValueError(
                 f"{path} holds no picture and no array: no file ends in {', '.join(SUFFIXES)}; check the path."
             )
-        others += len(inside) - len(found)
+        others |= {p.resolve() for p in inside} - {p.resolve() for p in found}
         files += [(p, p.relative_to(path)) for p in found]
-    return _named(list({path.resolve(): (path, place) for path, place in files}.values())), others
+    return _named(list({path.resolve(): (path, place) for path, place in files}.values())), len(others)
 
 
 def normalised(picture: Tensor, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> Tensor:
