@@ -76,6 +76,7 @@ def test_every_recipe_has_a_line() -> None:
         (["evaluate", "run", "--splt", "val"], "--split"),
         (["export", "run", "--format", "onxx"], "onnx"),
         (["bench", "run", "--engines", "torch,onnx"], "onnxruntime"),
+        (["bench", "run", "--engine", "torch"], "--engines"),
         (["doctor", "--data", "romms"], "rooms"),
     ],
 )

@@ -95,7 +95,6 @@ def parser() -> SeveralParser:
         usage="secateur compare RECIPE [RECIPE ...] [options]",
         description="Trains several recipes and compares them. Finished runs are not trained again.",
         epilog=_EPILOG,
-        allow_abbrev=False,
     )
     add_grid_options(made, "runs/compare")
     made.add_argument(

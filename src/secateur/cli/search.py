@@ -65,7 +65,6 @@ def parser() -> SeveralParser:
         description="Trains a recipe with other settings again and again, each chosen by what the last ones scored on the validation "
         "split, and evaluates the best on the test split, once. The same command goes on where it was stopped; several may share --out.",
         epilog=_EPILOG,
-        allow_abbrev=False,
     )
     made.add_argument(
         "--over",

@@ -133,7 +133,6 @@ def parser(*, trains: bool = True, looks: bool = True, name: str = "NAME") -> Se
         "all options of `secateur train` too, for every run.",
         epilog=listing(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     if trains:
         add_grid_options(made, "")

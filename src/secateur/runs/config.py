@@ -91,7 +91,6 @@ def _built(parts: tuple[tuple[Kind, str, Callable[..., Any]], ...], exits: bool)
         usage="secateur train RECIPE [options]",
         description="Trains a network by a recipe. A finished run returns at once, a stopped one goes on.",
         exit_on_error=exits,
-        allow_abbrev=False,  # so that what is read here and what is looked for before are the same options
     )
     parser.listing = listing()
     parser.parts = {kind: name for kind, name, _ in parts}

@@ -37,6 +37,9 @@ class Parser(ArgumentParser):
     """What else is said where an option does not exist."""
     _given: Sequence[str] = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **options)  # so that an option is what it is called
+
     def read(self, argv: Sequence[str]) -> Namespace:
         """Parses; a list may be written ``seg,depth`` or ``'[seg, depth]'``, in one word or several."""
         self._given = bracketed(spelt(argv, self.options), self._hints(_is_list), self._hints(_holds_text))
@@ -172,13 +175,7 @@ def close(word: str, known: Iterable[str]) -> bool:
 
 
 def complaint(message: str, options: Collection[str], parts: Mapping[str, str] | None = None) -> str:
-    """What a parser says, in one line, with the option that is nearest to one that does not exist.
-
-    Args:
-        message: Of argparse or jsonargparse.
-        options: All there are, as they are written.
-        parts: Kind of a part to the one chosen.
-    """
+    """What a parser says, in one line, with that of ``options``, as they are written, that is nearest to one that does not exist."""
     if message.startswith("unrecognized arguments: "):
         given = message.partition(": ")[2].split()
         wrong = [word.partition("=")[0] for word in given if word.startswith("-")]

@@ -111,7 +111,7 @@ def add_part(group: Any, kind: Kind, name: str, target: Callable[..., Any], skip
 
 def check_whole(argv: Sequence[str], exits: bool) -> None:
     """Refuses a misspelt option that is of no part, before the parts are imported to see which options they have."""
-    made = Parser(prog="secateur train", exit_on_error=exits, allow_abbrev=False)
+    made = Parser(prog="secateur train", exit_on_error=exits)
     made.add_argument("--config", action="config")
     add_places(made)
     names = (*inspect.signature(training).parameters, *CHOSEN)  # jsonargparse would import torch to read them
