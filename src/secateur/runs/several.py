@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from secateur.runs.arguments import spelt_out
 from secateur.runs.config import train_parser
@@ -16,6 +16,9 @@ from secateur.runs.study.seeds import SeedsAction
 
 class SeveralParser(argparse.ArgumentParser):
     """Of the options that are not of ``secateur train``, which jsonargparse cannot leave aside."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **options)  # so that an option is what it is called
 
     @property
     def options(self) -> list[str]:
