@@ -69,11 +69,13 @@ NEEDED: dict[Any, Callable[..., Any]] = {  # how to call what cannot be called b
 }  # fmt: skip
 FILES = {sets.celebamask, sets.cityscapes, sets.domains, sets.hf_images, sets.nyuv2, sets.taskonomy}
 RESULTS = {
+    "Convolution",
     "Course",
     "Data",
     "History",
     "TooFewError",
     "Tracked",
+    "Use",
     "recalibrate",
 }  # and what is looked at below
 

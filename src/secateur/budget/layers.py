@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.measures import count_macs
-from secateur.problem import Call, Input, called, looking
+from secateur.measures import Convolution, Use, weight_uses
+from secateur.problem import Call, Input, called
 from secateur.pruning import Groups
 
 
@@ -44,78 +44,58 @@ class Layer:
 def layers_of(model: nn.Module, example: Input, call: Call | None = None) -> list[Layer]:
     """Every convolution and linear layer that a forward pass of ``example`` runs, in its order; the model stays as it was.
 
-    Those that are called by their weight (attention's projections, ``linear(x, self.qkv.weight)``) come last.
+    What is called by its weight (attention's projections, ``linear(x, self.qkv.weight)``) comes last. A weight that is used in several
+    ways, now as a convolution and now as a matrix, or with several strides, is a layer for each.
     """
-    names = {module: name for name, module in model.named_modules()}
-    seen: dict[nn.Module, list[tuple[int, ...]]] = {}
-
-    def look(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        x = cast(Tensor, given[0] if given else named["input"])
-        shape = (x.shape[0], *x.shape[2:]) if isinstance(module, _ConvNd) else (x.numel() // x.shape[-1],)
-        seen.setdefault(module, []).append(tuple(map(int, shape)))
-
-    hooked = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear))]
-    handles = [module.register_forward_pre_hook(look, with_kwargs=True) for module in hooked]
-    try:
-        with looking(model):
-            called(model.eval(), call)(example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    macs = count_macs(called(model, call), example)
+    modules = {name for name, module in model.named_modules() if isinstance(module, (_ConvNd, nn.Linear))}
+    places = {name: place for place, (name, _) in enumerate(model.named_parameters())}
     first = {id(parameter): name for name, parameter in model.named_parameters()}
-    found = [_layer(module, names[module], first, calls, macs) for module, calls in seen.items()]
-    there = {id(module.weight) for module in seen}
-    return found + [
-        _by_weight(name, parameter, count)
-        for name, parameter in model.named_parameters()
-        if id(parameter) not in there and (count := _counted(macs, name))
+    run: dict[tuple[str, Convolution | None], list[Use]] = {}
+    by_weight: dict[tuple[str, Convolution | None], list[Use]] = {}
+    for use in weight_uses(called(model, call), example):
+        own = use.own and use.weight.rpartition(".")[0] in modules
+        how = None if use.convolution is None else replace(use.convolution, shape=())
+        (run if own else by_weight).setdefault((use.weight, how), []).append(use)
+    last = sorted(by_weight.items(), key=lambda item: places.get(item[0][0], len(places)))
+    return [
+        *(_layer(model, uses, first) for uses in run.values()),
+        *(_layer(model, uses, first, together=True) for _, uses in last),
     ]
 
 
-def _counted(macs: Mapping[str, int], weight: str) -> float:
-    """Of ``weight``, whose name may stand behind that of the model in a ``call``: the shortest that ends so."""
-    ends = [key for key in macs if key == weight or key.endswith(f".{weight}")]
-    return float(macs[min(ends, key=len)]) if ends else 0.0
-
-
-def _by_weight(name: str, weight: Tensor, macs: float) -> Layer:
-    """A layer that no module runs; of a convolution only the number of its places is known, so its stride is taken as 1."""
-    rows, kernel = max(1, round(macs / weight.numel())), tuple(weight.shape[2:])
-    ones = (1,) * len(kernel)
-    settings = {"kernel": kernel, "stride": ones, "padding": tuple(k // 2 for k in kernel), "dilation": ones}
-    call = (1, rows, *ones[1:]) if kernel else (rows,)
-    return Layer(name, weight.shape[1], weight.shape[0], 1, macs, (call,), settings if kernel else {})
-
-
 def _layer(
-    module: Any,
-    name: str,
-    first: Mapping[int, str],
-    calls: Sequence[tuple[int, ...]],
-    macs: Mapping[str, int],
+    model: nn.Module, uses: Sequence[Use], first: Mapping[int, str], *, together: bool = False
 ) -> Layer:
-    own = f"{name}.weight" if name else "weight"
-    count = _counted(macs, own)
-    weight = first.get(id(module.weight), own)  # a hook of the user's may make it at each call
+    """Of a weight that is used in one way; a matrix as if all its rows came ``together``, or call by call."""
+    path, _, attribute = uses[0].weight.rpartition(".")
+    module: Any = model.get_submodule(path)
+    value: Tensor = getattr(module, attribute)
+    weight = first.get(id(value), uses[0].weight)  # a hook of the user's may make it at each call
+    how, macs = uses[0].convolution, float(sum(use.macs for use in uses))
+    inputs, outputs, groups, transposed = _sizes(module, value, how)
+    if how is None:
+        found = [macs] if together else [float(use.macs) for use in uses]
+        rows = tuple((max(1, round(one / max(1, inputs * outputs))),) for one in found)
+        return Layer(weight, inputs, outputs, 1, macs, rows, {})
+    settings = {
+        "kernel": how.kernel, "stride": how.stride, "padding": how.padding, "dilation": how.dilation,
+    }  # fmt: skip
+    calls = tuple(use.convolution.shape for use in uses if use.convolution is not None)
+    return Layer(weight, inputs, outputs, groups, macs, calls, settings, transposed)
+
+
+def _sizes(module: Any, value: Tensor, how: Convolution | None) -> tuple[int, int, int, bool]:
+    """Inputs and outputs, groups, and whether it is transposed: of a layer as it was made, else by the shape of its weight."""
     if isinstance(module, _ConvNd):
-        padding = (
-            module.padding
-            if not isinstance(module.padding, str)
-            else tuple(module._reversed_padding_repeated_twice[::2][::-1])  # pyright: ignore[reportPrivateUsage]
-        )
-        settings = {
-            "kernel": tuple(module.kernel_size),
-            "stride": tuple(module.stride),
-            "padding": tuple(padding),
-            "dilation": tuple(module.dilation),
-        }
-        return Layer(
-            weight, module.in_channels, module.out_channels, module.groups, count, tuple(calls), settings,
-            isinstance(module, _ConvTransposeNd),
-        )  # fmt: skip
-    assert isinstance(module, nn.Linear)
-    return Layer(weight, module.in_features, module.out_features, 1, count, tuple(calls), {})
+        return module.in_channels, module.out_channels, module.groups, isinstance(module, _ConvTransposeNd)
+    if value.dim() == 1:
+        return len(value), 1, 1, False
+    outputs, inputs = value.shape[:2] if value.dim() == 2 or how else value.shape[-2:]
+    if how is None:
+        return inputs, outputs, 1, False
+    if how.transposed:
+        return outputs, inputs * how.groups, how.groups, True
+    return inputs * how.groups, outputs, how.groups, False
 
 
 class Widths:

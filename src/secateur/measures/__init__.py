@@ -9,14 +9,18 @@ from secateur.measures.overlap import Overlap, overlap
 from secateur.measures.seeds import LEVEL, Stat, corrected, differs, p_value, stat
 from secateur.measures.sensitivity import sensitivity
 from secateur.measures.unmoved import DeadTaskWarning, Unmoved, dead_said, unmoved, varied
+from secateur.measures.use import Convolution, Use
+from secateur.measures.uses import weight_uses
 
 __all__ = [
     "LEVEL",
+    "Convolution",
     "DeadTaskWarning",
     "DeltaT",
     "Overlap",
     "Stat",
     "Unmoved",
+    "Use",
     "corrected",
     "cost",
     "count_macs",
@@ -34,4 +38,5 @@ __all__ = [
     "stat",
     "unmoved",
     "varied",
+    "weight_uses",
 ]

@@ -131,6 +131,19 @@ def test_counts_zeros_dead_channels_and_uneven_layers() -> None:
     assert found.params == sum(p.numel() for p in model.parameters())
 
 
+def test_a_vector_of_the_users_own_counts_and_has_no_channels() -> None:
+    class Scored(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.score = torch.nn.Linear(8, 8), torch.nn.Parameter(torch.zeros(8))
+
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"a": self.layer(x) @ self.score}
+
+    found = facts(Scored(), torch.randn(3, 8))
+    assert (found.macs, found.dead_channels) == (3 * (64 + 8), 0)
+
+
 def test_paired_ratios_survive_a_slow_spell() -> None:
     def block(ms: float) -> dict:
         return {"ms": [ms] * 3, "disturbed": None, "settled": True, "memory": None}

@@ -24,9 +24,8 @@ def facts(model: nn.Module, example: Input) -> Facts:
         module = modules[name.rpartition(".")[0]]
         rows = value.transpose(0, 1) if getattr(module, "transposed", False) else value
         nonzero += count * float((value != 0).double().mean())
-        if not isinstance(
-            module, (nn.RNNBase, nn.RNNCellBase)
-        ):  # whose rows are gates, each with two matrices
+        gates = isinstance(module, (nn.RNNBase, nn.RNNCellBase))  # a row of theirs is one, with two matrices
+        if not gates and value.dim() > 1:
             dead += int((rows.flatten(1) == 0).all(1).sum())
         uneven += count if any(size % _STEP for size in value.shape[:2]) else 0
     total = sum(macs.values())
