@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from dead_channels import size
 from secateur import compact, compaction
 from secateur.problem import Problem, Task
 from secateur.shrinking import coupled_groups, problem_groups
+from secateur.shrinking.compaction import Compaction
 
 X = torch.randn(2, 3, 8, 8)
 
@@ -195,3 +198,44 @@ def test_an_optimizer_of_a_compiled_network_goes_on(whole: bool) -> None:
         small = compact(given, X, optimizer=optimizer)
     stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
     assert stepped == {id(p) for p in small.parameters()}
+
+
+class Normed(nn.Module):
+    """Six channels are dead before the norm."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c, self.n, self.h = nn.Conv2d(3, 16, 3, padding=1), norm, nn.Conv2d(16, 2, 1)
+        with torch.no_grad():
+            self.c.weight[:6] = 0
+            if isinstance(norm.bias, Tensor):
+                norm.bias.normal_().abs_()
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"a": self.h(self.n(self.c(x)).relu())}
+
+
+@pytest.mark.parametrize(
+    "kind", [nn.BatchNorm2d, partial(nn.InstanceNorm2d, affine=True, track_running_stats=True)]
+)
+def test_constants_that_training_normalises_otherwise_are_said(kind: Callable[[int], nn.Module]) -> None:
+    model, x = Normed(kind(16)), torch.randn(4, 3, 8, 8)
+    made = compaction(small := compact(model, x))
+    assert made.normed == {"n": 6}
+    assert (
+        "a constant that was folded on is another there, until the smaller network has trained a while: n 6."
+        in made.text()
+    )
+    assert Compaction.from_dict(made.to_dict()).normed == made.normed
+    assert not torch.allclose(model.train()(x)["a"], small.train()(x)["a"], rtol=1e-3), "as is said"
+
+
+def test_of_constants_that_the_statistics_have_seen_nothing_is_said() -> None:
+    model, x = Normed(nn.BatchNorm2d(16)), torch.randn(4, 3, 8, 8)
+    with torch.no_grad():
+        model.n.running_mean[:6] = model.c.bias[:6]
+    made = compaction(small := compact(model, x))
+    assert (small.c.out_channels, made.normed) == (10, {})
+    torch.testing.assert_close(small.train()(x)["a"], model.train()(x)["a"])
+    assert compaction(compact(Normed(nn.BatchNorm2d(16, track_running_stats=False)), x)).normed == {}

@@ -24,6 +24,7 @@ from secateur.shrinking.copying import copied, narrowed, plain
 from secateur.shrinking.exact import exact
 from secateur.shrinking.in_training import Otherwise
 from secateur.shrinking.names import check_values, counted, listed, named
+from secateur.shrinking.normed import normed
 from secateur.shrinking.optimizers import check_own, exchange
 from secateur.shrinking.reached import check_fits, check_reached, say_unreached
 from secateur.shrinking.verify import Reference
@@ -90,6 +91,7 @@ def compact(
             small = uncalled(small)
             cut = {name.rpartition(".")[0] for name in made.kept}
             made.baked, made.unseen = baked, [path for path in training.own if path in cut]
+            made.normed = normed(whole, tried.channels, tried.keep)
             made.unreached = sorted({name.rpartition(".")[0] or name for name in training.unreached})
             record(small, made)
             if optimizer is not None:

@@ -14,6 +14,7 @@ from secateur.shrinking.channels.rules import OUTPUT
 from secateur.shrinking.constant import Constant, replace
 from secateur.shrinking.copying import bake
 from secateur.shrinking.cutting import add_bias, cut, tell_groups, tell_norm
+from secateur.shrinking.heads import heads_recorded, tell_heads
 from secateur.shrinking.names import counted, listed, named
 from secateur.shrinking.record import check_record, check_sizes
 
@@ -35,6 +36,7 @@ class Compaction:
         channels: Channels before and after.
         unseen: Paths of modules that training alone runs, cut to fit what they are given.
         unread: Path of such a module -> how many channels are gone that it reads by weights that are not zero.
+        normed: Path of a normalisation with running statistics -> how many channels are gone of which it makes another constant in training.
         unreached: Paths of modules with weights that no trace reaches, left as they were.
         groups: Path of a normalisation without weights, or of a convolution that lost channels of every group, to its groups and
             (output) channels.
@@ -55,6 +57,7 @@ class Compaction:
     unseen: list[str] = field(default_factory=list[str])
     unread: dict[str, int] = field(default_factory=dict[str, int])
     groups: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    normed: dict[str, int] = field(default_factory=dict[str, int])
     unreached: list[str] = field(default_factory=list[str])
     shapes: dict[str, list[int]] = field(default_factory=dict[str, list[int]])
     told: dict[str, dict[str, int]] = field(default_factory=dict[str, dict[str, int]])
@@ -68,6 +71,7 @@ class Compaction:
             "dead": self.dead,
             "unseen": self.unseen,
             "unread": self.unread,
+            "normed": self.normed,
             "groups": {path: list(sizes) for path, sizes in self.groups.items()},
             "unreached": self.unreached,
             "shapes": self.shapes,
@@ -93,6 +97,7 @@ class Compaction:
             made.constant = dict(found.get("constant", {}))
             made.baked, made.dead, made.unseen = (list(found.get(n, [])) for n in ("baked", "dead", "unseen"))
             made.unread, made.unreached = dict(found.get("unread", {})), list(found.get("unreached", []))
+            made.normed = dict(found.get("normed", {}))
             made.shapes = {name: list(shape) for name, shape in found.get("shapes", {}).items()}
             made.told = {path: dict(numbers) for path, numbers in found.get("told", {}).items()}
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -127,6 +132,11 @@ class Compaction:
             )
         if self.unread:
             lines.append(f"In training they read channels that are gone: {counted(self.unread)}.")
+        if self.normed:
+            lines.append(
+                "In training these normalise by the batch, and what they make of a constant that was folded on is another there, until "
+                f"the smaller network has trained a while: {counted(self.normed)}."
+            )
         if self.unreached:
             lines.append(f"Not reached with this example, left as they are: {listed(self.unreached)}.")
         reasons = [(f"{n or 'Some'} channels stay: {reason}.", n) for reason, n in self.pinned.items()]
@@ -167,21 +177,6 @@ def record(model: nn.Module, made: Compaction) -> None:
             made.told[path] = numbers | made.told.get(path, {})
         made.told = {path: numbers for path, numbers in made.told.items() if path not in made.constants}
     model.__dict__[_ATTRIBUTE] = made
-
-
-def told(before: nn.Module, after: nn.Module) -> dict[str, dict[str, int]]:
-    """Path of each module to those of its whole numbers that ``after`` has others of than ``before``, as they are there."""
-    modules = {path: vars(module) for path, module in before.named_modules()}
-    found = {
-        path: {
-            name: value
-            for name, value in vars(module).items()
-            if type(value) is int and modules[path].get(name) not in (None, value)
-        }
-        for path, module in after.named_modules()
-        if path in modules
-    }
-    return {path: numbers for path, numbers in found.items() if numbers}
 
 
 def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
@@ -226,10 +221,12 @@ def rebuild(model: nn.Module, made: Compaction) -> nn.Module:
                     f"The file is of a network whose {name!r} has more than {tuple(present[name].shape)} elements; "
                     "build the model with the settings it was trained with."
                 )
+    heads = heads_recorded(model, made.kept, made.told)
     cut(
         model,
         {n: {a: torch.tensor(i) for a, i in axes.items()} for n, axes in made.kept.items() if n in present},
     )
+    tell_heads(model, heads)
     for path, (groups, _) in made.groups.items():
         if isinstance(module := modules.get(path), _ConvNd):
             tell_groups(module, groups)

@@ -211,7 +211,8 @@ class _Making:
         host = {name: torch.empty(p.shape, device="meta") for name, p in weights.items()}
         for name, mask in groups.masks(alive, host).items():
             weights[name].data.mul_(mask.to(weights[name]))
-        tried = exact(other, self.traced, Reference(other, self.example, 1e-5), 1, self.pinned, folds=True)
+        reference = Reference(other, self.example, 1e-5)
+        tried = exact(other, self.traced, reference, 1, self.pinned, folds=True, together=True)
         staying: Places = {}
         for name, axis in groups.axis.items():
             ids = groups.index[name]

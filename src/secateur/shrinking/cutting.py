@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from itertools import product
 from typing import Any
 
 import torch
@@ -12,11 +11,6 @@ from torch.nn.modules.batchnorm import _NormBase  # pyright: ignore[reportPrivat
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
 from secateur.shrinking.names import named
-
-_HEAD_COUNTS, _HEAD_SIZES = (
-    ("num_attention_heads", "num_heads", "n_heads"),
-    ("attention_head_size", "head_dim"),
-)
 
 
 def add_bias(module: nn.Module) -> None:
@@ -43,7 +37,6 @@ def cut(
     """
     paths = {path: m for path, m in model.named_modules() if isinstance(m, _ConvNd)}
     counts = {path: m.groups for path, m in paths.items() if f"{path}.weight".lstrip(".") in thinned}
-    owners = {child: module for module in model.modules() for child in module.children()}
     first = {id(tensor): name for name, tensor in reversed(named(model).items())}
     for module in model.modules():
         held = {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}
@@ -51,8 +44,6 @@ def cut(
             for axis, indices in kept.get(first[id(tensor)], {}).items():
                 if tensor.shape[axis] != indices.numel():
                     _tell(module, name, axis, tensor.shape[axis], indices.numel())
-                    if axis == 0 and module in owners:
-                        _tell_heads(owners[module], tensor.shape[axis], indices.numel())
     for name, tensor in named(model).items():
         if name in kept and first[id(tensor)] == name:
             value = tensor.data
@@ -82,18 +73,6 @@ def tell_norm(module: Any, groups: int, channels: int) -> None:
         module.num_groups, module.num_channels = groups, channels
     elif isinstance(module, _NormBase):
         module.num_features = channels
-
-
-def _tell_heads(owner: Any, before: int, after: int) -> None:
-    """Sets what the attention around a projection says about its heads; names as transformers has them."""
-    for count, size in product(_HEAD_COUNTS, _HEAD_SIZES):
-        heads, width = getattr(owner, count, None), getattr(owner, size, None)
-        if not (isinstance(heads, int) and isinstance(width, int)) or heads * width != before:
-            continue
-        if after % width == 0:  # heads go whole; hidden units, of which there may be as many, one by one
-            setattr(owner, count, after // width)
-            if getattr(owner, "all_head_size", None) == before:
-                owner.all_head_size = after
 
 
 def _tell(module: Any, name: str, axis: int, before: int, after: int) -> None:

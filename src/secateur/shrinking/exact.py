@@ -29,12 +29,14 @@ from secateur.shrinking.channels import (
     thinned,
     zeros_alone,
 )
-from secateur.shrinking.compaction import Compaction, told
+from secateur.shrinking.compaction import Compaction
 from secateur.shrinking.copying import copied, narrowed, widened
 from secateur.shrinking.cutting import cut
+from secateur.shrinking.heads import Heads, heads_left, tell_heads
 from secateur.shrinking.in_training import Cut, ForTraining, Otherwise
 from secateur.shrinking.names import named
-from secateur.shrinking.parting import Run, missed, parting, removed_above, removes, watched
+from secateur.shrinking.parting import Run, missed, needed_by, parting, removed_above, removes, watched
+from secateur.shrinking.record import told
 from secateur.shrinking.remaining import alive, complete, strengths
 from secateur.shrinking.verify import Reference
 
@@ -50,6 +52,7 @@ class Attempt:
         keep: Which of them are left, (labels,).
         needs: What the outputs depend on.
         dead: Numbers of the outputs that do not depend on the input.
+        heads: What modules were told of their heads.
         otherwise: What the network does otherwise in training.
     """
 
@@ -59,6 +62,7 @@ class Attempt:
     keep: Tensor
     needs: Needs
     dead: list[int]
+    heads: Heads
     otherwise: Otherwise | None = None
 
     @property
@@ -75,6 +79,7 @@ def exact(
     pinned: dict[str, str],
     *,
     folds: bool,
+    together: bool = False,
 ) -> Attempt:
     """The smaller network in float64, with what its code needs added to ``pinned``, node by node.
 
@@ -85,6 +90,7 @@ def exact(
         round_to: As :func:`secateur.compact` has it.
         pinned: Name of a node to the reason why its channels stay; filled in place.
         folds: Whether constants that are not zero are folded on.
+        together: As :func:`heads_left` has it.
 
     Raises:
         ValueError: If the copy computes something else even with all channels kept.
@@ -96,10 +102,12 @@ def exact(
     asked, known, alone = folds, True, False
     read: set[str] = set()
     said: list[str] = []
-    looked: set[str] = set()
+    looked, untold = set[str](), set[str]()
 
     def attempt(of: nn.Module, pins: Mapping[str, str], *, folds: bool, known: bool) -> Attempt:
-        made = _attempt(of, traced, round_to, {**pinned, **pins}, folds=folds, known=known, read=read)
+        made = _attempt(
+            of, traced, round_to, {**pinned, **pins}, (untold, together), folds=folds, known=known, read=read
+        )
         if not reference.wide:
             narrowed(made.small, dtypes)
         return made
@@ -109,7 +117,7 @@ def exact(
     )
     while True:
         tried = attempt(model, training.pins, folds=folds, known=known)
-        reason = _wrong(reference, tried.small)
+        reason = reference.wrong(tried.small)
         if reason is None:
             other = None if alone else reference.elsewhere(tried.small)
             if other is None:
@@ -147,6 +155,10 @@ def exact(
             values = values or watched(reference, model, example, values=True)
             again = watched(reference, tried.small, example, values=True)
             found, reason = parting(values, again, tried.channels, tried.keep, tried.needs, replaced)
+        blamed = run.stopped[0] if run.error is not None else None
+        if blamed in tried.heads and not any(removes(n, tried.channels, tried.keep) for n in found):
+            untold.add(blamed)  # it is the number of heads itself that does not fit there
+            continue
         chosen = removed_above(found, tried.channels, tried.keep) or removed_above(
             [n for n in traced[0] if n.op == "output"], tried.channels, tried.keep
         )
@@ -175,22 +187,7 @@ def exact(
         alike = [node for node in traced[0] if (node.op, node.source) in twice]
         chosen += [node for node in alike if removes(node, tried.channels, tried.keep)]
         for node in chosen:
-            pinned[node.name] = _needs(model, place, reason)
-
-
-def _needs(model: nn.Module, node: Node, reason: str) -> str:
-    try:
-        kind = type(model.get_submodule(node.owner)).__name__
-    except AttributeError:
-        kind = "the network"
-    return f"the code of {kind} needs its channels as they are ({node.place}: {reason})"
-
-
-def _wrong(reference: Reference, small: nn.Module) -> str | None:
-    try:
-        return reference.difference(small, rounded=False)
-    except Exception as error:  # whatever the user's code raises
-        return type(error).__name__
+            pinned[node.name] = needed_by(model, place, reason)
 
 
 def _attempt(
@@ -198,6 +195,7 @@ def _attempt(
     traced: list[list[Node]],
     round_to: int,
     pinned: Mapping[str, str],
+    heads: tuple[Collection[str], bool],
     *,
     folds: bool,
     known: bool,
@@ -235,7 +233,9 @@ def _attempt(
         put_constant(small, path, value if outputs is None or value is None else value[outputs])
     names = set(named(small))
     groups = group_counts(small, channels, keep)
+    said = heads_left(small, channels, keep, heads[0], together=heads[1])
     groups |= cut(small, {name: axes for name, axes in kept.items() if name in names}, thin)
+    tell_heads(small, said)
     indices = {n: {a: i.tolist() for a, i in axes.items()} for n, axes in kept.items() if n in names}
     made = Compaction(
         {n: axes for n, axes in indices.items() if axes},
@@ -247,4 +247,4 @@ def _attempt(
         shapes={name: shapes[name] for name, axes in indices.items() if axes and name in shapes},
         told=told(model, small),
     )
-    return Attempt(small, made, channels, keep, needs, dead)
+    return Attempt(small, made, channels, keep, needs, dead, said)

@@ -176,6 +176,15 @@ def removes(node: Node, channels: Channels, keep: Tensor) -> bool:
     )
 
 
+def needed_by(model: nn.Module, node: Node, reason: str) -> str:
+    """Why the channels of a node stay."""
+    try:
+        kind = type(model.get_submodule(node.owner)).__name__
+    except AttributeError:
+        kind = "the network"
+    return f"the code of {kind} needs its channels as they are ({node.place}: {reason})"
+
+
 def _difference(
     node: Node,
     before: Sequence[Tensor],

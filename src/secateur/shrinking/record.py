@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, cast
 
+from torch import nn
+
 
 def check_record(kept: Mapping[Any, Any], constants: Mapping[Any, Any], biases: Iterable[Any]) -> None:
     """Raises ValueError naming what no compaction writes: none, negative or repeated indices, sizes that are no sizes."""
@@ -38,6 +40,21 @@ def check_sizes(shapes: Mapping[Any, Any], told: Mapping[Any, Any]) -> None:
     for path, numbers in told.items():
         if not isinstance(path, str) or not all(type(number) is int for number in numbers.values()):
             raise ValueError(f"its record says of {path!r} numbers that are none")
+
+
+def told(before: nn.Module, after: nn.Module) -> dict[str, dict[str, int]]:
+    """Path of each module to those of its whole numbers that ``after`` has others of than ``before``, as they are there."""
+    modules = {path: vars(module) for path, module in before.named_modules()}
+    found = {
+        path: {
+            name: value
+            for name, value in vars(module).items()
+            if type(value) is int and modules[path].get(name) not in (None, value)
+        }
+        for path, module in after.named_modules()
+        if path in modules
+    }
+    return {path: numbers for path, numbers in found.items() if numbers}
 
 
 def _kernel(value: Any) -> bool:

@@ -86,6 +86,13 @@ class Reference:
                 return reason
         return None
 
+    def wrong(self, small: nn.Module) -> str | None:
+        """As :meth:`difference`, before anything is rounded, or the kind of error that ``small`` raises."""
+        try:
+            return self.difference(small, rounded=False)
+        except Exception as error:  # whatever the user's code raises
+            return type(error).__name__
+
     @cached_property
     def _elsewhere(self) -> tuple[Input, dict[str, Tensor]] | None:
         """An input of other sizes, and what the original gives; None where it takes no other."""

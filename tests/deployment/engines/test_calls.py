@@ -58,3 +58,12 @@ def test_numbers_are_taken_in_any_form_that_numpy_takes(tmp_path: Path) -> None:
     for wrong in ([[1.0], [1.0, 2.0]], x.requires_grad_(), [["a"]], None):
         with pytest.raises(ValueError, match=r"^x .*; give a NumPy array, such as tensor\.detach"):
             net(wrong)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("name", "suffix"), [ENGINES[0], *ENGINES[-2:]])
+def test_arrays_are_taken_whatever_their_strides(name: str, suffix: str, tmp_path: Path) -> None:
+    net = engine(name, suffix, tmp_path)
+    x = np.random.default_rng(0).random((1, 3, 24, 24), np.float32)
+    for turned in (x[:, :, ::-1], x[:, ::-1], np.asfortranarray(x)):
+        (found,) = net.call([turned])
+        np.testing.assert_array_equal(found, net.call([np.ascontiguousarray(turned)])[0])

@@ -135,7 +135,7 @@ def load_engine(
         raise ValueError(f"load_engine: {name!r} does not run {path.name}; it is one of {list(known)}.")
     module = importlib.import_module(f"secateur.deployment.engines.run_{name}")
     try:
-        return module.load(path, threads, precision, *(() if outputs is None else (outputs,)))
+        made: Engine = module.load(path, threads, precision, *(() if outputs is None else (outputs,)))
     except (EngineMissingError, UnreadableError, ForeignError):
         raise
     except Exception as error:  # every engine raises its own kinds
@@ -143,6 +143,13 @@ def load_engine(
         raise UnreadableError(
             f"{path} cannot be loaded by {name} ({type(error).__name__}: {said:.200}); export it again."
         ) from error
+    unlike = made.about.get("otherwise")
+    if isinstance(unlike, Mapping) and name in unlike:
+        raise UnreadableError(
+            f"{path} predicts something else in {name} ({cast(Any, unlike)[name]!s:.200}); run it in {_MODULES[path.suffix]}, or "
+            "export the network to .xml."
+        )
+    return made
 
 
 def check_settings(verb: str, threads: int | None, precision: str) -> None:

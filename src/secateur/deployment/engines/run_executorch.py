@@ -7,6 +7,8 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import numpy as np
+
 from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, UnreadableError, need, parsed
 
 
@@ -29,7 +31,7 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
         arrays: list[Array], kept: Any = program
     ) -> list[Array]:  # the method reads the program's memory
         with alone:
-            found: Any = forward.execute([torch.from_numpy(array) for array in arrays])
+            found: Any = forward.execute([torch.from_numpy(np.ascontiguousarray(array)) for array in arrays])
             return [tensor.numpy().copy() for tensor in found]
 
     return Engine("executorch", version("executorch"), about, call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from secateur.deployment.engines.engine import Array, Engine, Precision, parsed, quiet
@@ -21,6 +22,9 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
 
     def call(arrays: list[Array]) -> list[Array]:
         with torch.no_grad():
-            return [t.detach().numpy() for t in module(*(torch.from_numpy(array) for array in arrays))]
+            given = (
+                torch.from_numpy(np.ascontiguousarray(array)) for array in arrays
+            )  # torch has no negative strides
+            return [t.detach().numpy() for t in module(*given)]
 
     return Engine("torch", torch.__version__, about, call)

@@ -21,9 +21,9 @@ from secateur.deployment.export.calibration import (
     calibration,
     check_quantize,
 )
-from secateur.deployment.export.facts import check_sizes, facts, lengths, plain, restarts_said
+from secateur.deployment.export.facts import check_sizes, facts, lengths, otherwise_said, plain, restarts_said
 from secateur.deployment.export.network import Network, network
-from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, check_elsewhere
+from secateur.deployment.export.parity import ROUNDED, TOLERANCE, check, check_elsewhere, otherwise
 from secateur.deployment.export.quantizing import quantise, require_tool
 from secateur.deployment.export.refusals import beside, first_line, refusals
 from secateur.deployment.export.tracing import Axes, trace
@@ -110,6 +110,7 @@ def export(
     Warns:
         DeadTaskWarning: If a task predicts the same whatever the input; the file says it too, ``dead``.
         UserWarning: If the model changes its buffers in a forward pass, which no file carries on; their names are in ``restarts``.
+            If OpenVINO, where it is installed, predicts something else from an ``.onnx``; ``otherwise`` says it, and it is not run there.
     """
     path = Path(path)
     kind = _format(path, format)
@@ -215,6 +216,11 @@ def _attempt(
         check_elsewhere(traced, engine, tolerance, largest)
     for tensors in others:
         check(made, engine, tensors, tolerance, traced.outside(tensors))
+    if unlike := otherwise(made, aside, [*given, *others], tolerance):
+        said["otherwise"] = unlike
+        warnings.warn(f"export: {otherwise_said(aside.name, unlike)}", stacklevel=3)
+        _WRITERS[kind].write(traced, aside, json.dumps(metadata | said), **stored)
+        seal(aside)
     if how is not None:
         quantise(aside, made, how, [*given, *others], metadata | said)
 

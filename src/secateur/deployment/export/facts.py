@@ -10,7 +10,18 @@ from torch import Tensor
 
 from secateur.deployment.export.tracing import Traced
 
-_OWN = ("version", "tasks", "inputs", "dynamic", "fixed", "weights", "quantized", "dead", "restarts")
+_OWN = (
+    "version",
+    "tasks",
+    "inputs",
+    "dynamic",
+    "fixed",
+    "weights",
+    "quantized",
+    "dead",
+    "restarts",
+    "otherwise",
+)
 
 
 def facts(traced: Traced) -> dict[str, Any]:
@@ -34,6 +45,15 @@ def restarts_said(changing: Sequence[str]) -> str:
     return (
         f"the model changes {', '.join(changing)} in its forward pass; the file carries nothing on from one call to the next, and begins "
         "each with what the model has now."
+    )
+
+
+def otherwise_said(name: str, unlike: Mapping[str, str]) -> str:
+    """Which engines the file is not for, in one sentence."""
+    why = "; ".join(f"in {engine} {what}" for engine, what in unlike.items())
+    return (
+        f"{name} predicts what the model does in its own engine, but not in every one that reads it: {why}. There it is not run; export "
+        "to .xml for OpenVINO."
     )
 
 

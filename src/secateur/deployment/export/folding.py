@@ -1,8 +1,10 @@
-"""What is made simpler before a file is written: BatchNorm folded into the convolution before it, wherever that is exact; axes not squeezed."""
+"""What is made simpler before a file is written: BatchNorm folded into the convolution before it, wherever that is exact; axes not squeezed; averages."""
 
 from __future__ import annotations
 
+import math
 import operator
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -19,6 +21,7 @@ _CONVOLUTIONS = {
     _aten.conv3d.padding,
 }
 _TRANSPOSED = {_aten.conv_transpose1d.default, _aten.conv_transpose2d.input, _aten.conv_transpose3d.input}
+_AVERAGES = {_aten.avg_pool1d.default: 1, _aten.avg_pool2d.default: 2, _aten.avg_pool3d.default: 3}
 _SQUEEZES = {_aten.squeeze.dim, _aten.squeeze.dims}
 
 
@@ -73,6 +76,65 @@ def unsqueezed(graph: fx.Graph) -> None:
             graph.erase_node(node)
         elif len(kept) < len(dims):
             node.args = (given, kept)
+
+
+def averaged(graph: fx.Graph) -> None:
+    """Average pools of which engines make something else are written out, in place.
+
+    torch counts the padding where it is told to, but nothing beyond, into which windows reach where sizes are rounded up: that is the
+    mean of zeros beyond, over the share of each window that counts. A divisor of the user's is a factor.
+
+    Args:
+        graph: Functional ATen operations.
+    """
+    for node in [node for node in graph.nodes if node.target in _AVERAGES]:
+        x, dims = cast(fx.Node, node.args[0]), _AVERAGES[node.target]
+        given = dict(zip(("size", "step", "pads", "up", "counts", "divisor"), node.args[1:], strict=False))
+        size = _each(given["size"], dims)
+        step, pads = _each(given.get("step") or size, dims), _each(given.get("pads", 0), dims)
+        up, divisor = given.get("up", False), given.get("divisor")
+        if divisor is None and not (up and given.get("counts", True) and any(pads)):
+            continue
+        more = [min(s - 1, k - 1 - p) if up else 0 for s, k, p in zip(step, size, pads, strict=True)]
+
+        with graph.inserting_before(node):
+            made = _pooled(node, (x, 0.0), size, step, pads, more)
+            if divisor is not None:
+                made = graph.call_function(_aten.mul.Tensor, (made, math.prod(size) / cast(int, divisor)))
+            else:
+                one = x
+                for axis in range(x.meta["val"].ndim - dims):
+                    one = graph.call_function(_aten.slice.Tensor, (one, axis, 0, 1))
+                one = graph.call_function(_aten.ones_like.default, (one,))
+                made = graph.call_function(
+                    _aten.div.Tensor, (made, _pooled(node, (one, 1.0), size, step, pads, more))
+                )
+        made.meta.update(node.meta)
+        node.replace_all_uses_with(made)
+        graph.erase_node(node)
+
+
+def _pooled(
+    like: fx.Node,
+    of: tuple[fx.Node, float],
+    size: Sequence[int],
+    step: Sequence[int],
+    pads: Sequence[int],
+    more: Sequence[int],
+) -> fx.Node:
+    """The mean of what is padded with a value all around, and with zeros at the end, over windows of ``size``."""
+    graph = like.graph
+    around = [pad for pad in reversed(pads) for _ in range(2)]
+    beyond = [pad for last in reversed(more) for pad in (0, last)]
+    inside = graph.call_function(_aten.constant_pad_nd.default, (of[0], around, of[1]))
+    whole = graph.call_function(_aten.constant_pad_nd.default, (inside, beyond, 0.0))
+    return graph.call_function(cast(Any, like.target), (whole, list(size), list(step)))
+
+
+def _each(value: Any, dims: int) -> list[int]:
+    """One number an axis."""
+    listed = list(value) if isinstance(value, (list, tuple)) else [value]
+    return listed if len(listed) == dims else listed * dims
 
 
 def _folds(norm: fx.Node) -> fx.Node | None:

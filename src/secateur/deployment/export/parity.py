@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from secateur.deployment.engines import Engine
+from secateur.deployment.engines import Engine, load_engine
 from secateur.deployment.export.branches import check_branches
 from secateur.deployment.export.network import Network
 from secateur.deployment.export.refusals import refusals
@@ -61,6 +64,28 @@ def check(
                 f"(at most {tolerance:g}) on an input of {of}; no file was written. "
                 "Try another format, or report the operation that differs."
             )
+
+
+def otherwise(
+    network: Network, path: Path, inputs: Sequence[Sequence[Tensor]], tolerance: float = TOLERANCE
+) -> dict[str, str]:
+    """What another engine that reads the file, and is installed, predicts otherwise than the model, in words by its name.
+
+    OpenVINO reads ``.onnx`` too, and takes some operations for others without a word, such as a resize with antialiasing. What it refuses
+    it says itself.
+    """
+    if path.suffix != ".onnx" or importlib.util.find_spec("openvino") is None:
+        return {}
+    with suppress(Exception):
+        engine = load_engine(path, engine="openvino")
+        for tensors in inputs:
+            for task, error in differences(network, engine, tensors).items():
+                if not error <= tolerance:
+                    of = [list(tensor.shape) for tensor in tensors]
+                    return {
+                        engine.name: f"{task!r} is off by {error:.2g} of its largest value on an input of {of}"
+                    }
+    return {}
 
 
 def check_elsewhere(

@@ -40,11 +40,53 @@ def write(traced: Traced, path: Path, about: str, weights: Weights = "dense") ->
         model = program.model
         _free_names(model.graph)
         _rename(model.graph, {symbol: name for name, symbol in traced.symbols.items()})
+        _floor(model.graph)
         for node in model.graph:
             node.metadata_props.clear()  # names and lines of this trace, of no use to an engine
         rewrite(model, weights)
         model.metadata_props[KEY] = about
         program.save(path, external_data=False)
+
+
+def _floor(graph: Any) -> None:
+    """Pools round sizes down, with as much padding at the end as makes of it torch's rounding up.
+
+    torch has no last window that begins in the padding. Of engines that are told to round up some have one, so what they are told is
+    the padding: what reaches to the end of the last stride, and no farther than a window that begins at the last place.
+    """
+    (ir,) = need("onnx", "onnx_ir")
+    for node in graph:
+        if node.op_type not in ("MaxPool", "AveragePool") or node.domain:
+            continue
+        told = {name: attribute.value for name, attribute in node.attributes.items()}
+        size = list(told["kernel_shape"])
+        ones, none = [1] * len(size), [0] * 2 * len(size)
+        pads, steps, apart = told.get("pads", none), told.get("strides", ones), told.get("dilations", ones)
+        counted = told.get("count_include_pad", 0) and any(pads)  # written otherwise, by `averaged`
+        if not told.get("ceil_mode", 0) or counted:
+            continue
+        first = list(pads[: len(size)])
+        last = [min(p + s - 1, d * (k - 1)) for p, s, d, k in zip(first, steps, apart, size, strict=True)]
+        if any(
+            pad >= k for pad, k in zip(last, size, strict=True)
+        ):  # ONNX Runtime wants it in the input then
+            _pad(node, last)
+            last = none[: len(size)]
+        node.attributes["pads"] = ir.AttrInt64s("pads", [*first, *last])
+        node.attributes["ceil_mode"] = ir.AttrInt64("ceil_mode", 0)
+        if node.op_type == "AveragePool":
+            node.attributes["count_include_pad"] = ir.AttrInt64("count_include_pad", 0)
+
+
+def _pad(pool: Any, last: list[int]) -> None:
+    """Puts what no maximum is beyond the input of a pool."""
+    (ir,) = need("onnx", "onnx_ir")
+    zeros = [0] * (2 + len(last))
+    values = ir.tensor([*zeros, 0, 0, *last]), ir.tensor(float("-inf"), dtype=ir.DataType.FLOAT)
+    constants = [ir.node("Constant", [], {"value": value}) for value in values]
+    padded = ir.node("Pad", [pool.inputs[0], *(one.outputs[0] for one in constants)])
+    pool.graph.insert_before(pool, [*constants, padded])
+    pool.replace_input_with(0, padded.outputs[0])
 
 
 def _free_names(graph: Any) -> None:

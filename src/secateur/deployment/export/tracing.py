@@ -15,7 +15,7 @@ from torch.export import Dim, ExportedProgram
 
 from secateur.deployment.engines import quiet
 from secateur.deployment.export.decided import Branch, branch, compared, deciding
-from secateur.deployment.export.folding import fold_batch_norm, unsqueezed
+from secateur.deployment.export.folding import averaged, fold_batch_norm, unsqueezed
 from secateur.deployment.export.kept_state import Kept
 from secateur.deployment.export.names import rename, writable
 from secateur.deployment.export.network import Network
@@ -103,6 +103,7 @@ def trace(network: Network, axes: Axes, limits: Sequence[Sequence[Tensor]] | Non
         else:
             module.graph = graph
         unsqueezed(module.graph)
+        averaged(module.graph)
         program = torch.export.export(fold_batch_norm(module), example, dynamic_shapes=varying)
         program = program if graph is not None else program.run_decompositions({})
     for node in program.graph.nodes:
