@@ -1,13 +1,15 @@
-"""A task whose gradient is zero everywhere is named before it silently loses its say."""
+"""Gradients that say nothing: a task whose own is zero everywhere is named, and a step that a scaler skips, with NaN and infinity, decides nothing."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
 
 from problems import equal, two_heads, weights
-from secateur import fit
-from secateur.methods import DiSparseDynamic, OneShot, RigL
+from secateur import Pruning, fit
+from secateur.methods import DiSparseDynamic, GroupLasso, LearnedThreshold, OneShot, RigL, SoftThreshold
 from secateur.problem.components import prunable
 from secateur.problem.problem import Problem, Task
 from secateur.pruning import scores
@@ -80,3 +82,75 @@ def test_looking_leaves_no_trace_and_ends_early() -> None:
 
 def test_random_growth_asks_no_gradient() -> None:
     fit(dead("shade"), RigL(0.2, "random"), steps=6)
+
+
+def scaled(problem: Problem, method: object, steps: int, fused: bool = False) -> list[int]:
+    """Trains with a scaler that begins too high; the steps that it skipped."""
+    scaler, skipped = torch.amp.GradScaler("cpu", init_scale=2.0**127, backoff_factor=2.0**-60), list[int]()
+    with Pruning(problem, method, steps=steps) as pruning:  # type: ignore[arg-type]
+        optimizer = pruning.attach(torch.optim.Adam(pruning.groups(), lr=1e-3, fused=fused))
+        for step in range(1, steps + 1):
+            x, targets = problem.train[step % 6]
+            scaler.scale(pruning.loss(problem.model(x), targets)).backward()
+            before = scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+            if scaler.get_scale() < before:
+                skipped.append(step)
+            pruning.step()
+            optimizer.zero_grad()
+    return skipped
+
+
+def heavy() -> Problem:
+    """A problem whose gradients overflow float32 under that scale."""
+    problem = two_heads()
+    return replace(problem, tasks={t: replace(task, weight=1e4) for t, task in problem.tasks.items()})
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+def test_rigl_exchanges_nothing_then(fused: bool) -> None:
+    method, exchanged = RigL(0.2, every=1, until=0.9), list[int]()
+    replaced = RigL.after_step
+
+    def after_step(self: RigL, step: int, optimizer: torch.optim.Optimizer) -> None:
+        before = self.masks.masks
+        replaced(self, step, optimizer)
+        if any(not torch.equal(before[n], mask) for n, mask in self.masks.masks.items()):
+            exchanged.append(step)
+
+    method.after_step = after_step.__get__(method)  # type: ignore[method-assign]
+    skipped = scaled(heavy(), method, 8, fused)
+    assert skipped
+    assert exchanged
+    assert not set(skipped) & set(exchanged)
+
+
+def test_the_controller_keeps_its_thresholds() -> None:
+    method = LearnedThreshold(0.2, pressure="controller", ramp=(0.0, 0.5))
+    assert scaled(heavy(), method, 12)
+    assert method._resistance.isfinite()
+    assert all(alpha.isfinite() for alpha in method.thresholds().values())
+
+
+@pytest.mark.parametrize("make", [SoftThreshold, DiSparseDynamic])
+def test_others_train_to_their_density(make: type[SoftThreshold] | type[DiSparseDynamic]) -> None:
+    problem = heavy()
+    assert scaled(problem, make(0.2), 12, fused=True)
+    assert all(p.isfinite().all() for p in problem.model.parameters())
+
+
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+def test_the_lasso_kills_nothing_before_the_first_step(fused: bool) -> None:
+    problem, left = heavy(), list[float]()
+
+    class Looked(GroupLasso):
+        def after_step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+            super().after_step(step, optimizer)
+            left.append(sum(float(p.count_nonzero()) for p in prunable(problem.model).values()))
+
+    skipped = scaled(problem, Looked(strength=1e-4, norm="l1"), 8, fused)
+    size = sum(p.numel() for p in prunable(problem.model).values())
+    assert skipped == [1]
+    assert left[0] == size
+    assert left[-1] < size

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
 from problems import TwoHeads, batches, equal, tasks, two_heads, weights
 from secateur import LotteryTicket, OneShot, Problem, fit
-from secateur.pruning.scores import gradients
+from secateur.problem import prunable
+from secateur.pruning.scores import gradients, task_gradients
 
 
 class Gridded(TwoHeads):
@@ -85,3 +91,55 @@ def test_such_a_network_is_trained_and_pruned(method: OneShot | LotteryTicket) -
     fit(problem, method, steps=10)
     kept = [p for m in problem.model.modules() if isinstance(m, nn.Conv2d) for p in [m.weight]]
     assert sum(int(p.count_nonzero()) for p in kept) == sum(p.numel() for p in kept) // 2
+
+
+def odd(at: int, loss: Callable[[Tensor, Tensor], Tensor]) -> Problem:
+    """Of batch ``at`` the shade is an odd one: its targets are infinite, which ``loss`` makes something of."""
+    made = two_heads()
+    data = [
+        (x, {**y, "shade": y["shade"] * torch.inf} if k == at else y) for k, (x, y) in enumerate(made.train)
+    ]
+    return replace(made, tasks={**made.tasks, "shade": replace(made.tasks["shade"], loss=loss)}, train=data)
+
+
+def steep(prediction: Tensor, target: Tensor) -> Tensor:
+    """Finite, with an infinite gradient, where a target is."""
+    return torch.where(target.isfinite(), (prediction - target).abs(), (prediction * 0).sqrt()).mean()
+
+
+def test_a_loss_that_is_not_finite_has_no_part_in_scores() -> None:
+    problem, without = odd(0, l1_loss), two_heads()
+    without.train[0][1].pop("shade")
+    weights, others = (prunable(p.model) for p in (problem, without))
+    for score in (gradients, task_gradients):
+        found, other = score(problem, weights, 2), score(without, others, 2)
+        assert torch.equal(torch.cat(flat(found)), torch.cat(flat(other)))
+        assert all(g.isfinite().all() for g in flat(found))
+
+
+def flat(found: Any) -> list[Tensor]:
+    return [g.flatten() if isinstance(g, Tensor) else torch.cat(flat(g)) for g in found.values()]
+
+
+def test_a_gradient_that_is_not_finite_ranks_nothing() -> None:
+    problem = odd(0, steep)
+    weights = prunable(problem.model)
+    with pytest.raises(
+        ValueError, match=r"gradient of the loss by .* is NaN or infinite in the first 1 training batches"
+    ):
+        gradients(problem, weights)
+    with pytest.raises(ValueError, match=r"gradient of task 'shade' by .* is NaN or infinite"):
+        task_gradients(problem, weights)
+    found = task_gradients(problem, weights, strict=False)
+    assert all(g.isfinite().all() for g in flat(found))
+    assert found["colour"]["trunk.4.weight"].any()
+    assert not found["shade"]["trunk.4.weight"].any()
+
+
+def test_frozen_weights_are_scored_and_stay_frozen() -> None:
+    problem = two_heads()
+    weights = prunable(problem.model)
+    expected = flat(gradients(problem, weights))
+    problem.model.colour.requires_grad_(False)
+    assert all(map(torch.equal, flat(gradients(problem, weights)), expected))
+    assert not problem.model.colour.weight.requires_grad

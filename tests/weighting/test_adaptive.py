@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -62,7 +64,7 @@ def test_missing_tasks_keep_their_window() -> None:
         weighting({"colour": torch.tensor(value)})
         weighting({"shade": torch.tensor(value)})
     assert set(weighting({"colour": torch.tensor(1.0)})) == {"colour"}
-    assert weighting._seen == {"colour": 4, "shade": 3}
+    assert weighting.state_dict()["seen"] == {"colour": 4, "shade": 3}
 
 
 def test_size_factor_is_backbone_over_heads() -> None:
@@ -157,3 +159,47 @@ def test_the_published_recipes_weigh_in_short_runs_too(recipe: str) -> None:
     weighting.start(two_heads(), 100)
     last = feed(weighting, [1.0, 2.0] * 50, [1.0, 1.1] * 50)[-1]
     assert float(last["colour"]) != float(last["shade"])
+
+
+def in_turn() -> Problem:
+    """Four tasks with a loader each, that take turns."""
+    problem = two_heads()
+    names = ["colour", "shade", "tint", "tone"]
+    tasks = dict.fromkeys(names, problem.tasks["colour"])
+    train = {name: [(x, targets["colour"]) for x, targets in problem.train] for name in names}
+    return replace(problem, tasks=tasks, train=train, val=None, test=None)
+
+
+@pytest.mark.parametrize("variant", ["paper", "code"])
+def test_windows_that_tasks_in_turn_never_fill_are_said_before_training(variant: str) -> None:
+    steps = 40
+    weighting = AdaptiveWeighting(window=0.3, size_factor=False, variant=variant)  # type: ignore[arg-type]
+    with pytest.warns(
+        UserWarning, match=r"'colour' and 'shade' and 'tint' and others will have some .* window=3\b"
+    ):
+        weighting.start(in_turn(), steps)
+    shorter = AdaptiveWeighting(window=3, size_factor=False, variant=variant)  # type: ignore[arg-type]
+    shorter.start(in_turn(), steps)
+    seen = {
+        float(shorter({name: torch.tensor(1.0 + 0.1 * (k % 3 + row * k % 2))})[name])
+        for k in range(steps // 4)
+        for row, name in enumerate(["colour", "shade", "tint", "tone"])
+    }
+    assert seen != {1.0}
+
+
+def feed_some(weighting: AdaptiveWeighting, losses: dict[str, torch.Tensor]) -> None:
+    """Sixty batches, of which one in ten has the shade."""
+    for k in range(60):
+        weighting(losses if k % 10 == 5 else {"colour": losses["colour"]})
+
+
+def test_a_window_that_batches_without_the_task_never_fill_is_said_once() -> None:
+    weighting = AdaptiveWeighting(window=10, warmup=0)
+    weighting.start(two_heads(), 60)
+    losses = {"colour": torch.tensor(1.0), "shade": torch.tensor(2.0)}
+    with pytest.warns(
+        UserWarning, match=r"'shade' will have some 5 losses by step 60, .* after 11.* window=1\b"
+    ) as said:
+        feed_some(weighting, losses)
+    assert len(said) == 1

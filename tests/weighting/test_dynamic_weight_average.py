@@ -64,3 +64,14 @@ def test_it_trains() -> None:
 def test_bad_settings(settings: dict) -> None:
     with pytest.raises(ValueError, match=r"at least 1|above 0|finite"):
         DynamicWeightAverage(**settings)
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_a_window_has_the_mean_of_its_finite_losses(value: float) -> None:
+    weighting = DynamicWeightAverage(window=3)
+    weighting.start(two_heads(), 100)
+    for colour in (4.0, value, 2.0, 2.0, 1.0, value):  # means 3, then 1.5
+        step(weighting, colour=colour, shade=1.0)
+    found = step(weighting, colour=value, shade=1.0)
+    a, b = math.exp(0.5 / 2), math.exp(1.0 / 2)
+    assert found["colour"] == pytest.approx(2 * a / (a + b))

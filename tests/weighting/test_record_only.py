@@ -1,16 +1,29 @@
-"""A task that trains nothing (``Task.weight`` 0, or all frozen) has no say in how the others are weighed."""
+"""A task that trains nothing (``Task.weight`` 0, or all frozen) has no say in how the others are weighed; its loss may be infinite."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
-from problems import two_heads
-from secateur import AdaptiveWeighting, DynamicWeightAverage, MinMax, Problem, UncertaintyWeighting, fit
+from problems import equal, two_heads, weights
+from secateur import (
+    AdaptiveWeighting,
+    DynamicWeightAverage,
+    Fixed,
+    MinMax,
+    OneShot,
+    Problem,
+    Pruning,
+    UncertaintyWeighting,
+    fit,
+)
+from secateur.pruning import Sparsifier
 from secateur.training import Row
 from secateur.weighting import Weighting, weighed
 
@@ -102,3 +115,69 @@ def test_it_is_no_row_of_an_aggregation() -> None:
     fit(problem, steps=4, aggregator=first, progress=False)
     assert set(rows) <= {1}
     assert not torch.equal(before, problem.model.trunk[0].weight)
+
+
+def recording(loss: Callable[[Tensor, Tensor], Tensor], weight: float = 0.0) -> Problem:
+    made = two_heads()
+    return replace(
+        made, tasks={**made.tasks, "shade": replace(made.tasks["shade"], loss=loss, weight=weight)}
+    )
+
+
+def infinite(prediction: Tensor, target: Tensor) -> Tensor:
+    return l1_loss(prediction, target) * math.inf
+
+
+def rooted(prediction: Tensor, target: Tensor) -> Tensor:
+    """Finite, with an infinite gradient."""
+    return (prediction * 0).sqrt().sum() + l1_loss(prediction, target)
+
+
+@pytest.mark.parametrize("weighting", [None, Fixed({"shade": 0.0})], ids=["task", "fixed"])
+@pytest.mark.parametrize("method", [None, OneShot(0.2, "snip")], ids=["dense", "snip"])
+@pytest.mark.parametrize("loss", [infinite, rooted])
+@pytest.mark.filterwarnings(
+    "ignore:.*shade.* score the same"
+)  # nothing of it is worth anything to the others
+def test_it_changes_nothing(
+    loss: Callable[[Tensor, Tensor], Tensor], method: Sparsifier | None, weighting: Weighting | None
+) -> None:
+    weight = 0.0 if weighting is None else 1.0
+    if method is not None and weight:
+        pytest.skip("SNIP looks at tasks as they weigh by themselves")
+    bad, good = recording(loss, weight), recording(l1_loss, weight)
+    rows = [fit(p, method, weighting, steps=4, log_every=1, progress=False).rows for p in (bad, good)]
+    assert equal(weights(bad), weights(good))
+    assert rows[0][-1]["loss"]["shade"] == math.inf or loss is rooted
+    assert rows[0][-1]["loss"]["colour"] == rows[1][-1]["loss"]["colour"]
+
+
+def test_it_is_in_the_record_and_a_zero_in_the_sum() -> None:
+    problem = recording(infinite)
+    with Pruning(problem, steps=1) as pruning:
+        pruning.attach(torch.optim.Adam(pruning.groups()))
+        x, targets = problem.train[0]
+        terms = pruning.terms(problem.model(x), targets)
+        assert terms.losses["shade"] == math.inf
+        assert terms.weighed["shade"] == 0.0
+        assert terms.total == terms.losses["colour"]
+        terms.total.backward()
+        assert not problem.model.shade[0].weight.grad.any()
+        with torch.no_grad():
+            assert pruning.terms(problem.model(x), targets).total.isfinite()
+        pruning.leave(early=True)
+
+
+def test_tasks_that_are_frozen_in_turn_may_learn_nothing_meanwhile() -> None:
+    problem = two_heads()
+    with Pruning(problem, steps=6) as pruning:
+        optimizer = pruning.attach(torch.optim.Adam(pruning.groups(), lr=1e-3))
+        for step in range(6):
+            problem.model.trunk.requires_grad_(step < 1)
+            problem.model.colour.requires_grad_(step % 2 == 0)
+            problem.model.shade.requires_grad_(step % 2 == 1 or step < 1)
+            x, targets = problem.train[step]
+            pruning.loss(problem.model(x), targets).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            pruning.step()

@@ -28,7 +28,7 @@ class DiSparseDynamic(Masked):
     density lies above the one asked, as published; at ``until`` a last drop makes it exact, and the masks stay. Unlike in the
     published code, gradients are those of the masked network, and what is grown begins at 0 with fresh optimizer state, except
     what the same exchange dropped, which keeps both. Where no gradient ever reaches a grown weight it stays 0, and then
-    fewer weights than asked are nonzero.
+    fewer weights than asked are nonzero. A layer that is frozen on the way keeps its masks meanwhile.
 
     Args:
         density: Kept fraction of the prunable weights in the end, in (0, 1]; 1 is dense training.
@@ -131,7 +131,10 @@ class DiSparseDynamic(Masked):
         self._final = state["final"]
 
     def _exchange(self, step: int, share: float, optimizer: Optimizer) -> None:
-        wanted = scores.task_gradients(self.problem, self.weights, self.batches, first=step, strict=False)
+        trained = {name: w for name, w in self.weights.items() if w.requires_grad}
+        if not trained:
+            return
+        wanted = scores.task_gradients(self.problem, trained, self.batches, first=step, strict=False)
         wanted = {t: {n: g for n, g in own.items() if g.any()} for t, own in wanted.items()}
         reached = {name for own in wanted.values() for name in own}  # others stay as they are
         moved = {name: round(share * count) for name, count in self._count.items()}

@@ -74,7 +74,7 @@ class GradualMagnitude(Masked):
     def start(self, problem: Problem, steps: int) -> None:
         """Begins with everything kept; raises now if the density is out of reach later."""
         super().start(problem, steps)
-        self._frozen = False
+        self._frozen, self._components = False, components(problem)  # now: a layer may be frozen on the way
         if self.density < 1.0:
             self._select(1.0)
 
@@ -138,7 +138,7 @@ class GradualMagnitude(Masked):
             magnitudes(self.weights, self.masks.masks),
             self._density(progress, self.density),
             distribution=due,
-            components=components(self.problem),
+            components=self._components,
             pattern=self.pattern,
             at_least=self.at_least,
         )

@@ -17,11 +17,11 @@ from secateur.pruning import (
     Sparsifier,
     all_weights,
     input_groups,
+    lacking,
     prox,
     revived,
     say_large,
     schedules,
-    settings_of,
     share,
     strongest,
     survivors,
@@ -111,14 +111,14 @@ class GroupLasso(Sparsifier):
         if unknown := sorted(groups.axis.keys() - parameters.keys()):
             raise ValueError(f"groups name {unknown}, which are not parameters of the model.")
         self._weights = {name: parameters[name] for name in groups.axis}
-        self._others = [p for name, p in parameters.items() if name not in self._weights and p.requires_grad]
+        self._others = {n: p for n, p in parameters.items() if n not in self._weights and p.requires_grad}
         self._plan, self._groups = groups, groups.to(next(iter(self._weights.values())).device)
         self._roots = self._groups.sizes(self._weights).sqrt()  # √n_g
         self._steps, self._spared = steps, dict[str, Tensor]()
         wait = self.warmup if self.density is None else self.ramp[0]
         self._begin = round(wait * steps) if wait < 1 else round(wait)
         self._optimizer: Optimizer | None = None
-        self._level, self._frozen = self.strength, False
+        self._level, self._frozen, self._moved = self.strength, False, False
         self._active = self.strength != 0.0 and self.density != 1.0
         if self.density is not None and self._active:
             ones = {name: torch.ones_like(p, dtype=torch.bool) for name, p in self._weights.items()}
@@ -130,17 +130,17 @@ class GroupLasso(Sparsifier):
         asked: dict[str, Any] = {} if self.adam_eps is None else {"eps": self.adam_eps}
         asked |= {} if self.decay is None else {"weight_decay": self.decay, "decoupled_weight_decay": True}
         own = [{"params": list(self._weights.values()), **asked}] if asked or self._active else []
-        return [*own, {"params": self._others, **asked}] if asked else own
+        return [*own, {"params": list(self._others.values()), **asked}] if asked else own
 
     def bind(self, optimizer: Optimizer) -> None:
-        """Checks that the optimizer has what the metric needs; enforces the masks."""
-        kind, known = type(optimizer).__name__, settings_of(optimizer, self._weights)
-        if self.metric == "adaptive" and self._active and "betas" not in known:
+        """Checks that the optimizer, or each of several, has what the metric needs; enforces the masks."""
+        adaptive, everything = self.metric == "adaptive" and self._active, {**self._weights, **self._others}
+        if adaptive and (kind := lacking(optimizer, self._weights, "betas")):
             said = f"needs the moments of Adam, and {kind} has none; choose metric='euclidean'."
             raise ValueError(f"metric 'adaptive' {said}")
-        if self.adam_eps is not None and "eps" not in known:
+        if self.adam_eps is not None and (kind := lacking(optimizer, everything, "eps")):
             raise ValueError(f"adam_eps is {self.adam_eps}, and {kind} has no eps; choose Adam.")
-        if self.decay is not None and "decoupled_weight_decay" not in known:
+        if self.decay is not None and (kind := lacking(optimizer, everything, "decoupled_weight_decay")):
             raise ValueError(f"decay {self.decay} is decoupled, which {kind} does not know; choose Adam.")
         self._optimizer = optimizer
         if self.masks is not None:
@@ -161,6 +161,11 @@ class GroupLasso(Sparsifier):
         if not self._frozen and self._level:
             spared = self._spared if self.norm == "l1" else self._spared.get(_GROUPS)
             prox.descend(self._weights, self._groups, self._roots, found, found.rate * self._level, spared)
+
+    def enforce(self) -> None:
+        """Zeroes again what is cut."""
+        if self.masks is not None:
+            self.masks.zero_weights_()
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -214,7 +219,8 @@ class GroupLasso(Sparsifier):
 
     def _of_step(self, optimizer: Optimizer) -> prox.Step | None:
         own = self.metric == "adaptive", self.bias_correct_prox
-        return prox.of_step(self._weights, optimizer, self.eps, *own)
+        self._moved = self._moved or not own[0] or prox.has_moved(self._weights, optimizer)
+        return prox.of_step(self._weights, optimizer, self.eps, *own) if self._moved else None
 
     def _cut(self, progress: float, metric: Metric | None, optimizer: Optimizer | None) -> None:
         """Removes for good what the schedule has due by now."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.problem import By
-from secateur.pruning import Effect, Pattern, Thresholded, cubic_density, group_of, soft_threshold
+from secateur.pruning import Effect, Pattern, Thresholded, cubic_density, groups_of, soft_threshold
 from secateur.pruning import density as density_of
 
 Pressure = Literal["none", "coupled_l2", "decoupled_decay", "controller", "l1_density"]
@@ -70,7 +70,8 @@ class LearnedThreshold(Thresholded):
         """Enforces the mask as soon as it is frozen; says where ``coupled_l2`` has no weight decay to press with."""
         super().bind(optimizer)
         coupled = self.density < 1.0 and self.pressure == "coupled_l2"
-        if coupled and not group_of(optimizer, self._theta).get("weight_decay", 0.0):
+        held = groups_of(optimizer, self._theta) if coupled else {}
+        if coupled and not all(group.get("weight_decay", 0.0) for group in held.values()):
             warnings.warn(
                 "LearnedThreshold: the thresholds have no pressure: that of 'coupled_l2' is the optimizer's weight_decay, which is 0 for "
                 "them. Give the optimizer one, such as adam(weight_decay=1e-4), or choose another pressure.",
@@ -131,9 +132,8 @@ class LearnedThreshold(Thresholded):
     def _move(self, step: int, optimizer: Optimizer) -> bool:
         """Applies the pressure; the mask is frozen when the target is crossed, or at the deadline."""
         if self.pressure == "decoupled_decay":
-            rate = group_of(optimizer, self._theta)["lr"]
-            for theta in self._theta.values():
-                theta.mul_(1.0 - rate * self.strength)
+            for component, group in groups_of(optimizer, self._theta).items():
+                self._theta[component].mul_(1.0 - group["lr"] * self.strength)
         elif self.pressure == "controller":
             self._control(step)
         late = step >= max(1, round(self.deadline * self.steps))
@@ -150,7 +150,10 @@ class LearnedThreshold(Thresholded):
         return False
 
     def _control(self, step: int) -> None:
-        """θ_c ← θ_c + η·(ρ·clip(s* − s, ±1) − κ·ĝ_c) with s* the schedule, s the sparsity, ĝ_c the scaled gradient."""
+        """θ_c ← θ_c + η·(ρ·clip(s* − s, ±1) − κ·ĝ_c) with s* the schedule, s the sparsity, ĝ_c the scaled gradient.
+
+        Gradients that are not finite, such as those of a step that a gradient scaler skips, say nothing: ĝ_c is 0 there.
+        """
         aim = cubic_density(step / self.steps, self.density, *self.ramp)
         if aim == 1.0:
             return  # no demand yet: the resistance alone would drive θ down
@@ -158,8 +161,10 @@ class LearnedThreshold(Thresholded):
         slopes = torch.stack(
             [t.grad if t.grad is not None else torch.zeros_like(t) for t in self._theta.values()]
         )
-        self._resistance.mul_(0.99).add_(0.01 * slopes.square().mean())
-        scaled = slopes / self._resistance.sqrt().clamp(min=1e-12)
+        resistance = (self._resistance * 0.99).add_(0.01 * slopes.square().mean())
+        known = resistance.isfinite()
+        self._resistance.copy_(torch.where(known, resistance, self._resistance))
+        scaled = torch.where(known, slopes, 0.0) / self._resistance.sqrt().clamp(min=1e-12)
         gain = 2000.0 * self.strength / self.steps  # the climb of some 20 units of θ takes a share of the run
         push = max(-1.0, min(1.0, self._density() - aim))
         for theta, slope in zip(self._theta.values(), scaled, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from secateur.problem import components
+from secateur.problem import Problem, components
 from secateur.pruning import AtOnce, Distribution, Pattern, Quotas, scores, select
 
 
@@ -56,6 +56,11 @@ class OneShot(AtOnce):
         self.seed = seed
         self.at_least = at_least
 
+    def start(self, problem: Problem, steps: int) -> None:
+        """Prunes, if it is to happen before training."""
+        self._components = components(problem)  # now: a layer may be frozen on the way
+        super().start(problem, steps)
+
     def _scores(self) -> scores.Scores:
         match self.score:
             case "magnitude":
@@ -72,7 +77,7 @@ class OneShot(AtOnce):
             found,
             self.density,
             distribution=self.distribution,
-            components=components(self.problem),
+            components=self._components,
             pattern=self.pattern,
             at_least=self.at_least,
         )

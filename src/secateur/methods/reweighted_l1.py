@@ -62,6 +62,7 @@ class ReweightedL1(AtOnce):
 
     def start(self, problem: Problem, steps: int) -> None:
         """Looks at the weights, if the penalty is to act from the first step on."""
+        self._components = components(problem)  # now: a layer may be frozen on the way
         super().start(problem, steps)
         begin, end = self.at_step(self.ramp[0]), self.at_step(self.ramp[1])
         self._due = {begin + round(share * (end - begin)) for share in (0.0, *_RENEWED)} - {end}
@@ -116,7 +117,7 @@ class ReweightedL1(AtOnce):
             found,
             self.density,
             distribution=self.distribution,
-            components=components(self.problem),
+            components=self._components,
             pattern=self.pattern,
             at_least=self.at_least,
         )

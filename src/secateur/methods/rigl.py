@@ -28,7 +28,8 @@ class RigL(Masked):
     The masks have the density asked at every step. What is grown begins at 0, with fresh optimizer state, except what the same
     exchange dropped, which keeps both, as in the published code. Where no gradient ever reaches a grown weight it stays 0, and
     then fewer weights than asked are nonzero. The gradients that decide about growth are those of the training step itself,
-    before the masks zero them.
+    before the masks zero them; where they are not all finite, as at a step that a gradient scaler skips, nothing is exchanged. A layer
+    that is frozen on the way keeps its masks meanwhile.
 
     Args:
         density: Kept fraction of the prunable weights, in (0, 1]; 1 is dense training.
@@ -91,8 +92,12 @@ class RigL(Masked):
         """Looks at the gradients before the masks do."""
         if self.density < 1.0 and self.grow == "gradient":
             self._unhook()
-            self._hook = before_step(optimizer, self._look)
+            self._hook = before_step(optimizer, lambda: self._look(optimizer))
         super().bind(optimizer)
+
+    @property
+    def _looks_at_gradients(self) -> bool:
+        return self.grow == "gradient"
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Exchanges weights, where it is time."""
@@ -134,12 +139,17 @@ class RigL(Masked):
     def _wanted(self, step: int) -> scores.Scores:
         """How much each place is wanted; layers without a gradient are left out, and stay as they are."""
         if self.grow == "random":
-            return scores.random(self.weights, self.seed * 1_000_003 + step)
+            drawn = scores.random(self.weights, self.seed * 1_000_003 + step)
+            return {n: score for n, score in drawn.items() if self.weights[n].requires_grad}
         return self._gradients
 
-    def _look(self) -> None:
+    def _look(self, optimizer: Optimizer) -> None:
         if self._due(self._done + 1):
-            found = {n: p.grad for n, p in self.weights.items() if p.grad is not None}
+            found = {n: p.grad for n, p in self.weights.items() if p.grad is not None and p.requires_grad}
+            # A fused optimizer skips a step itself, where its scaler has told it to.
+            skipped = bool(getattr(optimizer, "found_inf", None) or False)
+            if skipped or not all(bool(g.isfinite().all()) for g in found.values()):
+                found = {}
             self._gradients = {n: g.abs() for n, g in found.items() if g.any()}  # zeros wish for nothing
 
     def _unhook(self) -> None:

@@ -72,7 +72,10 @@ def check_moved(moved: Mapping[str, bool], batches: int) -> None:
 def losses(
     problem: Problem, batches: int, first: int = 0
 ) -> Generator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-    """Losses and predictions of training batches, with modes as in training but dropout off; weights, buffers and random state are as before."""
+    """Losses and predictions of training batches, with modes as in training but dropout off; weights, buffers and random state are as before.
+
+    A loss that is NaN or infinite is left out, as one without labels is.
+    """
     check_count("batches", batches, remedy="a score needs at least 1")
     device = next(p.device for p in problem.model.parameters())
     whole = undivided(problem.loader())  # of several processes each looks at what a single one would
@@ -85,6 +88,7 @@ def losses(
             x, targets = to_device(x, device), to_device(targets, device)
             predictions = problem.predict(x, targets) if targets else {}
             found = task_losses(predictions, targets, problem.tasks)
+            found = {task: loss for task, loss in found.items() if bool(loss.isfinite())}
             if found:  # else there is nothing to judge by
                 looked += 1
                 yield found, {task: predictions[task] for task in found}
@@ -108,6 +112,35 @@ def _undisturbed(model: nn.Module) -> Generator[None]:
         yield
 
 
+@contextmanager
+def differentiable(weights: Mapping[str, nn.Parameter]) -> Generator[None]:
+    """Inside, weights that are frozen have gradients too: what they are worth does not hang on whether they are trained just now."""
+    frozen = [w for w in weights.values() if not w.requires_grad]
+    try:
+        for w in frozen:
+            w.requires_grad_(True)
+        yield
+    finally:
+        for w in frozen:
+            w.requires_grad_(False)
+
+
+def check_finite(found: Mapping[str, Tensor], whose: str, batches: int) -> None:
+    """Raises ValueError if a gradient is NaN or infinite, which would rank before all others.
+
+    Args:
+        found: Weight name to its gradient.
+        whose: Of what, for the message.
+        batches: Training batches that were looked at.
+    """
+    if wild := [name for name, g in found.items() if not bool(g.isfinite().all())]:
+        raise ValueError(
+            f"The gradient of {whose} by {', '.join(wild[:3])}{' and others' if wild[3:] else ''} is NaN or infinite in the first {batches} "
+            "training batches, so that it ranks nothing; look for targets that give an infinite gradient, such as the root of a zero, and "
+            "score in float32."
+        )
+
+
 def add(
     total: dict[str, Tensor],
     weights: Mapping[str, nn.Parameter],
@@ -120,6 +153,8 @@ def add(
     """Adds the gradient of ``loss`` to ``total``, and returns that by ``ends``, which costs nothing more."""
     ends = ends or {}
     inputs = [*weights.values(), *ends.values()]
+    if not inputs or not loss.requires_grad:  # of a task all of whose part of the network is frozen
+        return dict.fromkeys(ends)
     grad = torch.autograd.grad(loss, inputs, retain_graph=keep_graph, allow_unused=True)
     found = cast(tuple[Tensor | None, ...], grad)
     for name, gradient in zip(weights, found, strict=False):

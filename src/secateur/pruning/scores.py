@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from secateur.problem import Problem, averaged, check_choice
-from secateur.pruning.passes import add, check_moved, losses
+from secateur.pruning.passes import add, check_finite, check_moved, differentiable, losses
 
 Score = Literal["snip", "magnitude", "taylor"]
 Scores = dict[str, Tensor]
@@ -39,7 +39,7 @@ def taylor(weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Sc
 
 
 def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: int = 1) -> Scores:
-    """Mean over batches of the gradient of the sum of all losses, each with its ``Task.weight``.
+    """Mean over batches of the gradient of the sum of all losses, each with its ``Task.weight``; frozen weights have one too.
 
     Args:
         problem: Its model is left as it was, and so is the random state.
@@ -47,19 +47,24 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
         batches: How many of the first training batches, or all where there are fewer.
 
     Raises:
-        ValueError: If the loss of a task with labels in these batches moves none of its predictions, or nothing moves any
-            weight.
+        ValueError: If the loss of a task with labels in these batches moves none of its predictions, nothing moves any
+            weight, or a gradient is not finite.
     """
     total = {name: torch.zeros_like(w) for name, w in weights.items()}
     seen, moved = 0, dict[str, bool]()
-    for found, predictions in losses(problem, batches):
-        loss = torch.stack([problem.tasks[task].weight * value for task, value in found.items()]).sum()
-        ends = {
-            task: p for task, p in predictions.items() if p.requires_grad
-        }  # a by-product of the same pass
-        for task, slope in add(total, weights, loss, keep_graph=False, ends=ends).items():
-            moved[task] = moved.get(task, False) or (slope is not None and bool(slope.any()))
-        seen += 1
+    counted = {t for t, task in problem.tasks.items() if task.weight > 0} or {*problem.tasks}
+    with differentiable(weights):
+        for found, predictions in losses(problem, batches):
+            own = [problem.tasks[task].weight * value for task, value in found.items() if task in counted]
+            if not own:
+                continue
+            loss = torch.stack(own).sum()
+            ends = {
+                task: p for task, p in predictions.items() if p.requires_grad and task in counted
+            }  # a by-product of the same pass
+            for task, slope in add(total, weights, loss, keep_graph=False, ends=ends).items():
+                moved[task] = moved.get(task, False) or (slope is not None and bool(slope.any()))
+            seen += 1
     total, (count,) = _of_all(total), _counts_of_all([seen], next(iter(weights.values())))
     if not count:
         raise ValueError(
@@ -68,6 +73,7 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
     if not any(bool(value.any()) for value in total.values()):
         moved = dict.fromkeys(moved, False)
     check_moved(moved, batches)
+    check_finite(total, "the loss", batches)
     return {name: value / count for name, value in total.items()}
 
 
@@ -88,35 +94,43 @@ def task_gradients(
         batches: How many training batches, or all where there are fewer; a task counts those that have its labels.
         absolute: Mean of |g| over batches instead of the mean of g.
         first: The batch to begin with, of a loader that knows ``from_step`` or has a length; others begin with the first.
-        strict: Every task must have labels and a gradient; otherwise those without labels are left out.
+        strict: Every task must have labels and a finite gradient; otherwise those without labels are left out, and what of a
+            gradient is not finite is 0.
 
     Returns:
         Task to the gradients of the weights that it owns.
 
     Raises:
-        ValueError: If a task has no labels in these batches, or a gradient that is zero everywhere.
+        ValueError: If a task has no labels in these batches, or a gradient that is zero everywhere or not finite.
     """
     owned = {t: {n: w for n, w in weights.items() if t in problem.owners[n]} for t in problem.tasks}
     total = {t: {n: torch.zeros_like(w) for n, w in own.items()} for t, own in owned.items()}
     seen = dict.fromkeys(problem.tasks, 0)
-    for own, _ in losses(problem, batches, first):
-        for left, (task, loss) in zip(reversed(range(len(own))), own.items(), strict=True):
-            add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
-            seen[task] += 1
+    with differentiable(weights):
+        for own, _ in losses(problem, batches, first):
+            for left, (task, loss) in zip(reversed(range(len(own))), own.items(), strict=True):
+                add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
+                seen[task] += 1
     total = {t: _of_all(found) for t, found in total.items()}
     counts = _counts_of_all(list(seen.values()), next(iter(weights.values())))
     seen = dict(zip(seen, counts, strict=True))
     for task, found in total.items() if strict else ():
         if not seen[task]:
             raise ValueError(
-                f"The first {batches} training batches have no label of task {task!r}; score on more batches."
+                f"The first {batches} training batches have no label of task {task!r}, or no finite loss of it; score on more batches."
             )
+        check_finite(found, f"task {task!r}", batches)
         if found and not any(bool(g.any()) for g in found.values()):
             raise ValueError(
                 f"The gradient of task {task!r} is zero everywhere, so no weight is worth anything to it; look at its loss "
                 "and at its labels."
             )
-    return {t: {n: g / seen[t] for n, g in found.items()} for t, found in total.items() if seen[t]}
+    found = {t: {n: g / seen[t] for n, g in own.items()} for t, own in total.items() if seen[t]}
+    return found if strict else {t: {n: _finite(g) for n, g in own.items()} for t, own in found.items()}
+
+
+def _finite(gradient: Tensor) -> Tensor:
+    return torch.where(gradient.isfinite(), gradient, 0.0)
 
 
 def _of_all(found: Scores) -> Scores:

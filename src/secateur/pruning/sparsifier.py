@@ -27,7 +27,7 @@ class Sparsifier:
 
     :class:`secateur.Pruning` (and so ``fit``) calls, in this order: ``start`` and ``param_groups``; ``bind`` with every new
     optimizer; ``load_state_dict`` when a stopped run goes on; then for each step ``penalty``, and ``after_step`` as soon as the
-    optimizer has stepped, while the gradients are still there; at the end of each round ``after_round``; at the very end
+    optimizer has stepped, while the gradients are still there, and ``enforce`` when the step ends; at the end of each round ``after_round``; at the very end
     ``finish``, which leaves a plain module with exact zeros, or ``undo`` if something raised before.
     """
 
@@ -89,6 +89,9 @@ class Sparsifier:
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """Called when ``step`` optimizer steps are done (counted from 1), inside the step: hooks on the optimizer belong in ``bind``."""
 
+    def enforce(self) -> None:
+        """Zeroes again what is pruned, at the end of each step: what wraps the optimizer, or the loop, may have written to it since."""
+
     def after_round(self, number: int) -> None:
         """Called at the end of round ``number`` (counted from 0)."""
 
@@ -124,24 +127,19 @@ def _check_least(who: str, settings: Mapping[str, Any]) -> None:
         raise ValueError(f"{who}: at_least is {settings['at_least']}; give 0 weights or more.")
 
 
-def settings_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
-    """What the optimizer of the first of ``parameters`` knows, with its defaults; of several in one that which trains it.
+def lacking(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], setting: str) -> str:
+    """Which optimizer trains some of ``parameters`` and does not know ``setting``, in words; empty where all do.
 
-    A group also holds what a method asks for, known or not.
+    Its defaults are asked, of several in one those of each: a group also holds what a method asks for, known or not.
     """
-    first = next(iter(parameters.values()))
+    names = {id(p): name for name, p in parameters.items() if p.requires_grad}
     parts: list[Optimizer] = [*getattr(optimizer, "parts", [optimizer])]
-    return next(
-        part.defaults
-        for part in parts
-        if any(p is first for group in part.param_groups for p in group["params"])
-    )
-
-
-def group_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, Any]:
-    """The optimizer's group that holds the first of ``parameters``."""
-    first = next(iter(parameters.items()))
-    return groups_of(optimizer, dict([first]))[first[0]]
+    for part in parts:
+        own = [names[id(p)] for group in part.param_groups for p in group["params"] if id(p) in names]
+        if own and setting not in part.defaults:
+            more = f" and {len(own) - 1} more" if own[1:] else ""
+            return type(part).__name__ + (f", which trains {own[0]}{more}," if parts[1:] else "")
+    return ""
 
 
 def groups_of(optimizer: Optimizer, parameters: Mapping[str, nn.Parameter]) -> dict[str, dict[str, Any]]:

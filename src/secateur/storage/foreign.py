@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,15 @@ from secateur.storage.values import check_shared, finite, restore
 
 _KEYS = ("state_dict", "model", "model_state_dict")  # under which checkpoints hold weights
 _COUNTER = "num_batches_tracked"  # of BatchNorm, which files from before torch 1.0 lack
+_FEW = 0.005  # of the weights that are not zero; some are next to zero in any network
 
 
 def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
     """Puts a state dict into ``model``, all of it.
 
     Taken as they are meant: names under a wrapper such as ``module.`` of DDP, another precision, a checkpoint that holds a state dict
-    beside other things, files that lack the counters of BatchNorm, and tied weights that a safetensors file holds once.
+    beside other things, files that lack the counters of BatchNorm, and tied weights that a safetensors file holds once. A warning names
+    tensors of which a coarser precision makes zeros.
 
     Args:
         model: As it was where anything raises.
@@ -35,7 +37,7 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is none, or of another network, or holds several that fit and differ.
+        ValueError: If it is none, or of another network, holds several that fit and differ, or what is NaN or infinite here.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{name}: no file at {path}; check the path.")
@@ -75,6 +77,7 @@ def load_weights(model: nn.Module, path: Path, name: str = "--init") -> None:
     wild = [n for n, t in own.items() if not _is_sound(held[n], None if n in parameters else t)]
     if wild:
         raise ValueError(f"{name}: {path} has NaN or infinity in {wild[:3]}; take an earlier checkpoint.")
+    _check_range(f"{name}: {path}", own, held, parameters)
     check_shared(f"{name}: {path}", own, held)
     given = {unwrapped(n): held[n] for n in extra & held.keys()}
     check_extra(f"{name}: {path}", given, model)
@@ -114,6 +117,35 @@ def _is_sound(held: Tensor, own: Tensor | None) -> bool:
         return not bool(wild.any())
     one, other = (t.detach().cpu().to(torch.complex128)[wild.cpu()] for t in (held, own))
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
+
+
+def _check_range(
+    source: str, own: Mapping[str, Tensor], held: Mapping[str, Tensor], parameters: Container[str]
+) -> None:
+    """Raises ValueError for what is infinite in the model's precision and was not; warns of what is zero there and was not."""
+    cast = {n: held[n].to(t.dtype) for n, t in own.items() if held[n].dtype != t.dtype}
+    if wild := [n for n in cast if not _is_sound(cast[n], None if n in parameters else own[n])]:
+        dtypes = f"{held[wild[0]].dtype} and {own[wild[0]].dtype}".replace("torch.", "")
+        raise ValueError(
+            f"{source} has numbers in {wild[:3]} that the model's precision does not reach ({dtypes}); load them into the model before "
+            "it is given that precision and look at what is so large, or give the model another, such as bfloat16."
+        )
+    lost = {n: _share_lost(held[n], found) for n, found in cast.items()}
+    if named := [f"{n} ({share:.0%})" for n, share in lost.items() if share > _FEW]:
+        warnings.warn(
+            f"{source}: in the model's precision numbers become zero that are none in the file, of {', '.join(named[:3])}"
+            f"{' and others' if named[3:] else ''}; give the model a finer one, such as float32 or bfloat16.",
+            stacklevel=3,
+        )
+
+
+def _share_lost(held: Tensor, found: Tensor) -> float:
+    """Of the numbers that are not zero, the share that the other precision makes zero."""
+    before, after = (
+        tensor_parts(t)[0].float() if t.dtype.itemsize == 1 else tensor_parts(t)[0] for t in (held, found)
+    )
+    count = int((before != 0).sum())
+    return int(((before != 0) & (after == 0)).sum()) / count if count else 0.0
 
 
 def _check_one(held: Any, own: Mapping[str, Tensor], extra: set[str], path: Path, name: str) -> None:

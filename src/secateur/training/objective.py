@@ -25,7 +25,8 @@ class Terms:
     Args:
         losses: Task to its own loss, before weighing and teaching.
         weights: Task to the weight that the weighting gave it; 1 of a task that trains nothing, which it is not asked about.
-        weighed: Task to what enters the sum: ``Task.weight`` times weight times (loss + mismatch to the teacher).
+        weighed: Task to what enters the sum: ``Task.weight`` times weight times (loss + mismatch to the teacher); where that is 0 times
+            anything, a zero, so that a loss that is only recorded may be infinite.
         penalty: What method and weighting add.
         nothing: Zero, with a history where the predictions have one, so that a batch without labels has a backward pass too.
         empty: Whether no process has a valid label in this batch, so that it is no step.
@@ -102,8 +103,12 @@ class Objective:
         found, taught = {task: asked[task] for task in losses}, dict[str, Tensor]()
         if self.distillation and learning and (found or whole is not None):
             taught = self.distillation(x, found, self.problem.call, known if whole is not None else None)
+        factors = {t: tasks[t].weight * weights[t] for t in known}
+        silent = {t for t, factor in factors.items() if isinstance(factor, int | float) and factor == 0}
         weighed = {
-            t: tasks[t].weight * weights[t] * (losses[t] + taught[t] if t in taught else losses[t])
+            t: _nothing_of(asked[t], losses[t])
+            if t in silent
+            else factors[t] * (losses[t] + taught[t] if t in taught else losses[t])
             for t in losses
         }
         teaches = any(loss.requires_grad for loss in weighed.values()) or (weighed and not learning)
@@ -114,13 +119,12 @@ class Objective:
         weighed, tied = self.together.completed(weighed, predictions, known)
         if whole is not None and (elsewhere := known.keys() - losses.keys()):
             for t in elsewhere:  # its value matters to what weighs it
-                weighed[t] = weighed.get(t, 0.0) + tasks[t].weight * weights[t] * (
-                    known[t] + taught.get(t, 0.0)
-                )
+                more = factors[t] * (known[t] + taught.get(t, 0.0))
+                weighed[t] = weighed.get(t, 0.0) + (torch.zeros_like(more) if t in silent else more)
             losses = {t: losses.get(t, known[t]) for t in known}
             weighed = {t: weighed[t] for t in tasks if t in weighed}
         if self.finite is not None:
-            self.finite.saw(losses, x)
+            self.finite.saw({t: loss for t, loss in losses.items() if t not in silent}, x)
         return Terms(losses, weights, weighed, penalty, nothing, not known, tied)
 
     def check_own_loss(self) -> None:
@@ -137,7 +141,8 @@ class Objective:
     def _check_learns(self, losses: Iterable[str], predictions: Mapping[str, Tensor]) -> None:
         """Raises ValueError naming a task whose prediction no parameter has a part in, unless all that it depends on is frozen."""
         for task in losses:
-            if not predictions[task].requires_grad and task not in self._frozen:
+            learns = predictions[task].requires_grad or task in self._frozen
+            if not learns and task not in frozen_tasks(self.problem):  # some may have been frozen since
                 raise ValueError(
                     f"The loss of task {task!r} depends on no parameter that is trained, so that it would learn nothing; does the model "
                     "compute its prediction under torch.no_grad, or detach it? Leave the task out, or freeze its parameters, where that is meant."
@@ -171,3 +176,8 @@ class Objective:
                 row[0], row[1] = loss.detach(), 1.0
         distributed.all_reduce(sums)  # once for all tasks: processes may have different ones
         return {t: total / count for t, (total, count) in zip(self.problem.tasks, sums, strict=True) if count}
+
+
+def _nothing_of(prediction: Tensor, loss: Tensor) -> Tensor:
+    """A zero like ``loss`` with the history of ``prediction``, all of whose gradients are 0 whatever the loss is."""
+    return prediction.flatten()[:0].sum().to(loss)

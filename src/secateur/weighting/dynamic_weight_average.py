@@ -11,13 +11,16 @@ from torch import Tensor
 from secateur.problem import Problem
 from secateur.weighting.weighting import Weighting, weighed
 
+_MOST = 10.0  # r_t
+
 
 class DynamicWeightAverage(Weighting):
     """w_t = T·softmax(r_t / temperature), with r_t the ratio of the task's mean losses of the last two windows (Eq. 7).
 
     Windows stand for the paper's epochs. Until every task has losses in two windows all weigh 1. Of losses that are negative in both,
     such as −cos, r_t is the mean before over the last, so that it is below 1 where the loss falls, as it is of others; where the sign
-    changed, no ratio has a meaning, and r_t is 1.
+    changed, or the mean before was 0, no ratio has a meaning, and r_t is 1. More than 10 counts as 10, so that a loss which was next to
+    nothing does not take all the weight. Losses that are NaN or infinite are left out.
 
     Args:
         window: Steps in a window; a fortieth of the steps if None.
@@ -53,8 +56,10 @@ class DynamicWeightAverage(Weighting):
             self._turn()
         weights = self._weights()
         for task, loss in losses.items():
-            self._state["sum"][self._rows[task]] += loss.detach()
-            self._state["count"][self._rows[task]] += 1
+            value = loss.detach()
+            there = value.isfinite()
+            self._state["sum"][self._rows[task]] += torch.where(there, value, 0.0)
+            self._state["count"][self._rows[task]] += there
         self._steps += 1
         return {task: weights[self._rows[task]].to(loss.dtype) for task, loss in losses.items()}
 
@@ -81,6 +86,6 @@ class DynamicWeightAverage(Weighting):
     def _weights(self) -> Tensor:
         last, before = self._state["last"], self._state["before"]
         ratio = torch.where((last < 0) & (before < 0), before / last, last / before)
-        ratio = torch.where((last < 0) != (before < 0), 1.0, ratio)
+        ratio = torch.where(((last < 0) != (before < 0)) | (before == 0), 1.0, ratio).clamp(max=_MOST)
         weights = len(self._rows) * torch.softmax(ratio / self.temperature, 0)
         return torch.where(weights.isfinite().all(), weights, 1.0)

@@ -57,6 +57,12 @@ def adam_metric(
     return found
 
 
+def has_moved(weights: Mapping[str, Tensor], optimizer: Optimizer) -> bool:
+    """Whether the optimizer has taken a step: a fused one that a gradient scaler tells to skip its first has moments by then, all zero."""
+    held = (optimizer.state.get(p, {}) for p in weights.values())
+    return any(float(state.get("step", 1.0)) > 0 for state in held if state)
+
+
 def at_rates(
     metric: Mapping[str, Tensor] | None, rates: Mapping[str, float], weights: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor] | None, float]:
