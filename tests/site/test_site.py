@@ -63,7 +63,9 @@ def test_every_page_is_in_the_navigation() -> None:
                     page.parent.glob(f"{entry}.md") if ":glob:" in options else [page.parent / f"{entry}.md"]
                 )
                 ahead += [other for other in found if other not in reached]
-    tables = set((DOCS / "results").glob("*.md"))  # the pages of measured/ show them, as tests of benchmarks say
+    tables = set(
+        (DOCS / "results").glob("*.md")
+    )  # the pages of measured/ show them, as tests of benchmarks say
     assert reached == set(DOCS.rglob("*.md")) - tables
 
 

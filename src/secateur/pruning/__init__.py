@@ -10,10 +10,9 @@ from secateur.pruning.effective import (
     attach,
     check_done,
     check_plain,
-    close_values,
+    compute_once,
     detach,
     is_effective,
-    open_values,
 )
 from secateur.pruning.groups import (
     Groups,
@@ -24,7 +23,7 @@ from secateur.pruning.groups import (
 )
 from secateur.pruning.levels import ExactThreshold, check_guard, strongest
 from secateur.pruning.masked import AtOnce, InRounds, Masked, check_share, magnitudes
-from secateur.pruning.masks import AfterStep, Guard, Masks, before_step, revived, shortfall, top_masks
+from secateur.pruning.masks import Guard, Masks, before_step, revived, shortfall, top_masks
 from secateur.pruning.passes import check_slopes, losses
 from secateur.pruning.pattern import Pattern
 from secateur.pruning.prox import adam_metric, group_prox, l1_prox
@@ -43,13 +42,12 @@ from secateur.pruning.schedules import (
 )
 from secateur.pruning.scores import Scores, task_scores
 from secateur.pruning.selection import say_large, select, share, survivors
-from secateur.pruning.sparsifier import Sparsifier, group_of, settings_of
+from secateur.pruning.sparsifier import Sparsifier, groups_of, lacking
 from secateur.pruning.threshold import Form, Shrinkage, soft_threshold
 from secateur.pruning.thresholded import Thresholded, bake
 from secateur.pruning.ties import check_worth
 
 __all__ = [
-    "AfterStep",
     "AtOnce",
     "BlockThreshold",
     "Density",
@@ -85,7 +83,7 @@ __all__ = [
     "check_share",
     "check_slopes",
     "check_worth",
-    "close_values",
+    "compute_once",
     "constant",
     "cosine",
     "cost_offsets",
@@ -95,15 +93,15 @@ __all__ = [
     "detach",
     "drop_share",
     "dropped",
-    "group_of",
     "group_prox",
+    "groups_of",
     "input_groups",
     "is_effective",
     "l1_prox",
+    "lacking",
     "losses",
     "magnitudes",
     "marginal_cost",
-    "open_values",
     "prox",
     "revived",
     "say_large",
@@ -111,7 +109,6 @@ __all__ = [
     "schedules",
     "scores",
     "select",
-    "settings_of",
     "share",
     "shared_convolutions",
     "shortfall",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 import weakref
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -16,9 +16,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from secateur.pruning.once import MARK, attached, unwatch, value_of, watch, without
+
 Effect = Callable[[Tensor], Tensor]
 """A weight, any shape, to what the layer computes with, of the same shape."""
-_OPEN, _MARK = "_secateur_effective_values", "_secateur_effects"
 
 
 def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
@@ -33,21 +34,36 @@ def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
         prefix, _, attribute = name.rpartition(".")
         of.setdefault(model.get_submodule(prefix), {})[attribute] = writes.watched(name, effect)
     for module, own in of.items():
-        before = vars(type(module)).get(_MARK, {})
-        plain = _plain_class(module) if before else type(module)
-        module.__class__ = _effective_class(plain, before | own)
+        before = vars(type(module)).get(MARK)
+        plain = type(module) if before is None else _plain_class(module)
+        module.__class__ = _effective_class(plain, (before or {}) | own)
+
+
+def compute_once(model: nn.Module) -> None:
+    """From now on a forward pass of ``model`` computes each effective weight at its first use alone, until :func:`detach`.
+
+    Its copies are plain all the same; nothing where it has no effects, or its class lets none derive from it, which this would need.
+    """
+    if not is_effective(model):
+        return
+    if MARK not in vars(type(model)):
+        try:
+            model.__class__ = _effective_class(type(model), {})
+        except (ValueError, TypeError):  # nothing but time is lost
+            return
+    watch(model)
 
 
 def detach(model: nn.Module) -> None:
     """Every layer computes with its plain parameter again; what is plain already stays as it is."""
-    for module in _attached(model):
-        module.__dict__.pop(_OPEN, None)
+    for module in attached(model):
+        unwatch(module)
         module.__class__ = _plain_class(module)
 
 
 def is_effective(model: nn.Module) -> bool:
     """Whether any layer computes with something else than its parameter."""
-    return any(True for _ in _attached(model))
+    return any(True for _ in attached(model))
 
 
 def check_plain(model: nn.Module, asker: str) -> None:
@@ -68,7 +84,7 @@ def check_plain(model: nn.Module, asker: str) -> None:
 
 def check_done(model: nn.Module, asker: str) -> None:
     """Raises ValueError if a method is still at work on the model; a copy of it would not tell."""
-    pruned = next((name for name, m in model.named_modules() if _MARK in vars(type(m))), None)
+    pruned = next((name for name, m in model.named_modules() if MARK in vars(type(m))), None)
     if pruned is not None:
         raise ValueError(
             f"{asker}: {pruned or 'the model'} is being pruned, and its zeros are not in its weights yet; let the method finish "
@@ -112,24 +128,8 @@ class _Writes:
         warnings.warn(
             f"{self._written} was written to in place, which is lost: under thresholds it is what {layer or 'the model'} computes with, made "
             f"anew at each use. Write to get_parameter({attribute!r}) of the layer, or through model.named_parameters().",
-            stacklevel=4,
+            stacklevel=5,
         )
-
-
-def open_values(model: nn.Module) -> None:
-    """From now on each effective weight is computed at its first use alone, until :func:`close_values`."""
-    for module in _attached(model):
-        module.__dict__[_OPEN] = {}
-
-
-def close_values(model: nn.Module) -> None:
-    """Effective weights are computed at every use again."""
-    for module in _attached(model):
-        module.__dict__.pop(_OPEN, None)
-
-
-def _attached(model: nn.Module) -> Iterator[nn.Module]:
-    return (module for module in model.modules() if _MARK in vars(type(module)))
 
 
 def _plain_class(module: nn.Module) -> type[nn.Module]:
@@ -142,17 +142,16 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
     @contextmanager
     def as_plain(self: nn.Module) -> Generator[None]:
         own = type(self)
-        self.__class__ = plain
-        try:
-            yield
-        finally:
-            self.__class__ = own
+        with without(self):
+            self.__class__ = plain
+            try:
+                yield
+            finally:
+                self.__class__ = own
 
     def reduced(self: nn.Module, protocol: Any) -> Any:
         with as_plain(self):
-            made: Any = self.__reduce_ex__(protocol)
-        function, *rest = made
-        return (_new if getattr(function, "__name__", "") == "__newobj__" else function, *rest)
+            return _said_plainly(self, self.__reduce_ex__(protocol))
 
     def copied(self: nn.Module, memo: Any) -> Any:
         with as_plain(self):
@@ -164,7 +163,7 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
         )
 
     properties: dict[str, Any] = {name: property(_reader(name, effect)) for name, effect in effects.items()}
-    body = {_MARK: effects, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
+    body = {MARK: effects, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
     body["get_parameter"] = get_parameter  # torch's own reads the attribute, which is no parameter here
     if hasattr(plain, "__deepcopy__"):
         body["__deepcopy__"] = copied
@@ -179,19 +178,23 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
     return made
 
 
-def _new(plain: type[nn.Module], *arguments: Any) -> nn.Module:
-    """What ``copyreg.__newobj__`` does, which pickle lets make an object's own class alone."""
-    return plain.__new__(plain, *arguments)
+def _said_plainly(module: nn.Module, made: Any) -> Any:
+    """What ``__reduce_ex__`` of its plain class made, so that pickle takes it for an object of another class, and any Python reads it."""
+    if isinstance(made, str):
+        return made
+    function, arguments, *rest = made
+    own = module.__dict__
+    if rest and rest[0] is own:
+        rest[0] = dict(own)  # as it is now
+    elif rest and isinstance(rest[0], tuple):
+        rest[0] = tuple(dict(own) if part is own else part for part in cast("tuple[Any, ...]", rest[0]))
+    kind = getattr(function, "__name__", "")
+    if kind == "__newobj__":  # which pickle lets make an object's own class alone
+        function = arguments[0].__new__
+    elif kind == "__newobj_ex__":
+        function, arguments = partial(arguments[0].__new__, arguments[0], *arguments[1], **arguments[2]), ()
+    return (function, arguments, *rest)
 
 
 def _reader(name: str, effect: Effect) -> Callable[[nn.Module], Tensor]:
-    def read(self: nn.Module) -> Tensor:
-        parameter: nn.Parameter = self.__dict__["_parameters"][name]
-        values = self.__dict__.get(_OPEN)
-        if values is None:
-            return effect(parameter)
-        if name not in values:
-            values[name] = effect(parameter)
-        return values[name]
-
-    return read
+    return lambda self: value_of(self, name, effect)

@@ -47,7 +47,12 @@ class Masked(Sparsifier):
     def bind(self, optimizer: Optimizer) -> None:
         """Enforces the masks around every step."""
         if self.density < 1.0:
-            self.masks.bind(optimizer)
+            self.masks.bind(optimizer, looked_at=self._looks_at_gradients)
+
+    def enforce(self) -> None:
+        """Zeroes again what is pruned."""
+        if self.density < 1.0:
+            self.masks.zero_weights_()
 
     def finish(self) -> None:
         """Leaves plain weights; says where those that are kept are zero all the same."""
@@ -62,6 +67,11 @@ class Masked(Sparsifier):
     def missed(self) -> str:
         """Whether the density is there, and every pruned weight zero."""
         return shortfall(self.masks, self.weights, self.density, self._pattern.unit)
+
+    @property
+    def _looks_at_gradients(self) -> bool:
+        """Whether the gradients of pruned weights decide anything."""
+        return False
 
     @property
     def _pattern(self) -> Pattern:

@@ -14,8 +14,21 @@ from torch.utils.hooks import RemovableHandle
 _FEW = 0.005  # of the weights asked for; some dead weights are what any training leaves
 
 
-def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHandle:
-    """Calls ``act`` at every step, when its gradients are there: after the closure where the step is given one."""
+def before_step(
+    optimizer: Optimizer,
+    act: Callable[[], object],
+    *,
+    begin: Callable[[], object] = bool,
+    again: Callable[[], object] = bool,
+) -> RemovableHandle:
+    """Calls ``act`` at every step, when its gradients are there: after the closure where the step is given one.
+
+    Args:
+        optimizer: It may call the closure several times in a step, and move the weights before each of them, as LBFGS and SAM do.
+        act: After each.
+        begin: At the beginning of a step with a closure, while the weights are those that the last step left.
+        again: Before each call of the closure.
+    """
 
     def hook(_: Optimizer, args: Any, kwargs: Any) -> Any:
         own, *given = args
@@ -23,8 +36,10 @@ def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHan
         if closure is None:
             act()
             return None
+        begin()
 
         def closed() -> Any:
+            again()
             value = closure()
             act()
             return value
@@ -34,52 +49,46 @@ def before_step(optimizer: Optimizer, act: Callable[[], object]) -> RemovableHan
     return optimizer.register_step_pre_hook(hook)
 
 
-class AfterStep:
-    """Calls ``act`` once after each step, also where a class's own ``step`` calls that of its parent and hooks run twice."""
-
-    def __init__(self, optimizer: Optimizer, act: Callable[[], object]) -> None:
-        self._depth = 0
-
-        def begin(*_: object) -> None:
-            self._depth += 1
-
-        def end(*_: object) -> None:
-            self._depth -= 1
-            if self._depth <= 0:
-                self._depth = 0
-                act()
-
-        self._handles = [optimizer.register_step_pre_hook(begin), optimizer.register_step_post_hook(end)]
-
-    def reset(self) -> None:
-        """No step is under way, however the last one ended."""
-        self._depth = 0
-
-    def remove(self) -> None:
-        """Stops."""
-        for handle in self._handles:
-            handle.remove()
-
-
 class Guard:
     """Hooks around an optimizer's steps that keep pruned weights at zero, for masks that may come later."""
 
     def __init__(self) -> None:
         self._hooks: list[Any] = []
 
-    def bind(self, optimizer: Optimizer, masks: Callable[[], Masks | None]) -> None:
-        """Enforces what ``masks`` gives around every step of ``optimizer`` from now on; None is no mask yet."""
+    def bind(
+        self, optimizer: Optimizer, masks: Callable[[], Masks | None], *, looked_at: bool = False
+    ) -> None:
+        """Enforces what ``masks`` gives around every step of ``optimizer`` from now on; None is no mask yet.
+
+        Wherever a step evaluates the loss, the pruned weights are zero; where it begins with gradients, as SAM does, theirs are too,
+        unless they are ``looked_at`` by the method once all of the step's are there.
+        """
         self.unbind()
 
-        def before() -> None:
+        def gradients() -> None:
             if (held := masks()) is not None:
                 held.zero_gradients_()
 
-        def after(*_: object) -> None:
+        def weights(*_: object) -> None:
             if (held := masks()) is not None:
                 held.zero_weights_()
 
-        self._hooks = [before_step(optimizer, before), optimizer.register_step_post_hook(after)]
+        seen = list[int]()
+
+        def begin() -> None:
+            held = masks()
+            seen[:] = held.writes() if held is not None else []
+            if not looked_at:
+                gradients()
+
+        def again() -> None:
+            held = masks()
+            if held is not None and seen != held.writes():  # else the closure may be the backward pass alone
+                weights()
+            seen.clear()  # whoever calls it twice has moved them
+
+        before = before_step(optimizer, gradients, begin=begin, again=again)
+        self._hooks = [before, optimizer.register_step_post_hook(weights)]
 
     def unbind(self) -> None:
         """Stops."""
@@ -91,8 +100,9 @@ class Guard:
 class Masks:
     """Boolean masks over parameters, enforced around every optimizer step.
 
-    Before a step the gradients of pruned weights are zeroed, after it the weights themselves are; so zeros survive
-    momentum, weight decay, gradient accumulation, mixed precision and gradient averaging over processes.
+    Before a step the gradients of pruned weights are zeroed, after it and before each evaluation of the loss within it the weights
+    themselves are; so zeros survive momentum, weight decay, gradient accumulation, mixed precision, gradient averaging over
+    processes, and optimizers that look ahead.
 
     Args:
         parameters: Name to parameter.
@@ -109,6 +119,10 @@ class Masks:
         """Name to bool tensor; True survives."""
         return dict(self._kept)
 
+    def writes(self) -> list[int]:
+        """How often torch has seen each parameter written to."""
+        return [0 if p.is_inference() else p._version for p in self._parameters.values()]
+
     def replace_(self, masks: Mapping[str, Tensor], optimizer: Optimizer | None) -> None:
         """Takes new masks; weights and optimizer state of what is pruned now become zero."""
         self._kept = {name: masks[name].to(p.device) for name, p in self._parameters.items()}
@@ -116,9 +130,9 @@ class Masks:
         if optimizer is not None:
             self.zero_state_(optimizer)
 
-    def bind(self, optimizer: Optimizer) -> None:
-        """Enforces the masks around every step of ``optimizer`` from now on."""
-        self._guard.bind(optimizer, lambda: self)
+    def bind(self, optimizer: Optimizer, *, looked_at: bool = False) -> None:
+        """Enforces the masks around every step of ``optimizer`` from now on, see :meth:`Guard.bind`."""
+        self._guard.bind(optimizer, lambda: self, looked_at=looked_at)
 
     def unbind(self) -> None:
         """Stops enforcing the masks."""

@@ -87,6 +87,11 @@ class Thresholded(Sparsifier):
         if self.density < 1.0 and self.masks is None and self._move(step, optimizer):
             self._freeze(optimizer)
 
+    def enforce(self) -> None:
+        """Zeroes again what is pruned, once the mask is frozen."""
+        if self.masks is not None:
+            self.masks.zero_weights_()
+
     @torch.no_grad()
     def finish(self) -> None:
         """Leaves plain weights; the mask is frozen here if training was too short for it, and zeros among those that are kept are said."""

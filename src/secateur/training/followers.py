@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -20,27 +22,33 @@ class Followers:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._copies: list[dict[str, Tensor]] = []
+        self.over = False  # nothing follows any more
+        self._copies: list[_Copy] = []
 
     def add(self, copy: Any) -> Any:
         """Takes ``copy``, a module or the tensors of one by their names, along; see :meth:`secateur.Pruning.follow`."""
+        if self.over:
+            raise RuntimeError(
+                "follow: Pruning was left, and nothing gives a copy its zeros any more; call pruning.follow inside the block."
+            )
         if not isinstance(copy, (nn.Module, Mapping)):
             raise ValueError(
                 f"follow: {type(copy).__name__} is no module; give the averaged copy of the model itself, or its tensors by name."
             )
         own = _named(self._model.named_parameters())
-        pairs = [(names, other) for names in _readings(self._model) for other in _offers(copy)]
-        found = [_differing(own, *pair, exact=isinstance(copy, nn.Module)) for pair in pairs]
+        pairs = [(n, *offer) for n in _readings(self._model) for offer in enumerate(_offers(copy))]
+        found = [_differing(own, names, o, exact=isinstance(copy, nn.Module)) for names, _, o in pairs]
         fits = next((pair for pair, wrong in zip(pairs, found, strict=True) if not wrong), None)
         if fits is None:
             raise ValueError(
                 f"follow: {type(copy).__name__} is no copy of the model; they differ in {', '.join(min(found, key=len)[:3])}. "
                 "Give copy.deepcopy(model), or an average made of it."
             )
-        names, other = fits
+        names, place, other = fits
         if any(other[names[n]] is p for n, p in own.items()):
             raise ValueError("follow: that is the model itself; it gets its zeros anyway.")
-        self._copies.append({n: other[names[n]] for n in _named(prunable(self._model).items())})
+        weights = _named(prunable(self._model).items())
+        self._copies.append(_Copy(copy, place, {n: names[n] for n in weights}))
         return copy
 
     @contextmanager
@@ -53,16 +61,41 @@ class Followers:
         if weights and not is_effective(self._model):
             with torch.no_grad():
                 for copy in self._copies:
-                    for name, weight in weights.items():
-                        copy[name].add_((weight - before[name]).to(copy[name]))
+                    for name, own, weight in copy.beside(weights):
+                        own.add_((weight - before[name]).to(own))
 
     @torch.no_grad()
     def finish(self) -> None:
         """Gives the copies the model's zeros."""
         for copy in self._copies:
-            for name, weight in _named(self._model.named_parameters()).items():
-                if name in copy:
-                    copy[name].mul_((weight != 0).to(copy[name]))
+            for _, own, weight in copy.beside(_named(self._model.named_parameters())):
+                own.mul_((weight != 0).to(own))
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """A module or a mapping; which tensors it holds is looked up whenever they are needed, since averages may be made anew.
+
+    Args:
+        of: The copy.
+        place: Which of :func:`_offers` its tensors are.
+        names: The model's own names to those there.
+    """
+
+    of: nn.Module | Mapping[str, Tensor]
+    place: int
+    names: Mapping[str, str]
+
+    def beside(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
+        """Name, the copy's tensor and the model's of those that are pruned; ValueError if the copy no longer has one."""
+        now = next(islice(_offers(self.of), self.place, None), {})
+        for name, there in ((n, there) for n, there in self.names.items() if n in weights):
+            if getattr(now.get(there), "shape", None) != weights[name].shape:
+                raise ValueError(
+                    f"follow: {type(self.of).__name__} no longer has {there} in the shape of the model's, so it got no zeros; "
+                    "leave in it what was there, or follow another."
+                )
+            yield name, now[there], weights[name]
 
 
 def _named(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:

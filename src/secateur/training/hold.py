@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
+from itertools import chain
+from operator import is_
 from typing import Any
 
 from torch import Tensor, nn
 
 from secateur.problem import Problem, apart, preserved_rng, prunable, write_back
-from secateur.pruning import Sparsifier, close_values, is_effective, open_values
+from secateur.pruning import Sparsifier, compute_once, is_effective
 from secateur.storage import extra_keepers, extra_states, hand_back, short
 from secateur.weighting import Weighting
 
@@ -29,9 +31,9 @@ class Hold:
     def __init__(self) -> None:
         self._parameters: dict[str, nn.Parameter] = {}
         self._parts: list[object] = []
-        self._hooks: list[Any] = []
         self._initial: list[tuple[Tensor, Tensor]] = []
         self._extra: dict[str, tuple[nn.Module, Any]] = {}
+        self._seen = _Seen()
 
     def check(self, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
         """Raises RuntimeError if another training holds one of them."""
@@ -48,6 +50,7 @@ class Hold:
     def take(self, model: nn.Module, parameters: Mapping[str, nn.Parameter], parts: Iterable[object]) -> None:
         """Marks them, and keeps what the method, and forward passes before the first step, may change of the model."""
         self._parameters, self._parts = dict(parameters), list(parts)
+        self._seen = _Seen(model)
         for held in (*self._parameters.values(), *self._parts):
             setattr(held, _HELD, _Held())
         changed = [*self._parameters.values(), *model.buffers()]
@@ -69,9 +72,11 @@ class Hold:
                 f"{more[0]} was frozen when Pruning was entered, so it is not pruned; unfreeze what is to be trained before."
             )
 
-    def keep(self, hooks: Iterable[Any]) -> None:
-        """Takes handles of hooks, to remove them in the end."""
-        self._hooks.extend(hooks)
+    def look(self, model: nn.Module) -> None:
+        """As :meth:`check_same`, where anything is otherwise than it was; a look that takes microseconds."""
+        if not self._seen.same():
+            self.check_same(model)
+            self._seen = _Seen(model)  # frozen for a while, say
 
     def begin(self) -> None:
         """Training has begun: there is no way back to what was before."""
@@ -82,11 +87,9 @@ class Hold:
         try:
             self._put_back()
         finally:
-            for hook in self._hooks:
-                hook.remove()
             for held in (*self._parameters.values(), *self._parts):
                 vars(held).pop(_HELD, None)
-            self._parameters, self._parts, self._hooks, self._initial, self._extra = {}, [], [], [], {}
+            self._parameters, self._parts, self._initial, self._extra, self._seen = {}, [], [], {}, _Seen()
 
     def _put_back(self) -> None:
         for tensor, value in self._initial:
@@ -100,6 +103,26 @@ class Hold:
                     "looks at the model left it; build the model anew.",
                     stacklevel=4,
                 )
+
+
+class _Seen:
+    """Which modules and parameters a model has, and which of them are trained."""
+
+    def __init__(self, model: nn.Module | None = None) -> None:
+        modules = [] if model is None else list(model.modules())
+        self._branches: list[Mapping[str, Any]] = [m._modules for m in modules]  # pyright: ignore[reportPrivateUsage]
+        self._homes: list[Mapping[str, Any]] = [m._parameters for m in modules]  # pyright: ignore[reportPrivateUsage]
+        self._of, self._trained = self._now()
+
+    def _now(self) -> tuple[list[Any], list[bool]]:
+        found = list(chain.from_iterable(home.values() for home in self._homes))
+        modules = chain.from_iterable(branch.values() for branch in self._branches)
+        return [*found, *modules], [p.requires_grad for p in found if p is not None]
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        now, trained = self._now()
+        return len(now) == len(self._of) and trained == self._trained and all(map(is_, now, self._of))
 
 
 def check_parts(problem: object, method: object, weighting: object) -> None:
@@ -128,26 +151,22 @@ def _is_held(part: object) -> bool:
     return isinstance(getattr(part, "__dict__", {}).get(_HELD), _Held)
 
 
-def computing_once(problem: Problem) -> list[Any]:
-    """Hooks by which a trunk that runs once for every task's own input computes its effective weights once; none elsewhere.
+class ComputingOnce:
+    """A trunk that runs once for every task's own input computes its effective weights once.
 
-    Returns:
-        Their handles, to remove.
+    Args:
+        problem: A batch of it is looked at where the model has such weights: whether each task has an input of its own.
     """
-    if not is_effective(problem.model):
-        return []
-    with preserved_rng():
-        x, _ = next(problem.batches())
-    if not apart(x, problem.tasks):
-        return []
 
-    def begin(model: nn.Module, _: Any) -> None:
-        open_values(model)
+    def __init__(self, problem: Problem) -> None:
+        self._model, self._apart = problem.model, False
+        if is_effective(problem.model):
+            with preserved_rng():
+                x, _ = next(problem.batches())
+            self._apart = apart(x, problem.tasks)
+        self.begin()
 
-    def end(model: nn.Module, _: Any, __: Any) -> None:
-        close_values(model)
-
-    return [
-        problem.model.register_forward_pre_hook(begin),
-        problem.model.register_forward_hook(end, always_call=True),
-    ]
+    def begin(self) -> None:
+        """Once more, where a method may have taken its effects off and put them on again."""
+        if self._apart:
+            compute_once(self._model)

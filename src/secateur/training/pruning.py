@@ -9,15 +9,17 @@ from torch import Tensor, is_grad_enabled, nn
 from torch.optim import Optimizer
 
 from secateur.problem import Problem, Together, components, prunable, same_buffers
-from secateur.pruning import AfterStep, Density, Sparsifier, density, detach
+from secateur.pruning import Density, Sparsifier, density, detach
+from secateur.training.attached import Attached
 from secateur.training.distillation import Distillation
 from secateur.training.finite.finite import Finite
 from secateur.training.followers import Followers
-from secateur.training.hold import Hold, check_missed, check_parts, computing_once
+from secateur.training.hold import ComputingOnce, Hold, check_missed, check_parts
 from secateur.training.labels import Labels
 from secateur.training.objective import Objective, Terms
 from secateur.training.optimizer import check_groups, groups, inside
-from secateur.training.resuming.identity import check_state, identity_of_pruning, with_processes
+from secateur.training.resuming.identity import identity_of_pruning
+from secateur.training.resuming.taken import Remembered
 from secateur.training.several import guards
 from secateur.training.turns import Turns
 from secateur.weighting import Weighting
@@ -52,9 +54,9 @@ class Pruning:
         check_parts(self.problem, self.method, self.weighting)
         self._identity = identity_of_pruning(problem, self.method, self.weighting)
         self._hold, self._followers, self._left = Hold(), Followers(problem.model), False
-        self._objective, self._step_hook = cast("Objective | None", None), cast(Any, None)
-        self._optimizer: Optimizer | None = None
+        self._objective = cast("Objective | None", None)
         self.turns = Turns(steps, self.method.rounds, accumulate, self.method.resumes_at)
+        self._attached = Attached(self.turns)
 
     @property
     def done(self) -> int:
@@ -94,14 +96,17 @@ class Pruning:
         self._hold.check(*held)
         try:
             self._hold.take(self.problem.model, *held)
+            self._followers.over = False
             self.method.start(self.problem, self.turns.steps)
             self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
             self._extra = self.finite.watch(held[1])
-            self._hold.keep(computing_once(self.problem))
+            self._once = ComputingOnce(self.problem)
             self.labels, self.together = Labels(self.problem), Together(self.problem, self._extra)
-            self._parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
-            parts = self.together, self.distillation, self.labels, self.finite
-            self._objective = Objective(self.problem, *held[1], *parts)
+            parts = dict[str, Any](method=self.method, weighting=self.weighting, labels=self.labels)
+            own = self.together, self.turns, self.finite
+            self._remembered = Remembered(self.problem, self._identity, parts, *own)
+            beside = self.together, self.distillation, self.labels, self.finite
+            self._objective = Objective(self.problem, *held[1], *beside)
             return self
         except BaseException:
             self.undo()
@@ -117,18 +122,17 @@ class Pruning:
         Of several in a list, each with a part of the groups, what is returned steps them all, and alone they refuse to.
         The zeros are kept around every step, and the method does its part right after it, while the gradients are there.
 
-        Raises:
-            ValueError: If it lacks parameters of :meth:`groups`, or has them with other settings than the groups have.
+        ValueError if it lacks parameters of :meth:`groups`, or has them with other settings than the groups have.
         """
         self._entered()
         self._hold.check_same(self.problem.model)
         given, optimizer = optimizer, inside(optimizer)
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
-        self._release()
+        self._attached.release()
         hooks = self.turns.begin(optimizer), self.finite.bind(optimizer, lambda: self.done)
-        self._hold.keep([self.together.bind(optimizer), *guards(optimizer), *hooks])
-        self._optimizer, self._step_hook = optimizer, AfterStep(optimizer, self._updated)
+        hooks = [*hooks, self.together.bind(optimizer), *guards(optimizer)]
+        self._attached.take(optimizer, hooks, self._updated)
         return optimizer if isinstance(given, Sequence) else given
 
     def loss(self, predictions: Mapping[str, Tensor], targets: Mapping[str, Tensor], x: Any = None) -> Tensor:
@@ -157,33 +161,34 @@ class Pruning:
         """Ends a training step; call it once after each step of the optimizer, or after one that a gradient scaler skipped.
 
         With ``own_loss`` the loss was the caller's own, which only a method without a penalty and equal weights can do with.
-        RuntimeError if there was no loss, no optimizer, no step left, or, over many steps, no gradient.
+        RuntimeError if there was no loss, no optimizer, no step left, or, over many steps, no gradient; or if weights were replaced or unfrozen.
         """
         objective, skipped = self._entered(), self.turns.end(own_loss)  # by a gradient scaler
-        self._step_hook.reset()
+        self._hold.look(self.problem.model)
+        self._attached.reset()
         if own_loss:
             objective.check_own_loss()
         if skipped:
             self._updated(stepped=False)
+        self.method.enforce()
         self.turns.next(skipped, own_loss)
         if self.turns.between_rounds:
             self.finite.check()  # before weights are ranked
             self.method.after_round(self.turns.ended - 1)
-            self._release()
+            self._attached.release()
 
     def density(self) -> Density:
         """What is left at present: overall, by component, by layer."""
         return density(self._entered().problem.model, self._components)
 
     def follow(self, copy: nn.Module | Mapping[str, Tensor]) -> Any:
-        """Takes a copy of the model along, such as an average: it ends with the same zeros."""
+        """Takes a copy of the model along, such as an average: the tensors that it has when the training ends get the same zeros."""
         return self._followers.add(copy)
 
     def leave(self, *, early: bool = False) -> None:
         """Ends the training, ``early`` if steps are left: the model is plain, with exact zeros; copies that follow get them too.
 
-        Raises:
-            RuntimeError, ValueError, FloatingPointError: If steps or the zeros asked are missing, or a weight is not finite.
+        RuntimeError, ValueError or FloatingPointError if steps or the zeros asked are missing, or a weight is not finite.
         """
         self._entered()
         self._hold.begin()
@@ -203,45 +208,38 @@ class Pruning:
 
     def undo(self) -> None:
         """Leaves the model plain where training broke off. Twice does no harm."""
-        self._release()
+        self._attached.release()
         self._hold.release()
         self._objective = None
+        self._followers.over = True
         self.method.undo()
         detach(self.problem.model)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on beside model, optimizer and data, as tensors and plain values; weights are finite."""
+        """All that the next step depends on beside model, optimizer, gradients and data, as tensors and plain values; weights are finite."""
         self._entered()
-        self.turns.check_between()
-        self.finite.check()
-        parts = {name: part.state_dict() for name, part in self._parts.items()}
-        parts["identity"] = with_processes(self._identity, self.together)
-        return {"done": self.done, "total": self.total, **parts}
+        return self._remembered.saved()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up :meth:`state_dict`, once the block is entered; the model's and the optimizer's are loaded beside it.
 
-        Another method, weighting, length, shape or number of processes is a ValueError that names it; nothing is changed.
+        Another method, weighting, length, shape or number of processes is a ValueError that names it; nothing is changed. A step that
+        broke off, as where a loss is NaN, is forgotten.
         """
-        check_state(state, self.state_dict(), dict(self.problem.model.named_parameters()), self.total)
+        self._entered()
+        self._remembered.check(state)
         self._hold.begin()
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
-        self.turns.done = state["done"]
-        self.finite.renew()
+        self._remembered.take_up(state)
+        self._once.begin()
+        self._attached.reset()
         if self.turns.between_rounds:
-            self._release()  # the next round begins with a new one
+            self._attached.release()  # the next round begins with a new one
 
     def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
-        step, optimizer = self.turns.update(stepped), cast(Optimizer, self._optimizer)
+        step, optimizer = self.turns.update(stepped), cast(Optimizer, self._attached.optimizer)
         with self.finite.stepped(optimizer, stepped), self._followers.following():
             self._hold.begin()
             self.method.after_step(step, optimizer)
-
-    def _release(self) -> None:
-        if self._optimizer is not None:
-            self._step_hook.remove()
-        self._optimizer, self.turns.ready = None, False
 
     def _entered(self) -> Objective:
         if self._objective is None:

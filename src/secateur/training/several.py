@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,8 +33,9 @@ class Several(Optimizer):
                     )
         if not owners:
             raise ValueError("There is no optimizer with a parameter among those given; give at least one.")
+        self.parts, self._stepping = (), False
         super().__init__(list(owners), {})
-        self.parts, self._stepping = tuple(parts), False
+        self.parts = tuple(parts)
         self.param_groups = [group for part in parts for group in part.param_groups]
         self.defaults = {key: value for part in reversed(parts) for key, value in part.defaults.items()}
         self.state = defaultdict(dict, {p: held for part in parts for p, held in part.state.items()})
@@ -42,6 +43,7 @@ class Several(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One step of each; the closure is called once, before the first."""
+        self._gather()
         with torch.enable_grad():
             loss = None if closure is None else closure()
         self._stepping = True
@@ -52,8 +54,29 @@ class Several(Optimizer):
             self._stepping = False
         return loss
 
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Refused: ValueError; a group is added to the one of the optimizers that is to train it, and is the whole's with its next call."""
+        if self.parts:
+            kinds = " and ".join(type(part).__name__ for part in self.parts)
+            raise ValueError(
+                f"add_param_group: this is several optimizers in one ({kinds}), and which of them is to train the group is not said; add it to "
+                "one of those that were given to pruning.attach([...])."
+            )
+        super().add_param_group(param_group)
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Of all."""
+        self._gather()
+        super().zero_grad(set_to_none)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As of any optimizer."""
+        self._gather()
+        return super().state_dict()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """As of any optimizer; the parts go on from it too."""
+        self._gather()
         super().load_state_dict(state_dict)
         self._share()
 
@@ -76,6 +99,18 @@ class Several(Optimizer):
                 )
 
         return [part.register_step_pre_hook(before) for part in self.parts]
+
+    def _gather(self) -> None:
+        """Takes in the groups that a part has got since."""
+        found = [group for part in self.parts for group in part.param_groups]
+        if len(found) == len(self.param_groups):
+            return
+        counts = Counter(p for group in found for p in group["params"])
+        if twice := [p for p, count in counts.items() if count > 1]:
+            raise ValueError(
+                f"Two optimizers train one parameter, of shape {list(twice[0].shape)}; give each parameter to one of them."
+            )
+        self.param_groups[:] = found
 
     def _share(self) -> None:
         start = 0

@@ -131,6 +131,11 @@ class Turns:
                 "all, let it begin lower: GradScaler(init_scale=...)."
             )
 
+    def back_to(self, done: int) -> None:
+        """So many steps have ended, and none is under way, whatever has happened since."""
+        self.done = done
+        self._asked = self._updated = self.labelled = self._early = False
+
     def check_between(self) -> None:
         """Raises RuntimeError in the middle of a step, whose half could not be taken up again."""
         if self._updated:

@@ -67,10 +67,13 @@ class Finite:
         self._done = done
         beside = [tensor for _, tensor in self._beside()]
         self._intact = Intact(self._model, beside) if self._on_host() else None
-        return before_step(optimizer, lambda: self._look(optimizer))
+        return before_step(optimizer, lambda: self._look(optimizer), begin=self._begin)
 
     def renew(self) -> None:
-        """The network is another one now, such as that of a checkpoint."""
+        """The network is another one now, such as that of a checkpoint; what happened to the last one is forgotten."""
+        self._losses, self._first, self._skipped = First(), None, False
+        self._inputs.forget()
+        self._entered.clear()
         if self._intact is not None:
             self._intact.go_on()
 
@@ -81,6 +84,21 @@ class Finite:
         for part in numbers(x):
             total = part.sum(dtype=torch.promote_types(part.dtype, torch.float32))
             self._inputs.look("x", total, self._done() + 1)
+
+    def say_waiting(self) -> None:
+        """Warns where gradients of batches wait for the optimizer's step, as in the middle of an accumulation."""
+        batches = len(list(self._entered))
+        found = [p.grad for part in self._parts for p in part.tensors if batches and p.grad is not None]
+        if any(bool(tensor_parts(gradient)[0].any()) for gradient in found):
+            warnings.warn(
+                f"pruning.state_dict(): gradients of {batches} batch{'es' if batches > 1 else ''} wait for the optimizer's step, and no state "
+                "holds them, so what is resumed from it will not go on bit for bit; save after pruning.step().",
+                stacklevel=5,
+            )
+
+    def _begin(self) -> None:
+        if self._intact is not None:
+            self._intact.keep()
 
     def _judge(self) -> None:
         """Looks at the batches of the step under way."""

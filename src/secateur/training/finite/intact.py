@@ -18,7 +18,7 @@ _DEAR = 5e-4  # seconds of this thread, of which a step should not notice anythi
 class Intact:
     """Weights of before a step whose losses, gradients or buffers are bad, and the rest as the last good step left it.
 
-    Weights are copied at such a step alone. Forward passes write buffers before anybody sees what they make of them, so these are
+    Weights are copied at such a step alone, or at the beginning of one with a closure, within which they may move. Forward passes write buffers before anybody sees what they make of them, so these are
     copied after each step, see :class:`Buffers`. So is what ``get_extra_state`` gives, where a module has it, and it is had quickly.
 
     Args:
@@ -28,21 +28,27 @@ class Intact:
 
     def __init__(self, model: nn.Module, beside: Iterable[Tensor] = ()) -> None:
         self._model, self._beside = model, list(beside)
-        self._weights: list[tuple[Tensor, Tensor]] = []
+        self._weights, self._suspect = list[tuple[Tensor, Tensor]](), False
         self._buffers = Buffers(model)
         self._extra = [_Extra(name, module) for name, module in extra_keepers(model).items()]
         self.lost: list[str] = []
         """What was not put back, by names."""
 
     @torch.no_grad()
-    def hold(self) -> None:
-        """Copies the weights: the step that follows may spoil them."""
+    def keep(self) -> None:
+        """Copies the weights: the step that begins may move them before anybody sees that it spoils them."""
         self._weights = [(p, p.detach().clone()) for p in [*self._model.parameters(), *self._beside]]
+
+    def hold(self) -> None:
+        """The step that follows may spoil the weights; they are copied, if those of its beginning are not kept."""
+        self._suspect = True
+        if not self._weights:
+            self.keep()
 
     @property
     def held(self) -> bool:
-        """Whether the weights of before this step are there."""
-        return bool(self._weights)
+        """Whether this step may have spoilt the weights; those of before it are there."""
+        return self._suspect
 
     @torch.no_grad()
     def suspects(self) -> dict[str, Tensor]:
@@ -52,7 +58,7 @@ class Intact:
     @torch.no_grad()
     def go_on(self) -> None:
         """The network as it is now is good."""
-        self._weights = []
+        self._weights, self._suspect = [], False
         self._buffers.go_on()
         for extra in self._extra:
             extra.keep()
@@ -64,7 +70,7 @@ class Intact:
             weight.copy_(copy)
         self.lost = self._buffers.put_back()
         self.lost += [extra.name for extra in self._extra if not extra.put_back()]
-        self._weights = []
+        self._weights, self._suspect = [], False
 
 
 class _Extra:
