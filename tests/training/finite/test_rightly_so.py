@@ -189,6 +189,7 @@ def test_sparse_buffers_go_back(layout: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script. is deprecated")
 def test_buffers_of_scripted_modules_go_back() -> None:
     norm = nn.BatchNorm2d(3)
     model: Any = nn.Sequential(nn.Conv2d(3, 3, 1), torch.jit.script(norm))

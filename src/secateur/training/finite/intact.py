@@ -18,8 +18,9 @@ _DEAR = 5e-4  # seconds of this thread, of which a step should not notice anythi
 class Intact:
     """Weights of before a step whose losses, gradients or buffers are bad, and the rest as the last good step left it.
 
-    Weights are copied at such a step alone, or at the beginning of one with a closure, within which they may move. Forward passes write buffers before anybody sees what they make of them, so these are
-    copied after each step, see :class:`Buffers`. So is what ``get_extra_state`` gives, where a module has it, and it is had quickly.
+    Weights are copied at such a step alone, or at the beginning of one with a closure, within which they may move. Forward passes write
+    buffers before anybody sees what they make of them, so these are copied after each step, see :class:`Buffers`. So is what
+    ``get_extra_state`` gives, where a module has it, and it is had quickly.
 
     Args:
         model: Its tensors lie in the host's memory.
