@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, Adamax, NAdam, Optimizer, RAdam
 
-from problems import two_heads
+from problems import equal, two_heads, weights
 from secateur import GroupLasso, LearnedThreshold, Pruning
+from secateur.pruning import prox
 
 
 def parts(first: Iterable[nn.Parameter], pruning: Pruning, rest: Any, **settings: Any) -> list[Optimizer]:
@@ -50,6 +51,60 @@ def test_the_lasso_refuses_an_optimizer_that_would_not_do_its_part(
             pruning.attach(parts(first, pruning, SGD))
         pruning.attach(parts(first, pruning, Adam))
         pruning.leave(early=True)
+
+
+class Countless(Adam):
+    """Counts steps in its groups, as some do."""
+
+    def step(self, closure: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        found = super().step(closure)
+        for state in self.state.values():
+            self.param_groups[0]["count"] = state.pop("step")
+        return found
+
+
+class Within(Optimizer):
+    """Steps another one."""
+
+    def __init__(self, held: Optimizer) -> None:
+        self.held = held
+        super().__init__(held.param_groups, held.defaults)
+
+    def step(self, closure: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.held.step(closure)
+
+
+def test_the_lasso_asks_an_optimizer_for_its_moments() -> None:
+    problem = two_heads()
+    x, targets = problem.train[0]
+    first = [problem.model.trunk[0].weight]
+    with Pruning(problem, GroupLasso(norm="l1", density=0.5, bias_correct_prox=True), steps=4) as pruning:
+        pruning.attach(Adam(pruning.groups()))
+        pruning.loss(problem.model(x), targets).backward()  # gradients that no look may step with
+        drawn, before = torch.get_rng_state(), weights(problem)
+        with pytest.raises(
+            ValueError, match="needs the moments of Adam, and Adamax has none; choose metric="
+        ):
+            pruning.attach(Adamax(pruning.groups()))
+        said = r"and Adamax, which trains trunk\.4\.weight and 3 more, has none"
+        with pytest.raises(ValueError, match=said):
+            pruning.attach(parts(first, pruning, Adamax))
+        with pytest.raises(ValueError, match="and Countless has none"):
+            pruning.attach(Countless(pruning.groups()))
+        for kind in (NAdam, RAdam, lambda groups: Within(Adam(groups))):
+            pruning.attach(kind(pruning.groups()))
+        assert equal(before, weights(problem))
+        assert torch.equal(drawn, torch.get_rng_state())
+        pruning.leave(early=True)
+    problem = two_heads()
+    weight = problem.model.trunk[0].weight
+    with Pruning(problem, GroupLasso(norm="l1", strength=1e-3), steps=2) as pruning:
+        pruning.attach(Countless(pruning.groups()))  # without the correction it needs no count
+        optimizer = pruning.attach(parts([weight], pruning, Adam))
+        pruning.leave(early=True)
+    optimizer.state[weight] = {"exp_inf": 1.0}
+    with pytest.raises(ValueError, match="exp_avg_sq, which Adam lacks"):
+        prox.adam_metric({"trunk.0.weight": weight}, optimizer, 1e-6)
 
 
 def test_a_weight_that_is_frozen_needs_no_moments() -> None:

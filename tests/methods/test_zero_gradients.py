@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 
+from loops import trained
 from problems import equal, two_heads, weights
 from secateur import Pruning, fit
 from secateur.methods import DiSparseDynamic, GroupLasso, LearnedThreshold, OneShot, RigL, SoftThreshold
@@ -154,3 +156,23 @@ def test_the_lasso_kills_nothing_before_the_first_step(fused: bool) -> None:
     assert skipped == [1]
     assert left[0] == size
     assert left[-1] < size
+
+
+def test_nor_before_the_first_step_that_was_gone_back_to() -> None:
+    problem = two_heads()
+    size = sum(p.numel() for p in prunable(problem.model).values())
+    with Pruning(problem, GroupLasso(strength=1e-4, norm="l1"), steps=8) as pruning:
+        optimizer = pruning.attach(torch.optim.Adam(pruning.groups(), lr=1e-3, fused=True))
+        parts = {"model": problem.model, "optimizer": optimizer, "pruning": pruning}
+        kept = copy.deepcopy({name: part.state_dict() for name, part in parts.items()})
+        trained(pruning, optimizer, 2)
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        scaler, (x, targets) = torch.amp.GradScaler("cpu", init_scale=2.0**127), problem.train[0]
+        scaler.scale(1e4 * pruning.loss(problem.model(x), targets)).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        pruning.step()
+        assert scaler.get_scale() < 2.0**127
+        assert sum(int(p.count_nonzero()) for p in prunable(problem.model).values()) == size
+        pruning.leave(early=True)

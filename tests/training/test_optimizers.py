@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch.optim import SGD, AdamW, Optimizer
 
-from loops import STEPS, adamw, overall, own_loop
+from loops import STEPS, adamw, overall, own_loop, trained
 from problems import equal, two_heads, weights
 from secateur import (
     Dense,
@@ -20,6 +21,7 @@ from secateur import (
     SoftThreshold,
     Sparsifier,
     UncertaintyWeighting,
+    compact,
     fit,
 )
 from secateur.problem import Problem
@@ -104,7 +106,105 @@ def test_one_of_several_is_not_stepped_alone() -> None:
     parts[0].step()  # after it they are the user's own again
 
 
-def trained(method: Sparsifier, way: str) -> tuple[Problem, torch.optim.Optimizer]:
+@pytest.mark.parametrize("make", [lambda: OneShot(0.2, at=0.5), lambda: GroupLasso(density=0.5)])
+def test_what_a_part_of_several_loads_is_the_wholes(make: Any) -> None:
+    """As where the parts of a dense training are gone on with, each from a file of its own."""
+
+    def made(problem: Problem) -> list[Optimizer]:
+        first, *others = problem.model.parameters()
+        return [AdamW([first], lr=1e-2), AdamW(others, lr=1e-2)]
+
+    dense, found = two_heads(), []
+    with Pruning(dense, steps=3) as pruning:
+        trained(pruning, pruning.attach(earlier := made(dense)), 3)
+    for late in (False, True):
+        problem = two_heads()
+        parts = made(problem)
+        seed_all(0)
+        with Pruning(problem, make(), steps=12) as pruning:
+            optimizer = pruning.attach(parts) if late else None
+            for part, other in zip(parts, earlier, strict=True):
+                part.load_state_dict(copy.deepcopy(other.state_dict()))
+            optimizer = optimizer or pruning.attach(parts)
+            rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: float(step < 8))
+            for _ in range(12):
+                trained(pruning, optimizer, 1)
+                rate.step()
+            assert [g["lr"] for part in parts for g in part.param_groups] == [0.0, 0.0]
+        weight = problem.model.trunk[4].weight
+        for moments in (optimizer.state[weight], parts[1].state[weight]):
+            assert not any(moments[name][weight == 0].any() for name in ("exp_avg", "exp_avg_sq"))
+        assert len(optimizer.state_dict()["state"]) == len(list(problem.model.parameters()))
+        found.append(weights(problem))
+    assert equal(*found)
+
+
+class Counting:
+    """A wrapper, such as that of accelerate, that steps the optimizer inside."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer, self.count = optimizer, 0
+        self.zero_grad = optimizer.zero_grad
+
+    def step(self) -> None:
+        self.optimizer.step()
+        self.count += 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_wrappers_in_a_list_are_stepped_themselves(number: int) -> None:
+    problem = two_heads()
+    with Pruning(problem, OneShot(0.2), steps=4) as pruning:
+        made = halves(pruning.groups()) if number == 2 else [adamw(pruning.groups())]
+        given = [Counting(part) for part in made]
+        trained(pruning, pruning.attach(given), 4)  # pyright: ignore[reportArgumentType]
+    assert [one.count for one in given] == [4] * number
+
+
+def test_the_states_of_the_parts_are_their_own_and_together_the_wholes() -> None:
+    problem, other = two_heads(), two_heads()
+    with Pruning(problem, OneShot(0.2), steps=6) as pruning:
+        parts = halves(pruning.groups())
+        optimizer = pruning.attach(parts)
+        trained(pruning, optimizer, 6)
+        inside = [part.state_dict() for part in parts]
+    for part, state in zip(parts, inside, strict=True):
+        count = sum(len(group["params"]) for group in part.param_groups)
+        assert sorted(state["state"]) == sorted(part.state_dict()["state"]) == list(range(count))
+    whole = optimizer.state_dict()
+    assert [*whole["state"]] == [*range(sum(len(state["state"]) for state in inside))]
+    assert len(optimizer.state) == len([*optimizer.state]) == len(whole["state"])
+    assert optimizer.state.get(torch.ones(1), "none") == optimizer.state.pop(torch.ones(1), "none") == "none"
+    with Pruning(other, OneShot(0.2), steps=6) as pruning:
+        twins = halves(pruning.groups())
+        pruning.attach(twins).load_state_dict(whole)
+        pruning.leave(early=True)
+    for part, twin in zip(parts, twins, strict=True):
+        for p, q in zip(part.state.values(), twin.state.values(), strict=True):
+            assert torch.equal(p["exp_avg"], q["exp_avg"])
+
+
+def test_copies_and_smaller_networks_go_on_with_several_optimizers() -> None:
+    problem = two_heads()
+    with Pruning(problem, GroupLasso(density=0.5), steps=STEPS) as pruning:
+        optimizer = pruning.attach(halves(pruning.groups()))
+        trained(pruning, optimizer)
+    copied: Any = copy.deepcopy(optimizer)
+    problem.model.eval()
+    small = compact(problem.model, problem.train[0][0], optimizer=optimizer)
+    count = len(list(small.parameters()))
+    small(problem.train[0][0])["shade"].sum().backward()
+    optimizer.step()
+    assert len(optimizer.state_dict()["state"]) == sum(len(part.state) for part in optimizer.parts) == count
+    assert all(float(state["step"]) > 1 for part in optimizer.parts for state in [*part.state.values()][:2])
+    before = copied.param_groups[0]["params"][0].clone()
+    copied.param_groups[0]["params"][0].grad = torch.ones_like(before)
+    copied.step()
+    assert not torch.equal(before, copied.param_groups[0]["params"][0])
+    assert copied.parts[0].state is not optimizer.parts[0].state
+
+
+def closed(method: Sparsifier, way: str) -> tuple[Problem, torch.optim.Optimizer]:
     problem = two_heads()
     batches = [*problem.train] * 3
     seed_all(0)
@@ -133,7 +233,7 @@ def trained(method: Sparsifier, way: str) -> tuple[Problem, torch.optim.Optimize
 @pytest.mark.parametrize("way", ["position", "keyword"])
 @pytest.mark.parametrize("make", [lambda: RigL(0.2, every=2), lambda: OneShot(0.2)])
 def test_a_step_with_a_closure_is_the_same_step(make: Any, way: str) -> None:
-    (plain, adam), (closed, other) = trained(make(), "plain"), trained(make(), way)
-    assert equal(weights(plain), weights(closed))
-    for p, q in zip(plain.model.parameters(), closed.model.parameters(), strict=True):
-        assert torch.equal(adam.state[p]["exp_avg"], other.state[q]["exp_avg"])
+    (plain, adam), (other, twin) = closed(make(), "plain"), closed(make(), way)
+    assert equal(weights(plain), weights(other))
+    for p, q in zip(plain.model.parameters(), other.model.parameters(), strict=True):
+        assert torch.equal(adam.state[p]["exp_avg"], twin.state[q]["exp_avg"])

@@ -217,10 +217,15 @@ def test_each_task_with_its_own_input_computes_effective_weights_once() -> None:
             super().start(problem, steps)
             shrinkage = {name: Shrinkage(level, True, "garrote") for name, level in self._level.items()}
 
-            def counted(name: str) -> Callable[[Tensor], Tensor]:
-                return lambda weight: (computed.append(name), shrinkage[name](weight))[1]
+            class Effect:
+                def __init__(self, name: str) -> None:
+                    self.name, self.again = name, shrinkage[name].again
 
-            attach(problem.model, {name: counted(name) for name in shrinkage})
+                def __call__(self, weight: Tensor) -> Tensor:
+                    computed.append(self.name)
+                    return shrinkage[self.name](weight)
+
+            attach(problem.model, {name: Effect(name) for name in shrinkage})
 
     class Apart(nn.Module):
         def __init__(self) -> None:

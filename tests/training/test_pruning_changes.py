@@ -96,6 +96,7 @@ def exchange(model: Any) -> None:
         (replace, r"colour\.weight was replaced"),
         (exchange, r"shade\.2\.weight was replaced"),
         (lambda model: model.trunk[0].requires_grad_(True), r"trunk\.0\.weight was frozen when"),
+        (lambda model: model.add_module("last", nn.Conv2d(1, 1, 1)), r"last\.weight was .*, or not there"),
     ],
 )
 def test_weights_that_are_others_are_said_at_once(change: Any, said: str) -> None:
@@ -142,6 +143,15 @@ def test_a_state_is_taken_up_after_a_step_that_broke_off(how: str) -> None:
         if how == "infinite":
             with pytest.raises(FloatingPointError, match="'shade'"):
                 optimizer.step()
+            out_of_turn = (
+                lambda: pruning.loss(problem.model(x), targets),
+                optimizer.step,
+                pruning.step,
+                pruning.state_dict,
+            )
+            for call in out_of_turn:
+                with pytest.raises(RuntimeError, match=r"Step 4 broke off \(FloatingPointError\).* Zero the"):
+                    call()
         else:
             optimizer.step()  # and then something raises
         optimizer.zero_grad()

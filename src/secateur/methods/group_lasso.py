@@ -135,7 +135,7 @@ class GroupLasso(Sparsifier):
     def bind(self, optimizer: Optimizer) -> None:
         """Checks that the optimizer, or each of several, has what the metric needs; enforces the masks."""
         adaptive, everything = self.metric == "adaptive" and self._active, {**self._weights, **self._others}
-        if adaptive and (kind := lacking(optimizer, self._weights, "betas")):
+        if adaptive and (kind := prox.lacking_moments(optimizer, self._weights, self.bias_correct_prox)):
             said = f"needs the moments of Adam, and {kind} has none; choose metric='euclidean'."
             raise ValueError(f"metric 'adaptive' {said}")
         if self.adam_eps is not None and (kind := lacking(optimizer, everything, "eps")):
@@ -208,7 +208,7 @@ class GroupLasso(Sparsifier):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes up λ and the masks."""
-        self._level, self._frozen = state["level"], state["frozen"]
+        self._level, self._frozen, self._moved = state["level"], state["frozen"], False
         self._spared = {name: spared.to(self._roots.device) for name, spared in state["spared"].items()}
         if self.masks is not None:
             self.masks.replace_(state["masks"], None)

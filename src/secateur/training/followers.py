@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from secateur.problem import prunable
 from secateur.pruning import is_effective
 from secateur.shrinking import unwrapped
 
@@ -22,12 +21,21 @@ class Followers:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self.over = False  # nothing follows any more
+        self._weights: Mapping[str, nn.Parameter] = {}
+        self._over = False  # nothing follows any more
         self._copies: list[_Copy] = []
+
+    def begin(self, weights: Mapping[str, nn.Parameter]) -> None:
+        """These weights of the model are what is pruned from now on, also while a loop has frozen some of them."""
+        self._weights, self._over = _named(weights.items()), False
+
+    def end(self) -> None:
+        """Nothing follows any more."""
+        self._weights, self._over = {}, True
 
     def add(self, copy: Any) -> Any:
         """Takes ``copy``, a module or the tensors of one by their names, along; see :meth:`secateur.Pruning.follow`."""
-        if self.over:
+        if self._over:
             raise RuntimeError(
                 "follow: Pruning was left, and nothing gives a copy its zeros any more; call pruning.follow inside the block."
             )
@@ -47,15 +55,13 @@ class Followers:
         names, place, other = fits
         if any(other[names[n]] is p for n, p in own.items()):
             raise ValueError("follow: that is the model itself; it gets its zeros anyway.")
-        weights = _named(prunable(self._model).items())
-        self._copies.append(_Copy(copy, place, {n: names[n] for n in weights}))
+        self._copies.append(_Copy(copy, place, names))
         return copy
 
     @contextmanager
     def following(self) -> Generator[None]:
         """Around what a method does: where it turns thresholded weights into plain ones, copies move by as much."""
-        pruned = self._copies and is_effective(self._model)
-        weights = _named(prunable(self._model).items()) if pruned else {}
+        weights = self._weights if self._copies and is_effective(self._model) else {}
         before = {name: weight.detach().clone() for name, weight in weights.items()}
         yield
         if weights and not is_effective(self._model):
@@ -68,7 +74,7 @@ class Followers:
     def finish(self) -> None:
         """Gives the copies the model's zeros."""
         for copy in self._copies:
-            for _, own, weight in copy.beside(_named(self._model.named_parameters())):
+            for _, own, weight in copy.beside(self._weights):
                 own.mul_((weight != 0).to(own))
 
 
@@ -87,15 +93,16 @@ class _Copy:
     names: Mapping[str, str]
 
     def beside(self, weights: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor, Tensor]]:
-        """Name, the copy's tensor and the model's of those that are pruned; ValueError if the copy no longer has one."""
+        """Name, the copy's tensor and the model's of each of ``weights``; ValueError if the copy no longer has one."""
         now = next(islice(_offers(self.of), self.place, None), {})
-        for name, there in ((n, there) for n, there in self.names.items() if n in weights):
-            if getattr(now.get(there), "shape", None) != weights[name].shape:
+        for name, weight in weights.items():
+            there = self.names[name]
+            if getattr(now.get(there), "shape", None) != weight.shape:
                 raise ValueError(
                     f"follow: {type(self.of).__name__} no longer has {there} in the shape of the model's, so it got no zeros; "
                     "leave in it what was there, or follow another."
                 )
-            yield name, now[there], weights[name]
+            yield name, now[there], weight
 
 
 def _named(parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, nn.Parameter]:

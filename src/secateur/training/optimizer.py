@@ -65,8 +65,9 @@ def inside(optimizer: Any) -> Optimizer:
         ValueError: If there is none, or two train one parameter.
     """
     if isinstance(optimizer, (list, tuple)):
-        given = [inside(one) for one in cast("list[Any]", optimizer)]
-        return given[0] if len(given) == 1 else Several(given)
+        given = cast("list[Any]", optimizer)
+        parts = [inside(one) for one in given]
+        return parts[0] if len(parts) == 1 else Several(parts, given)
     while isinstance(inner := getattr(optimizer, "optimizer", None), Optimizer):
         optimizer = inner
     if not isinstance(optimizer, Optimizer):

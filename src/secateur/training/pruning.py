@@ -96,7 +96,7 @@ class Pruning:
         self._hold.check(*held)
         try:
             self._hold.take(self.problem.model, *held)
-            self._followers.over = False
+            self._followers.begin(held[0])
             self.method.start(self.problem, self.turns.steps)
             self.weighting.start(self.problem, self.turns.steps * self.turns.accumulate)
             self._extra = self.finite.watch(held[1])
@@ -127,6 +127,7 @@ class Pruning:
         self._entered()
         self._hold.check_same(self.problem.model)
         given, optimizer = optimizer, inside(optimizer)
+        given = given[0] if isinstance(given, Sequence) and len(given) == 1 else given
         check_groups(self.problem.model, self.groups(), optimizer)
         self.method.bind(optimizer)
         self._attached.release()
@@ -211,7 +212,7 @@ class Pruning:
         self._attached.release()
         self._hold.release()
         self._objective = None
-        self._followers.over = True
+        self._followers.end()
         self.method.undo()
         detach(self.problem.model)
 
@@ -237,7 +238,7 @@ class Pruning:
 
     def _updated(self, stepped: bool = True) -> None:  # right after the optimizer
         step, optimizer = self.turns.update(stepped), cast(Optimizer, self._attached.optimizer)
-        with self.finite.stepped(optimizer, stepped), self._followers.following():
+        with self.turns.breaking(), self.finite.stepped(optimizer, stepped), self._followers.following():
             self._hold.begin()
             self.method.after_step(step, optimizer)
 

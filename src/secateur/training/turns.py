@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import index
 
@@ -37,6 +38,7 @@ class Turns:
     _asked: bool = False
     _updated: bool = False
     _early: bool = False  # a step ended before the optimizer's: skipped by a gradient scaler, or out of turn
+    _broken: str = ""  # by which error the step under way broke off, after the optimizer's
 
     _moved: bool = False  # this optimizer has stepped with a gradient
     _idle: int = 0  # steps that ended before it did
@@ -85,11 +87,13 @@ class Turns:
 
     def ask(self) -> None:
         """A loss is asked for."""
+        self._check_whole()
         self._check_left()
         self._asked = True
 
     def update(self, stepped: bool) -> int:
         """The optimizer has stepped, or its step was skipped; returns which step of the round that was, counted from 1."""
+        self._check_whole()
         if self._updated:
             raise RuntimeError("The optimizer stepped twice; call pruning.step() after each of its steps.")
         if self._early and not self._asked:
@@ -102,8 +106,18 @@ class Turns:
             )
         return self.place + 1
 
+    @contextmanager
+    def breaking(self) -> Generator[None]:
+        """Around what follows the optimizer's step: where that raises, the step has broken off, and there is no next one."""
+        try:
+            yield
+        except BaseException as error:
+            self._broken = type(error).__name__
+            raise
+
     def end(self, own_loss: bool) -> bool:
         """The step ends; returns whether the optimizer's was skipped."""
+        self._check_whole()
         self._check_left()
         if not self._asked and not own_loss:
             raise RuntimeError(
@@ -135,9 +149,11 @@ class Turns:
         """So many steps have ended, and none is under way, whatever has happened since."""
         self.done = done
         self._asked = self._updated = self.labelled = self._early = False
+        self._broken = ""
 
     def check_between(self) -> None:
         """Raises RuntimeError in the middle of a step, whose half could not be taken up again."""
+        self._check_whole()
         if self._updated:
             raise RuntimeError(
                 "The optimizer has stepped and the step has not ended; save after pruning.step()."
@@ -151,6 +167,14 @@ class Turns:
                 f"Pruning was left after {self.done} of {self.total} steps. The model is plain and its zeros are exact, but the "
                 "method had no time to recover from them; announce the steps that are trained, Pruning(..., steps=...), "
                 "or say pruning.leave(early=True) where training stops early."
+            )
+
+    def _check_whole(self) -> None:
+        if self._broken:
+            raise RuntimeError(
+                f"Step {self.done + 1} broke off ({self._broken}), and what it left in the optimizer is still there, so there is no going on from "
+                "here. Zero the gradients and load the states of model, optimizer and Pruning of a step before, by their load_state_dict. A "
+                "loop that leaves bad batches out does so before loss.backward()."
             )
 
     def _check_left(self) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from secateur.pruning.groups import Groups, wide
+from secateur.pruning.prox.asked import part_of
 from secateur.pruning.prox.maps import group_prox, l1_prox
 from secateur.pruning.sparsifier import groups_of
 
@@ -40,8 +41,9 @@ def adam_metric(
         if not state:
             continue
         if "exp_avg_sq" not in state:
+            kind = type(part_of(optimizer, p)).__name__
             raise ValueError(
-                f"metric 'adaptive' needs Adam's exp_avg_sq, which {type(optimizer).__name__} lacks; choose metric='euclidean'."
+                f"metric 'adaptive' needs Adam's exp_avg_sq, which {kind} lacks; choose metric='euclidean'."
             )
         found[name] = state["exp_avg_sq"].to(wide(p)).sqrt().add_(eps)
         if betas is not None:

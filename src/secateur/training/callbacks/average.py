@@ -40,6 +40,7 @@ class EMA(Callback):
             )
         self.decay = decay
         self._average: dict[str, Tensor] = {}
+        self._pruned = set[int]()
         self._count = 0
 
     @torch.no_grad()
@@ -47,6 +48,7 @@ class EMA(Callback):
         """Begins with the weights as they are."""
         model = course.problem.model
         self._average = {n: t.detach().to(_wide(t), copy=True) for n, t in named_tensors(model).items()}
+        self._pruned = {id(weight) for weight in prunable(model).values()}  # also while some are frozen
         self._count = 0
         course.pruning.follow(self._average)
 
@@ -92,10 +94,7 @@ class EMA(Callback):
     @torch.no_grad()
     def _put(self, course: Course) -> None:
         model = course.problem.model
-        weights = (
-            () if is_effective(model) else prunable(model).values()
-        )  # thresholds make their zeros themselves
-        pruned = set(map(id, weights))
+        pruned = set[int]() if is_effective(model) else self._pruned  # thresholds make their zeros themselves
         for name, tensor in named_tensors(model).items():
             average = self._average[name]
             tensor.copy_(average * (tensor != 0) if id(tensor) in pruned else average)

@@ -35,9 +35,11 @@ class Snapshots(Callback):
         for name, value in {"every": every, "last": 1 if last is None else last}.items():
             check_count(f"Snapshots: {name}", value)
         self.folder, self.every, self.last = Path(folder), every, last
+        self._pruned: list[str] = []
 
     def start(self, course: Course) -> None:
         """Makes the folder."""
+        self._pruned = [*prunable(course.problem.model)]  # also while some are frozen
         if course.writes:
             self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -48,8 +50,8 @@ class Snapshots(Callback):
             return
         model = course.problem.model
         plain = copied(model)  # also one that keeps an activation, which deepcopy refuses
-        for name, parameter in prunable(plain).items():
-            parameter.copy_(weight(model, name))
+        for name in self._pruned:
+            plain.get_parameter(name).copy_(weight(model, name))
         save(plain, self._path(course, course.step), {"step": course.step})
         beyond = 0 if self.last is None else course.step - self.last * self.every
         if beyond > 0:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from secateur.pruning import prox
 from secateur.storage import mismatches
-from secateur.training.several import Several
 
 
 def fitting(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
@@ -39,8 +38,8 @@ def fitting(optimizer: Optimizer, saved: dict[str, Any]) -> dict[str, Any]:
     state: dict[int, Any] = {}
     for index, found in saved["state"].items() if not wrong else ():
         group, parameter = places[index]
-        wanted = _after_a_step(optimizer, group, parameter)
-        if wanted is None:  # it cannot step a single parameter, such as one that needs a closure
+        wanted = prox.state_after_step(optimizer, group, parameter)
+        if wanted is None:  # it cannot be asked
             state[index] = found
             continue
         wrong += mismatches(wanted, found, {}, f"optimizer.state.{index}")
@@ -59,22 +58,6 @@ def _places(optimizer: Optimizer) -> Iterator[tuple[int, tuple[dict[str, Any], T
         for parameter in group["params"]:
             yield number, (group, parameter)
             number += 1
-
-
-def _after_a_step(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any] | None:
-    """The state that the optimizer would keep for a parameter; None if it cannot be asked."""
-    optimizer = optimizer.part_of(parameter) if isinstance(optimizer, Several) else optimizer
-    twin = object.__new__(type(optimizer))
-    hooks = {name: OrderedDict[int, Any]() for name in vars(optimizer) if name.endswith("_hooks")}
-    twin.__dict__.update({**vars(optimizer), **hooks})
-    copied = torch.nn.Parameter(parameter.detach().clone())
-    copied.grad = torch.zeros_like(copied)
-    twin.state, twin.param_groups = defaultdict(dict), [{**group, "params": [copied]}]
-    try:
-        type(optimizer).step(twin)
-    except Exception:  # an optimizer of any kind, asked out of turn
-        return None
-    return dict(twin.state.get(copied, {})) or None
 
 
 def _laid_out(value: Any, like: Any) -> Any:
