@@ -30,7 +30,7 @@ class WithBias(nn.Linear):
 
 
 class LowRank(nn.Linear):
-    """As LoRA merges it; the product of its two matrices is work too."""
+    """As LoRA merges it; the product of its two matrices is no work on data."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs)
@@ -65,7 +65,7 @@ class Steps(nn.LSTM):
 SUBCLASSES: dict[str, Callable[[], tuple[nn.Module, Tensor, int]]] = {
     "cropped": lambda: (Causal(6, 4, 1), torch.randn(1, 6, 16), 24 * 16),
     "a tuple": lambda: (WithBias(6, 4), V, 24 * 10),
-    "merged": lambda: (LowRank(6, 4), V, 24 * 10 + 48),
+    "merged": lambda: (LowRank(6, 4), V, 24 * 10),
     "modulated": lambda: (Modulated(6, 4, 3), X, 216 * 36 * 2),
     "attention": lambda: (SelfAttention(6, 2, batch_first=True), V, 4 * 36 * 10),
     "recurrent": lambda: (Steps(6, 4, batch_first=True), V, 16 * (6 + 4) * 10),

@@ -102,7 +102,7 @@ BY_WEIGHT: dict[str, Callable[[], tuple[Net, Tensor]]] = {
     ),
     "two products in one": lambda: (
         Net(
-            lambda m, x: torch.linalg.multi_dot([x[0], m.f.weight.t(), m.g.weight.t()]),
+            lambda m, x: torch.linalg.multi_dot([x[0, :1], m.f.weight.t(), m.g.weight.t()]),
             f=linear(),
             g=nn.Linear(4, 3),
         ),

@@ -20,8 +20,9 @@ from secateur.pruning import Sparsifier
 class SAM(Optimizer):
     """As it is published: up along the gradient, the loss again, and from where it was down along the new one."""
 
-    def __init__(self, groups: Any) -> None:
+    def __init__(self, groups: Any, how: str = "add") -> None:
         super().__init__(groups, {})
+        self.how = how
         self.inner = SGD(self.param_groups, lr=1e-2)
         self.up: list[Tensor] = []
 
@@ -30,7 +31,10 @@ class SAM(Optimizer):
         found = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
         self.up, before = [p.grad.clone() for p in found], [p.clone() for p in found]
         for p in found:
-            p.add_(p.grad, alpha=0.5)
+            if self.how == "exchanged":
+                p.data = p.data + 0.5 * p.grad
+            else:
+                (p.data if self.how == "data" else p).add_(p.grad, alpha=0.5)
             p.grad = None
         with torch.enable_grad():
             closure()
@@ -39,11 +43,43 @@ class SAM(Optimizer):
         self.inner.step()
 
 
+class MeZO(Optimizer):
+    """Zeroth order: the loss on either side along a random direction, without gradients (Malladi et al. 2023)."""
+
+    def __init__(self, groups: Any) -> None:
+        super().__init__(groups, {})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        found = [p for group in self.param_groups for p in group["params"]]
+        along = [torch.randn_like(p) for p in found]
+
+        def moved(size: float) -> None:
+            for p, z in zip(found, along, strict=True):
+                p.data = p.data + size * z
+
+        moved(0.1)
+        above = closure()
+        moved(-0.2)
+        below = closure()
+        moved(0.1)
+        for p, z in zip(found, along, strict=True):
+            p.sub_((above - below) / 0.2 * z * 1e-2)
+
+
 def lbfgs(groups: Any) -> Optimizer:
     return LBFGS(groups[0]["params"], lr=0.1, max_iter=3)
 
 
-@pytest.mark.parametrize("make", [lbfgs, SAM])
+def sam_by_data(groups: Any) -> Optimizer:
+    return SAM(groups, "data")
+
+
+def sam_by_exchange(groups: Any) -> Optimizer:
+    return SAM(groups, "exchanged")
+
+
+@pytest.mark.parametrize("make", [lbfgs, SAM, sam_by_data, sam_by_exchange, MeZO])
 @pytest.mark.parametrize(
     "method",
     [lambda: OneShot(0.2, at=0.3), lambda: SoftThreshold(0.2, ramp=(0.1, 0.3)), lambda: RigL(0.2, every=2)],
@@ -60,9 +96,10 @@ def test_what_is_pruned_is_zero_wherever_the_loss_is_evaluated(
                 found.append(pruning.density().overall)
                 if isinstance(optimizer, LBFGS):
                     optimizer.zero_grad()
-                loss = pruning.loss(problem.model(x), targets)
-                loss.backward()
-                return loss
+                with torch.enable_grad():
+                    loss = pruning.loss(problem.model(x), targets)
+                    loss.backward()
+                return loss.detach()
 
             if isinstance(optimizer, SAM):
                 closure()

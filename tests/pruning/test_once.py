@@ -27,16 +27,25 @@ class Net(nn.Module):
         return self.trunk(self.trunk(x) - middle)
 
 
-def watched() -> tuple[Net, list[bool]]:
-    model, computed = Net(), list[bool]()
+class Halved:
+    """An effect whose graph keeps nothing, so that all may share it."""
 
-    def halved(weight: Tensor) -> Tensor:
-        computed.append(torch.is_grad_enabled())
+    def __init__(self) -> None:
+        self.computed: list[bool] = []
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        self.computed.append(torch.is_grad_enabled())
         return 0.5 * weight
 
+    def again(self, weight: Tensor, known: Tensor) -> Tensor:
+        return known
+
+
+def watched() -> tuple[Net, list[bool]]:
+    model, halved = Net(), Halved()
     attach(model, {"trunk.weight": halved})
     compute_once(model)
-    return model, computed
+    return model, halved.computed
 
 
 def test_a_look_without_gradients_takes_none_away() -> None:
@@ -47,6 +56,17 @@ def test_a_look_without_gradients_takes_none_away() -> None:
     with torch.inference_mode():
         model(torch.ones(2, 3))
     model(torch.ones(2, 3)).sum().backward()
+
+
+def test_an_effect_that_cannot_say_a_value_again_is_computed_for_each_graph() -> None:
+    model, halved = Net(), Halved()
+    attach(model, {"trunk.weight": lambda weight: halved(weight)})
+    compute_once(model)
+    model(torch.ones(2, 3)).sum().backward()
+    assert halved.computed == [False, True, True]
+    with torch.no_grad():
+        model(torch.ones(2, 3))
+    assert halved.computed[3:] == [False]  # where there is none once does
 
 
 def test_a_weight_that_is_written_to_or_exchanged_within_a_pass_is_computed_anew() -> None:
@@ -64,6 +84,28 @@ def test_a_weight_that_is_written_to_or_exchanged_within_a_pass_is_computed_anew
     found = model(torch.ones(1, 3)).detach()
     assert torch.allclose(found[1], 2.0 * found[0], atol=1e-5)
     assert torch.allclose(found[2], 3.0 * found[0], atol=1e-5)
+
+
+def test_weights_that_are_laid_elsewhere_within_a_pass_are_computed_anew() -> None:
+    class Moves(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.trunk, self.factors = nn.Linear(3, 3, bias=False), (1.0, 2.0, 0.5, 3.0)
+
+        def forward(self, x: Tensor) -> Tensor:
+            plain, found = self.trunk.get_parameter("weight"), list[Tensor]()
+            first = plain.detach().clone()
+            for factor in self.factors:
+                for _ in range(2):  # what lay there first is free to be given out
+                    plain.data = first * factor
+                found.append(self.trunk(x) / factor)
+            return torch.stack(found)
+
+    model = Moves()
+    attach(model, {"trunk.weight": Halved()})
+    compute_once(model)
+    found = model(torch.ones(1, 3)).detach()
+    assert torch.allclose(found, found[:1].expand_as(found))
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,8 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
     plain one, in every layer and direction. What torch multiplies counts, whoever calls it and whatever a layer takes and gives: a layer
     called by its weight, by a part of it or by what a mask or norm makes of it (``x @ layer.weight.t()``) counts too, and so does a
     parameter of the user's own that something is multiplied with. Products of two results count nothing, such as queries and keys, or a
-    matrix that is made from the input. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
+    matrix that is made from the input. Nor do those of parameters alone, such as an adapter's ``B @ A`` that is merged into a weight: no
+    data enters them, so they can be made once; a layer that is called with a parameter, such as queries that are learned, counts. A module called several times adds up; one that is not called has 0. The forward pass runs in eval
     mode, compiled parts as they were written; hooks, modes and random state are left as they were. Works on the meta device, without
     computing.
 
@@ -134,7 +135,8 @@ def count_macs(model: nn.Module, x: Input) -> dict[str, int]:
         x: A tensor or ``{task: tensor}``; moved to the model's device.
 
     Warns:
-        UserWarning: If an operation of another library takes a layer's weight; what it multiplies is not known.
+        UserWarning: If an operation of another library takes a layer's weight, or one takes weights that are packed away, as quantized
+            layers do; what it multiplies is not known.
     """
     counts = dict.fromkeys(layer_weights(model), 0)
     for use in weight_uses(model, x):

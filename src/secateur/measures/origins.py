@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any, cast
+from weakref import ref
 
 from torch import Tensor, nn
-from torch.utils.weak import WeakTensorKeyDictionary
 
 Parts = Mapping[str, int]
 """Names of weights, with the elements that each has in a tensor."""
@@ -15,6 +16,7 @@ DATA: Parts = {}
 """Of what the network is given: its input, and what it makes of that."""
 _HELD = re.compile(r"parametrizations\.([^.]+)\.original\d*$")
 """What torch calls a parameter that a parametrization holds."""
+_PLAIN = (int, float, str, bytes, complex, type(None))
 
 
 class Origins:
@@ -28,7 +30,10 @@ class Origins:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        self._made: Any = WeakTensorKeyDictionary()
+        self._made: dict[
+            int, tuple[ref[Tensor], Parts]
+        ] = {}  # by identity, as long as the tensor is that one
+        self.layers: set[str] = set()  # names of the weights of layers
         self._names: dict[int, str] = {}
         self._stored: dict[int, list[tuple[int, str]]] = {}
         self._kept: list[
@@ -44,7 +49,7 @@ class Origins:
     def mark(self, value: Any, parts: Parts = DATA) -> None:
         """Says of all tensors in ``value`` what they are made of."""
         for tensor in tensors(value):
-            self._made[tensor] = parts
+            self._made[id(tensor)] = ref(tensor), parts
 
     def name(self, tensor: Tensor) -> str | None:
         """Of the parameter that ``tensor`` is, or is a view of."""
@@ -57,10 +62,11 @@ class Origins:
 
     def __call__(self, tensor: Tensor) -> Parts | None:
         """What ``tensor`` is made of; None where that is constants alone."""
-        made: Parts | None = self._made.get(tensor)
-        if made is None and (name := self.name(tensor)) is not None:
-            return {name: tensor.numel()}
-        return made
+        seen = self._made.get(id(tensor))
+        if seen is not None and seen[0]() is tensor:
+            return seen[1]
+        name = self.name(tensor)
+        return None if name is None else {name: tensor.numel()}
 
     def follow(self, given: list[Tensor], found: Any, *, joined: bool = False, product: bool = False) -> None:
         """Learns what an operation's results are made of.
@@ -72,33 +78,50 @@ class Origins:
             product: They are multiplied: what comes out is a weight only where none of them is data.
         """
         known = [(tensor.numel(), parts) for tensor in given if (parts := self(tensor)) is not None]
-        if product and not all(parts for _, parts in known):
+        if len(known) == 1 and not product and not joined:
+            made = known[0][1]
+        elif product and not all(parts for _, parts in known):
             made = DATA
         elif joined and all(parts for _, parts in known):
             made = _together(known)
-        else:  # the largest, and of several the data
-            made = max(known, key=lambda one: (one[0], not one[1]), default=(0, None))[1]
+        else:
+            made = max(known, key=partial(self._rank, product), default=(0, None))[1]
         for tensor in tensors(found):
             written = any(tensor is one for one in given)
             for place in (tensor, tensor._base) if written else (tensor,):
                 if place is not None and self.name(place) is None:  # parameters stay what they are
-                    self._made.pop(place, None)
+                    self._made.pop(id(place), None)
                     if made is not None:
-                        self._made[place] = made
+                        self._made[id(place)] = ref(place), made
+
+    def _rank(self, product: bool, one: tuple[int, Parts]) -> tuple[int, ...]:
+        """Of several the largest, of these the data, then what a layer has; which comes first of weights that are multiplied."""
+        size, parts = one
+        own = bool(parts) and self.layers.issuperset(parts)
+        return product and own, size, not parts, own
 
 
-def tensors(value: Any, depth: int = 4) -> Iterator[Tensor]:
+def tensors(value: Any, depth: int = 4) -> list[Tensor]:
     """All tensors in ``value``: in lists, mappings and the attributes of objects."""
     if isinstance(value, Tensor):
-        yield value
-    elif depth and isinstance(value, Mapping):
-        for item in cast(Mapping[Any, Any], value).values():
-            yield from tensors(item, depth - 1)
-    elif depth and isinstance(value, (list, tuple, set)):
-        for item in cast(list[Any], value):
-            yield from tensors(item, depth - 1)
-    elif depth and hasattr(value, "__dict__") and not isinstance(value, (type, nn.Module)):
-        yield from tensors(vars(value), depth - 1)
+        return [value]
+    if not depth:
+        return []
+    if isinstance(value, (list, tuple, set)):
+        items = cast(Iterable[Any], value)
+    elif isinstance(value, Mapping):
+        items = cast(Mapping[Any, Any], value).values()
+    elif hasattr(value, "__dict__") and not isinstance(value, (type, nn.Module)):
+        items = [vars(value)]
+    else:
+        return []
+    found: list[Tensor] = []
+    for item in items:
+        if isinstance(item, Tensor):  # as most are
+            found.append(item)
+        elif not isinstance(item, _PLAIN):
+            found += tensors(item, depth - 1)
+    return found
 
 
 def _together(known: list[tuple[int, Parts]]) -> Parts | None:

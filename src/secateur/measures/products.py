@@ -27,6 +27,7 @@ _PRODUCTS = {
 _CONVOLUTIONS = {"aten::convolution", "aten::_convolution"}
 _BY_PLACE = {"aten::_trilinear", "torchvision::deform_conv2d"}
 """Operations whose second argument, (outputs, ...), acts as a whole at each place of the output, (N, outputs, ...)."""
+_QUANTIZED = {"aten::quantized_lstm", "aten::quantized_gru"}
 _KNOWN = {"aten", "prim", "prims", "profiler"}
 _JOINED = {"aten::cat", "aten::stack"}
 _VECTORS = {"aten::mv", "aten::dot", "aten::vdot", "aten::addmv"}
@@ -51,33 +52,42 @@ class Products(TorchDispatchMode):
         self.origins = Origins(model)
         self.paused = 0
         self.unknown: dict[str, set[str]] = {}  # operation of another library: layers' weights
-        self._layers: set[str] = set()
         self._within: list[list[str]] = []  # the weights of the layers that are being called
+        self._given: list[set[str]] = []  # and those that what they are called with is made of
         self._names: dict[str, list[str]] = {}
         first: dict[int, str] = {}
         for name, parameter in model.named_parameters(remove_duplicate=False):
             self._names.setdefault(first.setdefault(id(parameter), name), []).append(name)
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: else torch loads its compiler at the first pass, for a second, only to say that nothing of this is compiled."""
+        return False
+
     def layer(self, after: ExitStack, name: str, module: nn.Module, attributes: list[str]) -> None:
         """Knows from now on when this one is called, and which weights a hook of the user's has made for it."""
         dot = f"{name}." if name else ""
         own = [dot + attribute for attribute in attributes]
-        self._layers.update(own)
+        self.origins.layers.update(own)
 
         def made(attribute: str, value: Any) -> None:
             if isinstance(value, Tensor):
                 self.origins.mark(value, {dot + attribute: value.numel()})
 
-        def enter(*_: Any) -> None:
+        def enter(_module: nn.Module, args: Any, named: Any) -> None:
             for attribute in attributes:
                 held = parametrize.is_parametrized(
                     module, attribute
                 )  # it may be computed already, and cached
                 made(attribute, getattr(module, attribute) if held else vars(module).get(attribute))
             self._within.append(own)
+            self._given.append(
+                {part for one in tensors([*args, *named.values()]) for part in self.origins(one) or ()}
+            )
 
         def leave(*_: Any) -> None:
             self._within.pop()
+            self._given.pop()
 
         for attribute in attributes:
             made(attribute, vars(module).get(attribute))
@@ -126,16 +136,20 @@ class Products(TorchDispatchMode):
         elif first is not None:
             self.origins.follow(list(args[first : first + 2]), found, product=True)
         else:
-            given = list(tensors((args, named)))
+            given = tensors([*args, *named.values()])
             if name == "aten::embedding" and self.origins(given[1]) is not None:
                 given = given[1:]  # rows of a table, as something else chooses them
-            if func.namespace not in _KNOWN:
-                self._unknown(name, given)
+            if func.namespace not in _KNOWN or name in _QUANTIZED:
+                self._unknown(name, given, args)
             self.origins.follow(given, found, joined=name in _JOINED)
         return found
 
-    def _unknown(self, name: str, given: list[Tensor]) -> None:
-        names = {part for one in given if one.dim() > 1 for part in self.origins(one) or ()} & self._layers
+    def _unknown(self, name: str, given: list[Tensor], args: tuple[Any, ...]) -> None:
+        names = {part for one in given if one.dim() > 1 for part in self.origins(one) or ()}
+        names &= self.origins.layers
+        flat = (one for value in args for one in (value if isinstance(value, list) else [value]))
+        if any(isinstance(one, torch.ScriptObject) for one in flat):  # as layers of integers have them
+            names.add("packed weights")
         if names:
             self.unknown.setdefault(name, set()).update(names)
 
@@ -149,8 +163,8 @@ class Products(TorchDispatchMode):
     def _product(self, name: str, one: Tensor, other: Tensor) -> bool:
         """Counts it; returns whether the result is that of a layer."""
         first, parts = self.origins(one), self.origins(other)
-        if first and parts and first.keys() == parts.keys():
-            return False  # a weight with itself makes a weight
+        if self._made_of_weights(first, parts):
+            return False
         if name in _VECTORS and not self._within and (first is None or parts is None):
             return False  # a weight with a constant: its norm
         if first and (not parts or (self.origins.name(one) and not self.origins.name(other))):
@@ -160,12 +174,19 @@ class Products(TorchDispatchMode):
         columns = other.shape[0] if name == "aten::linear" else other.shape[-1] if other.dim() > 1 else 1
         return self._note(parts, one.numel() * columns)
 
+    def _made_of_weights(self, one: Parts | None, other: Parts | None) -> bool:
+        """Whether both are weights, neither of which the layer that is being called is given: no data enters what they make."""
+        if not one or not other:
+            return False
+        given = self._given[-1] if self._given else set[str]()
+        return one.keys() == other.keys() or not (given >= one.keys() or given >= other.keys())
+
     def _convolution(self, name: str, args: tuple[Any, ...], found: Tensor) -> bool:
         x, weight = args[:2]
         parts = self.origins(weight)
         if parts == DATA and self._within and len(self._within[-1]) == 1:
             parts = {self._within[-1][0]: 1}  # a layer that computes its kernel from what it is given
-        if not parts:
+        if not parts or self._made_of_weights(self.origins(x), parts):
             return False
         if name in _BY_PLACE:
             return self._note(parts, weight.numel() * (found.numel() // weight.shape[0]))
@@ -213,5 +234,5 @@ class Recurrent(TorchFunctionMode):
 
 def _hook(after: ExitStack, module: nn.Module, enter: Any, leave: Any) -> None:
     """Calls both around each call of ``module``, closer to it than any hook of the user's."""
-    after.callback(module.register_forward_pre_hook(enter).remove)
+    after.callback(module.register_forward_pre_hook(enter, with_kwargs=True).remove)
     after.callback(module.register_forward_hook(leave, prepend=True, always_call=True).remove)

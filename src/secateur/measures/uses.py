@@ -23,8 +23,8 @@ def weight_uses(model: nn.Module, x: Input) -> list[Use]:
 
     Products and convolutions are seen where torch computes them, so it does not matter who calls them, nor what a layer takes and
     returns. A weight is followed through views, casts, masks and norms. What a parametrization computes is no work
-    of the network, and neither are products of two results, such as queries and keys. Where an operation of another library takes a
-    weight of a layer, nobody knows what it multiplies: that is a warning.
+    of the network, and neither are products of two results, such as queries and keys, or of parameters alone. Where an operation of
+    another library takes a weight of a layer, or weights that are packed away, nobody knows what it multiplies: that is a warning.
 
     Args:
         model: Its parameters are looked for.

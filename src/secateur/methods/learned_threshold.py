@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import partial
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -120,11 +120,7 @@ class LearnedThreshold(Thresholded):
         self._resistance = torch.zeros((), device=like.device)  # EMA of the squared gradient, over components
 
     def _effects(self) -> dict[str, Effect]:
-        return {
-            n: partial(_shrunk, self._theta[c], self.pattern)
-            for c, own in self.partition.items()
-            for n in own
-        }
+        return {n: _Shrunk(self._theta[c], self.pattern) for c, own in self.partition.items() for n in own}
 
     def _memory(self) -> dict[str, Tensor | dict[str, Tensor]]:
         return {"theta": {c: t.detach() for c, t in self._theta.items()}, "resistance": self._resistance}
@@ -183,9 +179,19 @@ class LearnedThreshold(Thresholded):
         return {name: self._theta[c].sigmoid() for c, names in self.partition.items() for name in names}
 
 
-def _shrunk(theta: Tensor, pattern: Pattern, weight: Tensor) -> Tensor:
-    """S(weight, σ(θ))."""
-    return soft_threshold(weight, theta.sigmoid(), pattern=pattern)
+@dataclass(frozen=True)
+class _Shrunk:
+    """The effect ``weight -> S(weight, σ(θ))``."""
+
+    theta: Tensor
+    pattern: Pattern
+
+    def __call__(self, weight: Tensor) -> Tensor:
+        return soft_threshold(weight, self.theta.sigmoid(), pattern=self.pattern)
+
+    def again(self, weight: Tensor, known: Tensor) -> Tensor:
+        """``known``, what a call has given, once more, in a graph of its own."""
+        return soft_threshold(weight, self.theta.sigmoid(), pattern=self.pattern, known=known.detach())
 
 
 def _log_sigmoid(theta: float) -> float:

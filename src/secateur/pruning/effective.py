@@ -16,10 +16,17 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from secateur.pruning.once import MARK, attached, unwatch, value_of, watch, without
+from secateur.pruning.once import MARK, Again, attached, unwatch, value_of, watch, without
 
 Effect = Callable[[Tensor], Tensor]
-"""A weight, any shape, to what the layer computes with, of the same shape."""
+"""A weight, any shape, to what the layer computes with, of the same shape.
+
+Where it has a method ``again(weight, known)``, which gives a value that it gave before once more, in a graph of its own, a forward pass that
+uses the layer several times computes it once (:func:`compute_once`).
+"""
+
+
+_Readers = dict[str, Callable[[nn.Module], Tensor]]
 
 
 def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
@@ -29,10 +36,11 @@ def attach(model: nn.Module, effects: Mapping[str, Effect]) -> None:
         model: Its parameters, ``state_dict`` and their order stay as they are.
         effects: Parameter name to its effect.
     """
-    of, writes = dict[nn.Module, dict[str, Effect]](), _Writes()
+    of, writes = dict[nn.Module, _Readers](), _Writes()
     for name, effect in effects.items():
         prefix, _, attribute = name.rpartition(".")
-        of.setdefault(model.get_submodule(prefix), {})[attribute] = writes.watched(name, effect)
+        reader = _reader(attribute, writes.watched(name, effect), getattr(effect, "again", None))
+        of.setdefault(model.get_submodule(prefix), {})[attribute] = reader
     for module, own in of.items():
         before = vars(type(module)).get(MARK)
         plain = type(module) if before is None else _plain_class(module)
@@ -136,7 +144,7 @@ def _plain_class(module: nn.Module) -> type[nn.Module]:
     return type(module).__mro__[1]
 
 
-def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type[nn.Module]:
+def _effective_class(plain: type[nn.Module], readers: _Readers) -> type[nn.Module]:
     """A class of one module: ``plain`` with effects, whose copies and pickles are ``plain``."""
 
     @contextmanager
@@ -159,11 +167,11 @@ def _effective_class(plain: type[nn.Module], effects: dict[str, Effect]) -> type
 
     def get_parameter(self: nn.Module, target: str) -> Any:
         return (
-            self.__dict__["_parameters"][target] if target in effects else plain.get_parameter(self, target)
+            self.__dict__["_parameters"][target] if target in readers else plain.get_parameter(self, target)
         )
 
-    properties: dict[str, Any] = {name: property(_reader(name, effect)) for name, effect in effects.items()}
-    body = {MARK: effects, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
+    properties: dict[str, Any] = {name: property(reader) for name, reader in readers.items()}
+    body = {MARK: readers, "__reduce_ex__": reduced, "__module__": plain.__module__, **properties}
     body["get_parameter"] = get_parameter  # torch's own reads the attribute, which is no parameter here
     if hasattr(plain, "__deepcopy__"):
         body["__deepcopy__"] = copied
@@ -196,5 +204,5 @@ def _said_plainly(module: nn.Module, made: Any) -> Any:
     return (function, arguments, *rest)
 
 
-def _reader(name: str, effect: Effect) -> Callable[[nn.Module], Tensor]:
-    return lambda self: value_of(self, name, effect)
+def _reader(name: str, effect: Effect, again: Again | None) -> Callable[[nn.Module], Tensor]:
+    return lambda self: value_of(self, name, effect, again)

@@ -73,19 +73,13 @@ class Guard:
             if (held := masks()) is not None:
                 held.zero_weights_()
 
-        seen = list[int]()
-
         def begin() -> None:
-            held = masks()
-            seen[:] = held.writes() if held is not None else []
             if not looked_at:
                 gradients()
 
         def again() -> None:
-            held = masks()
-            if held is not None and seen != held.writes():  # else the closure may be the backward pass alone
-                weights()
-            seen.clear()  # whoever calls it twice has moved them
+            if (held := masks()) is not None:
+                held.zero_weights_(unseen=True)  # the closure may be the backward pass alone
 
         before = before_step(optimizer, gradients, begin=begin, again=again)
         self._hooks = [before, optimizer.register_step_post_hook(weights)]
@@ -119,10 +113,6 @@ class Masks:
         """Name to bool tensor; True survives."""
         return dict(self._kept)
 
-    def writes(self) -> list[int]:
-        """How often torch has seen each parameter written to."""
-        return [0 if p.is_inference() else p._version for p in self._parameters.values()]
-
     def replace_(self, masks: Mapping[str, Tensor], optimizer: Optimizer | None) -> None:
         """Takes new masks; weights and optimizer state of what is pruned now become zero."""
         self._kept = {name: masks[name].to(p.device) for name, p in self._parameters.items()}
@@ -146,10 +136,10 @@ class Masks:
                 parameter.grad.mul_(self._kept[name])  # three times as fast as masked_fill_ on a CPU
 
     @torch.no_grad()
-    def zero_weights_(self) -> None:
-        """Zeroes the pruned weights."""
+    def zero_weights_(self, *, unseen: bool = False) -> None:
+        """Zeroes the pruned weights; ``unseen`` by torch, so that a graph that they are part of still goes backward."""
         for name, parameter in self._parameters.items():
-            parameter.mul_(self._kept[name])
+            (parameter.data if unseen else parameter).mul_(self._kept[name])
 
     @torch.no_grad()
     def zero_state_(self, optimizer: Optimizer) -> None:

@@ -1,7 +1,9 @@
 """A forward pass that runs a layer several times, such as a trunk that every task has an input of its own for, computes its effective weight once.
 
-The values lie in the layers for the length of one pass. What tells one from another is all that decides them: the parameter, how
-often it was written to, and the modes of torch; so a look without gradients leaves nothing behind that starves the pass of them.
+The values lie in the layers for the length of one pass. What tells one from another is all that decides them: the parameter, its
+memory, how often it was written to, and the modes of torch; so a look without gradients leaves nothing behind that starves the pass of
+them. What is written into that memory through ``.data`` within a pass nobody sees: it counts from the next pass on. Values alone are
+shared, and no graph that keeps anything: each use can go backward by itself, be checkpointed, or be freed.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+Compute = Callable[[Tensor], Tensor]
+Again = Callable[[Tensor, Tensor], Tensor]
 MARK, _OPEN = "_secateur_effects", "_secateur_effective_values"
 _BEFORE, _AFTER, _ALWAYS = "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called"
 
@@ -23,20 +27,37 @@ def attached(model: nn.Module) -> Iterator[nn.Module]:
     return (module for module in model.modules() if MARK in vars(type(module)))
 
 
-def value_of(module: nn.Module, name: str, effect: Callable[[Tensor], Tensor]) -> Tensor:
-    """``effect`` of a module's parameter, computed at its first use in a forward pass that is watched, elsewhere at each."""
+def value_of(module: nn.Module, name: str, effect: Compute, again: Again | None) -> Tensor:
+    """``effect`` of a module's parameter, computed at its first use in a forward pass that is watched, elsewhere at each.
+
+    Args:
+        module: Whose.
+        name: Of the parameter.
+        effect: What the module computes with.
+        again: Gives a value that it gave before once more, so that graphs stay apart. Without it, it is computed at each use
+            that gradients are taken of.
+    """
     parameter: nn.Parameter = module.__dict__["_parameters"][name]
     values = module.__dict__.get(_OPEN)
-    if values is None or parameter.is_meta:
-        return effect(parameter)
+    if values is None or parameter.is_meta or torch.compiler.is_compiling() or mapped():
+        return effect(parameter)  # a compiler computes alike things once by itself
     grad, inference = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     key = name, grad, inference, torch.is_autocast_enabled(parameter.device.type)
-    of, writes, value = values.get(key, (None, 0, None))
-    now = 0 if torch.compiler.is_compiling() or parameter.is_inference() else parameter._version
-    if of is not parameter or writes != now:
+    of, state, _, value = values.get(key, (None, None, None, None))
+    address = parameter.data_ptr() if type(parameter) is nn.Parameter else 0
+    now = address, 0 if parameter.is_inference() else parameter._version
+    if of is not parameter or state != now:
         value = effect(parameter)
-        values[key] = parameter, now, value
+        values[key] = parameter, now, parameter.detach(), value  # nothing else comes to lie where it lies
+    elif value.requires_grad:
+        return effect(parameter) if again is None else again(parameter, value)
     return cast(Tensor, value)
+
+
+def mapped() -> bool:
+    """Whether ``torch.func`` is at work, within which alone its results live."""
+    active = torch._C._are_functorch_transforms_active  # pyright: ignore[reportPrivateUsage]
+    return not torch.compiler.is_compiling() and active()
 
 
 def watch(model: nn.Module) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from secateur.problem import check_choice
+from secateur.pruning.once import mapped
 from secateur.pruning.pattern import Pattern
 
 Form = Literal["soft", "garrote", "rescaled", "feather"]
@@ -21,28 +22,18 @@ class _Shrink(torch.autograd.Function):
     """Fused threshold; saves at most its own output, which the layer's backward holds anyway."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        weight: Tensor,
-        threshold: Tensor,
-        straight_through: bool,
-        form: Form,
-        pattern: Pattern,
-        below: float,
-    ) -> Tensor:
-        shrunk = shrink(weight, threshold, form, pattern)
-        ctx.straight_through, ctx.pattern, ctx.below = straight_through, pattern, below
-        if not straight_through or below != 1.0 or ctx.needs_input_grad[1]:
-            ctx.save_for_backward(shrunk, threshold)
+    def forward(ctx: Any, *inputs: Any) -> Tensor:
+        shrunk = _value(*inputs)
+        _keep(ctx, inputs, shrunk)
         return shrunk
 
     @staticmethod
     def backward(
         ctx: Any, *grad_outputs: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None]:
+    ) -> tuple[Tensor | None, Tensor | None, None, None, None, None, None]:
         (grad,) = grad_outputs
         if ctx.straight_through and ctx.below == 1.0 and not ctx.needs_input_grad[1]:
-            return grad, None, None, None, None, None
+            return grad, None, None, None, None, None, None
         shrunk, threshold = ctx.saved_tensors
         slope, grad_threshold = None, None
         if ctx.pattern.blocks and (not ctx.straight_through or ctx.needs_input_grad[1]):
@@ -55,11 +46,45 @@ class _Shrink(torch.autograd.Function):
             slope = grad if ctx.below == 1.0 else torch.where(shrunk == 0, grad * ctx.below, grad)
         elif slope is None:
             slope = grad.masked_fill(shrunk == 0, 0)
-        return slope, grad_threshold, None, None, None, None
+        return slope, grad_threshold, None, None, None, None, None
+
+
+def _value(
+    weight: Tensor,
+    threshold: Tensor,
+    known: Tensor | None,
+    straight_through: bool,
+    form: Form,
+    pattern: Pattern,
+    below: float,
+) -> Tensor:
+    return shrink(weight, threshold, form, pattern) if known is None else known.view_as(known)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, threshold, _, ctx.straight_through, _, ctx.pattern, ctx.below = inputs
+    if not ctx.straight_through or ctx.below != 1.0 or ctx.needs_input_grad[1]:
+        ctx.save_for_backward(output, threshold)
+
+
+class _Mapped(_Shrink):
+    """The same as ``torch.func`` wants it, where a call takes twice as long."""
+
+    generate_vmap_rule = True
+    forward, setup_context = staticmethod(_value), staticmethod(_keep)  # pyright: ignore[reportAssignmentType]
+
+
+def _joined(*inputs: Any) -> Tensor:
+    """The value of :func:`_value`, in the graph."""
+    return cast(Tensor, (_Mapped if mapped() else _Shrink).apply(*inputs))
 
 
 def soft_threshold(
-    weight: Tensor, threshold: Tensor, straight_through: bool = False, pattern: Pattern = _SINGLE
+    weight: Tensor,
+    threshold: Tensor,
+    straight_through: bool = False,
+    pattern: Pattern = _SINGLE,
+    known: Tensor | None = None,
 ) -> Tensor:
     """``sign(w)·max(|w| − α, 0)`` with the gradients of AdapMTL, Eq. 4 and 8 (their signs put right).
 
@@ -69,11 +94,12 @@ def soft_threshold(
         straight_through: Pass the gradient on to the pruned weights too, so that they can come back (ST-3,
             arXiv 2212.01076). Otherwise ∂L/∂w is ∂L/∂S where |w| > α and zero elsewhere.
         pattern: Blocks that are shrunk as a whole, by their root mean square r in place of |w|; single weights by default.
+        known: S, where it was computed before: then only the gradients' part is made.
 
     Returns:
         S, of the weight's shape and dtype; ∂L/∂α = −Σ sign(w)·1[|w| > α]·∂L/∂S, with w/r in place of sign(w) in blocks.
     """
-    return _Shrink.apply(weight, threshold, straight_through, "soft", pattern, 1.0)  # pyright: ignore[reportReturnType]
+    return _joined(weight, threshold, known, straight_through, "soft", pattern, 1.0)
 
 
 def shrink(weight: Tensor, threshold: Tensor, form: Form = "soft", pattern: Pattern = _SINGLE) -> Tensor:
@@ -197,6 +223,13 @@ class Shrinkage:
 
     def __call__(self, weight: Tensor) -> Tensor:
         """S(weight, α), of the weight's shape."""
-        return _Shrink.apply(
-            weight, self.threshold, self.straight_through, self.form, self.pattern, self.below
-        )  # pyright: ignore[reportReturnType]
+        return _joined(
+            weight, self.threshold, None, self.straight_through, self.form, self.pattern, self.below
+        )
+
+    def again(self, weight: Tensor, known: Tensor) -> Tensor:
+        """``known``, what a call has given, once more: in a graph of its own, where its own keeps what a backward pass frees."""
+        through, alpha = self.straight_through, self.threshold
+        if through and self.below == 1.0 and not alpha.requires_grad:
+            return known
+        return _joined(weight, alpha, known.detach(), through, self.form, self.pattern, self.below)
