@@ -122,6 +122,27 @@ def test_a_disturbed_table_serves_and_is_not_kept(tmp_path: Path, monkeypatch: p
     assert not asked
 
 
+def test_a_table_that_is_stopped_goes_on_and_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers, said, left = layers_of(two_heads().model, X), list[str](), iter(range(20))
+
+    def timed(single: Single, *_: object) -> LayerTime:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return LayerTime(float(single.inputs * single.outputs), True)
+
+    monkeypatch.setattr(latency, "layer_ms", timed)
+    with pytest.raises(KeyboardInterrupt):
+        Latency("onnxruntime", cache=tmp_path, say=said.append).coefficients(layers)
+    assert said[0].startswith("timing in onnxruntime: 1 of 5 kinds of layers that the table")
+    stopped, left = len(said), iter(range(1000))
+    said.clear()
+    Latency("onnxruntime", cache=tmp_path, say=said.append).coefficients(layers)
+    assert stopped > 1
+    assert len(said) == 5 - (stopped - 1), "the one it was stopped in is timed anew, and those before are not"
+
+
 @pytest.mark.parametrize(
     ("shares", "stands"),
     [((0.0,), 0), ((1.0, 1.0, 1.0, 0.0), 3), ((0.75, 0.5, 0.25, 0.75, 0.5), 2), ((0.5,) * 5, 0)],

@@ -124,6 +124,14 @@ def test_a_budget_that_means_nothing(given: Any, said: str) -> None:
     assert Budget(macs=1.0).shares == {"macs": 1.0}
 
 
+def test_more_threads_than_cores_are_refused_where_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Costing, "measure", never)
+    with pytest.raises(
+        ValueError, match=r"prune: threads is 9999, more than the cores .* give that many at most"
+    ):
+        prune(two_heads(), Budget(ms=5, engine="torch", threads=9999), **QUICK)
+
+
 @pytest.mark.parametrize(
     ("loss", "said"),
     [

@@ -12,7 +12,7 @@ from torch import nn
 
 from secateur.budget.limits import Budget
 from secateur.budget.worth import Score
-from secateur.deployment.bench import require_engine
+from secateur.deployment.bench import crowded, require_engine
 from secateur.deployment.export import Quantize, int8_suffix, require
 from secateur.problem import Problem, check_count, check_takes, example, one
 from secateur.pruning import check_done
@@ -118,6 +118,8 @@ def _check_files(budget: Budget, quantize: Quantize | None) -> None:
     """Whether what is measured can be written and run here."""
     if quantize not in (None, *get_args(Quantize)):
         raise ValueError(f"prune: quantize is {quantize!r}; it is 'int8', or None.")
+    if "ms" in budget.kinds and (why := crowded(budget.threads)):
+        raise ValueError(f"prune: {why} and no time holds; give that many at most.")
     if {"ms", "mb"} & set(budget.kinds):
         require_engine(budget.engine, quantize)
     if quantize is not None:

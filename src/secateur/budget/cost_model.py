@@ -9,8 +9,8 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from secateur.budget.latency import IN_CACHE, Latency, Streaming
-from secateur.budget.layers import Layer, Widths, layers_of
+from secateur.budget.latency import IN_CACHE, Latency
+from secateur.budget.layers import Layer, Streaming, Widths, layers_of
 from secateur.budget.limits import Budget, Kind
 from secateur.deployment.bench import LayerEngine
 from secateur.problem import Call, Input

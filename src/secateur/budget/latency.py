@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secateur.budget.layers import Layer
+from secateur.budget.layers import Layer, Streaming
 from secateur.deployment.bench import LayerEngine, LayerTime, Single, layer_ms, machine, versions, weights_ms
 from secateur.storage import short, write_text
 
@@ -27,38 +27,12 @@ _MEGABYTES = (2, 8, 12, 16, 24, 32, 48, 64)  # of weights
 IN_CACHE = _MEGABYTES[1]  # so many megabytes of weights need no table of streaming
 
 
-class Streaming(NamedTuple):
-    """What weights that caches do not hold take beyond what they would take in a cache, in milliseconds; beyond the last point a line.
+class _Kind(NamedTuple):
+    """A layer as the table knows it, which it is called by ``key``; of convolutions in groups, whole groups may go."""
 
-    Args:
-        megabytes: Of weights (2^20 bytes), ascending, from 0.
-        ms: At each, none falling.
-    """
-
-    megabytes: tuple[float, ...] = (0.0, 1.0)
-    ms: tuple[float, ...] = (0.0, 0.0)
-
-    def __call__(self, megabytes: Tensor) -> Tensor:
-        """Milliseconds at each of ``megabytes``, any shape."""
-        place, rate = self._at(megabytes)
-        x, y = self._points()
-        return y[place] + rate * (megabytes - x[place])
-
-    def times(self, share: float) -> Streaming:
-        """Of so much less time."""
-        return self._replace(ms=tuple(share * ms for ms in self.ms))
-
-    def slope(self, megabytes: Tensor) -> Tensor:
-        """Milliseconds that the next megabyte adds at each of ``megabytes``, any shape."""
-        return self._at(megabytes)[1]
-
-    def _at(self, megabytes: Tensor) -> tuple[Tensor, Tensor]:
-        x, y = self._points()
-        place = (torch.searchsorted(x, megabytes, right=True) - 1).clamp(0, len(x) - 2)
-        return place, (y.diff() / x.diff())[place]
-
-    def _points(self) -> tuple[Tensor, Tensor]:
-        return torch.tensor(self.megabytes).double(), torch.tensor(self.ms).double()
+    key: str
+    single: Single
+    whole: bool
 
 
 class Latency:
@@ -70,11 +44,18 @@ class Latency:
         engine: Which engine.
         threads: Of a forward pass.
         cache: The folder that keeps tables; None is ``secateur/latency`` in the user's cache.
+        say: Is told what is timed.
     """
 
-    def __init__(self, engine: LayerEngine, threads: int = 1, cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        engine: LayerEngine,
+        threads: int = 1,
+        cache: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.engine: LayerEngine = engine
-        self.threads = threads
+        self.threads, self._say = threads, say
         known = versions()
         name = f"{machine()['processor']} {threads} {engine} {known.get(engine, '')} among several"
         folder = (
@@ -91,11 +72,19 @@ class Latency:
 
         Of convolutions in groups whole groups go, but of those whose weights are ``thinned`` the same channels of every group.
         """
-        found = [
-            sum(np.array(self._fitted(layer, call, layer.weight in thinned)) for call in layer.calls)
-            for layer in layers
-        ]
-        self._keep()
+        kinds = [[_kind(layer, call, thinned) for call in layer.calls] for layer in layers]
+        fresh = {one.key: one for kind in kinds for one in kind if one.key not in self._known}
+        try:
+            for number, kind in enumerate(fresh.values(), 1):
+                self._say(
+                    f"timing in {self.engine}: {number} of {len(fresh)} kinds of layers that the table of this machine lacks"
+                )
+                step = self.step() if kind.single.kernel else 1
+                self._clean = True
+                self._learn(kind.key, self._measured(kind.single, kind.whole, step))
+        finally:  # where it is stopped, the next run goes on from there
+            self._keep()
+        found = [sum(np.array(self._known[one.key]) for one in kind) for kind in kinds]
         return torch.tensor(np.array(found), dtype=torch.float64).reshape(len(layers), 4)
 
     def step(self) -> int:
@@ -115,6 +104,7 @@ class Latency:
     def streaming(self) -> Streaming:
         """What weights take that the caches do not hold."""
         if "streaming" not in self._known:
+            self._say(f"timing in {self.engine}: weights that the caches do not hold")
             self._clean = True
             taken = [self._seen(found) for found in weights_ms(_MEGABYTES, self.engine, self.threads)]
             near = (taken[1] - taken[0]) / (IN_CACHE - _MEGABYTES[0])
@@ -124,16 +114,6 @@ class Latency:
             self._learn("streaming", np.maximum.accumulate([0.0, *beyond[2:]]).tolist())
             self._keep()
         return Streaming((0.0, *map(float, _MEGABYTES[1:])), (0.0, *self._known["streaming"]))
-
-    def _fitted(self, layer: Layer, call: tuple[int, ...], thinned: bool) -> list[float]:
-        grouped = layer.groups > 1 and not thinned
-        single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
-        key = f"{json.dumps(asdict(single))}{' thinned' if thinned else ''}"
-        if key not in self._known:
-            step = self.step() if single.kernel else 1
-            self._clean = True
-            self._learn(key, self._measured(single, grouped, step))
-        return self._known[key]
 
     def _learn(self, key: str, value: list[float]) -> None:
         self._known[key], self._fresh = value, True
@@ -175,6 +155,13 @@ class Latency:
                     "folder that can be written.",
                     stacklevel=2,
                 )
+
+
+def _kind(layer: Layer, call: tuple[int, ...], thinned: Collection[str]) -> _Kind:
+    each = layer.weight in thinned
+    single = Single(layer.inputs, layer.outputs, call, layer.groups, **layer.settings)
+    key = f"{json.dumps(asdict(single))}{' thinned' if each else ''}"
+    return _Kind(key, single, layer.groups > 1 and not each)
 
 
 def padded(channels: int, step: int) -> int:

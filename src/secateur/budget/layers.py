@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -154,3 +154,37 @@ def families(groups: Groups) -> Tensor:
         present[ids] = True  # -1 is the last place
         signature[present] += mark
     return torch.unique(signature[:-1], return_inverse=True)[1]
+
+
+class Streaming(NamedTuple):
+    """What weights that caches do not hold take beyond what they would take in a cache, in milliseconds; beyond the last point a line.
+
+    Args:
+        megabytes: Of weights (2^20 bytes), ascending, from 0.
+        ms: At each, none falling.
+    """
+
+    megabytes: tuple[float, ...] = (0.0, 1.0)
+    ms: tuple[float, ...] = (0.0, 0.0)
+
+    def __call__(self, megabytes: Tensor) -> Tensor:
+        """Milliseconds at each of ``megabytes``, any shape."""
+        place, rate = self._at(megabytes)
+        x, y = self._points()
+        return y[place] + rate * (megabytes - x[place])
+
+    def times(self, share: float) -> Streaming:
+        """Of so much less time."""
+        return self._replace(ms=tuple(share * ms for ms in self.ms))
+
+    def slope(self, megabytes: Tensor) -> Tensor:
+        """Milliseconds that the next megabyte adds at each of ``megabytes``, any shape."""
+        return self._at(megabytes)[1]
+
+    def _at(self, megabytes: Tensor) -> tuple[Tensor, Tensor]:
+        x, y = self._points()
+        place = (torch.searchsorted(x, megabytes, right=True) - 1).clamp(0, len(x) - 2)
+        return place, (y.diff() / x.diff())[place]
+
+    def _points(self) -> tuple[Tensor, Tensor]:
+        return torch.tensor(self.megabytes).double(), torch.tensor(self.ms).double()

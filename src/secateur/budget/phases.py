@@ -26,12 +26,6 @@ class Phases:
         """A phase in which costs are measured."""
         self(f"{self._how}: {what}")
 
-    def layers(self) -> None:
-        """The phase in which the layers of a network are timed."""
-        self.measuring(
-            "its layers, where the table of this machine lacks them, each again while other programs take the core"
-        )
-
     def training(self, what: str, steps: int) -> None:
         """A phase in which ``what`` is trained."""
         self(f"{what} for {steps} step{'s' if steps != 1 else ''}")

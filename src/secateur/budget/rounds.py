@@ -86,9 +86,8 @@ class Rounds:
         self.judge = Judge(problem, floors, quantize, one(example(problem)), budget.engine)
         whole = self.dense if quantize is None else self._measured(problem.model)
         table = "ms" in budget.kinds and has_table(budget.engine)
-        latency = Latency(cast(LayerEngine, budget.engine), budget.threads) if table else None
-        if table:
-            self.phase.layers()
+        engine = cast(LayerEngine, budget.engine)
+        latency = Latency(engine, budget.threads, say=self.phase) if table else None
         known = self.problem.model, self.example, self.groups, budget
         self.costs = CostModel(*known, whole, latency, problem.call, 1 if quantize else 4)
         self.weight = dict.fromkeys(problem.tasks, 1.0)

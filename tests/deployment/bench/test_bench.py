@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import replace
+from importlib import import_module
 from io import StringIO
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import torch
 from rich.console import Console
 
 from problems import TwoHeads
-from secateur.deployment.bench import Bench, Facts, Measure, bench, table
+from secateur.deployment.bench import Bench, Facts, Measure, bench, crowded, table
 from secateur.deployment.bench.advice import advice, falls_short
 from secateur.deployment.bench.bench import _measure, _shares
 from secateur.deployment.bench.facts import facts
@@ -195,3 +196,18 @@ def test_advice() -> None:
     assert "fine in torch waited for a core 50% of the time" in text
     assert "fine does" not in text
     assert advice("dense", {"dense": FACTS}, {"torch": {"dense": MEASURE}}) == ()
+
+
+def test_threads_beyond_the_cores_are_said_before_and_blamed_after(monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 threads on two cores waited for each other, and other programs were blamed."""
+    assert crowded(1) == ""
+    why = crowded(9999)
+    assert why.startswith("threads is 9999, more than the cores that this process may use (")
+    waited = {"torch": {"dense": replace(MEASURE, disturbed=22.5)}}
+    (told,) = advice("dense", {"dense": FACTS}, waited, crowded=why)
+    assert told.endswith(f"of the time: {why}; give that many at most.")
+    assert "other programs" not in told
+    timer = import_module("secateur.deployment.bench.bench")
+    monkeypatch.setattr(timer, "formats", lambda *_: pytest.fail("it was timed before it was said"))
+    with pytest.warns(UserWarning, match="bench: threads is 9999"), pytest.raises(pytest.fail.Exception):
+        bench({"dense": TwoHeads(4)}, X, threads=9999)

@@ -133,6 +133,31 @@ def test_what_has_no_layer_of_its_own_and_what_is_too_far_off_leave_no_file(tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_padded_convolutions_of_what_varies_by_place_are_not_off_on_average(tmp_path: Path) -> None:
+    """NNCF's correction takes each channel for the same at every place, which at padded borders is another output."""
+    net = nn.Sequential(nn.Conv2d(3, 16, 3, padding=3, dilation=3), nn.ReLU(), nn.Conv2d(16, 1, 1)).eval()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(0.1)
+    window = torch.zeros(12, 12)
+    window[4:8, 4:8] = 1  # what is bright is in the middle, as in most pictures
+    pictures = [window * (1 + 0.1 * x[..., :12, :12]) for x in images()]
+    call = lambda model, x: {"a": model(x)}  # noqa: E731
+    path = export(
+        net,
+        pictures[0],
+        tmp_path / "n.xml",
+        call=call,
+        quantize="int8",
+        calibrate=pictures,
+        largest_error=9.0,
+    )
+    expected = net(pictures[0]).numpy(force=True)
+    off = float((load_engine(path)(pictures[0].numpy())["a"] - expected).mean()) / float(expected.mean())
+    assert abs(off) < 0.01
+    assert describe(path)["quantized"]["errors"]["a"] < 0.02
+
+
 def test_where_nncf_is_missing_it_is_said_before_work_and_openvino_takes_the_onnx(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

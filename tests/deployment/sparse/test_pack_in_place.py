@@ -11,7 +11,10 @@ import pytest
 pytest.importorskip("onnx", reason="needs onnx: pip install 'secateur[onnx]'")
 pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip install 'secateur[onnx]'")
 
-from deployment.onnx_files import RNG, matmul, run
+import onnx
+from onnx import helper, numpy_helper
+
+from deployment.onnx_files import RNG, matmul, run, same, sparse, written
 from secateur.cli import main
 from secateur.deployment.sparse import pack
 
@@ -27,8 +30,6 @@ def test_packed_in_its_own_place_twice_is_once(tmp_path: Path) -> None:
     assert path.read_bytes() == content
     assert again.weights == first.weights
     assert again.before == again.after == len(content)
-    with pytest.raises(ValueError, match="no weight that takes less room"):
-        pack(path, tmp_path / "other.onnx")
 
 
 def test_a_link_stays_and_the_file_behind_it_is_packed(tmp_path: Path) -> None:
@@ -57,3 +58,36 @@ def test_weights_beside_the_file_are_there_until_it_is_replaced(
         assert (tmp_path / "any.onnx.data").read_bytes() == held
         assert np.array_equal(run(path, x), expected)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["any.onnx", "any.onnx.data", "any.onnx.packed.data"]
+
+
+def test_what_is_packed_already_is_said_and_not_told_to_be_pruned(tmp_path: Path) -> None:
+    path, other = matmul(tmp_path / "any.onnx"), tmp_path / "other.onnx"
+    pack(path, path)
+    with pytest.raises(ValueError, match=r"is packed already: 1 of its weights .* use it as it is"):
+        pack(path, other)
+    for out in (path, other):  # which said that values were rounded, and left them
+        with pytest.raises(
+            ValueError, match="packed already, with the values of w as they are, which are not"
+        ):
+            pack(path, out, weights="sparse_float16")
+    rounded = matmul(tmp_path / "rounded.onnx")
+    pack(rounded, rounded, weights="sparse_float16")
+    assert len(pack(rounded, rounded, weights="sparse_float16").weights) == 1
+    with pytest.raises(ValueError, match="is packed already: 1 of its weights"):
+        pack(rounded, other, weights="sparse_float16")
+    assert not other.exists()
+
+
+def test_what_is_packed_in_part_is_packed_whole(tmp_path: Path) -> None:
+    path = written(
+        tmp_path / "two.onnx",
+        [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("MatMul", ["h", "v"], ["y"])],
+        {"w": sparse(64, 256), "v": np.ones((256, 8), np.float32)},
+    )
+    pack(path, path)
+    model = onnx.load(path)
+    (dense,) = (held for held in model.graph.initializer if held.name == "v")
+    dense.CopyFrom(numpy_helper.from_array(sparse(256, 8), "v"))
+    onnx.save(model, path)
+    assert [weight.name for weight in pack(path, tmp_path / "whole.onnx").weights] == ["v"]
+    same(path, tmp_path / "whole.onnx")

@@ -2,7 +2,7 @@
 
 from secateur.deployment.bench.bench import bench
 from secateur.deployment.bench.formats import EngineName, require_engine
-from secateur.deployment.bench.machine import machine, versions
+from secateur.deployment.bench.machine import crowded, machine, versions
 from secateur.deployment.bench.record import Bench, Facts, Measure
 from secateur.deployment.bench.single import LayerEngine, LayerTime, Single, layer_ms, weights_ms
 from secateur.deployment.bench.table import table
@@ -16,6 +16,7 @@ __all__ = [
     "Measure",
     "Single",
     "bench",
+    "crowded",
     "layer_ms",
     "machine",
     "require_engine",

@@ -19,19 +19,21 @@ def advice(
     networks: Mapping[str, Facts],
     measures: Mapping[str, Mapping[str, Measure]],
     layers: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    crowded: str = "",
 ) -> tuple[str, ...]:
     """One sentence or a few for each network and engine that falls short of what its work promises, and the best of engines.
 
     A network falls short when its speed-up is below half of the factor by which it does less work or, for factors below
-    4, below the square root of that factor.
+    4, below the square root of that factor. Of cores that were waited for, ``crowded`` is the reason where it is said.
     """
+    why = f"{crowded}; give that many at most" if crowded else ""
+    why = why or "other programs were running; measure again on a quiet machine"
     found = [f"{name}: {dead_said(own.dead)}" for name, own in networks.items() if own.dead]
     for engine, by_name in measures.items():
         for name, measure in by_name.items():
             if (measure.disturbed or 0.0) > _NOISY:
                 found.append(
-                    f"{name} in {engine} waited for a core {measure.disturbed:.0%} of the time: other programs were "
-                    "running; measure again on a quiet machine."
+                    f"{name} in {engine} waited for a core {measure.disturbed:.0%} of the time: {why}."
                 )
             if not measure.settled:
                 found.append(f"{name} in {engine} kept a core busy after its passes; trust the others less.")

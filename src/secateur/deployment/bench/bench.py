@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from secateur.deployment.bench.advice import advice
 from secateur.deployment.bench.facts import facts
 from secateur.deployment.bench.formats import FORMATS, EngineName, formats, options, require_engine
-from secateur.deployment.bench.machine import machine, versions
+from secateur.deployment.bench.machine import crowded, machine, versions
 from secateur.deployment.bench.process import Worker
 from secateur.deployment.bench.record import Bench, Measure
 from secateur.deployment.engines import PROFILED, Precision, check_settings
@@ -80,8 +80,13 @@ def bench(
         ValueError: If an argument is unusable, or a network cannot be exported; before anything is timed.
         EngineMissingError: If an engine is not installed; it says what to install.
         RuntimeError: If an engine's process dies.
+
+    Warns:
+        UserWarning: If ``threads`` are more than the cores that this process may use.
     """
     reference = _checked(candidates, engines, against, threads, repeats, processes, precision)
+    if why := crowded(threads):
+        warnings.warn(f"bench: {why}; give that many at most.", stacklevel=2)
     processes = min(4, repeats) if processes is None else processes
     kinds = formats(engines, quantize)
     how = {"call": call, **options(example, quantize, keep_float)}
@@ -126,7 +131,7 @@ def bench(
         versions=versions(),
         layers=layers,
         times=times,
-        advice=advice(reference, counted, measures, layers),
+        advice=advice(reference, counted, measures, layers, crowded(threads)),
     )
 
 

@@ -17,10 +17,22 @@ def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, and system; no name of the machine or its user."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": _cores(),
         "system": platform.system(),
         "architecture": platform.machine(),
     }
+
+
+def crowded(threads: int) -> str:
+    """Why no time of so many threads says anything here, in words; empty where it does."""
+    cores = _cores()
+    if cores is None or threads <= cores:
+        return ""
+    return f"threads is {threads}, more than the cores that this process may use ({cores}), so that they wait for each other"
+
+
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from secateur.deployment.engines.foreign import ForeignError, check_foreign
-from secateur.deployment.engines.kept_logging import kept_logging
+from secateur.deployment.engines.kept_logging import kept_logging, silent
 from secateur.deployment.engines.seal import check_seal
 from secateur.deployment.engines.unobserved import unobserved
 
@@ -171,7 +171,8 @@ def need(extra: str, *modules: str) -> list[Any]:
     found: list[Any] = []
     for module in modules:
         try:
-            with quiet(), unobserved(), kept_logging():
+            # of ExecuTorch's torchao torch logs a deprecation
+            with quiet(), unobserved(), kept_logging(), silent("torch.utils._pytree"):
                 found.append(importlib.import_module(module))
         except ImportError as error:
             raise EngineMissingError(

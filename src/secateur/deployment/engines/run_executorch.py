@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 
 from secateur.deployment.engines.engine import KEY, Array, Engine, Precision, UnreadableError, need, parsed
+from secateur.deployment.engines.unheard import unheard
+
+_NO_NEWS = b"[cpuinfo_utils.cpp:", b"[threadpool.cpp:"  # which core this is, and how many threads were asked
 
 
 def load(path: Path, threads: int | None, precision: Precision) -> Engine:
@@ -17,8 +20,10 @@ def load(path: Path, threads: int | None, precision: Precision) -> Engine:
     torch, runtime, bindings = need(
         "executorch", "torch", "executorch.runtime", "executorch.extension.pybindings.portable_lib"
     )
-    if threads is not None and bindings._threadpool_get_thread_count() != threads:  # not while another runs
-        bindings._unsafe_reset_threadpool(threads)
+    with unheard(*_NO_NEWS):
+        now = bindings._threadpool_get_thread_count()  # the first to ask looks at the cores
+        if threads is not None and now != threads:  # not while another runs
+            bindings._unsafe_reset_threadpool(threads)
     program = runtime.Runtime.get().load_program(path)
     if not {KEY, "forward"} <= set(program.method_names):
         raise UnreadableError(f"{path} carries no metadata of secateur; write it with secateur.export.")

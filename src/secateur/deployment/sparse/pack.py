@@ -10,7 +10,7 @@ from typing import Any
 
 from secateur.deployment.engines import KEY, UnreadableError, check_seal, is_sealed, need, quiet, seal, unseal
 from secateur.deployment.sparse.check import check_loads, check_rebuilt
-from secateur.deployment.sparse.rewrite import OPSET, Rebuilt, Weights, graphs, rebuilt, rewrite
+from secateur.deployment.sparse.rewrite import OPSET, Rebuilt, Weights, exact, graphs, rebuilt, rewrite
 from secateur.storage import folder_aside, put, short
 
 _LARGEST = 1 << 30  # bytes of weights inside the file; one of protobuf ends at 2 GiB
@@ -51,8 +51,8 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     Raises:
         FileNotFoundError: If there is no such file.
         EngineMissingError: If onnx or onnxruntime is not installed; it says what to install.
-        ValueError: If the file is no ONNX, is of an opset before 11, lacks weights, or would not become smaller, or an argument is
-            unusable; nothing is written.
+        ValueError: If the file is no ONNX, is of an opset before 11, lacks weights, is packed already and ``out`` another, or would not
+            become smaller, or an argument is unusable; nothing is written.
         OSError: If ``out`` cannot be written.
     """
     path = Path(path)
@@ -73,7 +73,17 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     beside = {file.resolve() for file in _beside(model)}
     there = rebuilt(model)
     found = rewrite(model, weights)
-    if not found and there and out.exists() and out.samefile(path):
+    if not found and there:
+        if weights == "sparse_float16" and (left := exact(model)):
+            raise ValueError(
+                f"pack: {path} is packed already, with the values of {', '.join(left[:3])}{' and more' if len(left) > 3 else ''} as they are, "
+                "which are not rounded any more; pack the file as it was before, or leave sparse_float16 out."
+            )
+        if not (out.exists() and out.samefile(path)):
+            raise ValueError(
+                f"pack: {path} is packed already: {len(there)} of its weights are stored as gaps and values, and no other takes less room "
+                "so; use it as it is."
+            )
         with folder_aside(out):  # done already, by a call that may have been killed: what it left goes
             return Packed(out, before, before, tuple(there))
     if not found:

@@ -66,10 +66,15 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
     (ir,) = need("onnx", "onnx_ir")
     found: list[Rebuilt] = []
     taken = _names(model)
+    parts = {f"{own}.{part}" for own, *_ in _stored(model) for part in ("gaps", "values")}
     for graph in graphs(model):
         given = {id(value) for value in graph.inputs}  # may be replaced by the caller: no constants
         for value in list(graph.initializers.values()):
-            weight = None if id(value) in given or value.const_value is None else _array(value.const_value)
+            weight = (
+                None
+                if id(value) in given or value.name in parts or value.const_value is None
+                else _array(value.const_value)
+            )
             if weight is None:
                 continue
             half = weights == "sparse_float16" and _fits_float16(weight)
@@ -80,30 +85,36 @@ def rewrite(model: Any, weights: Weights) -> list[Rebuilt]:
 
 def rebuilt(model: Any) -> list[Rebuilt]:
     """What :func:`rewrite` has replaced in a file before."""
-    found: list[Rebuilt] = []
+    return [
+        Rebuilt(
+            value.name,
+            elements,
+            int(np.count_nonzero(values)),
+            elements * int(value.dtype.itemsize if value.dtype is not None else values.itemsize),
+            gaps.nbytes + values.nbytes,
+        )
+        for _, value, elements, gaps, values in _stored(model)
+    ]
+
+
+def exact(model: Any) -> list[str]:
+    """Names of weights that :func:`rewrite` has replaced in a file before, and that ``sparse_float16`` would have rounded."""
+    return [value.name for _, value, _, _, values in _stored(model) if _fits_float16(values)]
+
+
+def _stored(model: Any) -> Iterator[tuple[str, Any, int, Array, Array]]:
+    """Each weight that is rebuilt: what its parts are called by, the value, how many elements, gaps and values."""
     for graph in graphs(model):
         for node in graph:
             own = (node.name or "").removesuffix(".rebuilt")
             parts = [graph.initializers.get(f"{own}.{part}") for part in ("gaps", "values", "shape")]
             if (
-                node.op_type != "Reshape"
-                or own == node.name
-                or any(p is None or p.const_value is None for p in parts)
+                node.op_type == "Reshape"
+                and own != node.name
+                and all(part is not None and part.const_value is not None for part in parts)
             ):
-                continue
-            gaps, values, shape = (part.const_value.numpy() for part in parts)
-            elements, dtype = int(np.prod(shape)), node.outputs[0].dtype
-            dense = elements * int(dtype.itemsize if dtype is not None else values.itemsize)
-            found.append(
-                Rebuilt(
-                    node.outputs[0].name,
-                    elements,
-                    int(np.count_nonzero(values)),
-                    dense,
-                    gaps.nbytes + values.nbytes,
-                )
-            )
-    return found
+                gaps, values, shape = (part.const_value.numpy() for part in parts)
+                yield own, node.outputs[0], int(np.prod(shape)), gaps, values
 
 
 def graphs(model: Any) -> Iterator[Any]:
