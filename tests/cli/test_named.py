@@ -33,3 +33,38 @@ def test_a_packed_file_neither(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["pack", str(tmp_path / "net.onnx"), "--out", str(run / "report.json")]) == 1
     assert "is a file of the run in" in capsys.readouterr().err
     assert (run / "report.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["export", "run", "--out"], "model.onnx"),
+        (["pack", "net.onnx", "--out"], "model.sparse.onnx"),
+        (["doctor", "--data", "rooms", "--out"], "doctor.png"),
+        (["report", "run", "--out"], "report.html"),
+        (["bench", "run", "--json"], "figures.json"),
+    ],
+)
+def test_a_folder_in_the_place_of_a_file_is_said_before_the_work(
+    words: list[str], name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, str(tmp_path)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        said
+        == f"error: {words[-1]} {tmp_path} is a folder; give the name of a file, such as {tmp_path / name}."
+    )
+
+
+def test_a_file_in_a_folder_that_may_not_be_written_to_is_said_before_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "page.html").write_text("before")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main(["report", "run", "--out", str(tmp_path / "page.html")]) == 1
+    assert f"{tmp_path} may not be written to; choose another --out." in capsys.readouterr().err
+
+
+def test_what_is_no_file_is_said_before_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "run", "--out", "/dev/null"]) == 1
+    assert "--out /dev/null is no file; choose another --out." in capsys.readouterr().err

@@ -81,8 +81,8 @@ def test_int8_is_written_judged_and_told(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["prune", *network, *data, *budget, *out]) == 0
     said = capsys.readouterr().out
     assert "model-int8.onnx" in said
-    header = next(line for line in said.splitlines() if " small" in line and "dense" in line)
-    assert re.findall(r"\w+", header) == ["dense", "small"]
+    header = next(line for line in said.splitlines() if " small" in line and "before" in line)
+    assert re.findall(r"\w+", header) == ["before", "small"]
     assert re.search(r"ΔT mean ↑\W+reference", said)
     assert "on the validation split" in said
     record = json.loads((tmp_path / "small" / "budget.json").read_text())

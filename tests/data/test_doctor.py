@@ -150,6 +150,13 @@ def test_the_built_in_stories(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "words" in said
 
 
+def test_a_picture_that_cannot_take_its_place_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(OSError, match="taken"):
+        picture(examine({"train": Samples([sample(0)])}), tmp_path / "taken")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
 def test_asked_wrongly(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 1
     assert main(["doctor", "--data", "imagenet"]) == 1

@@ -125,6 +125,15 @@ def test_networks_are_called_what_they_are_and_timed_once(
     assert seen == names
 
 
+def test_the_folder_that_one_stands_in_has_its_name(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(deploy, "bench", lambda candidates, *_, **__: seen.extend(candidates))
+    monkeypatch.setattr(deploy, "keep_bench", lambda folder, name, *_: seen.append(name))
+    monkeypatch.chdir(runs / "lim")
+    deploy.bench_runs([Path()], ["torch"], against=Path("../dense"), trust=TRUSTED)
+    assert seen == ["dense", "lim", "lim"]
+
+
 def test_a_run_without_weights_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compact", str(tmp_path / "none")]) == 1
     assert "none" in capsys.readouterr().err

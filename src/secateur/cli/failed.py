@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from secateur.problem import Frame, RemediedError, frames, lies_in, of_python
-from secateur.runs import ROOMS, train_parser, trusted
+from secateur.runs import ROOMS, given, spelt_out, train_parser, trusted
 
 _SAID = (ValueError, OSError, FloatingPointError, ImportError, RuntimeError)  # whose message is for the user
 _MOST = 300  # characters of another's message
@@ -20,6 +20,7 @@ _ARGUMENT = re.compile(
     r"(?<![\w.=-])(?P<name>[a-z_]+)=(?P<value>(?=[^\s.,;)]))?"
 )  # of Python, as errors show it
 _PAIR = re.compile(r"\((\d+), (\d+)\)")
+_COMPILED = (".pyx", ".pxd", ".pxi")  # whose frames name their sources as they lay where they were compiled
 _WORKER = "Original Traceback (most recent call last)"  # of a process that loads data, in its error's text
 
 
@@ -84,11 +85,11 @@ def _is_of(file: str, room: str) -> bool:
 def _options(argv: Sequence[str]) -> list[str]:
     """The options of this command line, as they are written."""
     try:
-        made = (
-            train_parser(argv[1:], exits=False)
-            if argv[0] == "train"
-            else import_module(f"secateur.cli.{argv[0]}").parser()
-        )
+        if argv[0] == "train":
+            return train_parser(argv[1:], exits=False).options
+        parser = import_module(f"secateur.cli.{argv[0]}").parser
+        chosen = given([spelt_out(word) for word in argv], "--data.name")
+        made = parser(chosen[-1]) if chosen and argv[0] == "doctor" else parser()
     except (ValueError, OSError, ImportError):
         return []
     return made.options
@@ -112,7 +113,13 @@ def _own(walked: Sequence[Frame], names: Sequence[tuple[str, str]]) -> list[Fram
 
 def _is_library(file: str) -> bool:
     installed = (sysconfig.get_path(name) for name in ("purelib", "platlib"))
-    return of_python(file) or lies_in(file, "secateur") or _lies_at(file, [Path(p) for p in installed])
+    elsewhere = file.endswith(_COMPILED) and not Path(file).is_file()
+    return (
+        elsewhere
+        or of_python(file)
+        or lies_in(file, "secateur")
+        or _lies_at(file, [Path(p) for p in installed])
+    )
 
 
 def _lies_at(file: str, places: Sequence[Path]) -> bool:

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -36,6 +37,13 @@ VERBS = {
 """Verb to the file of this room that has the function of its name, and its options as ``parser``."""
 
 _WRITTEN = ("--out", "--json")  # options that name what is written
+_FILES = {
+    "export": "model.onnx",
+    "pack": "model.sparse.onnx",
+    "doctor": "doctor.png",
+    "report": "report.html",
+}
+"""Verb whose ``--out`` is a file to the name of one; that of the others is a folder."""
 _RESUMED = ("train", "compare", "study", "search")  # what goes on where it was stopped
 
 _USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,compact,prune,export,pack,bench,predict,push,pull,doctor,completion} ...
@@ -64,6 +72,8 @@ _USAGE = """usage: secateur {train,evaluate,report,compare,study,search,overlap,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit status: 0 done, 1 failed, 2 asked wrongly, 130 stopped by Ctrl-C, 143 by SIGTERM."""
+    if argv is None:  # this process is the command line's own
+        warnings.showwarning = _Warned()
     argv = list(sys.argv[1:] if argv is None else argv)
     verb = argv[0] if argv else ""
     if verb in ("", "-h", "--help", "help"):
@@ -98,6 +108,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         goes_on = "; the same command goes on from the last checkpoint" if verb in _RESUMED else ""
         _complain(f"stopped{goes_on}")
         return 128 + (signal.SIGTERM if asked.to_end else signal.SIGINT)
+
+
+class _Warned:
+    """Shows what is warned of as a line of the command line's own, each sentence once, whichever line of code says it."""
+
+    def __init__(self) -> None:
+        self._said = set[str]()
+
+    def __call__(self, message: Warning | str, *_: object, **__: object) -> None:
+        text = " ".join(str(message).split())
+        if text not in self._said:
+            self._said.add(text)
+            sys.stderr.write(f"warning: {text}\n")
 
 
 class _Terminable:
@@ -146,6 +169,13 @@ def _misplaced(argv: Sequence[str]) -> str | None:
             )
         except (OSError, ValueError) as error:  # a name too long, or with a zero byte
             return f"{option}: no file can have the name that is given ({getattr(error, 'strerror', error)}); choose another."
+        if there == Path(value) and (option == "--json" or argv[0] in _FILES):
+            if there.is_dir():
+                name = there / ("figures.json" if option == "--json" else _FILES[argv[0]])
+                return f"{option} {value} is a folder; give the name of a file, such as {name}."
+            if not there.is_file():
+                return f"{option} {value} is no file; choose another {option}."
+            there = there.absolute().parent  # where it is replaced
         if there != Path(value) and not there.is_dir():
             return f"Cannot write {value}: {os.path.relpath(there)} is a file, and nothing can lie below one; choose another {option}."
         if there != Path(value) and not os.access(there, os.W_OK | os.X_OK):

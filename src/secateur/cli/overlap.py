@@ -13,22 +13,24 @@ from secateur.runs import DEVICE, TRUST, Parser, trusted
 
 def overlap(argv: list[str]) -> None:
     """``secateur overlap RUN``."""
-    arguments = parser().read(argv)
+    made = parser()
+    arguments = made.read(argv)
+    made.check_least(arguments, {"batches": 1})
     from secateur.runs import RunFolder, overlap_run
     from secateur.runs.report import overlap_table
 
     found = overlap_run(
         Path(arguments.run), arguments.density, arguments.batches, trusted(argv), arguments.device
     )
-    made = overlap_table(found.to_dict())
-    assert made is not None
-    heads = ["layer", "weights", *(f"{task} keeps" for task in made.tasks), *made.pairs]
+    drawn = overlap_table(found.to_dict())
+    assert drawn is not None
+    heads = ["layer", "weights", *(f"{task} keeps" for task in drawn.tasks), *drawn.pairs]
     table = Table(*(Column(head, overflow="fold") for head in heads), show_edge=False)
-    for name, weights, wanted, bars in made.rows:
+    for name, weights, wanted, bars in drawn.rows:
         table.add_row(name, weights, *wanted, *(text for text, _ in bars))
     console = output()
     console.print(table)
-    console.print(made.sentence)
+    console.print(drawn.sentence)
     written = RunFolder(Path(arguments.run)).overlap
     if written.is_file() and written.read_text(encoding="utf-8") == json.dumps(found.to_dict(), indent=1):
         console.print(f"map    {written}; `secateur report` shows it", soft_wrap=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from secateur.cli.console import named, output
-from secateur.runs import STORED, Parser
+from secateur.runs import PACKED, Parser
 
 
 def pack(argv: list[str]) -> None:
@@ -13,6 +14,14 @@ def pack(argv: list[str]) -> None:
     arguments = parser().read(argv)
     from secateur.deployment.sparse import pack as pack_file
 
+    if (folder := Path(arguments.file)).is_dir():
+        files = sorted(folder.glob("*.onnx"))
+        there = (
+            f"give the file in it: {' or '.join(map(str, files[:3]))}"
+            if files
+            else "it holds no .onnx file; `secateur export` writes one"
+        )
+        raise ValueError(f"pack: {folder} is a folder; {there}.")
     out = named(arguments.out) if arguments.out else None
     made = pack_file(arguments.file, out, weights=arguments.weights)
     elements = sum(weight.elements for weight in made.weights)
@@ -39,5 +48,5 @@ def parser() -> Parser:
     made.add_argument(
         "--out", type=str | None, default=None, help="the file to write (default: .sparse.onnx beside it)"
     )
-    made.add_argument("--weights", type=Literal["sparse", "sparse_float16"], default="sparse", help=STORED)
+    made.add_argument("--weights", type=Literal["sparse", "sparse_float16"], default="sparse", help=PACKED)
     return made

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from secateur.cli.console import output
 from secateur.runs import ENGINES, TRUST, Parser, trusted
 
+if TYPE_CHECKING:
+    from secateur.budget import Budget
+
+_NAMES = {"macs": "MACs", "mb": "MB"}
 _LEAST = {"steps": 0, "rounds": 1, "batches": 1, "repair": 0, "threads": 1, "seed": 0, "lr": 0}
 
 
@@ -28,6 +33,7 @@ def prune(argv: list[str]) -> None:
     budgets = [
         Budget.parse(part, arguments.engine, arguments.threads) for part in str(arguments.budget).split(",")
     ]
+    _check_order(budgets)
     source: Path | dict[str, Any] = Path(arguments.network)
     words = ["dense", "--model", arguments.network, *rest]
     if not source.is_dir():
@@ -60,18 +66,26 @@ def prune(argv: list[str]) -> None:
     _tell(folders)
 
 
+def _check_order(budgets: Sequence[Budget]) -> None:
+    """Raises ValueError where a budget is looser than the one before, as far as their own numbers say."""
+    for first, second in pairwise(budgets):
+        for above, below in ((first.limits, second.limits), (first.shares, second.shares)):
+            if any(limit > above.get(kind, limit) for kind, limit in below.items()):
+                raise ValueError(f"prune: {second} is looser than {first} before it; give the loosest first.")
+
+
 def _tell(folders: list[Path]) -> None:
     """What was asked, predicted and measured, and where it lies."""
     import json
 
-    from secateur.runs.report import read_dense, read_run, results_table
+    from secateur.runs.report import read_before, read_run, results_table
 
     console = output()
     for folder in folders:
         record = json.loads((folder / "budget.json").read_text(encoding="utf-8"))
         for kind, limit in record["limits"].items():
             console.print(
-                f"{kind:6} {record['costs'][kind]:.4g} measured, {limit:.4g} asked, {record['dense'][kind]:.4g} dense "
+                f"{_NAMES.get(kind, kind):6} {record['costs'][kind]:.4g} measured, {limit:.4g} asked, {record['dense'][kind]:.4g} before "
                 f"(predicted {record['predicted'][kind]:.4g} where {record['first'][kind]:.4g} was measured first)",
                 soft_wrap=True,
             )
@@ -82,8 +96,8 @@ def _tell(folders: list[Path]) -> None:
         if record["short"]:
             console.print(f"not nearer to the budget: {record['short']}", soft_wrap=True)
     records = [read_run(folder) for folder in folders]
-    dense = read_dense(records[0])
-    console.print(results_table(records if dense is None else [dense, *records]))
+    before = read_before(records[0])
+    console.print(results_table(records if before is None else [before, *records]))
     for folder in folders:
         console.print(f"model  {folder / 'model.safetensors'}", soft_wrap=True)
         for file in (folder / "model-int8.onnx", folder / "model-int8.xml"):

@@ -31,6 +31,7 @@ def search(argv: Sequence[str]) -> None:
 
     def on_done(trial: Tried, done: int, total: int) -> None:
         result = trial.error or ", ".join(f"{v:.4g}" for v in trial.values)
+        result += f", dead in {', '.join(trial.dead)}" if trial.dead else ""
         said.print(f"{done}/{total} trial {trial.number}: {result}", soft_wrap=True)
 
     found = search(

@@ -89,6 +89,12 @@ def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:
     arguments = own.parse_args(argv[1 + len(runs) :])
     if not runs:
         own.error(f"study {name} looks at finished runs; name their folders after it.")
+    if name != "sensitivity":
+        for option in ("by", "density", "limit"):
+            if getattr(arguments, option) is not None:
+                own.error(f"--{option} is of the study sensitivity alone; leave it out.")
+    if arguments.limit is not None and arguments.limit < 1:
+        own.error(f"--limit is {arguments.limit}; give at least 1, or leave it out for all batches.")
     from rich.table import Column, Table
 
     from secateur.runs import trusted
@@ -99,7 +105,7 @@ def _look(name: str, runs: Sequence[str], argv: Sequence[str]) -> None:
         name,
         [Path(run) for run in runs],
         out,
-        by=arguments.by,
+        by=arguments.by or "component",
         densities=[d for several in arguments.density or () for d in several],
         limit=arguments.limit,
         trust=trusted(argv),
@@ -153,8 +159,7 @@ def parser(*, trains: bool = True, looks: bool = True, name: str = "NAME") -> Se
         made.add_argument(
             "--by",
             choices=["component", "layer"],
-            default="component",
-            help="of sensitivity: what is pruned at a time",
+            help="of sensitivity: what is pruned at a time (default: component)",
         )
         made.add_argument("--limit", type=int, metavar="N", help="of sensitivity: validation batches at most")
     if not trains:  # which the options of `secateur train` have

@@ -118,8 +118,12 @@ def picture(found: Mapping[str, Split], path: Path) -> Path:
     sheet = torch.cat([torch.nn.functional.pad(row, (0, 0, 0, wide - row.shape[1])) for row in rows])
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.part")
-    Image.fromarray(sheet.numpy()).save(aside, format="PNG")
-    return aside.replace(path)
+    try:
+        Image.fromarray(sheet.numpy()).save(aside, format="PNG")
+        return aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
 
 
 def _read(samples: Dataset[Sample], threads: int) -> Iterator[tuple[int, Sample | None, Exception | None]]:

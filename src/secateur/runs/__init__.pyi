@@ -1,5 +1,6 @@
 from .arguments import DEVICE as DEVICE
 from .arguments import ENGINES as ENGINES
+from .arguments import PACKED as PACKED
 from .arguments import STORED as STORED
 from .arguments import TRUST as TRUST
 from .arguments import given as given

@@ -15,7 +15,9 @@ DEVICE = "cpu, cuda, cuda:1, or auto: a GPU where there is one"
 """Help of ``--device``."""
 ENGINES = "cpu: engines run on the processor here"
 """Help of ``--device`` where there is no other."""
-STORED = "how ONNX stores weights with zeros: exactly; with values rounded to float16, which is not exact; or as if dense"
+PACKED = "how ONNX stores weights with zeros: exactly, or with values rounded to float16, which is not exact"
+"""Help of ``--weights`` where they are stored so at all events."""
+STORED = f"{PACKED}; or dense, zeros and all"
 """Help of ``--weights``."""
 Timing = Literal["auto", "always", "never"]
 TIMED = (

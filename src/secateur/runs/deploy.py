@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,10 +19,11 @@ from secateur.problem import Input, Problem, components, one, preserved_rng, sam
 from secateur.runs.config import parse_size
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
+from secateur.runs.kept import keep_bench, keep_export, load_weights, mark, weights_about
 from secateur.runs.names import Trust
 from secateur.runs.run import read_problem
 from secateur.shrinking import Compaction, compact, compaction
-from secateur.storage import load, manifest, save, write_text
+from secateur.storage import save, write_text
 
 _SUFFIX: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "executorch": ".pte", "pt2": ".pt2"}
 
@@ -41,6 +43,10 @@ def compact_run(
     """
     folder, place = RunFolder(path), torch_device(device)
     folder.inside(folder.compact)
+    if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"compact writes into the run folder, and {path} may not be written to; copy it to where it may, and compact the copy."
+        )
     problem, example = _problem(path, trust, folder.weights)
     model, example = problem.model.to(place), to_device(example, place)
     small = compact(model, example, round_to=round_to)
@@ -55,7 +61,7 @@ def compact_run(
     }
     named = components(problem)
     layers = {name: layer_rows(net, example, named) for name, net in (("before", model), ("after", small))}
-    written = save(small.cpu(), folder.compact, manifest(folder.weights)["about"])
+    written = save(small.cpu(), folder.compact, weights_about(folder.weights))
     shape = list(example.shape) if isinstance(example, Tensor) else sample_shape(example)
     record = {"round_to": round_to, **sizes, "input": shape, "compaction": made.to_dict(), "layers": layers}
     write_text(folder.compaction, json.dumps(record, indent=1))
@@ -88,9 +94,11 @@ def export_run(
         ImportError: If the engine is not installed; it says what to install.
     """
     folder = RunFolder(path)
+    if twice := [task for task in tasks or () if list(tasks or ()).count(task) > 1]:
+        raise ValueError(f"export: tasks={','.join(tasks or ())} names {twice[0]} twice; once is enough.")
     problem, example = _smallest_problem(path, trust)
     name = "-".join(["model", *(tasks or ()), *([quantize] if quantize else ())])
-    about = {key: value for key, value in manifest(folder.weights)["about"].items() if key != "tasks"}
+    about = {key: value for key, value in weights_about(folder.weights).items() if key != "tasks"}
     file = out or path / f"{name}{_SUFFIX[format]}"
     for part in () if out else (file, file.with_suffix(".bin"), file.with_name(f"{file.name}.data")):
         folder.inside(part)
@@ -111,15 +119,15 @@ def export_run(
         (made, made.with_suffix(".bin")) if made.suffix == ".xml" else (made,)
     )  # another format's file may lie beside
     size = sum(part.stat().st_size for part in parts)
-    known = json.loads(folder.exports.read_text(encoding="utf-8")) if folder.exports.is_file() else {}
-    known[made.name] = {"format": format, "tasks": list(tasks or ()), "bytes": size}
+    facts: dict[str, Any] = {"format": format, "tasks": list(tasks or ()), "bytes": size, "weights": weights}
+    facts["of"] = mark(path)
     about = describe(made)
     if quantize:
-        known[made.name] |= {"errors": about["quantized"]["errors"], "float": about["quantized"]["float"]}
+        facts |= {"errors": about["quantized"]["errors"], "float": about["quantized"]["float"]}
     if about.get("dead"):
-        known[made.name]["dead"] = about["dead"]
+        facts["dead"] = about["dead"]
     try:
-        write_text(folder.exports, json.dumps(known, indent=1))
+        keep_export(folder, made, facts)
     except OSError as error:
         if out is None:
             raise
@@ -164,7 +172,8 @@ def bench_runs(
         repeats: Rounds.
         trust: Whose parts may be imported; ours alone if None.
 
-    The figures are written beside each run too, for its report.
+    The figures are written beside each run too, for its report. Earlier ones of the same network stay, but where the same engine was timed
+    again with the same input, threads and reference; those of another network, as before ``compact``, go.
     """
     first = against or paths[0]
     reference, example = _trained(first, trust)
@@ -172,8 +181,8 @@ def bench_runs(
     if shape is not None:
         example = _resized(example, shape, first)
     every = [*paths] if against is None or against in paths else [against, *paths]
-    unique = len({path.name for path in every}) == len(set(every))
-    names = {path: path.name if unique else str(path) for path in every}
+    short = {path: (path if path.name.strip(".") else path.resolve()).name for path in every}  # "." has none
+    names = short if len(set(short.values())) == len(short) else {path: str(path) for path in every}
     same = first in paths and not RunFolder(first).compact.exists()  # it is timed once
     reference_name = names[first] if same or first not in paths else f"{names[first]} (before compact)"
     candidates: dict[str, nn.Module] = {reference_name: reference}
@@ -181,9 +190,8 @@ def bench_runs(
         candidates[names[path]] = _smallest(path, trust)[0]
     made = bench(candidates, example, engines, threads=threads, repeats=repeats, by_layer=True)
     for path in paths:
-        found = {"network": names[path], "bench": made.to_dict()}
         try:
-            write_text(RunFolder(path).bench, json.dumps(found, indent=1))
+            keep_bench(RunFolder(path), names[path], made, mark(path))
         except OSError as error:  # the figures were worth the time all the same
             warnings.warn(f"bench: {error}", stacklevel=3)
     return made
@@ -215,7 +223,7 @@ def _smallest_problem(path: Path, trust: Trust | None) -> tuple[Problem, Input]:
 
 def _problem(path: Path, trust: Trust | None, weights: Path) -> tuple[Problem, Input]:
     problem, data = read_problem(RunFolder(path), trust)
-    load(problem.model, weights)
+    load_weights(problem.model, weights)
     problem.model.eval()
     x, _ = next(iter(data.test))
     return problem, one(x)

@@ -171,18 +171,13 @@ class RunFolder:
 
         Raises:
             FileNotFoundError: If this is no run folder.
-            ValueError: If the file is damaged.
+            ValueError: If the file is damaged; says where.
         """
         if not self.config.is_file():
             raise FileNotFoundError(no_run(self.path))
-        try:
-            found = read(self.config)
-            check_size(self.config, found)
-            return found
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{self.config} cannot be read: {said(error, 400)} Delete the folder and train anew."
-            ) from error
+        found = read(self.config)
+        check_size(self.config, found)
+        return found
 
     def read_report(self) -> dict[str, Any] | None:
         """The final figures, None while the run is not finished.

@@ -19,10 +19,11 @@ from secateur.runs import references
 from secateur.runs.config import Config
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import hardware, torch_device
+from secateur.runs.kept import load_weights
 from secateur.runs.names import Trust, ours
 from secateur.runs.problems import read_problem
 from secateur.runs.samples import save_samples
-from secateur.storage import load, save, write_text
+from secateur.storage import save, write_text
 
 Report = dict[str, Any]
 Split = Literal["test", "val"]
@@ -133,7 +134,7 @@ def judge(
     config = folder.read_config()
     reference = None if against is None else references.given(RunFolder(against), config, "test")
     problem, data = read_problem(folder, trust)
-    load(problem.model, folder.weights)
+    load_weights(problem.model, folder.weights)
     problem.model.to(place)
     save_samples(problem, data, folder.samples)
     found = figures(config, problem, data, held["train_seconds"], held["command"])

@@ -21,11 +21,12 @@ from secateur.runs.beside import judges, make_callbacks, make_optimizer, make_sc
 from secateur.runs.config import Config, build, digest
 from secateur.runs.folder import RunFolder, no_run
 from secateur.runs.hardware import torch_device
+from secateur.runs.kept import is_damaged, load_weights
 from secateur.runs.names import Trust, find
 from secateur.runs.problems import make_problem, read_problem
 from secateur.runs.processes import Devices, started
 from secateur.runs.result import Report, Split, figures, finite, keep, of_split, renewed, showing, titled
-from secateur.storage import load, network_state, put_back, row_lines, write_text
+from secateur.storage import network_state, put_back, row_lines, write_text
 from secateur.training import Distillation, Row, Snapshots, aggregator, check_floors, fit
 from secateur.weighting import Weighting
 
@@ -82,7 +83,7 @@ def train(
     devices = device if isinstance(device, Devices) else Devices(device)
 
     def done() -> Report | None:
-        return folder.read_report() if folder.finished else None
+        return folder.read_report() if folder.finished and not is_damaged(folder.weights) else None
 
     def begun() -> dict[str, Any]:
         reference = None if against is None else references.given(RunFolder(against), config, split)
@@ -189,7 +190,7 @@ def _teacher(config: Config, data: Data, trust: Trust) -> Distillation | None:
         torch.nn.Module,
         build("model", folder.read_config(), trust.reading(folder.config), tasks=data.channels),
     )
-    load(network, folder.weights)
+    load_weights(network, folder.weights)
     return Distillation(network, config["distill"])
 
 
@@ -198,7 +199,7 @@ def _judged(config: Config, problem: Problem, reference: Report | None) -> dict[
     if reference is None or not judges(config):
         return None
     initial = network_state(problem.model)
-    load(problem.model, RunFolder(Path(reference["folder"])).weights)
+    load_weights(problem.model, RunFolder(Path(reference["folder"])).weights)
     found = evaluate(problem, "val")
     put_back(problem.model, initial)
     return found
@@ -216,7 +217,7 @@ def evaluate_run(
     """
     folder, place = RunFolder(path), torch_device(device)
     problem, _ = read_problem(folder, trust)
-    load(problem.model, folder.weights)
+    load_weights(problem.model, folder.weights)
     problem.model.to(place)
     return evaluate(problem, split)
 
@@ -233,7 +234,7 @@ def overlap_run(
     """
     folder, place = RunFolder(path), torch_device(device)
     problem, _ = read_problem(folder, trust)
-    load(problem.model, folder.weights)
+    load_weights(problem.model, folder.weights)
     problem.model.to(place)
     found = overlap(problem, density, batches=batches)
     try:

@@ -15,20 +15,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import yaml
 
 _LEAVES = (str, int, float, bool, complex, NoneType, Path, Any, object, ...)
-_HOLDERS = (
-    Union,
-    UnionType,
-    Annotated,
-    tuple,
-    list,
-    dict,
-    set,
-    frozenset,
-    Iterable,
-    Collection,
-    Sequence,
-    Mapping,
-)
+_BUILT_IN = (tuple, list, dict, set, frozenset)
+_HOLDERS = (*_BUILT_IN, Union, UnionType, Annotated, Iterable, Collection, Sequence, Mapping)
 _LARGEST = 100_000  # values that a configuration may hold, each counted as often as an alias repeats it
 _LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
@@ -56,7 +44,7 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it is no YAML of plain values, or no mapping; names the file.
+        ValueError: If it is no YAML of plain values, or no mapping; names the file and where in it.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -66,7 +54,7 @@ def read(path: Path) -> dict[str, Any]:
     except OSError:
         raise
     except Exception as error:  # what values such as `!!bool x` raise, and nests too deep, is of every kind
-        raise ValueError(f"{path} is not YAML of plain values ({said(error)}); write it again.") from error
+        raise ValueError(f"{path}{_place(error)}; mend it there by hand.") from error
     if twice:
         raise ValueError(f"{path}: {twice}, and the last would count alone; keep one.")
     if size == inf:
@@ -76,6 +64,15 @@ def read(path: Path) -> dict[str, Any]:
             f"{path} holds {said(reprlib.repr(content), 80)}, no options; give lines such as 'steps: 2000'."
         )
     return {str(key): value for key, value in content.items()}
+
+
+def _place(error: Exception) -> str:
+    """Where a file is no YAML of plain values, and why."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return f" is not YAML of plain values ({said(error)})"
+    why = said(getattr(error, "problem", None) or "it is not understood")
+    return f", line {mark.line + 1}, column {mark.column + 1}, is not YAML of plain values ({why})"
 
 
 def _twice(text: str) -> str:

@@ -16,12 +16,13 @@ from secateur.storage.foreign import load_weights
 from secateur.storage.locks import is_locked, lock
 from secateur.storage.outline import kind, mismatches, short, tensors_of
 from secateur.storage.rows import RowReader, row_lines
-from secateur.storage.saving import load, manifest, save
+from secateur.storage.saving import DamagedError, load, manifest, save
 from secateur.storage.snapshot import before, load_snapshot, named_tensors, save_snapshot
 from secateur.storage.state import lasting_state, network_state, put_back, writable
 from secateur.storage.values import finite, is_finite, restore
 
 __all__ = [
+    "DamagedError",
     "ExtraStates",
     "RowReader",
     "before",

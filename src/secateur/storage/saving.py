@@ -28,6 +28,19 @@ FORMAT = 3  # format 1 had no checksums, 2 no nests in extra states; their files
 _KEY, _SEAL = "secateur", "secateur crc32"
 
 
+class DamagedError(ValueError):
+    """A weight file was cut short or changed.
+
+    Args:
+        what: Which, and how it shows.
+        remedy: What the reader is to do.
+    """
+
+    def __init__(self, what: str, remedy: str = "write it again from the run's checkpoint") -> None:
+        super().__init__(f"{what}; {remedy}.")
+        self.what = what
+
+
 def save(model: nn.Module, path: Path | str, about: Mapping[str, Any] | None = None) -> Path:
     """Writes the model's parameters and buffers to ``path``, aside and renamed.
 
@@ -209,9 +222,7 @@ def _opened(path: Path, tensors: bool) -> tuple[dict[str, str], dict[str, Tensor
         OverflowError,
         LookupError,
     ) as error:
-        raise ValueError(
-            f"{path} is truncated or no safetensors file ({short(error)}); write it again from the run's checkpoint."
-        ) from error
+        raise DamagedError(f"{path} is truncated or no safetensors file ({short(error)})") from error
 
 
 def _order(path: Path) -> None:
@@ -233,5 +244,5 @@ def _sealed(text: str) -> str:
     return f"{zlib.crc32(text.encode('utf-8', 'surrogatepass')):08x}"
 
 
-def _damaged(path: Path, reason: object) -> ValueError:
-    return ValueError(f"{path} is damaged: {short(reason)}; write it again from the run's checkpoint.")
+def _damaged(path: Path, reason: object) -> DamagedError:
+    return DamagedError(f"{path} is damaged: {short(reason)}")

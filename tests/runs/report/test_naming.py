@@ -71,15 +71,8 @@ def test_networks_of_one_name_are_all_timed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(deploy, "_trained", lambda path, trust: (path, None))
     monkeypatch.setattr(deploy, "_smallest", lambda path, trust: (path, None))
 
-    class Found:
-        def __init__(self, candidates: dict, *_: object, **__: object) -> None:
-            asked.append(list(candidates))
-
-        def to_dict(self) -> dict:
-            return {}
-
-    monkeypatch.setattr(deploy, "bench", Found)
-    monkeypatch.setattr(deploy, "write_text", lambda *_: None)
+    monkeypatch.setattr(deploy, "bench", lambda candidates, *_, **__: asked.append(list(candidates)))
+    monkeypatch.setattr(deploy, "keep_bench", lambda *_: None)
     one, two, dense = Path("a/run"), Path("b/run"), Path("c/dense")
     deploy.bench_runs([one, two], ["torch"])
     deploy.bench_runs([one], ["torch"])

@@ -32,9 +32,15 @@ class Made:
     Args:
         patch: Of the test.
         figures: Configuration to metrics on the validation split; what it raises is what training said.
+        dead: Configuration to whether the network is dead.
     """
 
-    def __init__(self, patch: pytest.MonkeyPatch, figures: Figures = bowl) -> None:
+    def __init__(
+        self,
+        patch: pytest.MonkeyPatch,
+        figures: Figures = bowl,
+        dead: Callable[[Mapping[str, Any]], bool] = lambda config: False,
+    ) -> None:
         self.figures = figures
         self.trained: list[str] = []
         self.tested: list[str] = []
@@ -59,6 +65,7 @@ class Made:
                 "tasks": tasks,
                 "higher_is_better": BETTER,
                 "seed": 0,
+                "dead": ["depth"] if name != "dense" and dead(config) else [],
             }
             report |= {"density": {"overall": density}, "params": {"nonzero": 1000 * density}}
             report |= {"macs": {"sparse": 2000 * density}, "hardware": "a machine", "versions": {}}

@@ -22,6 +22,14 @@ def test_who_wins() -> None:
     assert [t.number for t in winners([*trials, out], goals)] == [3, 4]
 
 
+def test_a_dead_network_never_wins() -> None:
+    goals = (Objective("a", "maximize"),)
+    alive = Tried(0, "complete", {}, (1.0,), figures={"dead": []})
+    dead = Tried(1, "complete", {}, (2.0,), figures={"dead": ["seg"]})
+    assert [t.number for t in winners([alive, dead], goals)] == [0]
+    assert not winners([dead], goals)
+
+
 def test_what_objectives_are() -> None:
     made = objectives(["delta_t", "depth.abs", "time"], BETTER)
     assert [o.direction for o in made] == ["maximize", "minimize", "minimize"]

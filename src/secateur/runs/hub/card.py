@@ -127,7 +127,7 @@ def _metrics(report: Mapping[str, Any]) -> str:
 
 def _sizes(report: Mapping[str, Any]) -> str:
     params, macs = report["params"], report["macs"]
-    rows = ["| | dense | kept |", "| --- | ---: | ---: |"]
+    rows = ["| | all | not zero |", "| --- | ---: | ---: |"]
     rows.append(f"| parameters | {params['total']:,.0f} | {params['nonzero']:,.0f} |")
     rows.append(f"| multiply-accumulates of a pass | {macs['dense']:,.0f} | {macs['sparse']:,.0f} |")
     rows += [

@@ -16,8 +16,8 @@ from secateur.runs.folder import RunFolder
 from secateur.runs.hub.card import card
 from secateur.runs.hub.connection import check_name
 from secateur.runs.hub.private import command_without_paths, named_in, without_paths
+from secateur.runs.kept import weights_about
 from secateur.runs.written import said
-from secateur.storage import manifest
 
 MANIFEST = "secateur.json"
 FORMAT = 1
@@ -60,7 +60,7 @@ def contents(run: Path, *, licence: str | None = None, repo: str = "") -> Conten
     config, report = folder.read_config(), folder.read_report()
     if report is None or not folder.finished:
         raise ValueError(f"{run} is not finished; run the same `secateur train` command again, then push.")
-    about = manifest(folder.weights)["about"]
+    about = weights_about(folder.weights)
     if place := named_in(json.dumps(about).encode()):
         raise ValueError(
             f"{folder.weights} names {place} in its manifest; train with paths relative to the working folder."
@@ -99,7 +99,9 @@ def _exports(folder: RunFolder, files: dict[str, bytes | Path], left: dict[str, 
         there = [
             part for part in parts if part.is_file() and part.parent == folder.path and not part.is_symlink()
         ]
-        if parts[0] not in there:
+        if parts[0].parent != folder.path:
+            left[str(name)] = "it lies elsewhere"
+        elif parts[0] not in there:
             left[str(name)] = "it is no longer there"
         elif place := next(filter(None, (named_in(part.read_bytes()) for part in there)), ""):
             left[str(name)] = f"it holds {place}, a path of this machine"

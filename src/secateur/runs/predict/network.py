@@ -15,10 +15,10 @@ from secateur.runs.config import build
 from secateur.runs.exported import Exported
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import check_processor, torch_device
+from secateur.runs.kept import load_weights, weights_about
 from secateur.runs.names import Trust
 from secateur.runs.predict.drawing import Facts, facts_of
 from secateur.runs.problems import check_written, read_problem
-from secateur.storage import load, manifest
 
 Size = tuple[int, int]
 
@@ -74,6 +74,8 @@ def network_of(
         ValueError: If the file is not as ``export`` wrote it, takes no pictures or not of this size, or does not say what
             is needed; it says which option gives it.
     """
+    if not source.exists():
+        raise FileNotFoundError(f"{source} does not exist; give a run folder, or an exported file.")
     given: dict[str, Any] = {"mean": mean, "std": std, "pictures": pictures}
     if source.is_dir():
         if engine is not None:
@@ -124,7 +126,7 @@ def _of_run(
     config = folder.read_config()
     trust = (trust or Trust()).reading(folder.config)
     check_written(folder.config, config, trust)
-    about = manifest(folder.weights)["about"]
+    about = weights_about(folder.weights)
     tasks = about.get("tasks")
     if not isinstance(tasks, dict) or not all(type(n) is int and n > 0 for n in cast(Any, tasks).values()):
         raise ValueError(f"{folder.weights} does not say its tasks; train anew into another folder.")
@@ -138,7 +140,7 @@ def _of_run(
     else:
         facts = facts_of(about, str(folder.weights), **given)
         model = cast(nn.Module, build("model", config, trust, tasks=tasks))
-    load(model, folder.weights)
+    load_weights(model, folder.weights)
     chosen = size or _pair(about.get("size"))
     if chosen is None:
         raise ValueError(f"{folder.weights} does not say the size of its pictures; give --size 120x160.")

@@ -12,7 +12,7 @@ from .naming import labels as labels
 from .overlap import overlap_table as overlap_table
 from .page import report as report
 from .read import RunRecord as RunRecord
-from .read import read_dense as read_dense
+from .read import read_before as read_before
 from .read import read_run as read_run
 from .svg import INK as INK
 from .svg import MUTED as MUTED

@@ -52,7 +52,7 @@ def read_run(folder: Path) -> RunRecord:
     )
 
 
-def read_dense(record: RunRecord) -> RunRecord | None:
+def read_before(record: RunRecord) -> RunRecord | None:
     """The network that a run of ``secateur prune`` was cut out of, to stand beside it; None where its folder does not say.
 
     Raises:
@@ -69,7 +69,7 @@ def read_dense(record: RunRecord) -> RunRecord | None:
     except _WRONG as error:
         raise ValueError(f"{path} cannot be understood: {said(repr(error))}") from error
     return replace(
-        record, name="dense", dense=True, method="", before=None, dead=(), train=(), validation=(), **told
+        record, name="before", dense=True, method="", before=None, dead=(), train=(), validation=(), **told
     )
 
 

@@ -14,7 +14,7 @@ from secateur.runs.report.record import RunRecord
 
 
 def results_table(records: Sequence[RunRecord]) -> Table:
-    """One column a run (seeds of one setting together, mean ± sd): metrics, delta-T, density, weights and MACs.
+    """One column a run (seeds of one setting together, mean ± sd): metrics, delta-T, density, weights, MACs and non-zero ones.
 
     Raises:
         ValueError: If there is no run, or the runs have different tasks or metrics.
@@ -34,7 +34,8 @@ def results_table(records: Sequence[RunRecord]) -> Table:
         table.add_section()
     table.add_row("ΔT mean ↑", *(_delta(comparison, group) for group in groups))
     sizes = [_size(group) for group in groups]
-    for title, cells in zip(("kept", "weights", "MACs"), zip(*sizes, strict=True), strict=True):
+    titles = ("kept", "non-zero weights", "MACs", "non-zero MACs")
+    for title, cells in zip(titles, zip(*sizes, strict=True), strict=True):
         table.add_row(title, *cells)
     return table
 
@@ -51,8 +52,9 @@ def _delta(comparison: Comparison, group: Group) -> Text:
     return Text(points(delta.mean, delta.sd), style="green" if delta.mean >= 0 else "red")
 
 
-def _size(group: Group) -> tuple[str, str, str]:
+def _size(group: Group) -> tuple[str, str, str, str]:
     density = stat([record.kept for record in group.records]).mean
     nonzero = stat([record.params["nonzero"] for record in group.records]).mean
-    macs = stat([record.macs.sparse for record in group.records]).mean
-    return percent(density), count(nonzero), count(macs)
+    macs = stat([record.macs.dense for record in group.records]).mean
+    sparse = stat([record.macs.sparse for record in group.records]).mean
+    return percent(density), count(nonzero), count(macs), count(sparse)

@@ -45,6 +45,11 @@ class Tried:
         """Whether it is complete and breaks no floor."""
         return self.state == "complete" and all(found <= 0 for found in self.below.values())
 
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Tasks whose prediction on the validation split is the same whatever the input."""
+        return tuple(self.figures.get("dead") or ())
+
 
 @dataclass(frozen=True)
 class Found:
@@ -72,7 +77,7 @@ class Found:
 
     @property
     def winners(self) -> tuple[Tried, ...]:
-        """Of the trials that break no floor, the best; under several objectives all that none is better than in every one.
+        """Of the trials that break no floor and are dead in no task, the best; under several objectives all that none is better than.
 
         They are ordered by the first objective, and among equals by when they were tried.
         """
@@ -82,7 +87,11 @@ class Found:
 def winners(trials: Sequence[Tried], asked: Sequence[Objective]) -> tuple[Tried, ...]:
     """As :attr:`Found.winners`."""
     signs = [-1.0 if objective.direction == "maximize" else 1.0 for objective in asked]
-    costs = {t.number: tuple(s * v for s, v in zip(signs, t.values, strict=True)) for t in trials if t.holds}
+    costs = {
+        t.number: tuple(s * v for s, v in zip(signs, t.values, strict=True))
+        for t in trials
+        if t.holds and not t.dead
+    }
     front: dict[tuple[float, ...], Tried] = {}
     for trial in trials:
         if trial.number not in costs:

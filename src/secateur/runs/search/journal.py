@@ -119,7 +119,9 @@ class Journal:
             known = self.trials()
             for trial in known:
                 if trial.state == TrialState.RUNNING and (lock := self._locks.take(f"trial-{trial.number}")):
-                    return self._filled(Trial(self.study, trial._trial_id)), lock  # pyright: ignore[reportPrivateUsage]
+                    if self._is_running(trial.number):  # and was not finished since it was looked at
+                        return self._filled(Trial(self.study, trial._trial_id)), lock  # pyright: ignore[reportPrivateUsage]
+                    lock.close()
             if not any(trial.state == TrialState.WAITING for trial in known):
                 if len(known) >= count:
                     return any(trial.state == TrialState.RUNNING for trial in known)
@@ -128,6 +130,12 @@ class Journal:
             lock = self._locks.take(f"trial-{trial.number}")
             assert lock is not None, "who has the lock `asking` alone takes trials"
             return trial, lock
+
+    def _is_running(self, number: int) -> bool:
+        from optuna.trial import TrialState
+
+        found = self.study.get_trials(deepcopy=False)
+        return any(trial.number == number and trial.state == TrialState.RUNNING for trial in found)
 
     def _filled(self, trial: Trial) -> Trial:
         """The trial with all that it is to be, which was written when it was put in line."""

@@ -36,7 +36,12 @@ def _content(over: str | Mapping[str, Any]) -> list[tuple[str, Any]]:
     if isinstance(over, Mapping):
         over = yaml.safe_dump(dict(over), sort_keys=False)
     elif _is_file(over):
-        over = Path(over).read_text(encoding="utf-8")
+        try:
+            over = Path(over).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(
+                f"--over {over}: {getattr(error, 'strerror', None) or 'it is no text in UTF-8'}; check the path, or give the space itself."
+            ) from error
     try:
         node = yaml.compose(over, Loader=yaml.BaseLoader)
         pairs = node.value if isinstance(node, yaml.MappingNode) else None

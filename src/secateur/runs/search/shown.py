@@ -97,7 +97,9 @@ def lines(found: Found) -> list[str]:
     made = [f"{len(done)} trials, {len(failed)} failed; all figures above are of the validation split."]
     if failed:
         made.append(f"Trial {failed[-1].number} failed: {failed[-1].error}")
-    if done and not found.winners:
+    if any(t.dead for t in done):
+        made += _dead(done)
+    if done and not any(t.holds for t in done):
         nearest = min(done, key=lambda t: max(t.below.values()))
         under = ", ".join(
             f"{task} {share:.1%} below its floor" for task, share in nearest.below.items() if share > 0
@@ -115,10 +117,21 @@ def lines(found: Found) -> list[str]:
             f"{t} {m} {_number(v)}" for t, ms in report["tasks"].items() for m, v in ms.items()
         )
         against = _against(report, found.reference)
+        gone = f"; dead there in {', '.join(report['dead'])}" if report.get("dead") else ""
         made.append(
-            f"Trial {number} on the test split, evaluated once, after it was chosen: {against}{metrics}."
+            f"Trial {number} on the test split, evaluated once, after it was chosen: {against}{metrics}{gone}."
         )
     return made
+
+
+def _dead(done: Sequence[Tried]) -> list[str]:
+    """Which trials are dead, and what that means."""
+    listed = "; ".join(f"trial {t.number} in {', '.join(t.dead)}" for t in done if t.dead)
+    made = [f"Dead, with predictions that are the same whatever the input: {listed}."]
+    if any(t.holds and not t.dead for t in done):
+        return [*made, "A network that is dead in a task is never the best."]
+    which = "trial" if all(t.dead for t in done) else "trial that breaks no floor"
+    return [*made, f"Every {which} is dead in a task, so none is the best; search higher densities."]
 
 
 def _against(report: Mapping[str, Any], reference: str) -> str:
@@ -140,7 +153,7 @@ def _grid(found: Found) -> tuple[list[str], list[list[str]]]:
             *(_number(t.settings.get(name)) for name in names),
             *((_number(v) for v in t.values) if t.values else ("" for _ in goals)),
             *(f"{t.below[task]:+.1%}" if task in t.below else "" for task in found.floors),
-            t.state,
+            f"{t.state}, dead in {', '.join(t.dead)}" if t.dead else t.state,
             t.folder,
         ]
         for t in ordered
@@ -158,7 +171,7 @@ def _page(found: Found, command: str, facts: dict[str, Any]) -> str:
         f"Over {over}; seed {facts['seed']}; {'; '.join(facts['hardware'])}; "
         f"{', '.join(f'{k} {v}' for k, v in facts['versions'].items())}. Against the dense run {found.reference}.",
         "\n".join(table),
-        "`*`: of the trials that break no floor the best, under several objectives all that none is better than.",
+        "`*`: of the trials that break no floor and are dead in no task the best, under several objectives all that none is better than.",
         *lines(found),
     ]
     return "\n\n".join(filter(None, said)) + "\n"
@@ -195,6 +208,7 @@ def _plain(found: Found) -> dict[str, Any]:
                 "below": dict(t.below),
                 "folder": t.folder,
                 "error": t.error,
+                "dead": list(t.dead),
                 "validation": dict(t.figures),
             }
             for t in found.trials

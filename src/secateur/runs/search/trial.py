@@ -136,6 +136,7 @@ class Trials:
                 "density": report["density"]["overall"],
                 "parameters": report["params"]["nonzero"],
                 "macs": report["macs"]["sparse"],
+                "dead": list(report.get("dead") or ()),
             }
             if any(objective.name == "time" for objective in self.asked):
                 found |= self._timed(folder.path, words)

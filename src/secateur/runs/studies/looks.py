@@ -64,7 +64,7 @@ def look(
     else:
         titles = labels([[record] for record in records])
         kinds = {
-            "allocation": allocation_of,
+            "allocation": partial(allocation_of, trust=trust),
             "weights": weights_of,
             "profile": partial(profile_of, trust=trust),
         }

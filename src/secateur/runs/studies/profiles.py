@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
 from torch.nn.modules.conv import _ConvTransposeNd  # pyright: ignore[reportPrivateUsage]
 
-from secateur.problem import prunable
+from secateur.problem import Problem, prunable
 from secateur.runs.folder import RunFolder
+from secateur.runs.kept import load_weights
 from secateur.runs.names import Trust
 from secateur.runs.problems import read_problem
 from secateur.runs.report import RunRecord, percent
 from secateur.runs.studies.drawing import lines
 from secateur.runs.studies.looked import Look
-from secateur.storage import load
 
 
 def profile_of(records: Sequence[RunRecord], titles: Sequence[str], trust: Trust | None) -> Look:
@@ -53,11 +54,18 @@ def _channels(path: Path, trust: Trust | None) -> dict[str, tuple[int, int]]:
     """Layer that several tasks share to its input channels that are not all zero, and to how many there are."""
     folder = RunFolder(path)
     problem, _ = read_problem(folder, trust)
-    load(problem.model, folder.weights)
+    before = _inputs_first(problem)  # of `secateur prune` that of the network that it cut
+    load_weights(problem.model, folder.weights)
+    left = _inputs_first(problem)
+    return {
+        name: (int(left[name].flatten(1).any(1).sum()) if name in left else 0, len(whole))
+        for name, whole in before.items()
+    }
+
+
+def _inputs_first(problem: Problem) -> dict[str, Tensor]:
+    """The weights that several tasks share, of one task all, each with its input channels first."""
     weights = {n: p.detach() for n, p in prunable(problem.model).items() if p.dim() > 1}
     shared = {n: p for n, p in weights.items() if len(problem.owners[n]) > 1} or weights
     turned = {f"{n}.weight" for n, m in problem.model.named_modules() if isinstance(m, _ConvTransposeNd)}
-    rows = {
-        n: weight if n in turned else weight.transpose(0, 1) for n, weight in shared.items()
-    }  # inputs first
-    return {name: (int(own.flatten(1).any(1).sum()), len(own)) for name, own in rows.items()}
+    return {n: weight if n in turned else weight.transpose(0, 1) for n, weight in shared.items()}

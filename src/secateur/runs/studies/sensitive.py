@@ -9,12 +9,12 @@ from typing import Literal
 from secateur.measures import sensitivity
 from secateur.runs.folder import RunFolder
 from secateur.runs.hardware import torch_device
+from secateur.runs.kept import load_weights
 from secateur.runs.names import Trust
 from secateur.runs.problems import read_problem
 from secateur.runs.report import percent, points
 from secateur.runs.studies.drawing import lines
 from secateur.runs.studies.looked import Look
-from secateur.storage import load
 
 
 def sensitivity_of(
@@ -29,7 +29,7 @@ def sensitivity_of(
     """ΔT of each task on the validation split, as each component or layer alone keeps its largest weights."""
     folder, place = RunFolder(run), torch_device(device)
     problem, _ = read_problem(folder, trust)
-    load(problem.model, folder.weights)
+    load_weights(problem.model, folder.weights)
     problem.model.to(place)
 
     def done(part: str, density: float) -> None:

@@ -10,15 +10,17 @@ from typing import Any
 
 from markupsafe import Markup
 
+from secateur.runs.kept import benches, mark
 from secateur.runs.report.deployed.facts import told
 from secateur.runs.report.deployed.layers import Layer, layer_rows, layers_of, timed_engines
+from secateur.runs.report.deployed.sizes import sizes, times
+from secateur.runs.report.deployed.standing import Standing, before_and_after, compared, standing
 from secateur.runs.report.deployed.widths import bars
-from secateur.runs.report.formats import MISSING, count, fixed, listing, percent
+from secateur.runs.report.formats import count, fixed, listing, percent
 from secateur.runs.report.tables import Cell
 
 _FILES = ("budget.json", "compact.json", "exports.json", "bench.json")
 _WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError)
-_TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 @dataclass(frozen=True)
@@ -76,72 +78,36 @@ def chapter(folder: Path, colours: Mapping[str, str], config: Mapping[str, Any])
         if not path.is_file():
             continue
         try:
-            files[name] = json.loads(path.read_text(encoding="utf-8"))
-            told({name: files[name]})
-            _chapter({name: files[name]}, colours, config)
+            found = json.loads(path.read_text(encoding="utf-8"))
+            files[name] = benches(found) if name == "bench.json" else found
+            _chapter(standing({name: files[name]}), colours, config)
         except _WRONG as error:
             raise ValueError(
                 f"{path} cannot be understood ({error!r:.200}); delete it, or make it again."
             ) from error
-    return _chapter(files, colours, config) if files else None
+    return _chapter(standing(files, mark(folder)), colours, config) if files else None
 
 
-def _chapter(files: Mapping[str, Any], colours: Mapping[str, str], config: Mapping[str, Any]) -> Chapter:
-    layers = layers_of(files)
-    engines = timed_engines(files)
+def _chapter(made: Standing, colours: Mapping[str, str], config: Mapping[str, Any]) -> Chapter:
+    files = made.files
+    layers, engines = layers_of(files), timed_engines(files)
     shown = [layer.component for layer in layers if layer.component]
     return Chapter(
         facts=told(files),
-        sizes=tuple(_sizes(files)),
+        sizes=tuple(sizes(files)),
         floors=tuple(_floors(files.get("budget.json"), config)),
         legend=tuple((name, colours.get(name, "var(--accent)")) for name in dict.fromkeys(shown)),
         drawings=tuple(_drawings(layers, engines, colours)),
         engines=engines,
         layers=layer_rows(layers, engines),
-        times=tuple(_times(files.get("bench.json"))),
-        advice=tuple(map(str, files["bench.json"]["bench"].get("advice") or ()))
-        if "bench.json" in files
-        else (),
-        missing=tuple(_missing(files, layers, engines)),
-    )
-
-
-def _sizes(files: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
-    found: list[tuple[str, str, str, str]] = []
-    changed: Any = next(
-        (f for n in ("compact.json", "budget.json") if (f := files.get(n)) and "before" in f), None
-    )
-    for key, term in (("params", "Parameters"), ("macs", "Multiply-adds")) if changed else ():
-        found.append(_row(term, changed["before"][key], changed["after"][key], count))
-    budget: Any = files.get("budget.json")
-    for kind, term in (
-        (("ms", "Time as the budget counts it"), ("mb", "File as the budget counts it")) if budget else ()
-    ):
-        if kind in budget["costs"]:
-            unit = "ms" if kind == "ms" else "MB"
-            found.append(
-                _row(term, budget["dense"][kind], budget["costs"][kind], lambda v, u=unit: f"{v:.3g} {u}")
+        times=tuple(times(files.get("bench.json", ()))),
+        advice=tuple(
+            dict.fromkeys(
+                str(said) for one in files.get("bench.json", ()) for said in one["bench"].get("advice") or ()
             )
-    if (timed := files.get("bench.json")) is None:
-        return found
-    own, against = timed["network"], timed["bench"]["against"]
-    if own == against:
-        return found
-    for engine, measures in timed["bench"]["measures"].items():
-        before, after = measures[against], measures[own]
-        found.append(_row(f"Time in {engine}", before["p50"], after["p50"], lambda v: f"{v:.3g} ms"))
-        found.append(_row(f"File for {engine}", before["file"], after["file"], _megabytes))
-        if before["memory"] and after["memory"]:
-            found.append(_row(f"Memory in {engine}", before["memory"], after["memory"], _megabytes))
-    return found
-
-
-def _row(term: str, before: float, after: float, text: Any) -> tuple[str, str, str, str]:
-    return term, text(before), text(after), percent(after / before) if before else MISSING
-
-
-def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.3g} MB"
+        ),
+        missing=(*made.gone, *_missing(files, layers, engines)),
+    )
 
 
 def _floors(budget: Any, config: Mapping[str, Any]) -> list[tuple[str, str, Cell]]:
@@ -197,30 +163,8 @@ def _drawing(
     )
 
 
-def _times(timed: Any) -> list[tuple[str, str, tuple[str, ...]]]:
-    if timed is None:
-        return []
-    bench = timed["bench"]
-    rows: list[tuple[str, str, tuple[str, ...]]] = []
-    for engine, measures in bench["measures"].items():
-        for name, one in measures.items():
-            speed = f"{one['speedup']:.2f}{_TIMES} ({one['speedup_low']:.2f} to {one['speedup_high']:.2f})"
-            speed = "reference" if name == bench["against"] else speed
-            facts = bench["networks"][name]
-            memory = _megabytes(one["memory"]) if one["memory"] else MISSING
-            texts = (
-                f"{one['p50']:.3g} ({one['p10']:.3g} to {one['p90']:.3g})",
-                speed,
-                count(facts["macs"]),
-                count(facts["params"]),
-            )
-            rows.append((engine, name, (*texts, _megabytes(one["file"]), memory)))
-    return rows
-
-
 def _missing(files: Mapping[str, Any], layers: list[Layer], engines: tuple[str, ...]) -> list[str]:
     said: list[str] = []
-    timed = files.get("bench.json")
     if not {"budget.json", "compact.json"} & set(files):
         said.append(
             "No channels were taken out: the network was neither pruned to a budget nor compacted (secateur compact)."
@@ -231,19 +175,33 @@ def _missing(files: Mapping[str, Any], layers: list[Layer], engines: tuple[str, 
         said.append("No floors were given, so what each task lost on the validation split was not measured.")
     if "exports.json" not in files:
         said.append("No file was exported from this folder (secateur export).")
-    if timed is None:
+    if "bench.json" not in files:
         said.append(
             "Time was not measured beside another network (secateur bench RUN --engines onnxruntime,openvino --against DENSE)."
         )
-        return said
-    if timed["network"] == timed["bench"]["against"]:
-        said.append(
-            "It was itself the reference of its benchmark: nothing was timed beside it that stood before it."
-        )
-    elif "budget.json" in files and timed["bench"]["against"].startswith(f"{timed['network']} ("):
-        said.append(
-            "It was timed beside itself as it was before compact, not beside the network it was pruned from (--against)."
-        )
-    if left := [engine for engine in timed["bench"]["measures"] if engine not in engines]:
+    for one in files.get("bench.json", ()):
+        said += _beside(one["network"], one["bench"], files)
+    measured = dict.fromkeys(e for one in files.get("bench.json", ()) for e in one["bench"]["measures"])
+    if compared(files) and (left := [engine for engine in measured if engine not in engines]):
         said.append(f"Time by layer was not counted in {listing(left)}.")
-    return said
+    return list(dict.fromkeys(said))
+
+
+def _beside(own: str, bench: Any, files: Mapping[str, Any]) -> list[str]:
+    """Why a timing says nothing of before and after."""
+    against = bench["against"]
+    if own == against:
+        return [
+            "It was itself the reference of its benchmark: nothing was timed beside it that stood before it."
+        ]
+    if "budget.json" in files and against.startswith(f"{own} ("):
+        return [
+            "It was timed beside itself as it was before compact, not beside the network it was pruned from (--against)."
+        ]
+    before = before_and_after(files)[0].get("params")
+    if before not in (None, found := bench["networks"][against]["params"]):
+        return [
+            f"It was timed beside {against}, of {count(found)} parameters, which is not the network that it was before, of {count(before)}: "
+            "those times stand in the benchmark alone."
+        ]
+    return []

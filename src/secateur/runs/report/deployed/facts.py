@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from secateur.runs.report.deployed.sizes import shapes
 from secateur.runs.report.formats import count, listing, percent
 
 
@@ -12,7 +13,7 @@ def told(files: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """What was done and what came of it, in pairs of a term and a sentence.
 
     Args:
-        files: Content of ``budget.json``, ``compact.json``, ``exports.json`` and ``bench.json``, of those that are there.
+        files: Content of ``budget.json``, ``compact.json`` and ``exports.json``, and the timings of ``bench.json``, of those that are there.
     """
     readers: tuple[tuple[str, Callable[[Any], Iterator[tuple[str, str]]]], ...] = (
         ("budget.json", _pruned),
@@ -35,7 +36,7 @@ def _compacted(record: Any) -> Iterator[tuple[str, str]]:
 
 def _pruned(record: Any) -> Iterator[tuple[str, str]]:
     costs = [
-        f"{_cost(kind, record['costs'][kind])} where {_cost(kind, limit)} were asked and {_cost(kind, record['dense'][kind])} are dense"
+        f"{_cost(kind, record['costs'][kind])} where {_cost(kind, limit)} were asked, of {_cost(kind, record['dense'][kind])} before"
         for kind, limit in record["limits"].items()
     ]
     said = f"{listing(costs)}, as measured"
@@ -55,25 +56,30 @@ def _cost(kind: str, value: float) -> str:
 def _exported(record: Any) -> Iterator[tuple[str, str]]:
     for name, made in record.items():
         tasks = f", {listing(made['tasks'])} alone" if made["tasks"] else ""
-        said = "it predicts what the network does"
+        rounded = made.get("weights") == "sparse_float16"
+        said = f"it predicts {'nearly ' if rounded else ''}what the network does"
+        said += ", whose weights it holds rounded to float16" if rounded else ""
         if made.get("dead"):
             said += f", the same of {listing(made['dead'])} whatever the input"
         if errors := made.get("errors"):
             off = listing([f"{task} {percent(error)}" for task, error in errors.items()])
             said = f"in int8, off by at most {off} of the largest value"
             said += f", with {listing(made['float'])} in float" if made.get("float") else ""
+            said += ", its other weights rounded to float16" if rounded else ""
         yield "Exported", f"{name} for {made['format']}, {made['bytes'] / 1e6:.2f} MB{tasks}; {said}"
 
 
 def _timed(record: Any) -> Iterator[tuple[str, str]]:
-    name, bench = record["network"], record["bench"]
-    against, threads = bench["against"], bench["settings"]["threads"]
-    sizes = ", ".join(" \N{MULTIPLICATION SIGN} ".join(map(str, shape)) for shape in bench["inputs"])
-    where = f"{threads} thread{'s' if threads > 1 else ''}, input {sizes}, {bench['machine'].get('processor', 'this machine')}"
-    for engine, measures in bench["measures"].items():
-        own, other = measures[name], measures[against]
-        times = f"{own['p50']:.3g} ms against {other['p50']:.3g} ms of {against}"
-        span = f"{own['speedup']:.2f} times as fast ({own['speedup_low']:.2f} to {own['speedup_high']:.2f})"
-        dead = bench["networks"][name].get("dead")
-        said = f"; it is dead in {listing(dead)}: the same prediction whatever the input" if dead else ""
-        yield f"Timed in {engine}", f"{times}, {span}; {where}{said}"
+    for one in record:
+        name, bench = one["network"], one["bench"]
+        against, threads = bench["against"], bench["settings"]["threads"]
+        where = f"{threads} thread{'s' if threads > 1 else ''}, input {shapes(bench['inputs'])}, {bench['machine'].get('processor', 'this machine')}"
+        for engine, measures in bench["measures"].items():
+            own, other = measures[name], measures[against]
+            times = f"{own['p50']:.3g} ms against {other['p50']:.3g} ms of {against}"
+            span = (
+                f"{own['speedup']:.2f} times as fast ({own['speedup_low']:.2f} to {own['speedup_high']:.2f})"
+            )
+            dead = bench["networks"][name].get("dead")
+            said = f"; it is dead in {listing(dead)}: the same prediction whatever the input" if dead else ""
+            yield f"Timed in {engine}", f"{times}, {span}; {where}{said}"

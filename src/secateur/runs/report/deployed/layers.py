@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from secateur.runs.report.deployed.standing import before_and_after, compared
 from secateur.runs.report.formats import count
 
 _ARROW, _NONE = "\N{RIGHTWARDS ARROW}", "\N{EN DASH}"
@@ -29,13 +30,11 @@ class Layer:
 def layers_of(files: Mapping[str, Any]) -> list[Layer]:
     """In the order of the network's modules; what no layer took comes last, without a name."""
     found: dict[str, Layer] = {}
-    for name in ("compact.json", "budget.json"):
-        if (written := (files.get(name) or {}).get("layers")) and not found:
-            found = _widths(written["before"], written["after"])
-    timed = files.get("bench.json")
-    if timed is None or timed["network"] == timed["bench"]["against"]:
-        return list(found.values())
-    for engine, networks in (timed["bench"].get("times") or {}).items():
+    cut, pruned = ((files.get(name) or {}).get("layers") for name in ("compact.json", "budget.json"))
+    if last := cut or pruned:
+        began = pruned if pruned and _went_on(files) else last
+        found = _widths(began["before"], last["after"])
+    for engine, (timed, networks) in _by_layer(files).items():
         before, after = networks[timed["bench"]["against"]], networks[timed["network"]]
         for name in dict.fromkeys([*(n for n in (*before, *after) if n), ""]):
             layer = found.setdefault(name, Layer(name, ""))
@@ -47,10 +46,22 @@ def layers_of(files: Mapping[str, Any]) -> list[Layer]:
 
 def timed_engines(files: Mapping[str, Any]) -> tuple[str, ...]:
     """Engines that counted layers of this network and of the one before."""
-    timed = files.get("bench.json")
-    if timed is None or timed["network"] == timed["bench"]["against"]:
-        return ()
-    return tuple(timed["bench"].get("times") or {})
+    return tuple(_by_layer(files))
+
+
+def _by_layer(files: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Engine to the last timing that counted layers there, and what it counted."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for timed in compared(files):
+        for engine, networks in (timed["bench"].get("times") or {}).items():
+            found.setdefault(engine, (timed, networks))
+    return found
+
+
+def _went_on(files: Mapping[str, Any]) -> bool:
+    """Whether what was compacted is the network that was pruned."""
+    first, _ = before_and_after(files)
+    return bool(first) and first == (files.get("budget.json") or {}).get("before")
 
 
 def layer_rows(layers: list[Layer], engines: tuple[str, ...]) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
