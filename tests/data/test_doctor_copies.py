@@ -68,7 +68,7 @@ def test_a_number_that_was_asked_for_is_not_changed(
     main(argv)
     assert "val_count is 1 here, for there are only 6 training samples" in capsys.readouterr().out
     assert main([*argv, "--data.val_count", "70"]) == 1
-    assert "val_count=70, but there are 6 training frames" in capsys.readouterr().err
+    assert "--data.val_count 70, but there are 6 training frames" in capsys.readouterr().err
 
 
 def test_no_data_set_of_files_is_left_out() -> None:
