@@ -71,6 +71,11 @@ def test_an_option_is_called_as_it_is_typed(
     assert wanted in said(words, capsys)
 
 
+def test_what_a_run_keeps_is_not_written_over(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = said(["bench", str(run), "--json", str(run / "bench.json"), *TRUST], capsys)
+    assert "is a file of the run" in text
+
+
 def test_a_task_that_is_named_twice(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(["export", str(run), "--format", "pt2", "--tasks", "seg,seg", *TRUST], capsys)
     assert "--tasks seg,seg names seg twice; once is enough." in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import warnings
 from pathlib import Path
@@ -28,6 +29,26 @@ def test_a_warning_is_a_line_and_stands_once(
         warnings.simplefilter("always")
         assert main() == 0
     assert capsys.readouterr().err == "warning: it is dead\nwarning: another\n"
+
+
+class Full(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_a_warning_that_nobody_can_read_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compact(argv: list[str]) -> None:
+        warnings.warn("it is dead", stacklevel=1)
+
+    monkeypatch.setattr("secateur.cli.compact.compact", compact)
+    monkeypatch.setattr(sys, "argv", ["secateur", "compact", str(tmp_path)])
+    for nobody in (Full(), None):
+        monkeypatch.setattr(sys, "stderr", nobody)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            assert main() == 0
 
 
 def test_a_caller_in_python_has_its_own_way_with_warnings(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -193,6 +193,13 @@ def test_copies_and_smaller_networks_go_on_with_several_optimizers() -> None:
     problem.model.eval()
     small = compact(problem.model, problem.train[0][0], optimizer=optimizer)
     count = len(list(small.parameters()))
+    left = [
+        part.state_dict()["state"] for part in optimizer.parts
+    ]  # in the parts, before any step of the whole
+    assert all(left)
+    assert all(float(state["step"]) == STEPS for held in left for state in held.values())
+    with pytest.raises(ValueError, match="optimizer is a tuple; give one optimizer"):
+        compact(problem.model, problem.train[0][0], optimizer=optimizer.parts)  # pyright: ignore[reportArgumentType]
     small(problem.train[0][0])["shade"].sum().backward()
     optimizer.step()
     assert len(optimizer.state_dict()["state"]) == sum(len(part.state) for part in optimizer.parts) == count

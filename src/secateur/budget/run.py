@@ -154,21 +154,23 @@ class _Family:
         write_text(run.metrics, "")  # nothing is logged on the way
         if record is not None and record.quantize:
             kind = "openvino" if int8_suffix(budget.engine) == ".xml" else "onnx"
-            export_run(run.path, kind, quantize=record.quantize, dynamic=self.file.dynamic, trust=self.trust)
-            told["costs"] = _as_written(run, record)
+            file = export_run(
+                run.path, kind, quantize=record.quantize, dynamic=self.file.dynamic, trust=self.trust
+            )
+            told["costs"] = _as_written(run, record, file.name)
             write_text(run.path / "budget.json", json.dumps(told, indent=1))
         write_text(run.report, json.dumps(finite(report), indent=1))  # that it is finished comes last
 
 
-def _as_written(run: RunFolder, record: Record) -> dict[Kind, float]:
-    """The costs, with the megabytes of the file in int8 that lies in the folder.
+def _as_written(run: RunFolder, record: Record, file: str) -> dict[Kind, float]:
+    """The costs, with the megabytes of the file in int8 of that name in the folder.
 
     Raises:
         BudgetError: If these are more than may be.
     """
     if "mb" not in record.costs:
         return record.costs
-    (written,) = json.loads(run.exports.read_text(encoding="utf-8")).values()
+    written = json.loads(run.exports.read_text(encoding="utf-8"))[file]
     costs: dict[Kind, float] = {**record.costs, "mb": written["bytes"] / 1e6}
     if over(record.limits, {**record.limits, "mb": costs["mb"]}):
         raise BudgetError(

@@ -53,7 +53,7 @@ def named(path: str) -> Path:
     file = behind(Path(path))
     run = RunFolder(file.parent)
     own = (run.config, run.metrics, run.checkpoint, run.weights, run.compact, run.compaction, run.report)
-    own = (*own, run.exports, run.overlap, run.samples, run.path / "budget.json")
+    own = (*own, run.exports, run.overlap, run.samples, run.bench, run.path / "budget.json")
     if run.config.is_file() and file in own:
         raise ValueError(
             f"{path} is a file of the run in {file.parent}, which would be lost; choose another name."

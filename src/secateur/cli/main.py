@@ -5,6 +5,7 @@ Nothing is imported here that ``secateur --help`` does not need.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -120,7 +121,10 @@ class _Warned:
         text = " ".join(str(message).split())
         if text not in self._said:
             self._said.add(text)
-            sys.stderr.write(f"warning: {text}\n")
+            with contextlib.suppress(
+                OSError, ValueError, AttributeError
+            ):  # nobody listens, which stops no work
+                sys.stderr.write(f"warning: {text}\n")
 
 
 class _Terminable:

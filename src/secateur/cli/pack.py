@@ -27,9 +27,14 @@ def pack(argv: list[str]) -> None:
     elements = sum(weight.elements for weight in made.weights)
     nonzeros = sum(weight.nonzeros for weight in made.weights)
     exact = "exactly" if arguments.weights == "sparse" else "rounded to float16"
+    stored = (
+        "stored as gaps and values before"
+        if made.after == made.before
+        else f"stored as gaps and values, {exact}"
+    )
     console = output()
     console.print(
-        f"{len(made.weights)} weights, {1 - nonzeros / elements:.1%} zeros, stored as gaps and values, {exact}",
+        f"{len(made.weights)} weights, {1 - nonzeros / elements:.1%} zeros, {stored}",
         soft_wrap=True,
     )
     console.print(

@@ -15,7 +15,14 @@ from secateur.shrinking.names import named, unwrapped
 
 
 def check_own(optimizer: Optimizer, model: nn.Module) -> None:
-    """Raises ValueError if nothing that the optimizer steps is a parameter of ``model``: training would go on with another network."""
+    """Raises ValueError if nothing that the optimizer steps is a parameter of ``model``: training would go on with another network.
+
+    So it is if it is no optimizer, such as a list of them.
+    """
+    if not isinstance(optimizer, Optimizer):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(
+            f"compact: optimizer is a {type(optimizer).__name__}; give one optimizer, of several the one that pruning.attach gave."
+        )
     own = {id(parameter) for parameter in named(model).values()}
     if not any(id(one) in own for group in optimizer.param_groups for one in group["params"]):
         raise ValueError(
@@ -36,6 +43,7 @@ def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Com
     for number, group in enumerate(optimizer.param_groups):
         exchanged: list[Any] = []
         called: list[str] = []  # as the optimizer was given them, if it was given names
+        states: dict[Any, Any] = {}
         for old, own in zip(group["params"], group.get("param_names") or repeat(""), strict=False):
             name = names.get(id(old))
             if name is None:
@@ -50,10 +58,15 @@ def exchange(optimizer: Optimizer, model: nn.Module, small: nn.Module, made: Com
             called.append(own)
             taken.add(name)
             if state:
-                optimizer.state[new[name]] = {
+                states[new[name]] = {
                     key: _sliced(key, v, old, made.kept.get(name, {})) for key, v in state.items()
                 }
         group["params"] = exchanged
+        for (
+            parameter,
+            state,
+        ) in states.items():  # which one of several optimizers takes once it has the parameter
+            optimizer.state[parameter] = state
         if "param_names" in group:
             group["param_names"] = called
     old_names = {unwrapped(name) for name in named(model)}

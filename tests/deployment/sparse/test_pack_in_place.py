@@ -89,5 +89,7 @@ def test_what_is_packed_in_part_is_packed_whole(tmp_path: Path) -> None:
     (dense,) = (held for held in model.graph.initializer if held.name == "v")
     dense.CopyFrom(numpy_helper.from_array(sparse(256, 8), "v"))
     onnx.save(model, path)
+    with pytest.raises(ValueError, match="packed already, with the values of w as they are"):
+        pack(path, tmp_path / "half.onnx", weights="sparse_float16")  # of v alone it would be
     assert [weight.name for weight in pack(path, tmp_path / "whole.onnx").weights] == ["v"]
     same(path, tmp_path / "whole.onnx")

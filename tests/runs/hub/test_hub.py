@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from runs.hub.standing import Hub, Repository, said_by
 from secateur.cli import main
 from secateur.runs import evaluate_run
 from secateur.runs.hub import contents, pull, push
+from secateur.runs.kept import mark
 from tiny_runs import TRUSTED
 
 REPO = "my-lab/rooms-depth"
@@ -89,13 +91,22 @@ def test_the_card_says_what_the_report_says(run: Path, hub: Hub) -> None:
 
 
 def test_a_time_is_on_the_card_with_its_engine(run: Path) -> None:
-    measure = {"p50": 2.5, "speedup": 1.75}
-    bench = {
-        "network": "run",
-        "bench": {"measures": {"onnxruntime": {"run": measure}}, "machine": {"cpu": "a machine"}},
-    }
-    (run / "bench.json").write_text(json.dumps(bench))
-    assert "| onnxruntime | 2.5 | 1.75 |" in contents(run).files["README.md"].decode()  # pyright: ignore
+    sizes = {"run": {"params": 10}, "dense": {"params": 20}}
+    measures = {"onnxruntime": {"run": {"p50": 2.5, "speedup": 1.75}}}
+    bench = {"measures": measures, "machine": {"cpu": "a machine"}, "networks": sizes, "against": "dense"}
+    held: dict[str, Any] = {"network": "run", "of": mark(run), "bench": bench}
+
+    def said(content: Any) -> str:
+        (run / "bench.json").write_text(json.dumps(content))
+        return contents(run).files["README.md"].decode()  # pyright: ignore
+
+    row = "| onnxruntime | 2.5 | 1.75 |"
+    assert row in said(held)
+    alone = {**bench, "against": "run", "measures": {"torch": {"run": {"p50": 4.0, "speedup": 1.0}}}}
+    assert row in said(
+        {**held, "bench": alone, "others": [held]}
+    )  # what was timed beside another network says more
+    assert "## Time" not in said({**held, "of": "of another network"})
 
 
 def test_no_path_of_this_machine_leaves_it(

@@ -72,13 +72,13 @@ def pack(path: Path | str, out: Path | str | None = None, *, weights: Weights = 
     before = sum(file.stat().st_size for file in {path, *_beside(model)})
     beside = {file.resolve() for file in _beside(model)}
     there = rebuilt(model)
+    if weights == "sparse_float16" and (left := exact(model)):
+        raise ValueError(
+            f"pack: {path} is packed already, with the values of {', '.join(left[:3])}{' and more' if len(left) > 3 else ''} as they are, "
+            "which are not rounded any more; pack the file as it was before, or leave sparse_float16 out."
+        )
     found = rewrite(model, weights)
     if not found and there:
-        if weights == "sparse_float16" and (left := exact(model)):
-            raise ValueError(
-                f"pack: {path} is packed already, with the values of {', '.join(left[:3])}{' and more' if len(left) > 3 else ''} as they are, "
-                "which are not rounded any more; pack the file as it was before, or leave sparse_float16 out."
-            )
         if not (out.exists() and out.samefile(path)):
             raise ValueError(
                 f"pack: {path} is packed already: {len(there)} of its weights are stored as gaps and values, and no other takes less room "

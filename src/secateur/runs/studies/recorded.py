@@ -39,7 +39,7 @@ def allocation_of(records: Sequence[RunRecord], titles: Sequence[str], trust: Tr
         title: {"overall": d.overall, "components": d.components, "layers": d.layers}
         for title, d in zip(titles, found, strict=True)
     }
-    note = "Kept share of the prunable weights, of a network that was pruned to a budget of those that it had before: of components, overall, and of layers from the input to the heads."
+    note = "Kept share of the prunable weights, of a network that was pruned to a budget of those of the network that training began with: of components, overall, and of layers from the input to the heads."
     return Look(("", *titles), tuple(rows), (note,), figures, {"allocation": drawn})
 
 
