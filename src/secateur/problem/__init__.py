@@ -10,7 +10,7 @@ from secateur.problem.functional import functional
 from secateur.problem.given import check_factor
 from secateur.problem.loaders import length
 from secateur.problem.losses import task_losses, unlabelled
-from secateur.problem.owners import frozen_tasks, unlisted
+from secateur.problem.owners import differentiable, frozen_tasks, unlisted
 from secateur.problem.problem import (
     Batch,
     Input,
@@ -91,6 +91,7 @@ __all__ = [
     "components",
     "counting_epochs",
     "described",
+    "differentiable",
     "distributed_samplers",
     "example",
     "exporting",

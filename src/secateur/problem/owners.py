@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterator, Mapping
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,7 @@ def find_owners(problem: Problem) -> dict[str, frozenset[str]]:
     found: dict[str, set[str]] = {name: set() for name in names.values()}
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     untouched = undrawn(problem.loader())
-    with looking(model), untouched, torch.enable_grad(), _trainable(model):
+    with looking(model), untouched, torch.enable_grad(), differentiable(model.parameters()):
         model.eval()
         check_rereadable(problem)
         for x, targets in problem.batches():
@@ -59,9 +59,9 @@ def frozen_tasks(problem: Problem) -> set[str]:
 
 
 @contextmanager
-def _trainable(model: nn.Module) -> Generator[None]:
-    """Frozen parameters are in the graph too: what owns them does not change when they are unfrozen."""
-    frozen = [p for p in model.parameters() if not p.requires_grad and p.is_floating_point()]
+def differentiable(parameters: Iterable[nn.Parameter]) -> Generator[None]:
+    """Inside, frozen ones have gradients too: who owns them and what they are worth does not hang on whether they are trained now."""
+    frozen = [p for p in parameters if not p.requires_grad and p.is_floating_point()]
     try:
         for parameter in frozen:
             parameter.requires_grad_(True)

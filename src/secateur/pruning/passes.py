@@ -112,19 +112,6 @@ def _undisturbed(model: nn.Module) -> Generator[None]:
         yield
 
 
-@contextmanager
-def differentiable(weights: Mapping[str, nn.Parameter]) -> Generator[None]:
-    """Inside, weights that are frozen have gradients too: what they are worth does not hang on whether they are trained just now."""
-    frozen = [w for w in weights.values() if not w.requires_grad]
-    try:
-        for w in frozen:
-            w.requires_grad_(True)
-        yield
-    finally:
-        for w in frozen:
-            w.requires_grad_(False)
-
-
 def check_finite(found: Mapping[str, Tensor], whose: str, batches: int) -> None:
     """Raises ValueError if a gradient is NaN or infinite, which would rank before all others.
 

@@ -9,8 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from secateur.problem import Problem, averaged, check_choice
-from secateur.pruning.passes import add, check_finite, check_moved, differentiable, losses
+from secateur.problem import Problem, averaged, check_choice, differentiable
+from secateur.pruning.passes import add, check_finite, check_moved, losses
 
 Score = Literal["snip", "magnitude", "taylor"]
 Scores = dict[str, Tensor]
@@ -53,7 +53,7 @@ def gradients(problem: Problem, weights: Mapping[str, nn.Parameter], batches: in
     total = {name: torch.zeros_like(w) for name, w in weights.items()}
     seen, moved = 0, dict[str, bool]()
     counted = {t for t, task in problem.tasks.items() if task.weight > 0} or {*problem.tasks}
-    with differentiable(weights):
+    with differentiable(weights.values()):
         for found, predictions in losses(problem, batches):
             own = [problem.tasks[task].weight * value for task, value in found.items() if task in counted]
             if not own:
@@ -106,7 +106,7 @@ def task_gradients(
     owned = {t: {n: w for n, w in weights.items() if t in problem.owners[n]} for t in problem.tasks}
     total = {t: {n: torch.zeros_like(w) for n, w in own.items()} for t, own in owned.items()}
     seen = dict.fromkeys(problem.tasks, 0)
-    with differentiable(weights):
+    with differentiable(weights.values()):
         for own, _ in losses(problem, batches, first):
             for left, (task, loss) in zip(reversed(range(len(own))), own.items(), strict=True):
                 add(total[task], owned[task], loss, keep_graph=left > 0, absolute=absolute)
