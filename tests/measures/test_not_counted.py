@@ -4,30 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from measures.written_nets import Net
 from secateur.measures import count_macs
 
 X, V = torch.randn(2, 6, 8, 8), torch.randn(2, 5, 6)
-
-
-class Net(nn.Module):
-    """A forward pass as a function of itself and the input."""
-
-    def __init__(self, run: Callable[[Any, Any], Any], **parts: Any) -> None:
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x: Any) -> Any:
-        return self.run(self, x)
 
 
 def linear() -> nn.Linear:

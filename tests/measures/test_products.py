@@ -15,22 +15,10 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 from torch.utils.flop_counter import FlopCounterMode
 
+from measures.written_nets import Net
 from secateur.measures import count_macs
 
 X, V = torch.randn(2, 6, 8, 8), torch.randn(2, 5, 6)
-
-
-class Net(nn.Module):
-    """A forward pass as a function of itself and the input."""
-
-    def __init__(self, run: Callable[[Any, Any], Any], **parts: Any) -> None:
-        super().__init__()
-        self.run = run
-        for name, part in parts.items():
-            setattr(self, name, part)
-
-    def forward(self, x: Any) -> Any:
-        return self.run(self, x)
 
 
 def linear(outputs: int = 4) -> nn.Linear:
