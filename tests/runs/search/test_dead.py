@@ -29,6 +29,20 @@ def test_the_best_of_a_search_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert told["winners"] == [t.number for t in found.winners]
 
 
+def test_a_search_that_was_begun_before_journals_said_it_reads_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = Made(monkeypatch, dead=lambda config: abs(config["method"]["density"] - 0.5) < 0.2)
+    before = made(tmp_path / "s")
+    (journal,) = (tmp_path / "s").glob("*.log")
+    text = journal.read_text()
+    assert '"dead":' in text
+    journal.write_text(text.replace('"dead":', '"else":'))
+    again = made(tmp_path / "s")
+    assert [t.dead for t in again.trials] == [t.dead for t in before.trials]
+    assert [t.number for t in again.winners] == [t.number for t in before.winners]
+
+
 @pytest.mark.parametrize(
     ("floors", "which"), [({}, "Every trial is"), ({"depth": 0.01}, "Every trial that breaks no floor is")]
 )

@@ -35,7 +35,7 @@ def quantised(
     """``nncf.quantize``: weights in int8 with a scale a channel and no offset, so that zeros stay zeros; FakeQuantize on activations.
 
     NNCF's correction of biases stays off: its fast one takes each channel for the same at every place, whose outputs at padded
-    borders are others, and adds the difference; its full one is no nearer to the network. So do its usage statistics.
+    borders are others, and adds the difference. Its usage statistics stay off, too.
 
     Args:
         path: The ``.xml`` in float32.

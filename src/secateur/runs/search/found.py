@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from secateur.runs.folder import RunFolder
 from secateur.runs.search.objectives import Objective
 from secateur.runs.search.space import Dimension, Value
 
@@ -106,9 +108,13 @@ def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def tried(trial: FrozenTrial) -> Tried:
-    """A trial as the journal has it."""
+def tried(trial: FrozenTrial, out: Path) -> Tried:
+    """A trial as the journal of the search in ``out`` has it, and where that is of before it said which are dead, its report."""
     said = trial.user_attrs
+    figures, folder = said.get("figures", {}), said.get("folder", "")
+    if figures and folder and "dead" not in figures:
+        report = RunFolder(out / folder).read_report() or {}
+        figures = {**figures, "dead": report.get("dead", [])}
     settings = trial.params or trial.system_attrs.get("fixed_params", {})
     return Tried(
         trial.number,
@@ -116,7 +122,7 @@ def tried(trial: FrozenTrial) -> Tried:
         settings,
         tuple(trial.values or ()),
         said.get("below", {}),
-        said.get("folder", ""),
+        folder,
         said.get("error", ""),
-        said.get("figures", {}),
+        figures,
     )

@@ -108,7 +108,7 @@ def search(
         work = Trials(reference, space, asked, dense, engine, journal, trainer, locks)
 
         def found() -> Found:
-            known = tuple(map(tried, journal.trials()))
+            known = tuple(tried(trial, out) for trial in journal.trials())
             return Found(recipe, space, asked, reference.floors, known, dense.tasks, str(dense.folder))
 
         def done(number: int) -> None:
